@@ -1,0 +1,106 @@
+"""Augmentation of training speech: speed, gain, noise (arXiv 5.2), channel, vocal tract, tempo, masks.
+
+Every change is drawn from a generator that the caller seeds, so an utterance of an epoch always gets the
+same ones, in whatever order and process it is made. In evaluation nothing here is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training speech is changed; the defaults are ours unless they name a source.
+
+    Attributes:
+        speed: largest relative change of speed, pitch and length together.
+        tempo: largest relative change of length alone.
+        tract: largest relative stretch of the frequency axis, as another vocal-tract length would make.
+        gain_db: largest slow change of loudness within the clip, in dB.
+        noise_share: share of utterances that get noise [paper, arXiv Section 5.2: 0.4].
+        snr_db: range of the signal-to-noise ratio in dB [ICML version: 0 to 30].
+        channel: size of a random smooth curve over frequency (microphone, room), in standard deviations of the features.
+        time_masks, time_width: number of masked spans and their greatest width in frames.
+        frequency_masks, frequency_width: number of masked bands and their greatest share of all bins.
+    """
+
+    speed: float = 0.1
+    tempo: float = 0.1
+    tract: float = 0.12
+    gain_db: float = 6.0
+    noise_share: float = 0.4
+    snr_db: tuple[float, float] = (0.0, 30.0)
+    channel: float = 0.25
+    time_masks: int = 2
+    time_width: int = 6
+    frequency_masks: int = 2
+    frequency_width: float = 0.12
+
+    def change_audio(self, audio: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
+        """Speed, gain and noise: (samples,) waveform -> (other number of samples,)."""
+        factor = rng.uniform(1 - self.speed, 1 + self.speed)
+        if self.speed and len(audio) > 1:
+            audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * factor, sample_rate, quality="LQ"))
+        if self.gain_db:
+            points = torch.from_numpy(rng.uniform(-self.gain_db, self.gain_db, 4).astype(np.float32))
+            gain_db = F.interpolate(points[None, None], size=len(audio), mode="linear", align_corners=True)[0, 0]
+            audio = audio * 10 ** (gain_db / 20)
+        if rng.random() < self.noise_share:
+            audio = add_noise(audio, rng.uniform(*self.snr_db), rng)
+        return audio
+
+    def change_features(self, features: Tensor, rng: np.random.Generator) -> Tensor:
+        """Vocal tract, tempo, channel and masks: (F, T) features -> (F, other number of frames)."""
+        bins, frames = features.shape
+        stretch, tempo = rng.uniform(1 - self.tract, 1 + self.tract), rng.uniform(1 - self.tempo, 1 + self.tempo)
+        features = _read_at(features, _warped_bins(bins, stretch))
+        features = _read_at(features.t(), torch.linspace(0, frames - 1, max(1, round(frames / tempo)))).t()
+        harmonics = torch.from_numpy(rng.normal(0, self.channel, 4).astype(np.float32))
+        axis = torch.linspace(0, np.pi, bins)
+        features = features + sum(a * torch.cos((k + 1) * axis) for k, a in enumerate(harmonics))[:, None]
+        for _ in range(self.time_masks):
+            start, width = _span(features.shape[1], self.time_width, rng)
+            features[:, start : start + width] = 0.0  # the mean of the features
+        for _ in range(self.frequency_masks):
+            start, width = _span(bins, int(self.frequency_width * bins), rng)
+            features[start : start + width] = 0.0
+        return features
+
+
+def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:
+    """Adds noise whose power falls with frequency by a random slope (white to brown) at ``snr_db``."""
+    n = len(audio)
+    size = 1 << max(8, (n - 1).bit_length())  # a power of two is quick to transform
+    spectrum = torch.fft.rfft(torch.from_numpy(rng.standard_normal(size).astype(np.float32)))
+    slope = torch.arange(1, len(spectrum) + 1) ** -rng.uniform(0.0, 1.0)
+    noise = torch.fft.irfft(spectrum * slope, size)[:n]
+    level = audio.square().mean().sqrt() / noise.square().mean().sqrt().clamp_min(1e-10)
+    return audio + noise * level * 10 ** (-snr_db / 20)
+
+
+def _warped_bins(bins: int, stretch: float) -> Tensor:
+    """Places to read the frequency axis: stretched up to 4/5 of the band, then straight on to its end."""
+    knee = 0.8 * (bins - 1) * min(1.0, 1.0 / stretch)
+    axis = torch.arange(bins, dtype=torch.float32)
+    above = knee * stretch + (axis - knee) * (bins - 1 - knee * stretch) / (bins - 1 - knee)
+    return torch.where(axis <= knee, axis * stretch, above).clamp(0, bins - 1)
+
+
+def _read_at(rows: Tensor, places: Tensor) -> Tensor:
+    """Rows at fractional places, by linear interpolation: (N, M), (P,) -> (P, M)."""
+    low = places.floor().long()
+    high = (low + 1).clamp_max(len(rows) - 1)
+    return torch.lerp(rows[low], rows[high], (places - low)[:, None])
+
+
+def _span(size: int, widest: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Start and width of a random span that covers at most a third of ``size``."""
+    width = int(rng.integers(0, min(widest, size // 3) + 1))
+    return int(rng.integers(0, size - width + 1)), width

@@ -1,0 +1,620 @@
+"""Real speech from disk: corpora in four layouts, audio files, and datasets for training.
+
+    read_corpus(path) -> Corpus -> check_problems -> SpeechDataset -> JoinedDataset
+
+A line of a corpus that cannot be used becomes a ``Problem`` naming file and line, and its utterance is
+left out; nothing is dropped silently. ``python corpora.py PATH`` prints what a corpus holds and all of
+its problems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import math
+import os
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from implementation import AudioSample
+
+# ---------------------------------------------------------------------------------------------
+# What a corpus holds
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording: audio file, transcript, speaker and split (``''`` if unknown), duration in seconds."""
+
+    path: Path
+    transcript: str
+    speaker: str = ""
+    split: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Problem:
+    """Something unusable: ``where`` is ``file:line`` or an audio file, ``what`` says what is wrong."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class CorpusError(ValueError):
+    """A corpus as a whole cannot be used."""
+
+
+class BadAudio(Exception):
+    """An audio file cannot be read: ``reason`` says why, ``path`` which (None after a DataLoader worker)."""
+
+    def __init__(self, reason: str, path: Path | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.path = reason, path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
+
+
+@dataclass
+class Corpus:
+    """What ``read_corpus`` found; ``split_rule`` says in words where the splits come from."""
+
+    kind: str
+    root: Path
+    utterances: list[Utterance]
+    problems: list[Problem]
+    split_rule: str = "as the corpus gives them"
+
+    def split(self, name: str) -> list[Utterance]:
+        """The utterances of one split, in the order of the corpus; none if there is no such split."""
+        return [u for u in self.utterances if u.split == name]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of utterances per split."""
+        return dict(Counter(u.split for u in self.utterances))
+
+    def summary(self, show: int = 5) -> str:
+        """A few plain lines: utterances, minutes and speakers per split, and the first ``show`` problems."""
+        lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
+        for name in self.splits:
+            part = self.split(name)
+            minutes = sum(u.seconds for u in part) / 60
+            speakers = len({u.speaker for u in part} - {""}) or "unknown"
+            lines.append(f"  {name}: {len(part)} utterances, {minutes:.1f} minutes, speakers: {speakers}")
+        lines.append(f"problems: {len(self.problems)}")
+        lines += [f"  {problem}" for problem in self.problems[:show]]
+        if len(self.problems) > show:
+            lines.append(f"  ... and {len(self.problems) - show} more")
+        return "\n".join(lines)
+
+
+def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
+    """Refuse a corpus too broken to train on.
+
+    Args:
+        corpus: as ``read_corpus`` returns it.
+        limit: largest share of bad lines that is accepted.
+
+    Raises:
+        CorpusError: if more than ``limit`` of the lines are bad, or no utterance is usable.
+    """
+    bad, good = len(corpus.problems), len(corpus.utterances)
+    if good and bad <= limit * (good + bad):
+        return
+    share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
+    first = "".join(f"\n  {problem}" for problem in corpus.problems[:5])
+    raise CorpusError(f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.{first}")
+
+
+# ---------------------------------------------------------------------------------------------
+# Audio files
+# ---------------------------------------------------------------------------------------------
+
+# libsndfile shortens a truncated WAV or AIFF to what is there, and only its log tells.
+_SHORTENED = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_LENGTH_UNKNOWN = 0x7FFF_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+
+
+@contextmanager
+def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
+    """An open audio file; what goes wrong inside the block is raised as ``BadAudio``, too."""
+    if not os.path.isfile(path):
+        raise BadAudio("file not found", path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            shortened = _SHORTENED.search(file.extra_info)
+            if shortened and int(shortened[2]) < int(shortened[1]) < _LENGTH_UNKNOWN:
+                raise BadAudio(f"truncated: {shortened[2]} of {shortened[1]} bytes of audio are there", path)
+            if file.frames == 0:
+                raise BadAudio("zero-length audio", path)
+            if file.frames > 2**40:
+                raise BadAudio("its header gives no length", path)
+            yield file
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise BadAudio(f"cannot be read as audio ({getattr(error, 'error_string', error)})", path) from error
+
+
+def audio_seconds(path: Path) -> float:
+    """Duration of an audio file in seconds, from its header.
+
+    Raises:
+        BadAudio: if the file is unreadable, empty, or a truncated WAV.
+    """
+    with _open_audio(path) as file:
+        return file.frames / file.samplerate
+
+
+def read_audio(path: Path | str, sample_rate: int) -> Tensor:
+    """Read an audio file as one channel at the wanted rate.
+
+    Args:
+        path: anything libsndfile reads: WAV, FLAC, OGG, MP3.
+        sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
+
+    Returns:
+        (samples,) float32, the mean of the channels.
+
+    Raises:
+        BadAudio: if the file is unreadable, corrupt, truncated, empty, or holds NaN or infinity.
+    """
+    path = Path(path)
+    with _open_audio(path) as file:
+        frames, rate = file.frames, file.samplerate
+        audio = file.read(dtype="float32", always_2d=True)  # (frames, channels)
+    if len(audio) < frames:
+        raise BadAudio(f"truncated: {len(audio)} of {frames} frames are there", path)
+    if not np.isfinite(audio).all():
+        raise BadAudio("holds samples that are not finite", path)
+    audio = audio.mean(axis=1)  # (frames,)
+    if rate != sample_rate:
+        audio = soxr.resample(audio, rate, sample_rate, quality="HQ")  # (samples,)
+    if len(audio) == 0:
+        raise BadAudio(f"too short to be resampled to {sample_rate} Hz", path)
+    return torch.from_numpy(audio)
+
+
+def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> int:
+    """The most common native sample rate of the first 20 utterances, in Hz, at most ``limit``.
+
+    Raises:
+        CorpusError: if none of these files can be read.
+    """
+    rates = Counter()
+    for utterance in utterances[:20]:
+        try:
+            with _open_audio(utterance.path) as file:
+                rates[file.samplerate] += 1
+        except BadAudio:
+            continue  # reported when the utterance itself is read
+    if not rates:
+        raise CorpusError(f"none of the first {len(utterances[:20])} audio files can be read")
+    return min(rates.most_common(1)[0][0], limit)
+
+
+# ---------------------------------------------------------------------------------------------
+# Layouts. Each reader yields ('file:line', utterance), still to be checked, and adds to `problems`
+# the lines in which it finds no utterance.
+# ---------------------------------------------------------------------------------------------
+
+_Lines = Iterator[tuple[str, Utterance]]
+_MANIFESTS = (".tsv", ".csv", ".jsonl")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 decode to
+
+
+class _BadLine(Exception):
+    """Why a line is left out; becomes a ``Problem``."""
+
+
+def _text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
+    """The lines of a UTF-8 file that are not blank, as ``('file:number', text)``."""
+    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if _SURROGATE.search(line):
+            problems.append(Problem(f"{file}:{number}", "not valid UTF-8"))
+        elif line.strip():
+            yield f"{file}:{number}", line.removesuffix("\r")
+
+
+def _manifest(file: Path, problems: list[Problem]) -> _Lines:
+    """Columns path, transcript or text, and perhaps speaker, split, seconds or duration; others are ignored."""
+    suffix, lines = file.suffix.lower(), _text_lines(file, problems)
+    columns = None if suffix == ".jsonl" else _header(file, lines, problems)
+    for where, text in lines:
+        try:
+            row = _table_row(text, suffix, columns) if columns else _json_row(text)
+            if not row.get("path"):
+                raise _BadLine("no path")
+            path, transcript = file.parent / row["path"], row.get("transcript", row.get("text", ""))
+            seconds = _seconds(row.get("seconds") or row.get("duration") or "")
+            yield where, Utterance(path, transcript, row.get("speaker", ""), row.get("split", ""), seconds)
+        except _BadLine as error:
+            problems.append(Problem(where, str(error)))
+
+
+def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> list[str]:
+    where, text = next(lines, (f"{file}:1", ""))
+    if problems:
+        raise CorpusError(f"{problems[0]}, and so not a header")
+    columns = [name.strip(' "').lower() for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
+    if "path" not in columns or not {"transcript", "text"} & set(columns):
+        raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
+                          f"'transcript' (or 'text'), but it is {text[:80]!r}")
+    return columns
+
+
+def _table_row(text: str, suffix: str, columns: list[str]) -> dict[str, str]:
+    """One line of a table: TSV knows no quotes; a CSV cell in quotes may hold commas, but no line break."""
+    try:
+        cells = text.split("\t") if suffix == ".tsv" else next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise _BadLine(f"not a CSV line ({error})") from error
+    if len(cells) != len(columns):
+        raise _BadLine(f"{len(cells)} columns, but the header has {len(columns)}")
+    return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
+
+
+def _json_row(text: str) -> dict[str, str]:
+    try:
+        row = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _BadLine(f"not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise _BadLine("not a JSON object")
+    row = {name: value for name, value in row.items() if value is not None}
+    if not all(isinstance(row.get(name, ""), str) for name in ("path", "transcript", "text")):
+        raise _BadLine("path and transcript must be strings")
+    row = {name: str(value).strip() for name, value in row.items()}
+    if any(_SURROGATE.search(value) for value in row.values()):
+        raise _BadLine("not valid Unicode")
+    return row
+
+
+def _seconds(text: str) -> float:
+    """Duration as the manifest gives it; 0 if it does not, to be looked up in the audio file."""
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise _BadLine(f"seconds must be a number and not negative, but is {text!r}")
+    if text and seconds == 0:
+        raise _BadLine("zero-length audio")
+    return seconds
+
+
+def _librispeech(root: Path, files: list[Path], problems: list[Problem]) -> _Lines:
+    """``1272-128104.trans.txt`` beside ``1272-128104-0000.flac``, below a folder such as ``dev-clean``."""
+    for file in files:
+        folders = (root.resolve().name, *file.relative_to(root).parent.parts)
+        split = next((name.split("-")[0] for name in reversed(folders) if re.match("(train|dev|test)-", name)), "")
+        for where, text in _text_lines(file, problems):
+            name, _, transcript = text.strip().partition(" ")
+            yield where, Utterance(file.parent / f"{name}.flac", transcript, name.split("-")[0], split)
+
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGIT_FILE = re.compile(r"([0-9])_([^_]+)_([0-9]+)\.wav")
+
+
+def _spoken_digits(files: list[Path], problems: list[Problem]) -> _Lines:
+    """Free Spoken Digit Dataset: takes 0 to 4 are its test set; takes 5 to 9 are our development set."""
+    for file in files:
+        name = _DIGIT_FILE.fullmatch(file.name)
+        if name:
+            split = "test" if int(name[3]) < 5 else "dev" if int(name[3]) < 10 else "train"
+            yield str(file), Utterance(file, _DIGITS[int(name[1])], name[2], split)
+        else:
+            problems.append(Problem(str(file), "the name is not {digit}_{speaker}_{take}.wav"))
+
+
+_SPHINX_LINE = re.compile(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", re.IGNORECASE)
+_SPHINX_SPLIT = re.compile(r".*_(train|dev|test)")
+
+
+def _sphinx(files: list[Path], problems: list[Problem]) -> _Lines:
+    """CMU Sphinx: lines ``<s> hello world </s> (utterance_id)``, audio in ``wav`` or beside the file."""
+    for file in files:
+        root = file.parent.parent if file.parent.name == "etc" else file.parent
+        split = _SPHINX_SPLIT.fullmatch(file.stem)
+        entries = []
+        for where, text in _text_lines(file, problems):
+            line = _SPHINX_LINE.fullmatch(text)
+            if line:
+                entries.append((where, line[1], line[2]))
+            else:
+                problems.append(Problem(where, "no (utterance_id) at the end of the line"))
+        file_ids = file.with_suffix(".fileids")
+        if file_ids.is_file():
+            entries = _with_file_ids(entries, file_ids, problems)
+        for where, transcript, file_id in entries:
+            names = [file_id + suffix for suffix in (".wav", ".flac", ".sph")]
+            paths = [folder / name for folder in (root / "wav", root) for name in names]
+            path = next(filter(os.path.isfile, paths), paths[0])
+            yield where, Utterance(path, transcript, file_id.rpartition("/")[0], split[1] if split else "")
+
+
+def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
+    """Replace the id in each ``(where, transcript, id)`` by the line of the ``.fileids`` list that ends in it.
+
+    An id may occur several times (``a/01``, ``b/01``): then in the same order, and equally often, in both files.
+    """
+    transcribed, listed = defaultdict(list), defaultdict(list)
+    for entry in entries:
+        transcribed[entry[2]].append(entry)
+    for where, text in _text_lines(file, problems):
+        file_id = text.strip()
+        listed[file_id if file_id in transcribed else file_id.rpartition("/")[2]].append((where, file_id))
+    for name, lines in listed.items():
+        found = transcribed.pop(name, [])
+        if len(found) == len(lines):
+            pairs = zip(found, lines, strict=True)
+            yield from ((where, transcript, file_id) for (where, transcript, _), (_, file_id) in pairs)
+        else:
+            what = f"{name} is {len(found)} times in the transcription, {len(lines)} times in the list"
+            problems += [Problem(where, what) for where, _ in lines]
+    for rest in transcribed.values():
+        problems += [Problem(where, f"{name} is not in {file.name}") for where, _, name in rest]
+
+
+# ---------------------------------------------------------------------------------------------
+# From a path to a corpus
+# ---------------------------------------------------------------------------------------------
+
+
+def read_corpus(path: Path | str) -> Corpus:
+    """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
+
+    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``), LibriSpeech, CMU Sphinx and a clone of the
+    Free Spoken Digit Dataset. Where splits are missing they are carved, see ``_carve_splits``.
+
+    Args:
+        path: the folder of a corpus, or its manifest or transcription file.
+
+    Raises:
+        FileNotFoundError: if there is nothing at ``path``.
+        CorpusError: if no layout is recognised, a table lacks its header, or a list its transcription.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
+    problems: list[Problem] = []
+    kind, lines = _recognise(path, problems)
+    root = path if path.is_dir() else path.parent
+    utterances, rule = _carve_splits(_checked(lines, problems), root)
+    return Corpus(kind, root, utterances, problems, rule)
+
+
+def _recognise(path: Path, problems: list[Problem]) -> tuple[str, _Lines]:
+    candidates = [path / f"manifest{s}" for s in _MANIFESTS] if path.is_dir() else [path]
+    manifests = [file for file in candidates if file.suffix.lower() in _MANIFESTS and file.is_file()]
+    if len(manifests) > 1:
+        raise CorpusError(f"{path} has {' and '.join(m.name for m in manifests)}; give the path of the one you mean.")
+    if manifests:
+        return "manifest", _manifest(manifests[0], problems)
+    if path.is_dir() and (files := sorted(path.rglob("*.trans.txt"))):
+        return "LibriSpeech", _librispeech(path, files, problems)
+    if files := _sphinx_files(path):
+        return "CMU Sphinx", _sphinx(files, problems)
+    files = sorted(path.glob("recordings/*.wav")) or sorted(path.glob("*.wav"))
+    if any(_DIGIT_FILE.fullmatch(file.name) for file in files):
+        return "Free Spoken Digit Dataset", _spoken_digits(files, problems)
+    names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
+    there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
+    raise CorpusError(
+        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv or .jsonl, LibriSpeech's *.trans.txt, "
+        "Sphinx's *.transcription and digit recordings such as recordings/7_jackson_32.wav."
+        + (f" The folder has {there}." if path.is_dir() else ""))
+
+
+def _sphinx_files(path: Path) -> list[Path]:
+    """The transcriptions of a Sphinx corpus: those named for a split if there are any, else all."""
+    if path.is_file():
+        is_sphinx = any(_SPHINX_LINE.fullmatch(text) for _, text in _text_lines(path, []))
+        return [path] if path.suffix in (".transcription", ".txt") and is_sphinx else []
+    for file_ids in sorted(path.glob("etc/*.fileids")):
+        if _SPHINX_SPLIT.fullmatch(file_ids.stem) and not file_ids.with_suffix(".transcription").is_file():
+            raise CorpusError(f"{file_ids} has no {file_ids.stem}.transcription beside it.")
+    files = sorted(path.glob("etc/*.transcription")) or sorted(path.glob("*.transcription"))
+    return [file for file in files if _SPHINX_SPLIT.fullmatch(file.stem)] or files
+
+
+_SPLIT_NAMES = {"valid": "dev", "val": "dev", "validation": "dev"}
+
+
+def _checked(lines: _Lines, problems: list[Problem]) -> list[Utterance]:
+    """The usable utterances, in order, with clean transcripts, split names and durations."""
+    good: dict[str, tuple[str, Utterance]] = {}  # by path
+    for where, utterance in lines:
+        try:
+            utterance = _clean(utterance)
+            before, first = good.setdefault(os.path.normpath(utterance.path), (where, utterance))
+            if first is not utterance:
+                same = "the same" if first.transcript == utterance.transcript else "a different"
+                raise _BadLine(f"{utterance.path} was listed with {same} transcript at {before}")
+        except (_BadLine, BadAudio) as error:
+            problems.append(Problem(where, str(error)))
+    unsplit = [where for where, utterance in good.values() if not utterance.split]
+    if len(unsplit) < len(good):
+        problems += [Problem(where, "no split is given, but other lines have one") for where in unsplit]
+        return [utterance for _, utterance in good.values() if utterance.split]
+    return [utterance for _, utterance in good.values()]
+
+
+def _clean(utterance: Utterance) -> Utterance:
+    transcript, split = " ".join(utterance.transcript.split()), utterance.split.lower()
+    if not transcript:
+        raise _BadLine("the transcript is empty")
+    if not os.path.isfile(utterance.path):
+        raise _BadLine(f"audio file {utterance.path} not found")
+    if utterance.path.suffix.lower() == ".sph":
+        raise _BadLine(f"{utterance.path} is a SPHERE file: convert it to WAV or FLAC")
+    seconds = utterance.seconds or audio_seconds(utterance.path)
+    return replace(utterance, transcript=transcript, split=_SPLIT_NAMES.get(split, split), seconds=seconds)
+
+
+def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utterance], str]:
+    """Carve dev and test where no split is given, and dev from train where train has no dev beside it.
+
+    A tenth each, chosen by a hash and so the same on every machine. If each utterance names its speaker and
+    there are at least 10, whole speakers are carved, so that no voice is on both sides; otherwise utterances.
+
+    Returns:
+        the utterances with their splits, and in words how the splits came about.
+    """
+    given = {u.split for u in utterances} - {""}
+    if given and ("train" not in given or "dev" in given):
+        return utterances, Corpus.split_rule
+    carved = ["dev"] if given else ["dev", "test"]
+    pool = [u for u in utterances if u.split in ("", "train")]
+    by_speaker = len({u.speaker for u in pool}) >= 10 and all(u.speaker for u in pool)
+
+    def key(utterance: Utterance) -> str:
+        return utterance.speaker if by_speaker else Path(os.path.relpath(utterance.path, root)).as_posix()
+
+    order = sorted({key(u) for u in pool}, key=lambda k: hashlib.sha256(k.encode("utf-8", "surrogatepass")).digest())
+    if len(order) < 10:
+        return [replace(u, split=u.split or "train") for u in utterances], "not carved: fewer than 10 utterances"
+    size = max(1, round(len(order) / 10))
+    split_of = {k: name for n, name in enumerate(carved) for k in order[n * size:(n + 1) * size]}
+    utterances = [u if u.split not in ("", "train") else replace(u, split=split_of.get(key(u), "train"))
+                  for u in utterances]
+    return utterances, f"with {' and '.join(carved)} carved by {'speaker' if by_speaker else 'utterance'}"
+
+
+# ---------------------------------------------------------------------------------------------
+# Datasets
+# ---------------------------------------------------------------------------------------------
+
+
+class SpeechDataset(Dataset):
+    """Utterances as ``AudioSample``, read from disk when asked for.
+
+    The lists ``seconds``, ``transcripts`` and ``speakers`` have one entry per utterance.
+
+    Args:
+        utterances: as ``Corpus.split`` returns them.
+        sample_rate: rate of the audio in Hz; other rates are resampled.
+        cache_mb: megabytes of audio kept in memory once read, in each process that reads.
+
+    Raises:
+        BadAudio: by ``dataset[i]``, if the file cannot be read.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], sample_rate: int = 16000, cache_mb: int = 0) -> None:
+        self.utterances, self.sample_rate = list(utterances), sample_rate
+        self.seconds = [u.seconds or audio_seconds(u.path) for u in self.utterances]
+        self.transcripts = [u.transcript for u in self.utterances]
+        self.speakers = [u.speaker for u in self.utterances]
+        self._cache: dict[int, Tensor] = {}
+        self._free_bytes = cache_mb * 1_000_000
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> AudioSample:
+        audio = self._cache.get(index)
+        if audio is None:
+            audio = read_audio(self.utterances[index].path, self.sample_rate)
+            if audio.nbytes <= self._free_bytes:
+                self._cache[index] = audio
+                self._free_bytes -= audio.nbytes
+        return AudioSample(audio.clone(), self.sample_rate, self.transcripts[index])
+
+
+class JoinedDataset(Dataset):
+    """Longer utterances, made by joining several of one speaker; a new choice every epoch.
+
+    Item i begins with utterance i; 0 to ``max_join - 1`` others of its speaker follow (uniform, each at most
+    once). The gaps hold noise 60 dB below the speech before them. All is a function of ``(seed, epoch, i)``.
+    ``seconds``, ``transcripts`` and ``speakers`` are those of the joined items of the epoch.
+
+    Args:
+        dataset: a ``SpeechDataset``; its utterances without a speaker count as one speaker's.
+        max_join: largest number of utterances in one item.
+        gap_seconds: shortest and longest gap, in seconds.
+        seed: of the random choices, not negative.
+
+    Raises:
+        ValueError: if ``max_join`` is below 1 or ``gap_seconds`` is not an interval.
+    """
+
+    def __init__(self, dataset: SpeechDataset, max_join: int, gap_seconds: tuple[float, float] = (0.02, 0.25),
+                 seed: int = 0) -> None:
+        if max_join < 1 or not 0 <= gap_seconds[0] <= gap_seconds[1]:
+            raise ValueError(f"cannot join {max_join} utterances with gaps of {gap_seconds} seconds")
+        self.dataset, self.max_join, self.gap_seconds, self.seed = dataset, max_join, gap_seconds, seed
+        self.speakers = dataset.speakers
+        self._of_speaker = defaultdict(list)
+        for index, speaker in enumerate(self.speakers):
+            self._of_speaker[speaker].append(index)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the joins of an epoch; DataLoader workers that are already running do not see it."""
+        self.epoch = epoch
+        self._joins = [self._join(index) for index in range(len(self.dataset))]
+        seconds, words = self.dataset.seconds, self.dataset.transcripts
+        self.seconds = [sum(seconds[p] for p in parts) + sum(gaps) / self.dataset.sample_rate
+                        for parts, gaps in self._joins]
+        self.transcripts = [" ".join(words[p] for p in parts) for parts, _ in self._joins]
+
+    def _join(self, index: int) -> tuple[list[int], list[int]]:
+        """The utterances of an item, and the gaps between them in samples."""
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        voice = self._of_speaker[self.speakers[index]]  # ascending
+        count = min(int(rng.integers(self.max_join)), len(voice) - 1)
+        chosen = rng.choice(len(voice) - 1, size=count, replace=False) if count else []
+        others = [voice[c] if voice[c] < index else voice[c + 1] for c in chosen]
+        gaps = rng.uniform(*self.gap_seconds, size=count) * self.dataset.sample_rate
+        return [index, *others], [round(gap) for gap in gaps]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> AudioSample:
+        parts, gaps = self._joins[index]
+        rng = np.random.default_rng([self.seed, self.epoch, parts[0], 1])
+        pieces = [self.dataset[parts[0]].audio]
+        for part, gap in zip(parts[1:], gaps, strict=True):
+            level = 1e-3 * pieces[-1].square().mean().sqrt()  # -60 dB
+            pieces.append(level * torch.from_numpy(rng.standard_normal(gap, dtype=np.float32)))
+            pieces.append(self.dataset[part].audio)
+        return AudioSample(torch.cat(pieces), self.dataset.sample_rate, self.transcripts[index])
+
+
+def main() -> int:
+    """Print what a corpus holds and all of its problems; exit code 1 if there are any."""
+    parser = argparse.ArgumentParser(description="Check a speech corpus.")
+    parser.add_argument("path", help="folder, manifest or transcription file")
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        corpus = read_corpus(parser.parse_args().path)
+    except (OSError, CorpusError) as error:
+        print(error)
+        return 1
+    print(corpus.summary(show=len(corpus.problems)))
+    return 1 if corpus.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

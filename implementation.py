@@ -1,0 +1,1320 @@
+"""Deep Speech 2 (Amodei et al., arXiv:1512.02595) in one module, to be read from top to bottom.
+
+The order is the way of the signal:
+
+    text -> audio -> features -> convolution -> batch norm -> recurrence -> model
+         -> CTC -> decoding -> metrics -> data -> SortaGrad -> training step
+
+Sections, equations and tables are those of the arXiv version; a default carries its source,
+``[paper, Section ...]`` or ``[ours]``. Shape letters, the same everywhere:
+
+    B   utterances in a batch          H   hidden units per direction
+    T   feature frames                 G   gates of the recurrence (GRU 3, LSTM 4, simple 1)
+    T'  frames after the convolutions  V   output symbols, blank included
+    F   frequency bins                 U   target symbols of an utterance
+    C   channels of a convolution      S   steps of a recurrence
+
+This module imports nothing else of the project.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# ---------------------------------------------------------------------------------------------
+# Text
+# ---------------------------------------------------------------------------------------------
+
+ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
+
+
+class CharEncoder:
+    """Characters to CTC labels and back; label 0 is the blank.
+
+    Args:
+        alphabet: ``'english'`` for a-z = 1..26, space 27, apostrophe 28 (Section 3.1), or a
+            string or list of single characters, numbered from 1 in the order given.
+        unknown: what ``encode`` does with a character outside the alphabet: ``'error'`` or ``'drop'``.
+
+    Raises:
+        ValueError: if the alphabet repeats a character or ``unknown`` is neither word.
+    """
+
+    blank_idx = 0
+
+    def __init__(self, alphabet: str | Sequence[str] = "english", unknown: str = "error") -> None:
+        if unknown not in ("error", "drop"):
+            raise ValueError(f"unknown must be 'error' or 'drop', not {unknown!r}")
+        self.alphabet = list(ENGLISH if alphabet == "english" else alphabet)
+        self.unknown = unknown
+        self._index = {char: label for label, char in enumerate(self.alphabet, start=1)}
+        if len(self._index) != len(self.alphabet) or any(len(char) != 1 for char in self.alphabet):
+            raise ValueError(f"an alphabet is a sequence of different single characters, not {alphabet!r}")
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of output symbols V, the blank included."""
+        return len(self.alphabet) + 1
+
+    def encode(self, text: str) -> list[int]:
+        """Labels of a text, letters folded to lower case.
+
+        Raises:
+            ValueError: for a character outside the alphabet, unless ``unknown='drop'``.
+        """
+        labels = []
+        for place, char in enumerate(text):
+            label = self._index.get(char, self._index.get(char.lower()))
+            if label is not None:
+                labels.append(label)
+            elif self.unknown == "error":
+                raise ValueError(
+                    f"character {char!r} at position {place} of {text!r} is not in the alphabet; "
+                    "write it in letters, or use unknown='drop' to leave such characters out"
+                )
+        return labels
+
+    def decode(self, indices: Iterable[int]) -> str:
+        """Text of labels as they stand: nothing is merged, blanks give no character."""
+        return "".join(self.alphabet[int(i) - 1] for i in indices if int(i) != self.blank_idx)
+
+    def ctc_decode(self, indices: Iterable[int]) -> str:
+        """Text of a CTC path: merge adjacent repeats first, then drop blanks (Graves et al. 2006, Section 3.1)."""
+        path = [int(i) for i in indices]
+        merged = [label for t, label in enumerate(path) if t == 0 or label != path[t - 1]]
+        return self.decode(merged)
+
+
+# ---------------------------------------------------------------------------------------------
+# Audio: a clip, and a synthetic voice to learn from without any download
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class AudioSample:
+    """One utterance: ``audio`` 1-D float waveform, ``sample_rate`` in Hz, ``transcript`` in plain letters."""
+
+    audio: Tensor
+    sample_rate: int
+    transcript: str
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return len(self.audio) / self.sample_rate
+
+
+# A source-filter voice [ours]: each letter has one sound, made as speech is made. A source (pulses of
+# the vocal folds, or noise) passes a filter with three resonances, the formants. Columns: formants F1,
+# F2, F3 in Hz, share of voicing, centre of the noise in Hz, loudness, closure before the sound (a stop
+# is silent before it bursts) and length, both in ms.
+_SOUNDS = {
+    "a": (730, 1100, 2450, 1.0, 0, 1.0, 0, 90), "b": (300, 800, 2100, 0.9, 700, 0.7, 35, 35),
+    "c": (400, 1700, 2600, 0.0, 2700, 0.6, 25, 55), "d": (300, 1700, 2700, 0.8, 3600, 0.7, 35, 35),
+    "e": (530, 1850, 2500, 1.0, 0, 1.0, 0, 80), "f": (400, 1100, 2300, 0.0, 6500, 0.3, 0, 75),
+    "g": (280, 1300, 2000, 0.8, 1500, 0.7, 35, 40), "h": (600, 1500, 2500, 0.0, 1100, 0.35, 0, 60),
+    "i": (280, 2300, 3000, 1.0, 0, 0.9, 0, 75), "j": (300, 2000, 2700, 0.5, 2300, 0.6, 20, 55),
+    "k": (400, 1400, 2100, 0.0, 1700, 0.7, 45, 35), "l": (380, 1000, 2900, 1.0, 0, 0.7, 0, 65),
+    "m": (250, 1050, 2200, 1.0, 0, 0.5, 0, 70), "n": (260, 1500, 2500, 1.0, 0, 0.5, 0, 65),
+    "o": (500, 850, 2500, 1.0, 0, 1.0, 0, 85), "p": (400, 900, 2200, 0.0, 800, 0.6, 45, 30),
+    "q": (350, 700, 2100, 0.3, 1200, 0.7, 40, 55), "r": (420, 1250, 1650, 1.0, 0, 0.7, 0, 65),
+    "s": (400, 1600, 2600, 0.0, 5800, 0.6, 0, 85), "t": (400, 1800, 2700, 0.0, 4300, 0.7, 45, 30),
+    "u": (310, 900, 2200, 1.0, 0, 0.9, 0, 80), "v": (280, 1150, 2300, 0.6, 6200, 0.5, 0, 65),
+    "w": (300, 620, 2150, 1.0, 0, 0.7, 0, 65), "x": (400, 1500, 2600, 0.0, 5000, 0.6, 40, 70),
+    "y": (260, 2050, 2800, 1.0, 0, 0.6, 0, 55), "z": (280, 1650, 2600, 0.6, 5400, 0.6, 0, 75),
+    "'": (500, 1500, 2500, 0.1, 300, 0.15, 25, 20), " ": (500, 1500, 2500, 0.0, 0, 0.0, 0, 90),
+}  # fmt: skip
+
+SYNTHETIC_WORDS = tuple(
+    """
+    hello all apple letter coffee summer yellow little happy good see sleep bell full cross class grass add egg off book tree
+    moon room green three street sheet free keep a the and to of in is it you that he was for on are with his they at be this
+    have from or one had by word but not what were we when your can said there use an each which she do how their if will up
+    other about out many then them these so some her would make like him into time has look two more write go number no way
+    could people my than first water been call who oil its now find long down day did get come made may part don't it's zebra
+    quick jump fox lazy dog quiz vivid
+    """.split()
+)
+
+TRAINING_SPEAKERS, VALIDATION_SPEAKERS = range(0, 500), range(500, 600)  # disjoint voices
+
+
+def _synthetic_speaker(speaker: int) -> dict[str, float]:
+    """Voice number ``speaker``: pitch in Hz, speaking rate, vocal-tract length, breath and tilt."""
+    rng = np.random.default_rng(speaker)
+    low, high = (0, 0.85, 0.87, 0.01, 0.8), (1, 1.25, 1.18, 0.06, 1.2)
+    octaves, *rest = rng.uniform(low, high).tolist()
+    return {"pitch": 85 * 2 ** (1.5 * octaves)} | dict(zip(("rate", "tract", "breath", "tilt"), rest, strict=True))
+
+
+def _letter_track(text: str, rate: float) -> Tensor:
+    """Targets of the voice every 5 ms: (frames, 6) formants, voicing, noise centre, loudness, moving smoothly."""
+    parts = []
+    for char in f" {text} ":
+        f1, f2, f3, voicing, noise, loudness, closure, length = _SOUNDS[char]
+        length, closure = (int(np.ceil(ms * np.random.uniform(0.85, 1.15) / (5 * rate))) for ms in (length, closure))
+        sound = torch.tensor([f1, f2, f3, voicing, noise, loudness]).repeat(closure + max(3, length), 1)
+        sound[:closure, 5] *= 0.03
+        sound[-1, 5] *= 0.15  # a dip ends each letter: "ll" is heard as two
+        parts.append(sound)
+    track = torch.cat(parts)
+    # Neighbours move into each other: a moving average over 25 ms of the formants, 15 ms of the rest.
+    smooth = [F.avg_pool1d(F.pad(track.t()[None], (r, r), mode="replicate"), 2 * r + 1, 1)[0].t() for r in (2, 1)]
+    return torch.cat([smooth[0][:, :3], smooth[1][:, 3:4], track[:, 4:5], smooth[1][:, 5:]], dim=1)
+
+
+def generate_synthetic_audio(
+    text: str, sample_rate: int = 16000, speaker: int | None = None, snr_db: float | None = None
+) -> Tensor:
+    """Speaks ``text`` with a source-filter voice, one sound a letter [ours].
+
+    Args:
+        text: letters of the English alphabet, space and apostrophe.
+        sample_rate: in Hz, at least 8000.
+        speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
+        snr_db: background noise in dB below the voice; None draws 15 to 40.
+
+    Returns:
+        1-D float waveform with peak 0.5. Random choices follow ``np.random.seed`` and ``torch.manual_seed``.
+
+    Raises:
+        ValueError: for an empty text or a character that has no sound.
+    """
+    text = text.lower()
+    if not text or any(char not in _SOUNDS for char in text):
+        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe, at least one of them, not {text!r}")
+    voice = _synthetic_speaker(int(np.random.choice(TRAINING_SPEAKERS)) if speaker is None else speaker)
+    track = _letter_track(text, voice["rate"])
+    hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)
+    frames, samples = len(track), (len(track) - 1) * hop
+    formants, voicing, noise_hz, loudness = track[:, :3] * voice["tract"], track[:, 3], track[:, 4], track[:, 5]
+
+    # Source: one pulse a period of a slowly falling, slightly shaking pitch; and white noise.
+    fall = torch.linspace(1.1, 0.9, samples) * (1 + 0.02 * torch.randn(frames)).repeat_interleave(hop)[:samples]
+    phase = (voice["pitch"] * fall / sample_rate).cumsum(0)
+    pulses = (phase.floor().diff(prepend=torch.zeros(1)) > 0).float() * math.sqrt(sample_rate / voice["pitch"])
+    window = torch.hann_window(n_fft)
+    source = torch.stft(torch.stack([pulses, torch.randn(samples)]), n_fft, hop, window=window, return_complex=True)
+
+    # Filter: resonances of the tract and a falling spectrum for the voice; one broad band for the noise.
+    hz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]  # (bins, 1) beside (frames,)
+    peaks = sum(g / (1 + ((hz - formants[:, k]) / w) ** 2) for k, (g, w) in enumerate(((1, 60), (0.7, 80), (0.4, 120))))
+    voiced = (voicing * peaks + voice["breath"] * 0.1) * (1 + hz / 500) ** (-0.3 * voice["tilt"])
+    hiss = torch.exp(-0.5 * ((hz - noise_hz * voice["tract"]) / (250 + 0.15 * noise_hz)) ** 2)
+    unvoiced = (1 - voicing) * hiss + voice["breath"] * voicing * peaks
+    shaped = loudness * (voiced * source[0] + unvoiced * source[1])
+    audio = torch.istft(shaped, n_fft, hop, window=window, length=samples)
+
+    snr_db = float(np.random.uniform(15, 40)) if snr_db is None else snr_db
+    audio = audio + torch.randn(samples) * audio.square().mean().sqrt() * 10 ** (-snr_db / 20)
+    return 0.5 * audio / audio.abs().max()
+
+
+def generate_synthetic_dataset(
+    n_samples: int, sample_rate: int = 16000, min_words: int = 1, max_words: int = 5,
+    speakers: Sequence[int] = TRAINING_SPEAKERS,
+) -> list[AudioSample]:  # fmt: skip
+    """Utterances of ``min_words`` to ``max_words`` random words, each by a random voice of ``speakers``.
+
+    Follows ``np.random.seed`` and ``torch.manual_seed``. For validation give ``speakers=VALIDATION_SPEAKERS``:
+    no training voice is among them.
+    """
+    if not 1 <= min_words <= max_words:
+        raise ValueError(f"1 <= min_words <= max_words is needed, not {min_words} and {max_words}")
+    samples = []
+    for _ in range(n_samples):
+        words = np.random.choice(SYNTHETIC_WORDS, np.random.randint(min_words, max_words + 1))
+        text, speaker = " ".join(words), int(np.random.choice(speakers))
+        samples.append(AudioSample(generate_synthetic_audio(text, sample_rate, speaker), sample_rate, text))
+    return samples
+
+
+# ---------------------------------------------------------------------------------------------
+# Features
+# ---------------------------------------------------------------------------------------------
+
+
+def compute_spectrogram(
+    audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512
+) -> Tensor:
+    """Log power spectrogram of a power-normalised clip, normalised over the utterance.
+
+    ``x[p, t] = log |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` with a Hann window w. The
+    sum always runs over the whole window. Where n_fft is smaller than it, the windowed frame is folded,
+    its pieces of n_fft samples added up, which leaves every value of the sum as it was:
+    ``exp(-2 pi i p n / n_fft)`` has period n_fft in n. So n_fft only chooses how many bins are kept.
+
+    Args:
+        audio: (samples,) waveform, any scale; a clip shorter than one window is padded with zeros to one.
+        sample_rate: in Hz.
+        window_ms: length of the window in ms, 20 [ICML version].
+        stride_ms: hop between frames in ms, 10 [Deep Speech 1; neither version of the paper says].
+        n_fft: points of the Fourier transform, even.
+
+    Returns:
+        (n_fft // 2 + 1, T) float features with mean 0 and standard deviation 1, dtype of ``audio``.
+
+    Raises:
+        ValueError: if the clip is empty, not 1-D or not finite, or n_fft is odd or below 2.
+
+    Source: power-normalised spectrogram, Section 3.1; the logarithm, ICML version; mean and variance [ours].
+    """
+    audio = torch.as_tensor(audio)
+    audio = audio if audio.is_floating_point() else audio.float()
+    if audio.dim() != 1 or audio.numel() == 0:
+        raise ValueError(f"audio must be one channel of at least one sample, shape (samples,), not {tuple(audio.shape)}")
+    if not torch.isfinite(audio).all():
+        raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
+    if n_fft < 2 or n_fft % 2:
+        raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
+    window_length, hop = round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000)
+    audio = audio / audio.square().mean().sqrt().clamp_min(1e-10)
+    frames = F.pad(audio, (0, max(0, window_length - len(audio)))).unfold(0, window_length, hop)  # (T, window)
+    frames = frames * torch.hann_window(window_length, dtype=audio.dtype, device=audio.device)
+    pieces = -(-window_length // n_fft)
+    folded = F.pad(frames, (0, pieces * n_fft - window_length)).unflatten(1, (pieces, n_fft)).sum(1)  # (T, n_fft)
+    power = torch.view_as_real(torch.fft.rfft(folded)).square().sum(-1)  # (T, F)
+    # The floor, about 50 dB below the mean power of a frame, keeps digital silence finite [ours].
+    log_power = torch.log(power + 1e-3).t()  # (F, T)
+    return (log_power - log_power.mean()) / log_power.std(correction=0).clamp_min(1e-5)
+
+
+# ---------------------------------------------------------------------------------------------
+# Convolution and batch norm
+# ---------------------------------------------------------------------------------------------
+
+
+def sequence_mask(lengths: Tensor, max_length: int) -> Tensor:
+    """(B,) integer lengths -> (B, max_length) bool, True where a frame belongs to the utterance."""
+    return torch.arange(max_length, device=lengths.device) < lengths[:, None]
+
+
+class ClippedReLU(nn.Module):
+    """``min(max(x, 0), clip)``, with clip 20 [paper, Section 3.1, in the text without a number]."""
+
+    def __init__(self, clip: float = 20.0) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(0.0, self.clip)
+
+    def extra_repr(self) -> str:
+        return str(self.clip)
+
+
+class _NormalizeValid(torch.autograd.Function):
+    """Normalises over the frames where mask is 1, per feature, and leaves 0 elsewhere.
+
+    Forward: ``y = m (x - mean) / sqrt(var + eps)`` with ``mean = sum(m x) / n``, ``var = sum(m (x - mean)^2) / n``.
+    Backward, with g the gradient of y where m is 1: mean and var depend on every valid x, which gives
+    ``dx = m (g - sum(g) / n - y sum(g y) / n) / sqrt(var + eps)``.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float):
+        mean = (x * mask).sum(dims, keepdim=True) / count
+        y = (x - mean).mul_(mask)
+        var = y.square().sum(dims, keepdim=True) / count
+        rstd = torch.rsqrt(var + eps)
+        y *= rstd
+        ctx.save_for_backward(y, mask, rstd)
+        ctx.count, ctx.dims = count, dims
+        ctx.mark_non_differentiable(mean, var)
+        return y, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor, _mean: Tensor, _var: Tensor):
+        y, mask, rstd = ctx.saved_tensors
+        grad = grad * mask
+        mean_grad = grad.sum(ctx.dims, keepdim=True) / ctx.count
+        mean_grad_y = (grad * y).sum(ctx.dims, keepdim=True) / ctx.count
+        dx = torch.addcmul(grad, y, mean_grad_y, value=-1.0).sub_(mean_grad).mul_(mask).mul_(rstd)
+        return dx, None, None, None, None
+
+
+class SequenceBatchNorm(nn.Module):
+    """Sequence-wise batch norm over the frames that are speech, not padding.
+
+    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over
+    all utterances of the batch and over all their frames (Section 3.2); for the channels of a convolution
+    also over frequency. Padding is left out of both and comes out as 0. In evaluation the running
+    averages of training take their place, as in Section 3.2.
+
+    Args:
+        num_features: H or C.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running averages, 0.1 [ours, torch's].
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))  # gamma
+        self.bias = nn.Parameter(torch.zeros(num_features))  # beta
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalises.
+
+        Args:
+            x: (T, B, H), or (B, C, F, T) as a convolution gives it.
+            lengths: (B,) valid frames of each utterance; None means all T.
+
+        Returns:
+            same shape as x, 0 in the padding.
+
+        Raises:
+            ValueError: if x has another number of dimensions or features.
+        """
+        if x.dim() not in (3, 4) or x.shape[-1 if x.dim() == 3 else 1] != self.num_features:
+            raise ValueError(f"expected (T, B, {self.num_features}) or (B, {self.num_features}, F, T), not {tuple(x.shape)}")
+        x = x if x.dtype == torch.float64 else x.float()  # statistics never in half precision
+        recurrent = x.dim() == 3
+        batch, frames = (x.shape[1], x.shape[0]) if recurrent else (x.shape[0], x.shape[3])
+        if lengths is None:
+            lengths = torch.full((batch,), frames, device=x.device)
+        mask = sequence_mask(lengths, frames).to(x.dtype)  # (B, T)
+        mask = mask.t()[:, :, None] if recurrent else mask[:, None, None, :]
+        dims, shape = ((0, 1), (1, 1, -1)) if recurrent else ((0, 2, 3), (1, -1, 1, 1))
+        if self.training:
+            count = int(lengths.sum()) * (1 if recurrent else x.shape[2])
+            y, mean, var = _NormalizeValid.apply(x, mask, float(max(count, 1)), dims, self.eps)
+            self._update(mean.flatten(), var.flatten(), count)
+        else:
+            y = (x - self.running_mean.view(shape)) * torch.rsqrt(self.running_var + self.eps).view(shape) * mask
+        return torch.addcmul(self.bias.view(shape) * mask, y, self.weight.view(shape))
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Running averages; the variance without bias, as torch keeps it."""
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_((var * count / max(count - 1, 1)).to(self.running_var.dtype), self.momentum)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """A convolution of one channel as one over time alone, whose channels are the kernel's rows.
+
+    Same numbers as ``F.conv2d`` with padding of half the kernel. Libraries are slow at one input channel, above all
+    in the gradient of the kernel; laid out as K channels it is an ordinary convolution.
+
+    Args:
+        x: (B, 1, F, T).
+        weight: (O, 1, K, L), K bins by L frames, both odd.
+        stride: (frequency, time).
+
+    Returns:
+        (B, O, F', T').
+    """
+    kernel, length = weight.shape[2:]
+    rows = F.pad(x[:, 0], (0, 0, kernel // 2, kernel // 2)).unfold(1, kernel, stride[0])  # (B, F', T, K)
+    y = F.conv1d(rows.transpose(2, 3).flatten(0, 1), weight[:, 0], stride=stride[1], padding=length // 2)  # (B F', O, T')
+    return y.unflatten(0, rows.shape[:2]).transpose(1, 2)
+
+
+def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    """A convolution with many channels computed along frequency as products of Fourier coefficients.
+
+    Same numbers as ``F.conv2d`` with padding of half the kernel, up to rounding. Along frequency a correlation is a
+    product: with N >= F + K - 1 points, ``Y[k] = X[k] conj(W[k])``, where X and W are the transforms of x and of the kernel.
+    What remains for each of the N // 2 + 1 coefficients k is a complex convolution over time, written as a real one with
+    twice the channels, all k at once as groups. For 21 bins this takes a third of the multiplications. The transforms
+    are short, so plain matrices do them.
+
+    Args:
+        x: (B, C, F, T).
+        weight: (O, C, K, L), K bins by L frames, both odd.
+        stride: (frequency, time).
+
+    Returns:
+        (B, O, F', T').
+    """
+    batch, _, bins, frames = x.shape
+    kernel, length = weight.shape[2:]
+    forward_x, forward_w, inverse = _dft_matrices(bins, kernel, stride[0], x.dtype, x.device)
+    x_k = torch.einsum("krf,bcft->bkrct", forward_x, x).reshape(batch, -1, frames)  # (B, k 2 C, T)
+    w_k = torch.einsum("krj,ocjl->krocl", forward_w, weight)  # (k, 2, O, C, L)
+    re, im = w_k[:, 0], -w_k[:, 1]  # conj(W)
+    w_k = torch.cat((torch.cat((re, -im), 2), torch.cat((im, re), 2)), 1).flatten(0, 1)  # (k 2 O, 2 C, L)
+    y_k = F.conv1d(x_k, w_k, stride=stride[1], padding=length // 2, groups=len(forward_x))  # (B, k 2 O, T')
+    return torch.einsum("fkr,bkrot->boft", inverse, y_k.unflatten(1, (len(forward_x), 2, -1)))
+
+
+@functools.lru_cache
+def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
+    points = bins + kernel - 1
+    k = torch.arange(points // 2 + 1, dtype=torch.float64)
+
+    def transform(size: int) -> Tensor:
+        angle = 2 * math.pi / points * torch.outer(k, torch.arange(size, dtype=torch.float64))
+        return torch.stack((angle.cos(), -angle.sin()), dim=1)
+
+    outputs = torch.arange(0, bins, stride, dtype=torch.float64) - kernel // 2
+    angle = 2 * math.pi / points * torch.outer(outputs, k)
+    twice = (2.0 - ((k == 0) | (2 * k == points)).double()) / points  # each k but these stands for -k too
+    inverse = torch.stack((angle.cos() * twice, -angle.sin() * twice), dim=2)
+    return tuple(m.to(device, dtype) for m in (transform(bins), transform(kernel), inverse))
+
+
+class ConvBlock(nn.Module):
+    """Convolution over frequency and time, sequence-wise batch norm, clipped ReLU (Sections 3.1, 3.2, 3.5).
+
+    ``h = f(B(w * x))``: "same" padding, strides shrink. The batch norm's beta takes the place of a bias.
+
+    Args:
+        in_channels, out_channels: C before and after.
+        kernel: (frequency bins, frames), both odd.
+        stride: (frequency, time).
+        clip: of the clipped ReLU.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: tuple[int, int] = (41, 11),
+        stride: tuple[int, int] = (2, 2), clip: float = 20.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.norm = SequenceBatchNorm(out_channels)
+        self.activation = ClippedReLU(clip)
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Frames that remain of ``lengths`` frames: ``floor((T + 2 p - k) / s) + 1``, integers throughout."""
+        kernel, stride, padding = self.conv.kernel_size[1], self.conv.stride[1], self.conv.padding[1]
+        return torch.div(lengths + 2 * padding - kernel, stride, rounding_mode="floor") + 1
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, F, T), 0 in the padding, and (B,) lengths -> the same after the block."""
+        lengths = self.output_lengths(lengths)
+        return self.activation(self.norm(self._convolve(x), lengths)), lengths
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """The convolution, on a CPU in full precision by the quicker road."""
+        if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return self.conv(x)
+        road = convolution_by_rows if self.conv.in_channels == 1 else convolution_by_coefficients
+        return road(x, self.conv.weight, self.conv.stride)
+
+
+# ---------------------------------------------------------------------------------------------
+# Recurrence
+# ---------------------------------------------------------------------------------------------
+# The loops below run both directions at once: x is (S, 2, B, G H), step s of direction 0 is frame s, step
+# s of direction 1 is frame T-1-s, so each step is one batched product of the two states with the two
+# matrices U. mask is (S, 2, B, 1): where it is 0 the state is 0. The padding of an utterance comes first in
+# direction 1, so that direction starts, from a zero state, at the utterance's own last frame.
+
+
+def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
+    """The GRU as a plain loop: the definition that ``_GRUScan`` is proved against.
+
+    Eq. 10, gates in torch's order r, z, n::
+
+        r = sigmoid(W_r x + b_r + U_r h),  z = sigmoid(W_z x + b_z + U_z h),  n = tanh(W_n x + b_n + r o U_n h)
+        h = (1 - z) o n + z o h
+
+    Departs from the paper: there z weighs the new candidate, here, as in torch, the old state (z = 1 - z of
+    the paper, the same family of functions), and the candidate takes tanh, the usual choice, where the paper took the
+    clipped ReLU after finding both alike (Section 3.4).
+
+    Args:
+        x: (S, 2, B, 3H) input side, ``W x + b``.
+        u: (2, 3H, H) recurrent matrices of the two directions.
+        mask: (S, 2, B, 1), 1 where the step belongs to the utterance.
+
+    Returns:
+        (S, 2, B, H) states.
+    """
+    h = x.new_zeros(*x.shape[1:3], u.shape[2])
+    states = []
+    for x_s, m in zip(x, mask, strict=True):
+        xr, xz, xn = x_s.chunk(3, dim=-1)
+        gr, gz, gn = torch.bmm(h, u.transpose(1, 2)).chunk(3, dim=-1)
+        r, z = torch.sigmoid(xr + gr), torch.sigmoid(xz + gz)
+        n = torch.tanh(xn + r * gn)
+        h = ((1 - z) * n + z * h) * m
+        states.append(h)
+    return torch.stack(states)
+
+
+def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
+    """The simple recurrence as a plain loop: ``h = min(max(W x + b + U h, 0), clip)`` (Eq. 3). Shapes as ``gru_loop``."""
+    h = x.new_zeros(*x.shape[1:3], u.shape[2])
+    states = []
+    for x_s, m in zip(x, mask, strict=True):
+        h = (x_s + torch.bmm(h, u.transpose(1, 2))).clamp(0.0, clip) * m
+        states.append(h)
+    return torch.stack(states)
+
+
+def lstm_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
+    """The LSTM as a plain loop, gates in torch's order i, f, g, o [ours; the paper has none]. Shapes as ``gru_loop``."""
+    h = c = x.new_zeros(*x.shape[1:3], u.shape[2])
+    states = []
+    for x_s, m in zip(x, mask, strict=True):
+        i, f, g, o = (x_s + torch.bmm(h, u.transpose(1, 2))).chunk(4, dim=-1)
+        c = (torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)) * m
+        h = torch.sigmoid(o) * torch.tanh(c) * m
+        states.append(h)
+    return torch.stack(states)
+
+
+class _GRUScan(torch.autograd.Function):
+    """``gru_loop`` with its backward pass derived by hand: same values and gradients, less time.
+
+    With q = U_n h the derivative of one step is linear in the incoming gradient d of h (mask m included)::
+
+        d a_n = d o A            A = m (1 - z)(1 - n^2)           (a_n: input of the tanh)
+        d a_r = d o A q r (1-r)  d a_z = d o m (h - n) z (1 - z)   d q = d o A r
+        d h   = d o m z + [d a_r, d a_z, d q] U
+
+    All factors but d are known beforehand for all steps at once; the loop only multiplies by them and by U.
+    The weight gradient ``sum_s [d a_r, d a_z, d q]_s^T h_s`` is one product after the loop.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, _clip: float, product_dtype: torch.dtype):
+        steps, hidden = x.shape[0], u.shape[2]
+        h = x.new_zeros(steps + 1, *x.shape[1:3], hidden)  # h[s] is the state before step s
+        gates, q, n = torch.empty_like(x[..., : 2 * hidden]), torch.empty_like(h[1:]), torch.empty_like(h[1:])
+        u_t = u.transpose(1, 2).to(product_dtype)
+        x_rz, x_n = x[..., : 2 * hidden].unbind(0), x[..., 2 * hidden :].unbind(0)
+        for s, (h_s, h_next, rz, m) in enumerate(zip(h[:-1], h[1:], gates, mask, strict=True)):
+            g = torch.bmm(h_s.to(product_dtype), u_t)  # (2, B, 3H)
+            torch.add(x_rz[s], g[..., : 2 * hidden], out=rz).sigmoid_()
+            q[s] = g[..., 2 * hidden :]
+            torch.addcmul(x_n[s], rz[..., :hidden], q[s], out=n[s]).tanh_()
+            torch.lerp(n[s], h_s, rz[..., hidden:], out=h_next).mul_(m)
+        ctx.save_for_backward(u, mask, h, gates, q, n)
+        ctx.product_dtype = product_dtype
+        return h[1:].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        u, mask, h, gates, q, n = ctx.saved_tensors
+        r, z = gates.chunk(2, dim=-1)
+        a = mask * (1 - z) * (1 - n * n)
+        factors = torch.stack((a * q * r * (1 - r), mask * (h[:-1] - n) * z * (1 - z), a * r), dim=3)  # (S,2,B,3,H)
+        keep, d_all = mask * z, torch.empty_like(n)
+        d_gates = torch.empty_like(factors)
+        d_h, u_p = torch.zeros_like(n[0]), u.to(ctx.product_dtype)
+        for s in reversed(range(len(n))):
+            d = torch.add(grad[s], d_h, out=d_all[s])
+            torch.mul(d.unsqueeze(2), factors[s], out=d_gates[s])
+            d_h = d * keep[s] + torch.bmm(d_gates[s].flatten(2).to(ctx.product_dtype), u_p)
+        d_u = _weight_gradient(d_gates.flatten(3), h[:-1], ctx.product_dtype)
+        d_gates[:, :, :, 2] = d_all * a
+        return d_gates.flatten(3), d_u.to(u.dtype), None, None, None
+
+
+class _RNNScan(torch.autograd.Function):
+    """``rnn_loop`` with its backward pass: the clipped ReLU lets the gradient through where 0 < h < clip."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, clip: float, product_dtype: torch.dtype):
+        h = x.new_zeros(x.shape[0] + 1, *x.shape[1:3], u.shape[2])
+        u_t = u.transpose(1, 2).to(product_dtype)
+        for x_s, h_s, h_next, m in zip(x, h[:-1], h[1:], mask, strict=True):
+            torch.add(x_s, torch.bmm(h_s.to(product_dtype), u_t), out=h_next).clamp_(0.0, clip).mul_(m)
+        ctx.save_for_backward(u, h)
+        ctx.clip, ctx.product_dtype = clip, product_dtype
+        return h[1:].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        u, h = ctx.saved_tensors
+        passes = ((h[1:] > 0) & (h[1:] < ctx.clip)).to(grad.dtype)
+        d_x, d_h, u_p = torch.empty_like(h[1:]), torch.zeros_like(h[0]), u.to(ctx.product_dtype)
+        for s in reversed(range(len(d_x))):
+            torch.add(grad[s], d_h, out=d_x[s]).mul_(passes[s])
+            d_h = torch.bmm(d_x[s].to(ctx.product_dtype), u_p).to(grad.dtype)
+        return d_x, _weight_gradient(d_x, h[:-1], ctx.product_dtype).to(u.dtype), None, None, None
+
+
+def _weight_gradient(d_gates: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
+    """``sum over steps and utterances of d_gates^T h``: (S, 2, B, GH) and (S, 2, B, H) -> (2, GH, H)."""
+    left = d_gates.transpose(0, 1).flatten(1, 2).to(dtype)  # (2, S B, GH)
+    return torch.bmm(left.transpose(1, 2), h.transpose(0, 1).flatten(1, 2).to(dtype))
+
+
+class BidirectionalRNNLayer(nn.Module):
+    """Bidirectional recurrence with sequence-wise batch norm, in one of two placements.
+
+    ``batch_norm='output'`` [ours, the usual lesson]: each direction has its own W, b and U; the states of the two
+    directions are concatenated, then normalised, then clipped: ``clip(B([fwd h, bwd h]))``, width 2H.
+
+    ``batch_norm='input'`` [paper]: Eq. 8, ``h_t = f(B(W x_t) + U h_{t-1})``. Only the input side is normalised,
+    before U h is added; nothing is done to the output. W is shared by the directions, each has its own U, beta is the
+    bias, and the directions are summed (Section 3.1), width H. The paper rejects normalising after adding U h
+    (Eq. 7) because the statistics would then differ at each step.
+
+    Padding has no influence: the backward direction starts at each utterance's own end, outputs there are 0.
+
+    Args:
+        input_size: features per frame.
+        hidden_size: H per direction.
+        rnn_type: 'gru' (Eq. 10), 'rnn' (simple, clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
+        batch_norm: 'output' or 'input'.
+        clip: of the clipped ReLU [paper, Section 3.1].
+    """
+
+    GATES: ClassVar[dict[str, int]] = {"gru": 3, "rnn": 1, "lstm": 4}
+
+    def __init__(
+        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = 20.0
+    ) -> None:
+        super().__init__()
+        if rnn_type not in self.GATES:
+            raise ValueError(f"rnn_type must be one of {', '.join(self.GATES)}, not {rnn_type!r}")
+        if batch_norm not in ("output", "input"):
+            raise ValueError(f"batch_norm must be 'output' or 'input' (the paper's), not {batch_norm!r}")
+        self.input_size, self.hidden_size, self.rnn_type, self.batch_norm = input_size, hidden_size, rnn_type, batch_norm
+        self.clip, rows, directions = clip, self.GATES[rnn_type] * hidden_size, 2 if batch_norm == "output" else 1
+        self.weight_ih = nn.Parameter(torch.empty(directions, rows, input_size))  # W
+        self.weight_hh = nn.Parameter(torch.empty(2, rows, hidden_size))  # U
+        self.bias = nn.Parameter(torch.zeros(2, rows)) if batch_norm == "output" else None  # b
+        self.norm = SequenceBatchNorm(2 * hidden_size if batch_norm == "output" else rows)
+        self.activation = ClippedReLU(clip) if batch_norm == "output" else nn.Identity()
+        self.reset_parameters()
+
+    @property
+    def output_size(self) -> int:
+        """Features per frame of the output: 2H concatenated, H summed."""
+        return self.hidden_size * (2 if self.batch_norm == "output" else 1)
+
+    def reset_parameters(self) -> None:
+        """W uniform in +-1/sqrt(H) as torch's layers; U orthogonal per gate [ours; the paper is silent]."""
+        nn.init.uniform_(self.weight_ih, -self.hidden_size**-0.5, self.hidden_size**-0.5)
+        for gate in self.weight_hh.data.view(-1, self.hidden_size, self.hidden_size):
+            nn.init.orthogonal_(gate)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(T, B, input_size), 0 in the padding, and (B,) lengths -> (T, B, output_size), 0 in the padding."""
+        states = self._scan(self._input_side(x, lengths), lengths)  # (T, B, 2, H)
+        if self.batch_norm == "input":
+            return states.sum(2)  # (T, B, H)
+        return self.activation(self.norm(states.flatten(2), lengths))  # (T, B, 2H)
+
+    def _input_side(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """``W x + b`` or ``B(W x)`` of both directions: (T, B, input_size) -> (T, B, 2, GH)."""
+        if self.batch_norm == "output":
+            side = F.linear(x, self.weight_ih.flatten(0, 1), self.bias.flatten())  # (T, B, 2 GH)
+            return side.unflatten(2, (2, -1))
+        side = self.norm(F.linear(x, self.weight_ih[0]), lengths)  # (T, B, GH)
+        return side.unsqueeze(2).expand(-1, -1, 2, -1)
+
+    def _scan(self, side: Tensor, lengths: Tensor) -> Tensor:
+        """Runs the recurrence over (T, B, 2, GH) -> (T, B, 2, H)."""
+        device = side.device.type
+        product_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.weight_hh.dtype
+        dtype = torch.float64 if side.dtype == torch.float64 else torch.float32
+        mask = sequence_mask(lengths, side.shape[0]).t().to(dtype)[:, :, None]  # (T, B, 1)
+        steps = torch.stack((side[:, :, 0], side[:, :, 1].flip(0)), dim=1).to(dtype)  # (S, 2, B, GH)
+        masks = torch.stack((mask, mask.flip(0)), dim=1)  # (S, 2, B, 1)
+        with torch.autocast(device, enabled=False):
+            if self.rnn_type == "lstm":
+                states = lstm_loop(steps, self.weight_hh, masks)  # (S, 2, B, H)
+            else:
+                scan = _GRUScan if self.rnn_type == "gru" else _RNNScan
+                states = scan.apply(steps, self.weight_hh, masks, self.clip, product_dtype)
+        return torch.stack((states[:, 0], states[:, 1].flip(0)), dim=2)  # (T, B, 2, H)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}, {self.rnn_type!r}, batch_norm={self.batch_norm!r}"
+
+
+# ---------------------------------------------------------------------------------------------
+# Model
+# ---------------------------------------------------------------------------------------------
+
+# Table 4, the 2D rows: channels, kernel and stride, (frequency, time).
+CONVOLUTIONS = (
+    (32, (41, 11), (2, 2)),
+    (32, (21, 11), (2, 1)),
+    (96, (21, 11), (2, 1)),
+)
+
+
+class DeepSpeech2(nn.Module):
+    """[convolution -> batch norm -> clipped ReLU] x n_conv, [bidirectional recurrence] x n_rnn, linear, log-softmax.
+
+    Args:
+        n_freq: F, bins of the features.
+        vocab_size: V, blank included.
+        n_conv: 1 to 3 convolutions with channels, kernels and strides of Table 4.
+        n_rnn: 1 to 7 recurrent layers [paper: 1 to 7].
+        rnn_hidden: H, hidden units per direction.
+        rnn_type: 'gru', 'rnn' or 'lstm'.
+        batch_norm: 'output' or 'input' (the paper's Eq. 8); see ``BidirectionalRNNLayer``.
+        time_strides: strides in time of the convolutions in place of Table 4's 2, 1, 1; the best English
+            model of the paper strides by 3 in all (Section 6.1).
+        dropout: share of features dropped before each recurrent layer and the output [ours; the paper names none].
+        clip: of every clipped ReLU [paper, Section 3.1].
+
+    Raises:
+        ValueError: for numbers outside these ranges.
+    """
+
+    def __init__(
+        self, n_freq: int, vocab_size: int, n_conv: int = 2, n_rnn: int = 3, rnn_hidden: int = 256,
+        rnn_type: str = "gru", batch_norm: str = "output", time_strides: Sequence[int] | None = None,
+        dropout: float = 0.0, clip: float = 20.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if not 1 <= n_conv <= len(CONVOLUTIONS):
+            raise ValueError(f"n_conv must be 1 to {len(CONVOLUTIONS)} (Table 4), not {n_conv}")
+        if n_rnn < 1 or rnn_hidden < 1 or n_freq < 2 or vocab_size < 2:
+            raise ValueError(
+                f"n_rnn {n_rnn} and rnn_hidden {rnn_hidden} must be >= 1, n_freq {n_freq} and vocab_size {vocab_size} >= 2"
+            )
+        if time_strides is not None and len(time_strides) != n_conv:
+            raise ValueError(f"time_strides needs one stride for each of the {n_conv} convolutions, not {tuple(time_strides)}")
+        self.n_freq, self.vocab_size = n_freq, vocab_size
+        self.convolutions = nn.ModuleList()
+        channels, bins = 1, n_freq
+        for layer, (out_channels, kernel, stride) in enumerate(CONVOLUTIONS[:n_conv]):
+            stride = stride if time_strides is None else (stride[0], int(time_strides[layer]))
+            self.convolutions.append(ConvBlock(channels, out_channels, kernel, stride, clip))
+            channels, bins = out_channels, -(-bins // stride[0])
+        self.recurrences = nn.ModuleList()
+        width = channels * bins
+        for _ in range(n_rnn):
+            self.recurrences.append(BidirectionalRNNLayer(width, rnn_hidden, rnn_type, batch_norm, clip))
+            width = self.recurrences[-1].output_size
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, vocab_size)
+
+    @property
+    def time_stride(self) -> int:
+        """Feature frames per output frame."""
+        return math.prod(block.conv.stride[1] for block in self.convolutions)
+
+    def output_lengths(self, feature_lengths: Tensor) -> Tensor:
+        """(B,) feature frames -> (B,) output frames, integers."""
+        for block in self.convolutions:
+            feature_lengths = block.output_lengths(feature_lengths)
+        return feature_lengths
+
+    def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the symbols in each output frame (Eq. 5).
+
+        Args:
+            features: (B, 1, F, T); what stands in the padding does not matter.
+            feature_lengths: (B,) integer frames of each utterance, 1 to T.
+
+        Returns:
+            log_probs (T', B, V) in float32 (float64 for float64 weights), output_lengths (B,).
+
+        Raises:
+            ValueError: if shapes or lengths do not fit, or lengths are not integers.
+        """
+        self._check_input(features, feature_lengths)
+        lengths = feature_lengths.to(features.device)
+        x = features.masked_fill(~sequence_mask(lengths, features.shape[3])[:, None, None, :], 0.0)
+        for block in self.convolutions:
+            x, lengths = block(x, lengths)  # (B, C, F', T')
+        x = x.permute(3, 0, 1, 2).flatten(2)  # (T', B, C F')
+        for layer in self.recurrences:
+            x = layer(self.dropout(x), lengths)  # (T', B, 2H) or (T', B, H)
+        logits = self.output(self.dropout(x))  # (T', B, V)
+        return F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1), lengths
+
+    def _check_input(self, features: Tensor, lengths: Tensor) -> None:
+        if features.dim() != 4 or features.shape[1] != 1 or features.shape[2] != self.n_freq:
+            raise ValueError(f"features must be (B, 1, {self.n_freq}, T), not {tuple(features.shape)}")
+        if lengths.is_floating_point() or lengths.shape != features.shape[:1]:
+            raise ValueError(
+                f"feature_lengths must be {len(features)} integers, not {lengths.dtype} of shape {tuple(lengths.shape)}"
+            )
+        if not 1 <= int(lengths.min()) <= int(lengths.max()) <= features.shape[3]:
+            raise ValueError(f"feature_lengths must lie in 1..{features.shape[3]}, not {lengths.tolist()}")
+
+
+# ---------------------------------------------------------------------------------------------
+# CTC
+# ---------------------------------------------------------------------------------------------
+
+
+def ctc_required_frames(target: Sequence[int]) -> int:
+    """Fewest output frames in which CTC can spell ``target``: one a label, one blank between equal neighbours."""
+    return len(target) + sum(a == b for a, b in pairwise(target))
+
+
+def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """``-log sum over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 9), for each utterance.
+
+    Args:
+        log_probs: (T', B, V) log-probabilities, symbol 0 the blank.
+        targets: (sum of target_lengths,) labels of all utterances, one after the other, each 1..V-1.
+        output_lengths: (B,) integer output frames.
+        target_lengths: (B,) integer labels.
+
+    Returns:
+        (B,) losses in nats; inf where the frames are too few (see ``ctc_required_frames``): never zeroed.
+
+    Raises:
+        ValueError: if shapes, lengths or labels do not fit together.
+    """
+    frames, batch, vocab = log_probs.shape
+    if output_lengths.shape != (batch,) or target_lengths.shape != (batch,):
+        raise ValueError(
+            f"log_probs (T', B, V) has B = {batch}, but there are {tuple(output_lengths.shape)} output_lengths "
+            f"and {tuple(target_lengths.shape)} target_lengths"
+        )
+    if int(output_lengths.max()) > frames or int(output_lengths.min()) < 1:
+        raise ValueError(f"output_lengths must lie in 1..{frames} (T'), not {output_lengths.tolist()}")
+    if targets.dim() != 1 or int(target_lengths.sum()) != len(targets):
+        raise ValueError(f"targets must be 1-D with {int(target_lengths.sum())} labels, not {tuple(targets.shape)}")
+    if len(targets) and not 1 <= int(targets.min()) <= int(targets.max()) < vocab:
+        raise ValueError(f"targets must lie in 1..{vocab - 1} (0 is the blank, the model has V = {vocab})")
+    return F.ctc_loss(log_probs, targets, output_lengths, target_lengths, blank=0, reduction="none", zero_infinity=False)
+
+
+# ---------------------------------------------------------------------------------------------
+# Decoding
+# ---------------------------------------------------------------------------------------------
+
+
+def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | None = None) -> list[str]:
+    """Best path: the likeliest symbol of each frame, collapsed (Graves et al. 2006, Eq. 4).
+
+    Args:
+        log_probs: (T', B, V).
+        encoder: turns labels into text.
+        lengths: (B,) output frames; None means all T'.
+
+    Returns:
+        B texts.
+    """
+    _check_vocabulary(log_probs, encoder)
+    best = log_probs.argmax(-1).t().cpu()  # (B, T')
+    lengths = [log_probs.shape[0]] * len(best) if lengths is None else lengths.tolist()
+    texts = []
+    for path, length in zip(best, lengths, strict=True):
+        texts.append(encoder.decode(torch.unique_consecutive(path[:length]).tolist()))
+    return texts
+
+
+def beam_search_decode(
+    log_probs: Tensor, encoder: CharEncoder, beam_width: int = 10, lengths: Tensor | None = None
+) -> list[str]:
+    """Prefix beam search: sums the paths of each text instead of taking the single best path.
+
+    Args:
+        log_probs: (T', B, V).
+        encoder: turns labels into text.
+        beam_width: prefixes kept after each frame; with all of them kept the result is exact.
+        lengths: (B,) output frames; None means all T'.
+
+    Returns:
+        B texts.
+
+    Source: Hannun et al. 2014, arXiv:1408.2873, without the language model.
+    """
+    _check_vocabulary(log_probs, encoder)
+    if beam_width < 1:
+        raise ValueError(f"beam_width must be at least 1, not {beam_width}")
+    lengths = [log_probs.shape[0]] * log_probs.shape[1] if lengths is None else lengths.tolist()
+    by_utterance = log_probs.detach().double().transpose(0, 1).cpu().numpy()  # (B, T', V)
+    return [
+        encoder.decode(prefix_beam_search(frames[:length], beam_width)[0][0])
+        for frames, length in zip(by_utterance, lengths, strict=True)
+    ]
+
+
+def prefix_beam_search(log_probs: np.ndarray, beam_width: int) -> list[tuple[tuple[int, ...], float]]:
+    """The ``beam_width`` likeliest label sequences of one utterance, best first.
+
+    Each prefix carries two masses, the paths that end in blank (p_b) and those that end in its last label (p_nb). Only with
+    both is a double letter told from a held one: the last label again extends the prefix after a blank, and
+    merges into it otherwise.
+
+    Args:
+        log_probs: (T', V), symbol 0 the blank.
+
+    Returns:
+        (labels, log probability) pairs.
+    """
+    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # prefix -> log p_b, log p_nb
+    for frame in log_probs:
+        scores = frame.tolist()
+        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [-math.inf, -math.inf])
+        for prefix, (p_b, p_nb) in beam.items():
+            total = _log_add(p_b, p_nb)
+            same = grown[prefix]
+            same[0] = _log_add(same[0], total + scores[0])
+            last = prefix[-1] if prefix else 0
+            if last:
+                same[1] = _log_add(same[1], p_nb + scores[last])
+            for label in range(1, len(scores)):
+                extended = grown[(*prefix, label)]
+                extended[1] = _log_add(extended[1], (p_b if label == last else total) + scores[label])
+        best = sorted(grown.items(), key=lambda item: _log_add(*item[1]), reverse=True)[:beam_width]
+        beam = {prefix: (masses[0], masses[1]) for prefix, masses in best}
+    return [(prefix, _log_add(*masses)) for prefix, masses in beam.items()]
+
+
+def _log_add(a: float, b: float) -> float:
+    """log(exp a + exp b)."""
+    if a < b:
+        a, b = b, a
+    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
+
+
+def _check_vocabulary(log_probs: Tensor, encoder: CharEncoder) -> None:
+    if log_probs.dim() != 3 or log_probs.shape[2] != encoder.vocab_size:
+        raise ValueError(
+            f"log_probs must be (T', B, V) with the encoder's V = {encoder.vocab_size}, not {tuple(log_probs.shape)}; "
+            "the model and the encoder must share one alphabet"
+        )
+
+
+# ---------------------------------------------------------------------------------------------
+# Metrics
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ErrorCounts:
+    """Errors of hypotheses against references, with the alignment they were counted on.
+
+    ``alignment`` holds one list per utterance of pairs (reference item, hypothesis item); None on the
+    left is an insertion, on the right a deletion.
+    """
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    alignment: list[list[tuple[str | None, str | None]]] = field(default_factory=list)
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions together."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def reference_length(self) -> int:
+        """Words (or characters) in the references."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference item over the whole corpus; can exceed 1. With no reference item at all: the insertions."""
+        return self.errors / max(1, self.reference_length)
+
+    def __str__(self) -> str:
+        kinds = f"{self.substitutions} sub, {self.deletions} del, {self.insertions} ins"
+        return f"{100 * self.rate:.2f} % ({self.errors}/{self.reference_length}: {kinds})"
+
+    def aligned_lines(self, utterance: int) -> str:
+        """REF and HYP of one utterance, words above each other, ``***`` for a gap, errors in capitals."""
+        columns = []
+        for ref, hyp in self.alignment[utterance]:
+            pair = [ref or "*", hyp or "*"]
+            pair = pair if ref == hyp else [word.upper() for word in pair]
+            width = max(map(len, pair))
+            columns.append([word * width if word == "*" else word.ljust(width) for word in pair])
+        ref_line, hyp_line = (" ".join(column[row] for column in columns) for row in (0, 1))
+        return f"REF: {ref_line}\nHYP: {hyp_line}"
+
+
+def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
+    """Levenshtein distance: fewest substitutions, deletions and insertions that turn one sequence into the other."""
+    return int(_edit_table(reference, hypothesis)[-1, -1])
+
+
+def _edit_table(reference: Sequence, hypothesis: Sequence) -> np.ndarray:
+    """Distances of all pairs of prefixes, (len(reference) + 1, len(hypothesis) + 1).
+
+    ``d[i, j] = min(d[i-1, j] + 1, d[i-1, j-1] + [r_i != h_j], d[i, j-1] + 1)``. A row at a time: the last term, a chain
+    along the row, is a running minimum of ``d[i, j] - j``.
+    """
+    ids: dict = {}
+    ref, hyp = (np.array([ids.setdefault(item, len(ids)) for item in items], dtype=np.int64) for items in (reference, hypothesis))
+    columns = np.arange(len(hyp) + 1)
+    table = np.empty((len(ref) + 1, len(hyp) + 1), dtype=np.int64)
+    table[0] = columns
+    for i, item in enumerate(ref, start=1):
+        table[i, 0] = i
+        table[i, 1:] = np.minimum(table[i - 1, 1:] + 1, table[i - 1, :-1] + (hyp != item))
+        table[i] = np.minimum.accumulate(table[i] - columns) + columns
+    return table
+
+
+def _align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    """One cheapest alignment, walked back from the end of the table; ties prefer a match or substitution."""
+    table, i, j = _edit_table(reference, hypothesis), len(reference), len(hypothesis)
+    pairs: list[tuple[str | None, str | None]] = []
+    while i or j:
+        if i and j and table[i, j] == table[i - 1, j - 1] + (reference[i - 1] != hypothesis[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((reference[i], hypothesis[j]))
+        elif i and table[i, j] == table[i - 1, j] + 1:
+            i -= 1
+            pairs.append((reference[i], None))
+        else:
+            j -= 1
+            pairs.append((None, hypothesis[j]))
+    return pairs[::-1]
+
+
+def _count_errors(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]) -> ErrorCounts:
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses; each needs its partner")
+    counts = ErrorCounts()
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        pairs = _align(reference, hypothesis)
+        counts.alignment.append(pairs)
+        counts.hits += sum(ref == hyp for ref, hyp in pairs)
+        counts.deletions += sum(hyp is None for _, hyp in pairs)
+        counts.insertions += sum(ref is None for ref, _ in pairs)
+        counts.substitutions += sum(ref is not None and hyp is not None and ref != hyp for ref, hyp in pairs)
+    return counts
+
+
+def _texts(texts: str | Sequence[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Word errors of one text or of a corpus; words are separated by white space.
+
+    Raises:
+        ValueError: if there are not as many hypotheses as references.
+    """
+    return _count_errors([text.split() for text in _texts(references)], [text.split() for text in _texts(hypotheses)])
+
+
+def count_character_errors(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
+    """Character errors of one text or of a corpus; spaces count as characters."""
+    return _count_errors(_texts(references), _texts(hypotheses))
+
+
+def word_error_rate(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> float:
+    """Word errors per reference word over the whole corpus, 0.05 for 5 %; see ``ErrorCounts.rate``."""
+    return count_word_errors(references, hypotheses).rate
+
+
+def character_error_rate(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> float:
+    """Character errors per reference character over the whole corpus."""
+    return count_character_errors(references, hypotheses).rate
+
+
+# ---------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SpectrogramBatch:
+    """Padded features and concatenated targets of B utterances.
+
+    ``features`` (B, 1, F, T) float, ``feature_lengths`` (B,), ``targets`` (sum of U,), ``target_lengths`` (B,)
+    integers, ``texts`` the B transcripts.
+    """
+
+    features: Tensor
+    feature_lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+    texts: list[str]
+
+    def to(self, device: str | torch.device) -> SpectrogramBatch:
+        """The same batch with its tensors on ``device``."""
+        tensors = (self.features, self.feature_lengths, self.targets, self.target_lengths)
+        return SpectrogramBatch(*(tensor.to(device) for tensor in tensors), self.texts)
+
+    def target_lists(self) -> list[list[int]]:
+        """The targets of each utterance as a list of labels."""
+        return [labels.tolist() for labels in self.targets.cpu().split(self.target_lengths.tolist())]
+
+
+def collate_features(features: Sequence[Tensor], texts: Sequence[str], encoder: CharEncoder) -> SpectrogramBatch:
+    """Pads (F, T) features at the end with zeros and concatenates the encoded texts."""
+    if not features:
+        raise ValueError("a batch needs at least one utterance")
+    padded = nn.utils.rnn.pad_sequence([f.t() for f in features], batch_first=True)  # (B, T, F)
+    labels = [encoder.encode(text) for text in texts]
+    return SpectrogramBatch(
+        features=padded.transpose(1, 2)[:, None].contiguous(),  # (B, 1, F, T)
+        feature_lengths=torch.tensor([f.shape[1] for f in features]),
+        targets=torch.tensor([label for row in labels for label in row], dtype=torch.long),
+        target_lengths=torch.tensor([len(row) for row in labels]),
+        texts=list(texts),
+    )
+
+
+def collate_batch(samples: Sequence[AudioSample], encoder: CharEncoder, n_fft: int = 512) -> SpectrogramBatch:
+    """Features of the samples as one padded batch; 20 ms windows every 10 ms, ``n_fft // 2 + 1`` bins."""
+    features = [compute_spectrogram(sample.audio, sample.sample_rate, n_fft=n_fft) for sample in samples]
+    return collate_features(features, [sample.transcript for sample in samples], encoder)
+
+
+# ---------------------------------------------------------------------------------------------
+# SortaGrad
+# ---------------------------------------------------------------------------------------------
+
+
+def utterance_seconds(dataset: Sequence[AudioSample]) -> list[float]:
+    """Seconds of each utterance, without reading audio where the dataset knows them."""
+    seconds = getattr(dataset, "seconds", None)
+    return list(seconds) if seconds is not None else [sample.seconds for sample in dataset]
+
+
+def sortagrad_sampler(dataset: Sequence[AudioSample], epoch: int) -> list[int]:
+    """Order of the utterances: by length in epoch 0, a random permutation afterwards (Section 3.3).
+
+    The permutation follows ``torch.manual_seed``. Training uses ``SortaGradBatchSampler``, which orders minibatches.
+    """
+    seconds = utterance_seconds(dataset)
+    if epoch == 0:
+        return sorted(range(len(seconds)), key=seconds.__getitem__)
+    return torch.randperm(len(seconds)).tolist()
+
+
+class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
+    """Minibatches by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
+
+    In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of like
+    lengths come in random order: utterances are sorted by a length shaken by up to ``jitter``, cut into
+    minibatches, and these shuffled, so that little is padded and no epoch has the same minibatches. Each
+    utterance comes once an epoch.
+
+    Args:
+        seconds: length of each utterance; any unit.
+        batch_size: utterances a minibatch; the last may be smaller.
+        sortagrad: False gives random minibatches of like lengths from the first epoch on.
+        jitter: relative change of length for the sorting, 0.1 [ours].
+        seed: with the epoch it fixes the order, whatever was drawn before.
+    """
+
+    def __init__(
+        self, seconds: Sequence[float], batch_size: int, sortagrad: bool = True, jitter: float = 0.1, seed: int = 0
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.seconds = np.asarray(seconds, dtype=np.float64)
+        self.batch_size, self.sortagrad, self.jitter, self.seed, self.epoch = batch_size, sortagrad, jitter, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Epoch of the next iteration, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.seconds) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        first = self.sortagrad and self.epoch == 0
+        shaken = self.seconds * (1.0 if first else rng.uniform(1 - self.jitter, 1 + self.jitter, len(self.seconds)))
+        order = np.argsort(shaken, kind="stable").tolist()
+        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        if not first:
+            rng.shuffle(batches)
+        return iter(batches)
+
+
+# ---------------------------------------------------------------------------------------------
+# Training step and evaluation
+# ---------------------------------------------------------------------------------------------
+
+
+def infeasible_pairs(batch: SpectrogramBatch, output_lengths: Tensor) -> list[str]:
+    """One sentence for each utterance that has too few output frames for CTC, with the arithmetic."""
+    sentences = []
+    for text, target, frames in zip(batch.texts, batch.target_lists(), output_lengths.tolist(), strict=True):
+        needed = ctc_required_frames(target)
+        if frames < needed:
+            sentences.append(
+                f"{text!r}: {len(target)} symbols + {needed - len(target)} equal neighbours need {needed} output "
+                f"frames, the audio gives {frames}"
+            )
+    return sentences
+
+
+def train_step(
+    model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0
+) -> float:
+    """One step: forward, CTC loss (mean over the utterances), backward, gradient clipping, update.
+
+    Args:
+        max_norm: the gradient is rescaled to this norm where it exceeds it [paper, Section 6: 400].
+
+    Returns:
+        mean loss per utterance in nats.
+
+    Raises:
+        ValueError: for an utterance with too few frames for its text; nothing is updated.
+        FloatingPointError: if the loss is not finite for another reason; nothing is updated.
+    """
+    model.train()
+    infeasible = infeasible_pairs(batch, model.output_lengths(batch.feature_lengths))
+    if infeasible:
+        raise ValueError("CTC has no path for " + "; ".join(infeasible) + ". Leave it out or use a smaller stride.")
+    log_probs, output_lengths = model(batch.features, batch.feature_lengths)
+    loss = ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths).mean()
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss.item()} for {batch.texts}; the features or the weights are not finite")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def evaluate(
+    model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16
+) -> dict:
+    """Greedy transcripts of a dataset and their error rates; the model is left in the mode it was in.
+
+    Returns:
+        dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and
+        'characters' (``ErrorCounts``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
+        best path's frames), 'n_infeasible' (utterances with too few frames for CTC; their infinite loss is not in the mean).
+    """
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    order = sorted(range(len(dataset)), key=utterance_seconds(dataset).__getitem__)
+    references, hypotheses = [""] * len(order), [""] * len(order)
+    losses, blanks, frames = [], 0, 0
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        batch = collate_batch([dataset[i] for i in indices], encoder, n_fft=2 * (model.n_freq - 1)).to(device)
+        log_probs, lengths = model(batch.features, batch.feature_lengths)
+        losses += ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths).tolist()
+        valid = sequence_mask(lengths, log_probs.shape[0]).t()
+        blanks += int(((log_probs.argmax(-1) == encoder.blank_idx) & valid).sum())
+        frames += int(lengths.sum())
+        for i, text, hypothesis in zip(indices, batch.texts, greedy_decode(log_probs, encoder, lengths), strict=True):
+            references[i], hypotheses[i] = encoder.decode(encoder.encode(text)), hypothesis
+    model.train(was_training)
+    words, characters = count_word_errors(references, hypotheses), count_character_errors(references, hypotheses)
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return {
+        "wer": words.rate, "cer": characters.rate, "loss": float(np.mean(finite)) if finite else math.nan,
+        "n_samples": len(order), "words": words, "characters": characters, "references": references,
+        "hypotheses": hypotheses, "blank_share": blanks / max(1, frames), "n_infeasible": len(losses) - len(finite),
+    }  # fmt: skip

@@ -1,0 +1,382 @@
+"""Trains Deep Speech 2: on embedded synthetic speech without any download, or on real recordings with --data.
+
+    python train_minimal.py
+    python train_minimal.py --data path/to/corpus
+
+Everything of substance is in implementation.py (the model and its parts), training.py (the loop), corpora.py (real speech)
+and augmentation.py. This script reads flags, runs the loop and shows what happens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from augmentation import Augmentation
+from corpora import (
+    Corpus,
+    CorpusError,
+    JoinedDataset,
+    Problem,
+    SpeechDataset,
+    Utterance,
+    check_problems,
+    corpus_sample_rate,
+    read_corpus,
+)
+from figures import save_predictions, save_training_curves
+from implementation import VALIDATION_SPEAKERS, CharEncoder, DeepSpeech2, evaluate, generate_synthetic_dataset
+from training import (
+    CheckpointError,
+    EpochReport,
+    ModelConfig,
+    Trainer,
+    TrainingSet,
+    choose_device,
+    choose_precision,
+    encodable,
+    feasible,
+    load_checkpoint,
+    readable,
+    save_checkpoint,
+    stop_if_many,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Flags of the command line, checked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument_group("speech").add_argument
+    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
+    add("--join", type=int, default=1, metavar="N", help="each training example joins 1..N utterances of one speaker")
+    add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
+    add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
+    add("--unknown", choices=("error", "drop"), default="error", help="characters outside the alphabet: report them or drop them")
+    add("--no-augment", action="store_true", help="train on the clips as they are (arXiv 5.2 adds noise)")
+
+    add = parser.add_argument_group("model").add_argument
+    add("--n-conv", type=int, default=2, metavar="1-3", help="convolutions, kernels and strides of arXiv Table 4")
+    add("--n-rnn", type=int, default=3, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
+    add("--rnn-hidden", type=int, default=256, help="hidden units per direction [paper: 768 to 2560]")
+    add("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="recurrence; rnn is the simple one of arXiv Eq. 3")
+    add("--batch-norm", choices=("output", "paper"), default="output", help="on the output, or W h only, arXiv Eq. 8")
+    add("--time-strides", metavar="2,1", help="strides in time of the convolutions in place of arXiv Table 4's 2,1,1")
+    add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
+    add("--n-fft", type=int, help="Fourier points, for n_fft/2+1 bins of the 20 ms window [ours]; default 256 at 16 kHz")
+    add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
+
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=int, default=12, help="passes over the training speech [paper, Section 6: 20]")
+    add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
+    add("--lr", type=float, default=1e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
+    add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
+    add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, / 1.2 each epoch")
+    add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of products; auto takes bf16 where the hardware has it")
+    add("--device", default="auto", help="cpu, cuda or mps")
+    add("--num-workers", type=int, default=0, help="processes that prepare features")
+    add("--threads", type=int, help="CPU threads; default torch's choice")
+    add("--seed", type=int, default=0, help="of weights, order, synthetic speech and augmentation")
+
+    add = parser.add_argument_group("output").add_argument
+    add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
+    add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
+    add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
+    add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
+    args = parser.parse_args(argv)
+    _refuse_wrong_combinations(parser, args)
+    return args
+
+
+def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    if not 1 <= args.n_conv <= 3:
+        parser.error(f"--n-conv must be 1, 2 or 3 (arXiv Table 4), not {args.n_conv}")
+    if args.n_rnn > 7:
+        parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
+    if not args.lr > 0:
+        parser.error(f"--lr must be above 0, not {args.lr}")
+    if not 0 <= args.dropout < 1:
+        parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
+    if args.n_fft is not None and (args.n_fft < 16 or args.n_fft % 2):
+        parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
+    if args.sample_rate is not None and args.sample_rate < 8000:
+        parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
+    if args.join > 1 and not args.data:
+        parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
+    if args.resume and args.checkpoint:
+        parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
+    if args.resume and args.output_dir:
+        parser.error("--resume goes on in its own folder; leave out --output-dir")
+    if args.time_strides:
+        try:
+            args.time_strides = [int(stride) for stride in args.time_strides.split(",")]
+        except ValueError:
+            parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
+        if len(args.time_strides) != args.n_conv or min(args.time_strides) < 1:
+            parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {args.time_strides}")
+
+
+def output_folder(args: argparse.Namespace) -> Path:
+    """Where the run goes; a run that stands there is kept unless --overwrite or --resume."""
+    if args.resume:
+        if not (Path(args.resume) / "last.pt").is_file():
+            raise CheckpointError(f"--resume {args.resume}: no last.pt there, so no run to take up")
+        return Path(args.resume)
+    if args.output_dir is None:
+        number = 1
+        while Path("runs", f"{number:03d}").exists():
+            number += 1
+        folder = Path("runs", f"{number:03d}")
+    else:
+        folder = Path(args.output_dir)
+        if any((folder / name).exists() for name in ("checkpoint.pt", "last.pt", "metrics.jsonl")) and not args.overwrite:
+            raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("checkpoint.pt", "last.pt", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
+    """A new model as the flags say, or the one of --checkpoint."""
+    if args.checkpoint:
+        start = load_checkpoint(args.checkpoint, device)
+        if start.config.sample_rate != rate:
+            raise CheckpointError(
+                f"{args.checkpoint} was trained at {start.config.sample_rate} Hz: add --sample-rate {start.config.sample_rate}"
+            )
+        return start.model, start.config, CharEncoder(start.encoder.alphabet, args.unknown)
+    config = ModelConfig(
+        sample_rate=rate, n_fft=args.n_fft or (256 if rate >= 16000 else 128), n_conv=args.n_conv, n_rnn=args.n_rnn,
+        rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout, time_strides=args.time_strides,
+        batch_norm="input" if args.batch_norm == "paper" else "output",
+    )  # fmt: skip
+    encoder = CharEncoder(unknown=args.unknown)
+    return config.build(encoder).to(device), config, encoder
+
+
+def synthetic_speech(args: argparse.Namespace, rate: int) -> tuple[list, dict[str, list]]:
+    """Embedded synthetic utterances: to train on, and of other voices to validate on."""
+    n_train, n_val = args.n_train or 400, args.n_val or 100
+    train = generate_synthetic_dataset(n_train, rate)
+    dev = generate_synthetic_dataset(n_val, rate, speakers=VALIDATION_SPEAKERS)
+    print(f"embedded synthetic speech: {n_train} utterances to train on, {n_val} of unheard voices to validate on")
+    return train, {"dev": dev}
+
+
+def recorded_speech(
+    args: argparse.Namespace, corpus: Corpus, rate: int, encoder: CharEncoder
+) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
+    """Utterances to train on, evaluation sets by name ('dev' first), and what was left out."""
+    check_problems(corpus)
+    utterances, problems = encodable(corpus.utterances, encoder)
+    stop_if_many(problems, len(corpus.utterances), "; --unknown drop leaves such characters out of the transcripts")
+    by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
+    for name in ("train", "dev"):
+        if not by_split.get(name):
+            raise CorpusError(f"{args.data}: no utterance is in the split {name!r}; there are {corpus.splits}")
+    by_split["dev"] = by_split["dev"][: args.n_val or 500]
+    evaluation = {}
+    for name in ("dev", *sorted(name for name in by_split if name.startswith("test"))):
+        good, bad = readable(by_split[name])
+        stop_if_many(bad, len(by_split[name]))
+        problems += bad
+        evaluation[name] = SpeechDataset(good, rate, cache_mb=300)
+    return by_split["train"][: args.n_train], evaluation, corpus.problems + problems
+
+
+def prepare(args: argparse.Namespace, folder: Path) -> tuple[Trainer, ModelConfig, CharEncoder, dict[str, Sequence]]:
+    """Speech, model and trainer as the flags say; what is left out is listed and written to left_out.txt."""
+    device = choose_device(args.device)
+    precision = choose_precision(args.precision, device)
+    corpus = read_corpus(args.data) if args.data else None
+    if corpus:
+        print(corpus.summary())
+    rate = args.sample_rate or (corpus_sample_rate(corpus.utterances) if corpus else 16000)
+    model, config, encoder = build_model(args, rate, device)
+    if corpus:
+        train, evaluation, problems = recorded_speech(args, corpus, rate, encoder)
+    else:
+        (train, evaluation), problems = synthetic_speech(args, rate), []
+    train, too_short = feasible(train, encoder, model)
+    report_left_out(problems, too_short, folder)
+    if not train:
+        raise CorpusError("no utterance is left to train on")
+    if corpus:
+        train = SpeechDataset(train, rate, cache_mb=1000)
+        train = JoinedDataset(train, args.join, seed=args.seed) if args.join > 1 else train
+    data = TrainingSet(train, encoder, model, None if args.no_augment else Augmentation(), args.seed)
+    trainer = Trainer(
+        model, data, args.epochs, args.batch_size, args.lr, args.optimizer, args.schedule, not args.no_sortagrad,
+        precision=precision, num_workers=args.num_workers,
+    )  # fmt: skip
+    describe(trainer, config)
+    return trainer, config, encoder, evaluation
+
+
+def report_left_out(problems: list[Problem], too_short: list[Problem], folder: Path) -> None:
+    """Names the utterances that will not be used: the first ten here, all of them in left_out.txt."""
+    for what, found in (("bad", problems), ("too short for their text", too_short)):
+        if found:
+            print(f"left out, {what}: {len(found)}" + (", all in left_out.txt" if len(found) > 10 else ""))
+            print("\n".join(f"  {problem}" for problem in found[:10]))
+    if problems or too_short:
+        (folder / "left_out.txt").write_text("".join(f"{p}\n" for p in problems + too_short), encoding="utf-8")
+
+
+def describe(trainer: Trainer, config: ModelConfig) -> None:
+    """The run in three lines: model, machine, data."""
+    model, data = trainer.model, trainer.data
+    weights = sum(p.numel() for p in model.parameters())
+    placement = "W h (the paper's Eq. 8)" if config.batch_norm == "input" else "the layers' output"
+    print(
+        f"model: {config.n_conv} convolutions, {config.n_rnn} bidirectional {config.rnn_type} layers of {config.rnn_hidden}, "
+        f"batch norm on {placement}, {weights / 1e6:.2f} M weights;\n       {config.n_fft // 2 + 1} bins at {config.sample_rate} Hz, "
+        f"an output every {10 * model.time_stride} ms"
+    )
+    products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
+    print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
+    minutes, steps = sum(data.seconds) / 60, len(trainer.sampler)
+    print(f"training: {len(data)} utterances, {minutes:.1f} minutes, {steps} steps an epoch, {trainer.epochs} epochs")
+
+
+# ---------------------------------------------------------------------------------------------
+
+
+class Run:
+    """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics."""
+
+    def __init__(self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path) -> None:
+        self.trainer, self.config, self.encoder, self.dev, self.folder = trainer, config, encoder, dev, folder
+        self.best_wer, self.history = float("inf"), []
+        self.metrics_file = folder / "metrics.jsonl"
+
+    def resume(self) -> None:
+        """Takes up the state in last.pt."""
+        checkpoint = load_checkpoint(self.folder / "last.pt", self.trainer.device)
+        self.trainer.model.load_state_dict(checkpoint.model.state_dict())
+        self.trainer.load_state_dict(checkpoint.training["trainer"])
+        self.best_wer = checkpoint.training["best_wer"]
+        if self.metrics_file.exists():
+            self.history = [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
+
+    def save(self, name: str) -> None:
+        """Writes a checkpoint; last.pt also holds what a resumed run needs."""
+        state = {"trainer": self.trainer.state_dict(), "best_wer": self.best_wer} if name == "last.pt" else {}
+        save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
+
+    def epoch(self) -> None:
+        """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6)."""
+        trainer = self.trainer
+        title = f"epoch {trainer.epoch + 1}"
+        with tqdm(total=len(trainer.sampler), initial=trainer.batch, desc=title, unit="step", leave=False) as bar:
+
+            def on_step(loss: float, _utterances: int) -> None:
+                bar.update()
+                bar.set_postfix(loss=f"{loss:.1f}")
+
+            report = trainer.run_epoch(on_step)
+        result = evaluate(trainer.model, self.dev, self.encoder)
+        line = {
+            "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
+            "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
+            "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
+            "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
+        }  # fmt: skip
+        self.history.append(line)
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if result["wer"] <= self.best_wer:
+            self.best_wer = result["wer"]
+            self.save("checkpoint.pt")
+        self.save("last.pt")
+        print(self._line(report, result), flush=True)
+        for problem in report.problems:
+            print(f"  left out: {problem}")
+
+    def _line(self, report: EpochReport, result: dict) -> str:
+        words, characters = (
+            f"{100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})" for c in (result["words"], result["characters"])
+        )
+        return (
+            f"epoch {report.epoch:3d}/{self.trainer.epochs}  loss {report.loss:6.2f}  dev: loss {result['loss']:6.2f}  WER {words}  "
+            f"CER {characters}  blank {100 * result['blank_share']:.0f} %  "
+            f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s"
+        )
+
+
+def show_result(name: str, result: dict, samples: int = 3) -> None:
+    """Error rates with counts, and aligned transcripts from the worst to the best."""
+    print(f"\n{name}: {result['n_samples']} utterances, WER {result['words']}, CER {result['characters']}")
+    if result["n_infeasible"]:
+        print(f"  {result['n_infeasible']} utterances have too few frames for their text; their loss is infinite")
+    rates = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in result["words"].alignment]
+    order = sorted(range(len(rates)), key=rates.__getitem__)
+    for place in sorted({order[-1], order[len(order) // 2], order[0]}, key=rates.__getitem__, reverse=True)[:samples]:
+        print(result["words"].aligned_lines(place))
+
+
+def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
+    """Test sets with the best weights, pictures, where everything lies."""
+    best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
+    results = {name: evaluate(best.model, dataset, run.encoder) for name, dataset in evaluation.items()}
+    for name, result in results.items():
+        show_result(name, result)
+    save_training_curves(run.history, run.folder / "training_curves.png")
+    save_predictions(best.model, evaluation["dev"], run.encoder, results["dev"], run.folder / "predictions.png")
+    summary = {
+        name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
+        for name, r in results.items()
+    }
+    (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
+    print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    start = time.perf_counter()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    np.random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    try:
+        folder = output_folder(args)
+        trainer, config, encoder, evaluation = prepare(args, folder)
+        run = Run(trainer, config, encoder, evaluation["dev"], folder)
+        if args.resume:
+            run.resume()
+        try:
+            while trainer.epoch < trainer.epochs:
+                run.epoch()
+        except KeyboardInterrupt:
+            run.save("last.pt")
+            if not (folder / "checkpoint.pt").exists():
+                run.save("checkpoint.pt")
+            print(f"\nstopped; the state is in {folder}. To go on: the same command with --resume {folder}")
+            return 130
+        finish(run, evaluation)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{time.perf_counter() - start:.0f} s in all")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,465 @@
+"""What training needs beside the model: data, schedules, checkpoints and the loop over epochs.
+
+Used by ``train_minimal.py``, by notebooks and by ``transcribe.py``; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import math
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from augmentation import Augmentation
+from corpora import BadAudio, CorpusError, Problem, Utterance, read_audio
+from implementation import (
+    AudioSample,
+    CharEncoder,
+    DeepSpeech2,
+    SortaGradBatchSampler,
+    SpectrogramBatch,
+    collate_features,
+    compute_spectrogram,
+    ctc_required_frames,
+    sequence_mask,
+    train_step,
+    utterance_seconds,
+)
+
+CHECKPOINT_FORMAT = 1
+WINDOW_MS, STRIDE_MS = 20.0, 10.0  # as in compute_spectrogram
+
+# ---------------------------------------------------------------------------------------------
+# Model and checkpoints
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ModelConfig:
+    """All that is needed to build the model and its features again; the defaults are those of the README."""
+
+    sample_rate: int = 16000
+    n_fft: int = 256
+    n_conv: int = 2
+    n_rnn: int = 3
+    rnn_hidden: int = 256
+    rnn_type: str = "gru"
+    batch_norm: str = "output"
+    time_strides: list[int] | None = None
+    dropout: float = 0.0
+
+    def build(self, encoder: CharEncoder) -> DeepSpeech2:
+        """A new model with random weights."""
+        values = dataclasses.asdict(self)
+        del values["sample_rate"]
+        return DeepSpeech2(n_freq=values.pop("n_fft") // 2 + 1, vocab_size=encoder.vocab_size, **values)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that can't be used; the message says why and what to do."""
+
+
+@dataclass
+class Checkpoint:
+    """A loaded checkpoint: the model in evaluation mode, and what it was made with."""
+
+    model: DeepSpeech2
+    config: ModelConfig
+    encoder: CharEncoder
+    training: dict = field(default_factory=dict)
+
+
+def save_checkpoint(
+    path: Path, model: DeepSpeech2, config: ModelConfig, encoder: CharEncoder, training: dict | None = None
+) -> None:
+    """Writes weights, configuration, alphabet and versions; the old file stays whole until the new one is.
+
+    Args:
+        training: anything made of tensors, numbers, strings, lists and dicts, such as ``Trainer.state_dict()``.
+    """
+    path = Path(path)
+    content = {
+        "format": CHECKPOINT_FORMAT, "torch": torch.__version__.split("+")[0], "config": dataclasses.asdict(config),
+        "alphabet": encoder.alphabet, "model": model.state_dict(), "training": training or {},
+    }  # fmt: skip
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
+    """Reads a checkpoint without running any code from it.
+
+    Raises:
+        CheckpointError: if there is no such file, it is not a checkpoint, or it does not fit this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; train_minimal.py writes checkpoint.pt into its output folder")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({type(error).__name__})") from error
+    if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
+        raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
+    if content["format"] != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{path}: format {content['format']}, this version reads {CHECKPOINT_FORMAT}; train again")
+    known = {f.name for f in dataclasses.fields(ModelConfig)}
+    if content["config"].keys() != known:
+        raise CheckpointError(f"{path}: settings differ from this version's: {sorted(content['config'].keys() ^ known)}")
+    config, encoder = ModelConfig(**content["config"]), CharEncoder(content["alphabet"])
+    model = config.build(encoder).to(device).eval()
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them: {error}") from error
+    return Checkpoint(model, config, encoder, content["training"])
+
+
+# ---------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------
+
+
+class TrainingSet(Dataset):
+    """Features and transcripts for training, augmented anew each epoch.
+
+    Item i is ``(features (F, T), text)``, or a ``Problem`` where the audio can't be read or is too short for its
+    text. It depends on (seed, epoch, i) alone, so workers and resumed runs see the same.
+    """
+
+    def __init__(
+        self, samples: Sequence[AudioSample], encoder: CharEncoder, model: DeepSpeech2,
+        augmentation: Augmentation | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
+        self.n_fft, self._blocks = 2 * (model.n_freq - 1), model.output_lengths
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def seconds(self) -> list[float]:
+        """Length of each utterance of this epoch, before augmentation."""
+        return utterance_seconds(self.samples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Epoch whose augmentation (and joins) the items show, from 0."""
+        self.epoch = epoch
+        if hasattr(self.samples, "set_epoch"):
+            self.samples.set_epoch(epoch)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str] | Problem:
+        try:
+            sample = self.samples[index]
+        except BadAudio as error:
+            return Problem(str(error.path), str(error))
+        needed = ctc_required_frames(self.encoder.encode(sample.transcript))
+        if self.augmentation is not None:
+            features = self._augmented(sample, np.random.default_rng((self.seed, self.epoch, index)))
+            if self._output_frames(features) >= needed:
+                return features, sample.transcript
+        # Changed to be too short for its text, it is taken as it is.
+        features = compute_spectrogram(sample.audio, sample.sample_rate, n_fft=self.n_fft)
+        frames = self._output_frames(features)
+        if frames < needed:
+            return Problem(repr(sample.transcript), f"{frames} output frames, CTC needs {needed}")
+        return features, sample.transcript
+
+    def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
+        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, rng)
+        features = compute_spectrogram(audio, sample.sample_rate, n_fft=self.n_fft)
+        return self.augmentation.change_features(features, rng)
+
+    def _output_frames(self, features: Tensor) -> int:
+        return int(self._blocks(torch.tensor([features.shape[1]])))
+
+    def collate(self, items: list) -> tuple[SpectrogramBatch | None, list[Problem]]:
+        """Items of a minibatch -> the batch (None if nothing is left) and the problems among them."""
+        problems = [item for item in items if isinstance(item, Problem)]
+        good = [item for item in items if not isinstance(item, Problem)]
+        batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
+        return batch, problems
+
+
+def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
+    """The items (with ``transcript``) whose text the alphabet can spell, and a problem for each other one."""
+    good, problems = [], []
+    for index, item in enumerate(items):
+        try:
+            encoder.encode(item.transcript)
+            good.append(item)
+        except ValueError as error:
+            problems.append(Problem(_name(item, index), str(error)))
+    return good, problems
+
+
+def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
+    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time, and the arithmetic for the others."""
+    good, problems = [], []
+    for index, item in enumerate(items):
+        frames = max(1, 1 + math.floor((item.seconds * 1000 - WINDOW_MS) / STRIDE_MS + 1e-6))
+        outputs = int(model.output_lengths(torch.tensor([frames])))
+        labels = encoder.encode(item.transcript)
+        needed = ctc_required_frames(labels)
+        if outputs >= needed:
+            good.append(item)
+        else:
+            what = (
+                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
+                f"output frames, {item.seconds:.2f} s give {outputs}"
+            )
+            problems.append(Problem(_name(item, index), what))
+    return good, problems
+
+
+def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances whose audio can be read to its end (it is read once for this), and a problem for each other one."""
+    good, problems = [], []
+    for utterance in utterances:
+        try:
+            read_audio(utterance.path, 16000)
+            good.append(utterance)
+        except BadAudio as error:
+            problems.append(Problem(str(utterance.path), str(error)))
+    return good, problems
+
+
+def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
+    """Raises ``CorpusError`` with the first five problems when they are more than 1 % of ``total``."""
+    if len(problems) > 0.01 * total:
+        first = "; ".join(str(problem) for problem in list(problems)[:5])
+        raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")
+
+
+def _name(item: object, index: int) -> str:
+    return str(getattr(item, "path", f"utterance {index}"))
+
+
+# ---------------------------------------------------------------------------------------------
+# Optimiser, schedule, precision
+# ---------------------------------------------------------------------------------------------
+
+
+def make_optimizer(name: str, model: DeepSpeech2, lr: float, weight_decay: float = 1e-2) -> torch.optim.Optimizer:
+    """'adamw', 'adam', or 'sgd' with Nesterov momentum 0.99 [paper, Section 6]."""
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr, momentum=0.99, nesterov=True)
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr, fused=True)
+    if name != "adamw":
+        raise ValueError(f"optimizer must be adamw, adam or sgd, not {name!r}")
+    matrices = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
+    vectors = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]  # biases, gamma, beta: no decay
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr, fused=True)
+
+
+def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int) -> float:
+    """Learning rate at a step as a share of the highest.
+
+    'onecycle': up in the first 15 % of the steps, then down to 0 along a half cosine [ours]. 'anneal': divided by 1.2
+    after each epoch [paper, Section 6]. 'constant': 1.
+    """
+    if schedule == "onecycle":
+        rise = max(1, round(0.15 * total))
+        if step < rise:
+            return 0.05 + 0.95 * step / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+    if schedule == "anneal":
+        return 1.2 ** -(step // per_epoch)
+    if schedule == "constant":
+        return 1.0
+    raise ValueError(f"schedule must be onecycle, anneal or constant, not {schedule!r}")
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto', or a device by name; refuses one that this machine lacks and says what it has."""
+    available = ["cpu"]
+    if torch.cuda.is_available():
+        available.append("cuda")
+    if torch.backends.mps.is_available():
+        available.append("mps")
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in available else "cpu")
+    if name.split(":")[0] not in available:
+        raise ValueError(f"device {name!r} is not here; this machine has: {', '.join(available)}")
+    return torch.device(name)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; without it bf16 is many times slower than fp32."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_flag("avx512_bf16", "amx_bf16")
+
+
+def _cpu_flag(*names: str) -> bool:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(errors="ignore")
+    except OSError:
+        return False
+    return any(name in flags for name in names)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """'fp32', 'bf16', or 'auto': bf16 where the hardware multiplies it.
+
+    Raises:
+        ValueError: for bf16 on hardware without it, or another name.
+    """
+    has_bf16 = cpu_has_bf16() if device.type == "cpu" else device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if name not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision must be auto, fp32 or bf16, not {name!r}")
+    if name == "bf16" and not has_bf16:
+        raise ValueError(f"precision bf16: this {device.type} does not multiply bf16 in hardware; use fp32 or auto")
+    return torch.bfloat16 if name == "bf16" or (name == "auto" and has_bf16) else torch.float32
+
+
+def keep_freed_memory() -> None:
+    """Asks the C library (glibc) to keep freed memory for the next step instead of giving it back to the system.
+
+    Each step frees and asks for the same large buffers; having the system clear them anew takes a quarter of the
+    time of a step. Elsewhere than on Linux with glibc this does nothing.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3  # <malloc.h>
+    mallopt(m_mmap_threshold, 1 << 30)
+    mallopt(m_trim_threshold, (1 << 31) - 1)
+    mallopt(m_top_pad, 1 << 26)
+
+
+# ---------------------------------------------------------------------------------------------
+# The loop
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class EpochReport:
+    """What an epoch of training did: mean loss per utterance (nats), audio seconds heard per second of time, problems."""
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    audio_seconds: float
+    padding_share: float
+    problems: list[Problem]
+
+
+class Trainer:
+    """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
+
+    Args:
+        model, data: what to train, on what.
+        epochs: the whole length, for the schedule.
+        batch_size: utterances a step.
+        lr: highest learning rate.
+        optimizer, schedule: see ``make_optimizer`` and ``learning_rate_factor``.
+        sortagrad: order the first epoch by length (Section 3.3).
+        precision: torch.float32 or torch.bfloat16 for the products; statistics and losses stay in float32.
+        num_workers: processes that prepare features; 0 prepares them in this one.
+    """
+
+    def __init__(
+        self, model: DeepSpeech2, data: TrainingSet, epochs: int, batch_size: int = 8, lr: float = 3e-4,
+        optimizer: str = "adamw", schedule: str = "onecycle", sortagrad: bool = True, max_norm: float = 400.0,
+        precision: torch.dtype = torch.float32, num_workers: int = 0,
+    ) -> None:  # fmt: skip
+        self.model, self.data, self.epochs, self.lr, self.schedule = model, data, epochs, lr, schedule
+        self.max_norm, self.precision, self.num_workers = max_norm, precision, num_workers
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(optimizer, model, lr)
+        self.sampler = SortaGradBatchSampler(data.seconds, batch_size, sortagrad, seed=data.seed)
+        self.epoch = 0  # complete epochs
+        self.batch = 0  # steps done in the epoch under way
+        self.problems: dict[str, Problem] = {}
+        keep_freed_memory()
+
+    @property
+    def step(self) -> int:
+        """Steps done since the start."""
+        return self.epoch * len(self.sampler) + self.batch
+
+    def run_epoch(self, on_step: Callable[[float, int], None] | None = None) -> EpochReport:
+        """Trains one epoch, or what is left of the one under way.
+
+        Args:
+            on_step: called after each step with its loss and its utterances.
+
+        Raises:
+            CorpusError: when more than 1 % of the utterances turn out to be bad.
+        """
+        self.data.set_epoch(self.epoch)  # joins change lengths
+        self.sampler.seconds = np.asarray(self.data.seconds)
+        self.sampler.set_epoch(self.epoch)
+        losses, audio, padding, padded, start, lr = [], 0.0, 0, 0, time.perf_counter(), self.lr
+        for batch, problems in self._batches():
+            self._note(problems)
+            lr = self._set_learning_rate()
+            if batch is not None:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+                    loss = train_step(self.model, batch.to(self.device), self.optimizer, self.max_norm)
+                losses.append(loss)
+                audio += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
+                padded += batch.features.shape[0] * batch.features.shape[3]
+                padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+            self.batch += 1
+            if on_step and batch is not None:
+                on_step(loss, len(batch.texts))
+        self.epoch, self.batch = self.epoch + 1, 0
+        mean = float(np.mean(losses)) if losses else math.nan
+        took = time.perf_counter() - start
+        return EpochReport(self.epoch, mean, lr, took, audio, padding / max(1, padded), list(self.problems.values()))
+
+    def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
+        remaining = list(self.sampler)[self.batch :]
+        return iter(DataLoader(self.data, batch_sampler=remaining, num_workers=self.num_workers, collate_fn=self.data.collate))
+
+    def _set_learning_rate(self) -> float:
+        per_epoch = len(self.sampler)
+        lr = self.lr * learning_rate_factor(self.schedule, self.step, self.epochs * per_epoch, per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _note(self, problems: list[Problem]) -> None:
+        self.problems |= {problem.where: problem for problem in problems}
+        stop_if_many(list(self.problems.values()), len(self.data))
+
+    def state_dict(self) -> dict:
+        """Everything beside the weights that a resumed run needs to go on as if it had never stopped."""
+        return {
+            "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "lr": self.lr, "schedule": self.schedule,
+            "batch_size": self.sampler.batch_size, "seed": self.data.seed, "utterances": len(self.data),
+            "optimizer": self.optimizer.state_dict(), "torch_rng": torch.get_rng_state(),
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict) -> None:
+        """Takes up a saved state.
+
+        Raises:
+            CheckpointError: if the run was made with other data or settings; the message names them.
+        """
+        mine = self.state_dict()
+        names = ("epochs", "lr", "schedule", "batch_size", "seed", "utterances")
+        different = [f"{name} was {state.get(name)}, is {mine[name]}" for name in names if state.get(name) != mine[name]]
+        if different:
+            raise CheckpointError("can't resume with other settings: " + "; ".join(different))
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_rng"].cpu())
