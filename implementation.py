@@ -163,12 +163,13 @@ def _synthetic_speaker(speaker: int) -> dict[str, float]:
 def _letter_track(text: str, rate: float) -> Tensor:
     """Targets of the voice every 5 ms: (frames, 6) formants, voicing, noise centre, loudness, moving smoothly."""
     parts = []
-    for char in f" {text} ":
+    for before, char in pairwise(f"  {text} "):
         f1, f2, f3, voicing, noise, loudness, closure, length = _SOUNDS[char]
+        closure += 40 * (char == before != " ")  # a break: "ll" is heard as two
         length, closure = (int(np.ceil(ms * np.random.uniform(0.85, 1.15) / (5 * rate))) for ms in (length, closure))
         sound = torch.tensor([f1, f2, f3, voicing, noise, loudness]).repeat(closure + max(3, length), 1)
         sound[:closure, 5] *= 0.03
-        sound[-1, 5] *= 0.15  # a dip ends each letter: "ll" is heard as two
+        sound[-1, 5] *= 0.15  # each letter ends with a dip, which gives the rhythm
         parts.append(sound)
     track = torch.cat(parts)
     # Neighbours move into each other: a moving average over 25 ms of the formants, 15 ms of the rest.

@@ -80,9 +80,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
     add("--lr", type=float, default=1e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
     add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
-    add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, / 1.2 each epoch")
+    add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, /1.2 an epoch")
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
-    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of products; auto takes bf16 where the hardware has it")
+    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of products; auto: bf16 where in hardware")
     add("--device", default="auto", help="cpu, cuda or mps")
     add("--num-workers", type=int, default=0, help="processes that prepare features")
     add("--threads", type=int, help="CPU threads; default torch's choice")
@@ -245,8 +245,8 @@ def describe(trainer: Trainer, config: ModelConfig) -> None:
     placement = "W h (the paper's Eq. 8)" if config.batch_norm == "input" else "the layers' output"
     print(
         f"model: {config.n_conv} convolutions, {config.n_rnn} bidirectional {config.rnn_type} layers of {config.rnn_hidden}, "
-        f"batch norm on {placement}, {weights / 1e6:.2f} M weights;\n       {config.n_fft // 2 + 1} bins at {config.sample_rate} Hz, "
-        f"an output every {10 * model.time_stride} ms"
+        f"batch norm on {placement}, {weights / 1e6:.2f} M weights;\n       {config.n_fft // 2 + 1} bins at "
+        f"{config.sample_rate} Hz, an output every {10 * model.time_stride} ms"
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
@@ -284,7 +284,7 @@ class Run:
         """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6)."""
         trainer = self.trainer
         title = f"epoch {trainer.epoch + 1}"
-        with tqdm(total=len(trainer.sampler), initial=trainer.batch, desc=title, unit="step", leave=False) as bar:
+        with tqdm(total=len(trainer.sampler), initial=trainer.batch, desc=title, unit="step", leave=False, disable=None) as bar:
 
             def on_step(loss: float, _utterances: int) -> None:
                 bar.update()
@@ -314,8 +314,8 @@ class Run:
             f"{100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})" for c in (result["words"], result["characters"])
         )
         return (
-            f"epoch {report.epoch:3d}/{self.trainer.epochs}  loss {report.loss:6.2f}  dev: loss {result['loss']:6.2f}  WER {words}  "
-            f"CER {characters}  blank {100 * result['blank_share']:.0f} %  "
+            f"epoch {report.epoch:3d}/{self.trainer.epochs}  loss {report.loss:6.2f}  dev: loss {result['loss']:6.2f}  "
+            f"WER {words}  CER {characters}  blank {100 * result['blank_share']:.0f} %  "
             f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s"
         )
 

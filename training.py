@@ -428,7 +428,11 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
         remaining = list(self.sampler)[self.batch :]
-        return iter(DataLoader(self.data, batch_sampler=remaining, num_workers=self.num_workers, collate_fn=self.data.collate))
+        loader = DataLoader(
+            self.data, batch_sampler=remaining, num_workers=self.num_workers, collate_fn=self.data.collate,
+            generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
+        )  # fmt: skip
+        return iter(loader)
 
     def _set_learning_rate(self) -> float:
         per_epoch = len(self.sampler)

@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
     parser.add_argument("checkpoint", help="checkpoint.pt of a training run")
     parser.add_argument("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
-    parser.add_argument("--beam", type=int, default=1, metavar="N", help="width of the beam search; 1 decodes greedily (default: 1)")
+    add = parser.add_argument
+    add("--beam", type=int, default=1, metavar="N", help="width of the beam search; 1 decodes greedily (default: 1)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line: file, text, seconds; or file, error")
     args = parser.parse_args(argv)

@@ -1,0 +1,139 @@
+"""Best path and prefix beam search against every path written out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import groupby, product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from implementation import CharEncoder, beam_search_decode, greedy_decode, prefix_beam_search
+
+ENGLISH = CharEncoder()
+decoders = pytest.mark.parametrize("decode", [greedy_decode, beam_search_decode])
+
+
+def random_log_probs(frames: int, vocab: int, seed: int) -> np.ndarray:
+    """Peaked like a network's, so that the beam has something to tell apart."""
+    logits = 2 * np.random.default_rng(seed).normal(size=(frames, vocab))
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+def text_probabilities(log_probs: np.ndarray) -> dict[tuple[int, ...], float]:
+    """Probability of each text: the sum over all paths that collapse to it."""
+    texts = defaultdict(float)
+    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        texts[tuple(label for label, _ in groupby(path) if label)] += np.exp(log_probs[range(len(path)), path].sum())
+    return texts
+
+
+def spoken(path: str, encoder: CharEncoder = ENGLISH) -> torch.Tensor:
+    """(T, 1, V) log-probabilities that clearly say a path; ``_`` is the blank."""
+    labels = [0 if char == "_" else encoder.encode(char)[0] for char in path]
+    return (9.0 * torch.eye(encoder.vocab_size)[labels]).log_softmax(-1)[:, None]
+
+
+frames, vocabs, seeds = st.integers(1, 6), st.integers(2, 4), st.integers(0, 10**6)
+
+
+@given(frames, vocabs, seeds)
+def test_an_unlimited_beam_finds_every_texts_exact_probability(frames, vocab, seed):
+    log_probs = random_log_probs(frames, vocab, seed)
+    found = {text: np.exp(score) for text, score in prefix_beam_search(log_probs, 10**6) if score > -np.inf}
+    assert found == pytest.approx(text_probabilities(log_probs))
+    assert sum(found.values()) == pytest.approx(1)
+
+
+@given(frames, vocabs, seeds)
+def test_an_unlimited_beam_puts_the_likeliest_text_first(frames, vocab, seed):
+    log_probs = random_log_probs(frames, vocab, seed)
+    texts, ranked = text_probabilities(log_probs), prefix_beam_search(log_probs, 10**6)
+    assert texts[ranked[0][0]] == pytest.approx(max(texts.values()))
+    assert [score for _, score in ranked] == sorted((score for _, score in ranked), reverse=True)
+
+
+@given(frames, vocabs, seeds, st.integers(1, 5))
+def test_a_narrow_beam_never_claims_more_than_the_truth(frames, vocab, seed, width):
+    log_probs = random_log_probs(frames, vocab, seed)
+    texts, ranked = text_probabilities(log_probs), prefix_beam_search(log_probs, width)
+    assert len(ranked) <= width
+    assert all(np.exp(score) <= texts[text] * (1 + 1e-9) for text, score in ranked)
+
+
+def test_impossible_symbols_are_no_trouble():
+    with np.errstate(divide="ignore"):
+        log_probs = np.log([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+    assert prefix_beam_search(log_probs, 10)[0] == ((1,), pytest.approx(0.0))
+
+
+def test_two_frames_where_best_path_says_nothing_and_the_sum_says_a():
+    """0.6 x 0.6 = 0.36 for two blanks; 0.64 for a_, _a and aa together."""
+    encoder = CharEncoder("a")
+    log_probs = torch.tensor([[0.6, 0.4], [0.6, 0.4]]).log()[:, None]
+    assert greedy_decode(log_probs, encoder) == [""]
+    assert beam_search_decode(log_probs, encoder) == ["a"]
+    ranked = prefix_beam_search(log_probs[:, 0].double().numpy(), 10)
+    assert {text: np.exp(score) for text, score in ranked if score > -np.inf} == pytest.approx({(1,): 0.64, (): 0.36})
+
+
+@given(st.integers(1, 12), seeds)
+def test_best_path_is_the_likeliest_symbol_of_each_frame_collapsed(frames, seed):
+    encoder = CharEncoder("ab")
+    log_probs = random_log_probs(frames, 3, seed)
+    path = "".join("_ab"[label] for label in log_probs.argmax(-1))
+    expected = "".join(char for char, _ in groupby(path)).replace("_", "")
+    assert greedy_decode(torch.from_numpy(log_probs)[:, None], encoder) == [expected]
+
+
+@decoders
+def test_a_blank_between_keeps_the_double_letter(decode):
+    assert decode(spoken("hh_eell_l__oo"), ENGLISH) == ["hello"]
+
+
+@decoders
+def test_without_a_blank_between_the_double_letter_is_one(decode):
+    assert decode(spoken("hh_eelll__oo"), ENGLISH) == ["helo"]
+
+
+@decoders
+def test_spaces_and_apostrophes_come_out(decode):
+    assert decode(spoken("it's _so"), ENGLISH) == ["it's so"]
+
+
+@decoders
+def test_frames_beyond_the_length_are_not_heard(decode):
+    log_probs = torch.cat([spoken("a_bcd"), spoken("ab_cd"), spoken("abcde")], dim=1)
+    assert decode(log_probs, ENGLISH, lengths=torch.tensor([3, 1, 5])) == ["ab", "a", "abcde"]
+    assert decode(log_probs, ENGLISH) == ["abcd", "abcd", "abcde"]
+
+
+@decoders
+def test_no_frames_give_no_text(decode):
+    assert decode(spoken("ab"), ENGLISH, lengths=torch.tensor([0])) == [""]
+
+
+def test_beam_search_takes_the_width_it_is_given():
+    """With one prefix kept the blank wins the first frame and 'a' the second, and what 'a' began with is lost."""
+    log_probs = torch.tensor([[0.6, 0.4, 0.0], [0.4, 0.2, 0.4]]).log()[:, None]
+    encoder = CharEncoder("ab")
+    texts = text_probabilities(log_probs[:, 0].double().numpy())
+    assert beam_search_decode(log_probs, encoder, beam_width=9) == ["a"]
+    assert max(texts, key=texts.get) == (1,)
+    assert beam_search_decode(log_probs, encoder, beam_width=1) != ["a"]
+
+
+@decoders
+@pytest.mark.parametrize("shape", [(4, 1, 28), (4, 29)])
+def test_another_vocabulary_is_refused(decode, shape):
+    with pytest.raises(ValueError, match=r"V = 29, not .* share one alphabet"):
+        decode(torch.zeros(shape), ENGLISH)
+
+
+@pytest.mark.parametrize("width", [0, -1])
+def test_a_beam_without_width_is_refused(width):
+    with pytest.raises(ValueError, match=f"at least 1, not {width}"):
+        beam_search_decode(spoken("a"), ENGLISH, beam_width=width)

@@ -1,0 +1,227 @@
+"""The scripts as a user runs them: train_minimal.py, transcribe.py, visualization.py, setup.py."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+
+import setup
+import train_minimal
+import transcribe
+import visualization
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "16", "--n-val", "4"]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A tiny run of two epochs and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    assert train_minimal.main([*TINY, "--epochs", "2", "--output-dir", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_leaves_its_files(run_folder):
+    lines = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert all(line["dev_words"] > 0 and 0 <= line["blank_share"] <= 1 for line in lines)
+    for name in ("training_curves.png", "predictions.png"):
+        picture = matplotlib.image.imread(run_folder / name)
+        assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05  # not blank
+    assert (run_folder / "checkpoint.pt").exists() and (run_folder / "last.pt").exists()
+    assert json.loads((run_folder / "results.json").read_text())["dev"]["words"] == lines[-1]["dev_words"]
+
+
+def test_an_epoch_line_says_loss_rates_counts_blanks_and_speed(tmp_path, capsys):
+    assert train_minimal.main([*TINY, "--epochs", "1", "--output-dir", str(tmp_path / "a")]) == 0
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("epoch"))
+    for word in ("loss", "WER", "CER", "%", "(", "/", "blank", "s audio/s"):
+        assert word in line
+    assert out.count("REF: ") == out.count("HYP: ") >= 3
+
+
+def test_a_standing_run_is_not_overwritten_unasked(run_folder, capsys):
+    before = (run_folder / "checkpoint.pt").read_bytes()
+    assert train_minimal.main([*TINY, "--epochs", "1", "--output-dir", str(run_folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert (run_folder / "checkpoint.pt").read_bytes() == before
+
+
+def test_runs_number_themselves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert train_minimal.main([*TINY, "--epochs", "1"]) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["001", "002"]
+
+
+def test_resume_wants_the_same_settings(run_folder, capsys):
+    assert train_minimal.main([*TINY, "--epochs", "3", "--resume", str(run_folder)]) == 2
+    assert "epochs was 2, is 3" in capsys.readouterr().err
+
+
+def test_training_starts_from_a_checkpoint(run_folder, tmp_path):
+    flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path / "b"), "--epochs", "1"]
+    assert train_minimal.main([*TINY, *flags]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, not 0"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--n-conv", "4"], "--n-conv must be 1, 2 or 3"),
+        (["--n-rnn", "8"], "--n-rnn must be 1 to 7"),
+        (["--lr", "0"], "--lr must be above 0"),
+        (["--n-fft", "129"], "--n-fft must be even"),
+        (["--join", "3"], "--join joins recordings of --data"),
+        (["--resume", "x", "--checkpoint", "y"], "choose one"),
+        (["--time-strides", "2,2,2"], "wants 2 strides"),
+        (["--time-strides", "fast"], "whole numbers"),
+        (["--rnn-type", "transformer"], "invalid choice"),
+        (["--dropout", "1"], "below 1"),
+    ],
+)
+def test_wrong_flags_are_refused_plainly(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train_minimal.parse_args(flags)
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data", "no/such/folder"], "no/such/folder"),
+        (["--resume", "no/such/run"], "no last.pt there"),
+        (["--checkpoint", "no.pt"], "no.pt: no such file"),
+        (["--device", "abacus"], "device 'abacus' is not here"),
+    ],
+)
+def test_what_is_not_there_is_named_without_a_traceback(flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train_minimal.main(flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_gives_defaults_and_sources(capsys):
+    with pytest.raises(SystemExit):
+        train_minimal.parse_args(["--help"])
+    text = capsys.readouterr().out
+    flags = (
+        "--epochs --batch-size --lr --n-train --n-val --n-conv --n-rnn --rnn-hidden --rnn-type --n-fft --seed --output-dir "
+        "--no-sortagrad --data --join --optimizer --schedule --precision --device --resume --checkpoint"
+    )
+    assert all(flag in text for flag in flags.split())
+    assert "arXiv Table 4" in text and "Hz" in text and "default:" in text
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--epochs", "400", "--output-dir", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.time() + 90
+    while not (folder / "checkpoint.pt").exists() and time.time() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert f"--resume {folder}" in out and "Traceback" not in out
+    audio = tmp_path / "a.wav"
+    soundfile.write(audio, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    assert transcribe.main([str(folder / "checkpoint.pt"), str(audio)]) == 0
+    epochs = len((folder / "metrics.jsonl").read_text().splitlines())
+    command[-2:] = ["--resume", str(folder)]
+    resumed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.time() + 90
+    while len((folder / "metrics.jsonl").read_text().splitlines()) <= epochs and time.time() < deadline:
+        time.sleep(0.1)
+    resumed.send_signal(signal.SIGINT)
+    out, _ = resumed.communicate(timeout=60)
+    assert "resumed after" in out, out
+    numbers = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+class TestTranscribe:
+    def test_any_rate_and_channels_text_and_json(self, run_folder, tmp_path, capsys):
+        rng = np.random.default_rng(0)
+        soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)
+        soundfile.write(tmp_path / "b.flac", 0.1 * rng.standard_normal(8000), 8000)
+        files = [str(tmp_path / "a.wav"), str(tmp_path / "b.flac")]
+        assert transcribe.main([str(run_folder / "checkpoint.pt"), *files]) == 0
+        assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == files
+        assert transcribe.main([str(run_folder / "checkpoint.pt"), "--json", "--beam", "4", *files]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["file"] for line in lines] == files and [line["seconds"] for line in lines] == [1.0, 1.0]
+
+    def test_a_bad_file_is_named_and_the_others_are_done(self, run_folder, tmp_path, capsys):
+        (tmp_path / "bad.wav").write_bytes(b"no audio")
+        soundfile.write(tmp_path / "good.wav", np.zeros(8000), 8000)
+        assert transcribe.main([str(run_folder / "checkpoint.pt"), str(tmp_path / "bad.wav"), str(tmp_path / "good.wav")]) == 1
+        captured = capsys.readouterr()
+        assert "bad.wav" in captured.err and "good.wav" in captured.out
+
+    def test_no_checkpoint_is_an_error_of_one_sentence(self, tmp_path, capsys):
+        assert transcribe.main([str(tmp_path / "none.pt"), "a.wav"]) == 2
+        assert "none.pt: no such file" in capsys.readouterr().err
+
+
+def test_visualization_draws_a_run(run_folder, tmp_path):
+    assert visualization.main(["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]) == 0
+    for name in ("training_curves.png", "predictions.png"):
+        assert matplotlib.image.imread(tmp_path / name)[..., :3].std() > 0.05
+
+
+class TestSetup:
+    def test_says_what_is_there_and_runs_a_model(self, capsys):
+        assert setup.main([]) in (0, 1)
+        out = capsys.readouterr().out
+        assert "torch" in out and "a small model forward and back" in out and "Python 3" in out
+
+    def test_names_a_missing_package_and_the_mend(self, capsys, monkeypatch):
+        monkeypatch.setattr(setup, "NEEDED", ("no-such-package",))
+        assert setup.main([]) == 1
+        out = capsys.readouterr().out
+        assert "no-such-package missing" in out and "pip install -r requirements.txt" in out
+
+    def test_is_no_installer(self, capsys):
+        assert setup.main(["install"]) == 2
+        assert "pip install -r requirements.txt" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+def test_real_digits_join_and_bad_lines(tmp_path, capsys):
+    manifest = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in manifest]
+    (tmp_path / "manifest.tsv").write_text("\n".join([*rows, "gone.flac\tx\ttrain\t1.0\tone"]) + "\n", encoding="utf-8")
+    flags = ["--data", str(tmp_path), "--join", "3", "--n-train", "40", "--n-val", "10", "--epochs", "1"]
+    tiny = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main([*flags, *tiny]) == 0
+    out = capsys.readouterr().out
+    assert "gone.flac" in out and "test_unseen: 500 utterances" in out and "8000 Hz" in out
+    assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+def test_a_tiny_real_training_learns_two_digits(tmp_path):
+    """Ones and sixes of all speakers: an error rate far below chance after a short training."""
+    rows = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    kept = [rows[0]] + [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in rows[1:] if row.endswith(("one", "six"))]
+    (tmp_path / "manifest.tsv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    flags = ["--data", str(tmp_path), "--epochs", "8", "--n-fft", "64", "--rnn-hidden", "64", "--n-rnn", "1"]
+    command = [sys.executable, str(ROOT / "train_minimal.py"), *flags, "--lr", "3e-3", "--output-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["test"]["wer"] <= 0.10, done.stdout

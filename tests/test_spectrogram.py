@@ -1,0 +1,132 @@
+"""The features against a sum written out and against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from implementation import compute_spectrogram
+
+
+def noise(samples: int, seed: int = 0) -> torch.Tensor:
+    """Noise that grows louder, so that frames differ."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=samples) * np.linspace(0.1, 2, samples))
+
+
+def normalised(power: np.ndarray) -> np.ndarray:
+    features = np.log(power + 1e-3)
+    return (features - features.mean()) / features.std()
+
+
+def direct(audio: torch.Tensor, sample_rate: int, n_fft: int, window: int | None = None) -> np.ndarray:
+    """The sum of the docstring term by term: frames of 20 ms every 10 ms, periodic Hann window, every sample of it."""
+    a = audio.numpy() / np.sqrt(np.mean(audio.numpy() ** 2))
+    window, hop = window or sample_rate // 50, sample_rate // 100
+    n, p = np.arange(window), np.arange(n_fft // 2 + 1)
+    hann = np.sin(np.pi * n / window) ** 2
+    frames = np.stack([hann * a[start : start + window] for start in range(0, len(a) - window + 1, hop)])
+    return normalised(np.abs(frames @ np.exp(-2j * np.pi * np.outer(n, p) / n_fft)).T ** 2)
+
+
+@pytest.mark.parametrize(
+    ("sample_rate", "n_fft"), [(16000, 512), (16000, 320), (16000, 256), (8000, 128), (8000, 64), (44100, 512)]
+)
+def test_equals_the_sum_written_out(sample_rate, n_fft):
+    audio = noise(sample_rate // 10 + 37)
+    np.testing.assert_allclose(compute_spectrogram(audio, sample_rate, n_fft=n_fft), direct(audio, sample_rate, n_fft), atol=1e-9)
+
+
+@pytest.mark.parametrize(("sample_rate", "n_fft"), [(16000, 512), (8000, 256)])
+def test_equals_scipy(sample_rate, n_fft):
+    audio = noise(sample_rate // 5 + 11)
+    window = scipy.signal.get_window("hann", sample_rate // 50)
+    _, _, stft = scipy.signal.stft(
+        audio.numpy() / np.sqrt(np.mean(audio.numpy() ** 2)), sample_rate, window, len(window), len(window) // 2, n_fft,
+        boundary=None, padded=False,
+    )  # fmt: skip
+    expected = normalised(np.abs(stft * window.sum()) ** 2)
+    np.testing.assert_allclose(compute_spectrogram(audio, sample_rate, n_fft=n_fft), expected, atol=1e-9)
+
+
+def test_129_bins_still_see_the_whole_window_of_320_samples():
+    audio = noise(1600)
+    features = compute_spectrogram(audio, 16000, n_fft=256)
+    assert features.shape == (129, 9)
+    np.testing.assert_allclose(features, direct(audio, 16000, 256), atol=1e-9)
+    cut = direct(audio, 16000, 256, window=256)[:, :9]
+    assert np.abs(features.numpy() - cut).max() > 0.5
+
+
+def test_every_second_bin_of_512_points_is_a_bin_of_256():
+    """Only the mean and the deviation of the utterance differ, so the correlation is perfect."""
+    few, many = (compute_spectrogram(noise(1600), 16000, n_fft=n_fft).flatten() for n_fft in (256, 512))
+    many = many.view(257, -1)[::2].flatten()
+    assert np.corrcoef(few, many)[0, 1] == pytest.approx(1, abs=1e-12)
+
+
+@given(st.integers(1, 2000), st.sampled_from([8000, 16000]), st.sampled_from([64, 128, 512]))
+def test_there_is_a_frame_every_10_ms_and_at_least_one(samples, sample_rate, n_fft):
+    frames = 1 + max(0, samples - sample_rate // 50) // (sample_rate // 100)
+    assert compute_spectrogram(noise(samples), sample_rate, n_fft=n_fft).shape == (n_fft // 2 + 1, frames)
+
+
+@given(st.integers(100, 3000), st.integers(0, 9))
+def test_features_have_mean_0_and_deviation_1(samples, seed):
+    features = compute_spectrogram(noise(samples, seed), 16000, n_fft=128)
+    assert float(features.mean()) == pytest.approx(0, abs=1e-9)
+    assert float(features.std(correction=0)) == pytest.approx(1, abs=1e-9)
+
+
+@settings(max_examples=10)
+@given(st.floats(-6, 6))
+def test_loudness_does_not_matter(exponent):
+    features = [compute_spectrogram(noise(1000) * scale) for scale in (1, 10**exponent)]
+    torch.testing.assert_close(*features, atol=1e-7, rtol=0)
+
+
+def test_a_tone_stands_in_its_bin():
+    tone = torch.sin(2 * np.pi * 1000 * torch.arange(8000) / 8000)
+    assert compute_spectrogram(tone, 8000, n_fft=256).argmax(0).unique().tolist() == [1000 * 256 // 8000]
+
+
+def test_window_and_stride_may_be_chosen():
+    assert compute_spectrogram(noise(1600), 16000, window_ms=25, stride_ms=5, n_fft=512).shape == (257, 1 + (1600 - 400) // 80)
+
+
+def test_a_clip_shorter_than_a_window_gets_zeros_to_one():
+    audio = noise(100)
+    power = np.abs(np.fft.rfft(np.r_[audio / audio.square().mean().sqrt(), np.zeros(220)] * np.hanning(321)[:320], 512)) ** 2
+    np.testing.assert_allclose(compute_spectrogram(audio, 16000)[:, 0], normalised(power), atol=1e-9)
+
+
+def test_silence_is_finite():
+    assert torch.isfinite(compute_spectrogram(torch.zeros(1000))).all()
+
+
+def test_the_dtype_stays_and_integers_are_taken():
+    audio = (noise(1000) * 1000).round()
+    assert compute_spectrogram(audio).dtype == torch.float64
+    features = compute_spectrogram(audio.to(torch.int16))
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.double(), compute_spectrogram(audio), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("audio", "n_fft", "message"),
+    [
+        (torch.zeros(0), 512, "at least one sample"),
+        (torch.zeros(2, 400), 512, r"one channel.*\(2, 400\)"),
+        (torch.tensor([0.0, float("nan")]), 512, "not finite"),
+        (torch.tensor([0.0, float("inf")]), 512, "not finite"),
+        (torch.ones(400), 255, "even.*255"),
+        (torch.ones(400), 0, "even.*0"),
+    ],
+)
+def test_what_has_no_spectrogram_is_refused(audio, n_fft, message):
+    with pytest.raises(ValueError, match=message):
+        compute_spectrogram(audio, n_fft=n_fft)

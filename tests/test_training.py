@@ -1,0 +1,316 @@
+"""Checkpoints, preflight, schedules, resuming: what training.py promises."""
+
+import pickle
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import corpora
+import training
+from augmentation import Augmentation
+from corpora import CorpusError, Problem, SpeechDataset, Utterance
+from implementation import AudioSample, CharEncoder, compute_spectrogram, generate_synthetic_dataset
+from training import CheckpointError, ModelConfig, Trainer, TrainingSet, load_checkpoint, save_checkpoint
+
+SMALL = ModelConfig(n_fft=64, n_conv=1, n_rnn=1, rnn_hidden=12, dropout=0.1)
+
+
+def make_trainer(epochs=4, seed=3, **settings):
+    np.random.seed(0)
+    torch.manual_seed(0)
+    encoder = CharEncoder()
+    model = SMALL.build(encoder)
+    data = TrainingSet(generate_synthetic_dataset(7, max_words=2), encoder, model, Augmentation(), seed)
+    return Trainer(model, data, epochs, batch_size=2, lr=1e-2, **settings)
+
+
+def weights(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.state_dict().values()])
+
+
+def trained(**settings):
+    trainer = make_trainer(epochs=1, **settings)
+    trainer.run_epoch()
+    return weights(trainer)
+
+
+class TestCheckpoint:
+    def test_gives_back_the_same_model_and_alphabet(self, tmp_path):
+        encoder = CharEncoder("abc ")
+        config = ModelConfig(n_fft=64, n_conv=1, n_rnn=1, rnn_hidden=8, rnn_type="rnn", batch_norm="input", time_strides=[3])
+        model = config.build(encoder).eval()
+        save_checkpoint(tmp_path / "c.pt", model, config, encoder, {"note": 1})
+        loaded = load_checkpoint(tmp_path / "c.pt")
+        features, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
+        torch.testing.assert_close(loaded.model(features, lengths)[0], model(features, lengths)[0])
+        assert (loaded.config, loaded.encoder.alphabet, loaded.training) == (config, list("abc "), {"note": 1})
+
+    def test_a_missing_file_says_who_writes_one(self, tmp_path):
+        with pytest.raises(CheckpointError, match=r"none\.pt: no such file; train_minimal\.py writes"):
+            load_checkpoint(tmp_path / "none.pt")
+
+    @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+    def test_a_damaged_file_is_named(self, tmp_path, content):
+        (tmp_path / "bad.pt").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"bad\.pt: not a checkpoint of this library, or damaged"):
+            load_checkpoint(tmp_path / "bad.pt")
+
+    def test_a_truncated_checkpoint_is_named(self, tmp_path):
+        trainer = make_trainer()
+        save_checkpoint(tmp_path / "c.pt", trainer.model, SMALL, trainer.data.encoder)
+        content = (tmp_path / "c.pt").read_bytes()
+        (tmp_path / "c.pt").write_bytes(content[: len(content) // 2])
+        with pytest.raises(CheckpointError, match="damaged"):
+            load_checkpoint(tmp_path / "c.pt")
+
+    def test_code_in_a_file_is_not_run(self, tmp_path):
+        class Evil:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "owned"), "w"))
+
+        torch.save({"format": 1, "model": Evil()}, tmp_path / "evil.pt")
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "evil.pt")
+        assert not (tmp_path / "owned").exists()
+        pickle.loads(pickle.dumps(Evil())).close()
+        assert (tmp_path / "owned").exists()  # the trap works when it is not guarded
+
+    def test_other_settings_and_formats_are_told_apart(self, tmp_path):
+        torch.save([1], tmp_path / "list.pt")
+        with pytest.raises(CheckpointError, match="not a checkpoint of this library"):
+            load_checkpoint(tmp_path / "list.pt")
+        content = {"format": 99, "config": {}, "alphabet": [], "model": {}}
+        torch.save(content, tmp_path / "new.pt")
+        with pytest.raises(CheckpointError, match="format 99, this version reads 1"):
+            load_checkpoint(tmp_path / "new.pt")
+        torch.save(content | {"format": 1, "config": {"wings": 2}}, tmp_path / "odd.pt")
+        with pytest.raises(CheckpointError, match="wings"):
+            load_checkpoint(tmp_path / "odd.pt")
+
+
+class TestResume:
+    @pytest.mark.parametrize(("stop_epoch", "stop_batch"), [(2, 0), (1, 2), (0, 3)])
+    def test_an_interrupted_run_ends_as_the_whole_one(self, tmp_path, stop_epoch, stop_batch):
+        whole = make_trainer(epochs=3)
+        for _ in range(3):
+            whole.run_epoch()
+
+        part = make_trainer(epochs=3)
+        for _ in range(stop_epoch):
+            part.run_epoch()
+        if stop_batch:
+            def interrupt(_loss, _utterances):
+                if part.batch == stop_batch:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                part.run_epoch(interrupt)
+        save_checkpoint(tmp_path / "last.pt", part.model, SMALL, part.data.encoder, part.state_dict())
+
+        saved = load_checkpoint(tmp_path / "last.pt")
+        resumed = make_trainer(epochs=3)
+        torch.manual_seed(99)  # whatever was drawn before does not matter
+        resumed.model.load_state_dict(saved.model.state_dict())
+        resumed.load_state_dict(saved.training)
+        assert (resumed.epoch, resumed.batch) == (stop_epoch, stop_batch)
+        while resumed.epoch < 3:
+            resumed.run_epoch()
+        assert torch.equal(weights(whole), weights(resumed))
+
+    def test_other_settings_are_refused_by_name(self):
+        state = make_trainer(epochs=3).state_dict()
+        with pytest.raises(CheckpointError, match="epochs was 3, is 5"):
+            make_trainer(epochs=5).load_state_dict(state)
+
+    def test_seed_alone_fixes_a_run(self):
+        first, second, other = (trained(seed=seed) for seed in (3, 3, 4))
+        assert torch.equal(first, second)
+        assert not torch.equal(first, other)
+
+    def test_workers_give_the_same_numbers(self):
+        torch.testing.assert_close(trained(num_workers=0), trained(num_workers=2), atol=1e-4, rtol=0)
+
+
+class TestPreflight:
+    encoder = CharEncoder()
+
+    def test_too_short_audio_is_named_with_the_arithmetic(self):
+        model = SMALL.build(self.encoder)  # one convolution, a frame every 20 ms
+        samples = [AudioSample(torch.randn(16000 * n // 100), 16000, "all") for n in (5, 6, 7, 8)]
+        good, problems = training.feasible(samples, self.encoder, model)
+        # 3 letters + 1 repeat need 4 outputs; 0.07 s are 6 frames and 3 outputs, 0.08 s are 7 and 4.
+        assert good == samples[3:]
+        assert str(problems[2]) == (
+            "utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, 0.07 s give 3"
+        )
+
+    def test_agrees_with_the_real_features(self):
+        model = SMALL.build(self.encoder)
+        for n in range(320, 3000, 37):
+            audio = torch.randn(n)
+            outputs = int(model.output_lengths(torch.tensor([compute_spectrogram(audio, n_fft=64).shape[1]])))
+            text = "ab" * 40
+            for length in (outputs, outputs + 1):
+                good, _ = training.feasible([AudioSample(audio, 16000, text[:length])], self.encoder, model)
+                assert len(good) == (length == outputs)
+
+    def test_text_outside_the_alphabet_is_named(self):
+        items = [Utterance(path="a.wav", transcript="seven"), Utterance(path="b.wav", transcript="7 up")]
+        good, problems = training.encodable(items, self.encoder)
+        assert good == items[:1]
+        assert "b.wav" in str(problems[0]) and "'7' at position 0" in str(problems[0])
+
+    def test_more_than_one_percent_stops(self):
+        training.stop_if_many([Problem("x", "y")], 100)
+        with pytest.raises(CorpusError, match="2 of 100 utterances are bad, more than 1 %: x: y"):
+            training.stop_if_many([Problem("x", "y")] * 2, 100)
+
+
+def write_corpus(folder, n=120):
+    rng = np.random.default_rng(0)
+    utterances = []
+    for i in range(n):
+        soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(4000), 8000)
+        utterances.append(Utterance(folder / f"{i}.wav", "ab", "s", "train", 0.5))
+    return utterances
+
+
+class TestBadAudioInTraining:
+    def train(self, utterances):
+        encoder = CharEncoder()
+        model = SMALL.build(encoder)
+        trainer = Trainer(model, TrainingSet(SpeechDataset(utterances, 8000), encoder, model), 1)
+        return trainer.run_epoch()
+
+    def test_one_bad_file_is_reported_and_left_out(self, tmp_path):
+        utterances = write_corpus(tmp_path)
+        (tmp_path / "17.wav").write_bytes(b"RIFF")
+        report = self.train(utterances)
+        assert [p.where for p in report.problems] == [str(tmp_path / "17.wav")]
+
+    def test_many_bad_files_stop_it(self, tmp_path):
+        utterances = write_corpus(tmp_path)
+        for i in (17, 50):
+            (tmp_path / f"{i}.wav").write_bytes(b"RIFF")
+        with pytest.raises(CorpusError, match="2 of 120 utterances are bad"):
+            self.train(utterances)
+
+    def test_readable_finds_them_beforehand(self, tmp_path):
+        utterances = write_corpus(tmp_path, 3)
+        (tmp_path / "1.wav").write_bytes(b"RIFF")
+        good, problems = training.readable(utterances)
+        assert [u.path.name for u in good] == ["0.wav", "2.wav"] and "1.wav" in str(problems[0])
+
+
+class TestAugmentation:
+    def test_is_fixed_by_seed_epoch_and_index(self):
+        data = make_trainer().data
+        first = data[2][0]
+        data.set_epoch(1)
+        other = data[2][0]
+        data.set_epoch(0)
+        assert torch.equal(first, data[2][0]) and first.shape != other.shape
+
+    def test_noise_has_the_ratio_asked_for(self):
+        from augmentation import add_noise
+
+        audio = torch.sin(torch.arange(16000) / 5)
+        noise = add_noise(audio, 10.0, np.random.default_rng(0)) - audio
+        assert 10 * torch.log10(audio.square().mean() / noise.square().mean()) == pytest.approx(10.0, abs=1e-3)
+
+    def test_all_off_changes_nothing(self):
+        none = Augmentation(
+            speed=0, tempo=0, tract=0, gain_db=0, noise_share=0, channel=0, time_masks=0, frequency_masks=0
+        )
+        audio, rng = torch.randn(4000), np.random.default_rng(0)
+        assert torch.equal(none.change_audio(audio, 8000, rng), audio)
+        features = compute_spectrogram(audio, 8000, n_fft=128)
+        torch.testing.assert_close(none.change_features(features, rng), features, atol=1e-4, rtol=0)
+
+    def test_speed_moves_pitch_and_length_together(self):
+        fast = Augmentation(speed=0.3, gain_db=0, noise_share=0)
+        audio = torch.sin(2 * np.pi * 500 * torch.arange(16000) / 16000)
+        changed = fast.change_audio(audio, 16000, np.random.default_rng(0))
+        factor = len(audio) / len(changed)
+        assert abs(factor - 1) > 0.02
+        peak = torch.fft.rfft(changed).abs().argmax() * 16000 / len(changed)
+        assert float(peak) == pytest.approx(500 * factor, rel=0.01)
+
+    def test_tract_moves_resonances_up_and_down_within_the_band(self):
+        from augmentation import _warped_bins
+
+        for stretch in (0.8, 0.9, 1.0, 1.1, 1.2):
+            places = _warped_bins(65, stretch)
+            assert places[0] == 0 and float(places[-1]) == pytest.approx(64, abs=1e-3)
+            assert bool((places.diff() > 0).all())
+            assert float(places[20]) == pytest.approx(20 * stretch, abs=1e-4)
+
+    def test_an_utterance_made_too_short_is_taken_unchanged(self):
+        encoder = CharEncoder()
+        model = SMALL.build(encoder)
+        audio = torch.randn(16000 * 8 // 100)  # just enough for "all"
+        data = TrainingSet([AudioSample(audio, 16000, "all")], encoder, model, Augmentation(speed=0.5, tempo=0.5))
+        for epoch in range(20):
+            data.set_epoch(epoch)
+            features, _ = data[0]
+            assert int(model.output_lengths(torch.tensor([features.shape[1]]))) >= 4
+
+
+class TestSchedules:
+    def test_anneal_divides_by_1_2_after_each_epoch(self):
+        factors = [training.learning_rate_factor("anneal", step, 30, 10) for step in (0, 9, 10, 25)]
+        assert factors == pytest.approx([1, 1, 1 / 1.2, 1 / 1.44])
+
+    def test_onecycle_rises_and_falls(self):
+        factors = [training.learning_rate_factor("onecycle", step, 100, 10) for step in range(101)]
+        assert max(factors) == factors[15] == 1.0 and factors[100] == pytest.approx(0)
+        assert all(a < b for a, b in pairwise(factors[:16]))
+        assert all(a > b for a, b in pairwise(factors[15:]))
+
+    def test_unknown_names_are_refused(self):
+        with pytest.raises(ValueError, match="schedule must be"):
+            training.learning_rate_factor("cosine", 0, 1, 1)
+        with pytest.raises(ValueError, match="optimizer must be"):
+            training.make_optimizer("lion", SMALL.build(CharEncoder()), 1e-3)
+
+    def test_sgd_is_the_papers(self):
+        sgd = training.make_optimizer("sgd", SMALL.build(CharEncoder()), 1e-3)
+        assert sgd.defaults["momentum"] == 0.99 and sgd.defaults["nesterov"]
+
+
+class TestMachine:
+    def test_a_device_that_is_not_here_is_refused_with_what_is(self):
+        with pytest.raises(ValueError, match="device 'tpu' is not here; this machine has: cpu"):
+            training.choose_device("tpu")
+
+    def test_bf16_without_hardware_is_refused_and_auto_is_not(self, monkeypatch):
+        cpu = torch.device("cpu")
+        monkeypatch.setattr(training, "cpu_has_bf16", lambda: False)
+        assert training.choose_precision("auto", cpu) == torch.float32
+        with pytest.raises(ValueError, match="precision bf16: this cpu does not multiply bf16"):
+            training.choose_precision("bf16", cpu)
+        monkeypatch.setattr(training, "cpu_has_bf16", lambda: True)
+        assert training.choose_precision("auto", cpu) == torch.bfloat16
+
+    def test_bf16_products_train_too(self):
+        trainer = make_trainer(epochs=2, precision=torch.bfloat16)
+        first, second = trainer.run_epoch(), trainer.run_epoch()
+        assert second.loss < first.loss
+        assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+def test_the_real_sets_are_all_spellable_at_the_default_stride():
+    from pathlib import Path
+
+    data = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (data / "fsdd").is_dir():
+        pytest.skip("no real speech at ../shared/data")
+    encoder = CharEncoder()
+    model = ModelConfig().build(encoder)
+    for name in ("fsdd", "barista_en", "kathleen_arctic"):
+        utterances = corpora.read_corpus(data / name).utterances
+        good, problems = training.feasible(utterances, encoder, model)
+        assert len(good) == len(utterances), problems[:3]
