@@ -39,15 +39,18 @@ class Augmentation:
     snr_db: tuple[float, float] = (0.0, 30.0)
     channel: float = 0.25
     time_masks: int = 2
-    time_width: int = 6
+    time_width: int = 3
     frequency_masks: int = 2
     frequency_width: float = 0.12
 
-    def change_audio(self, audio: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
-        """Speed, gain and noise: (samples,) waveform -> (other number of samples,)."""
-        factor = rng.uniform(1 - self.speed, 1 + self.speed)
-        if self.speed and len(audio) > 1:
-            audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * factor, sample_rate, quality="LQ"))
+    def draw_rates(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Factors of speed and tempo; drawn first, so that the length of an utterance is known without making it."""
+        return rng.uniform(1 - self.speed, 1 + self.speed), rng.uniform(1 - self.tempo, 1 + self.tempo)
+
+    def change_audio(self, audio: Tensor, sample_rate: int, speed: float, rng: np.random.Generator) -> Tensor:
+        """Speed, gain and noise: (samples,) waveform -> (samples / speed,)."""
+        if speed != 1 and len(audio) > 1:
+            audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * speed, sample_rate, quality="LQ"))
         if self.gain_db:
             points = torch.from_numpy(rng.uniform(-self.gain_db, self.gain_db, 4).astype(np.float32))
             gain_db = F.interpolate(points[None, None], size=len(audio), mode="linear", align_corners=True)[0, 0]
@@ -56,11 +59,10 @@ class Augmentation:
             audio = add_noise(audio, rng.uniform(*self.snr_db), rng)
         return audio
 
-    def change_features(self, features: Tensor, rng: np.random.Generator) -> Tensor:
-        """Vocal tract, tempo, channel and masks: (F, T) features -> (F, other number of frames)."""
+    def change_features(self, features: Tensor, tempo: float, rng: np.random.Generator) -> Tensor:
+        """Vocal tract, tempo, channel and masks: (F, T) features -> (F, T / tempo)."""
         bins, frames = features.shape
-        stretch, tempo = rng.uniform(1 - self.tract, 1 + self.tract), rng.uniform(1 - self.tempo, 1 + self.tempo)
-        features = _read_at(features, _warped_bins(bins, stretch))
+        features = _read_at(features, _warped_bins(bins, rng.uniform(1 - self.tract, 1 + self.tract)))
         features = _read_at(features.t(), torch.linspace(0, frames - 1, max(1, round(frames / tempo)))).t()
         harmonics = torch.from_numpy(rng.normal(0, self.channel, 4).astype(np.float32))
         axis = torch.linspace(0, np.pi, bins)

@@ -117,25 +117,24 @@ class AudioSample:
         return len(self.audio) / self.sample_rate
 
 
-# A source-filter voice [ours]: each letter has one sound, made as speech is made. A source (pulses of
-# the vocal folds, or noise) passes a filter with three resonances, the formants. Columns: formants F1,
-# F2, F3 in Hz, share of voicing, centre of the noise in Hz, loudness, closure before the sound (a stop
-# is silent before it bursts) and length, both in ms.
+# A source-filter voice [ours]: each letter has one sound, made as speech is made. A source, pulses of the vocal folds or
+# noise, passes a filter with three resonances, the formants. Columns: formants F1, F2, F3 in Hz, share of voicing, centre and
+# width of the noise in Hz, loudness, closure before the sound (a stop is silent before it bursts) and length, both in ms.
 _SOUNDS = {
-    "a": (730, 1100, 2450, 1.0, 0, 1.0, 0, 90), "b": (300, 800, 2100, 0.9, 700, 0.7, 35, 35),
-    "c": (400, 1700, 2600, 0.0, 2700, 0.6, 25, 55), "d": (300, 1700, 2700, 0.8, 3600, 0.7, 35, 35),
-    "e": (530, 1850, 2500, 1.0, 0, 1.0, 0, 80), "f": (400, 1100, 2300, 0.0, 6500, 0.3, 0, 75),
-    "g": (280, 1300, 2000, 0.8, 1500, 0.7, 35, 40), "h": (600, 1500, 2500, 0.0, 1100, 0.35, 0, 60),
-    "i": (280, 2300, 3000, 1.0, 0, 0.9, 0, 75), "j": (300, 2000, 2700, 0.5, 2300, 0.6, 20, 55),
-    "k": (400, 1400, 2100, 0.0, 1700, 0.7, 45, 35), "l": (380, 1000, 2900, 1.0, 0, 0.7, 0, 65),
-    "m": (250, 1050, 2200, 1.0, 0, 0.5, 0, 70), "n": (260, 1500, 2500, 1.0, 0, 0.5, 0, 65),
-    "o": (500, 850, 2500, 1.0, 0, 1.0, 0, 85), "p": (400, 900, 2200, 0.0, 800, 0.6, 45, 30),
-    "q": (350, 700, 2100, 0.3, 1200, 0.7, 40, 55), "r": (420, 1250, 1650, 1.0, 0, 0.7, 0, 65),
-    "s": (400, 1600, 2600, 0.0, 5800, 0.6, 0, 85), "t": (400, 1800, 2700, 0.0, 4300, 0.7, 45, 30),
-    "u": (310, 900, 2200, 1.0, 0, 0.9, 0, 80), "v": (280, 1150, 2300, 0.6, 6200, 0.5, 0, 65),
-    "w": (300, 620, 2150, 1.0, 0, 0.7, 0, 65), "x": (400, 1500, 2600, 0.0, 5000, 0.6, 40, 70),
-    "y": (260, 2050, 2800, 1.0, 0, 0.6, 0, 55), "z": (280, 1650, 2600, 0.6, 5400, 0.6, 0, 75),
-    "'": (500, 1500, 2500, 0.1, 300, 0.15, 25, 20), " ": (500, 1500, 2500, 0.0, 0, 0.0, 0, 90),
+    "a": (780, 1200, 2500, 1.0, 0, 500, 1.0, 0, 90), "b": (300, 800, 2100, 0.9, 600, 300, 1.0, 35, 50),
+    "c": (400, 1700, 2600, 0.0, 2900, 500, 0.6, 25, 60), "d": (300, 1700, 2700, 0.8, 3600, 500, 0.8, 35, 40),
+    "e": (550, 1850, 2500, 1.0, 0, 500, 1.0, 0, 80), "f": (400, 1100, 2300, 0.0, 3500, 2500, 0.5, 0, 80),
+    "g": (280, 1300, 2000, 0.8, 1500, 400, 0.8, 35, 45), "h": (600, 1500, 2500, 0.0, 1100, 600, 0.4, 0, 60),
+    "i": (280, 2300, 3000, 1.0, 0, 500, 0.9, 0, 75), "j": (300, 2000, 2700, 0.5, 2300, 500, 0.7, 20, 60),
+    "k": (400, 1400, 2100, 0.0, 1700, 400, 0.7, 45, 40), "l": (400, 1250, 3000, 1.0, 0, 500, 0.7, 0, 65),
+    "m": (250, 1000, 2100, 1.0, 0, 500, 0.5, 0, 75), "n": (260, 1600, 2600, 1.0, 0, 500, 0.5, 0, 70),
+    "o": (520, 850, 2500, 1.0, 0, 500, 1.0, 0, 85), "p": (400, 900, 2200, 0.0, 700, 300, 0.7, 45, 40),
+    "q": (350, 700, 2100, 0.3, 1200, 300, 0.7, 40, 65), "r": (440, 1250, 1650, 1.0, 0, 500, 0.7, 0, 65),
+    "s": (400, 1600, 2600, 0.0, 6300, 500, 0.6, 0, 85), "t": (400, 1800, 2700, 0.0, 4400, 700, 0.8, 45, 35),
+    "u": (320, 1050, 2250, 1.0, 0, 500, 0.9, 0, 80), "v": (280, 1150, 2300, 0.6, 3500, 2500, 0.6, 0, 65),
+    "w": (300, 620, 2150, 1.0, 0, 500, 0.7, 0, 65), "x": (400, 1500, 2600, 0.0, 5200, 500, 0.7, 45, 70),
+    "y": (260, 2050, 2800, 1.0, 0, 500, 0.6, 0, 55), "z": (280, 1650, 2600, 0.6, 5800, 500, 0.6, 0, 75),
+    "'": (500, 1500, 2500, 0.2, 300, 200, 0.3, 30, 35), " ": (500, 1500, 2500, 0.0, 0, 500, 0.0, 0, 90),
 }  # fmt: skip
 
 SYNTHETIC_WORDS = tuple(
@@ -144,8 +143,7 @@ SYNTHETIC_WORDS = tuple(
     moon room green three street sheet free keep a the and to of in is it you that he was for on are with his they at be this
     have from or one had by word but not what were we when your can said there use an each which she do how their if will up
     other about out many then them these so some her would make like him into time has look two more write go number no way
-    could people my than first water been call who oil its now find long down day did get come made may part don't it's zebra
-    quick jump fox lazy dog quiz vivid
+    could people my than first water been call who oil now find long down day get don't it's zebra quick jump fox lazy quiz
     """.split()
 )
 
@@ -161,38 +159,32 @@ def _synthetic_speaker(speaker: int) -> dict[str, float]:
 
 
 def _letter_track(text: str, rate: float) -> Tensor:
-    """Targets of the voice every 5 ms: (frames, 6) formants, voicing, noise centre, loudness, moving smoothly."""
+    """Targets of the voice every 5 ms: (frames, 7) formants, voicing, noise centre and width, loudness."""
     parts = []
     for before, char in pairwise(f"  {text} "):
-        f1, f2, f3, voicing, noise, loudness, closure, length = _SOUNDS[char]
+        *targets, closure, length = _SOUNDS[char]
         closure += 40 * (char == before != " ")  # a break: "ll" is heard as two
         length, closure = (int(np.ceil(ms * np.random.uniform(0.85, 1.15) / (5 * rate))) for ms in (length, closure))
-        sound = torch.tensor([f1, f2, f3, voicing, noise, loudness]).repeat(closure + max(3, length), 1)
-        sound[:closure, 5] *= 0.03
-        sound[-1, 5] *= 0.15  # each letter ends with a dip, which gives the rhythm
+        sound = torch.tensor(targets, dtype=torch.float32).repeat(closure + max(3, length), 1)
+        sound[:closure, 6] *= 0.03
+        sound[-1, 6] *= 0.15  # each letter ends with a dip, which gives the rhythm
         parts.append(sound)
     track = torch.cat(parts)
     # Neighbours move into each other: a moving average over 25 ms of the formants, 15 ms of the rest.
     smooth = [F.avg_pool1d(F.pad(track.t()[None], (r, r), mode="replicate"), 2 * r + 1, 1)[0].t() for r in (2, 1)]
-    return torch.cat([smooth[0][:, :3], smooth[1][:, 3:4], track[:, 4:5], smooth[1][:, 5:]], dim=1)
+    return torch.cat([smooth[0][:, :3], smooth[1][:, 3:4], track[:, 4:6], smooth[1][:, 6:]], dim=1)
 
 
 def generate_synthetic_audio(
     text: str, sample_rate: int = 16000, speaker: int | None = None, snr_db: float | None = None
 ) -> Tensor:
-    """Speaks ``text`` with a source-filter voice, one sound a letter [ours].
+    """Speaks ``text`` with a source-filter voice, one sound a letter [ours]: 1-D float waveform with peak 0.5.
 
     Args:
-        text: letters of the English alphabet, space and apostrophe.
+        text: letters of the English alphabet, space and apostrophe; ValueError for others or none.
         sample_rate: in Hz, at least 8000.
         speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
-        snr_db: background noise in dB below the voice; None draws 15 to 40.
-
-    Returns:
-        1-D float waveform with peak 0.5. Random choices follow ``np.random.seed`` and ``torch.manual_seed``.
-
-    Raises:
-        ValueError: for an empty text or a character that has no sound.
+        snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
     """
     text = text.lower()
     if not text or any(char not in _SOUNDS for char in text):
@@ -201,7 +193,8 @@ def generate_synthetic_audio(
     track = _letter_track(text, voice["rate"])
     hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)
     frames, samples = len(track), (len(track) - 1) * hop
-    formants, voicing, noise_hz, loudness = track[:, :3] * voice["tract"], track[:, 3], track[:, 4], track[:, 5]
+    formants, noise_hz = track[:, :3] * voice["tract"], track[:, 4] * voice["tract"]
+    voicing, noise_width, loudness = track[:, 3], track[:, 5], track[:, 6]
 
     # Source: one pulse a period of a slowly falling, slightly shaking pitch; and white noise.
     fall = torch.linspace(1.1, 0.9, samples) * (1 + 0.02 * torch.randn(frames)).repeat_interleave(hop)[:samples]
@@ -214,7 +207,7 @@ def generate_synthetic_audio(
     hz = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1)[:, None]  # (bins, 1) beside (frames,)
     peaks = sum(g / (1 + ((hz - formants[:, k]) / w) ** 2) for k, (g, w) in enumerate(((1, 60), (0.7, 80), (0.4, 120))))
     voiced = (voicing * peaks + voice["breath"] * 0.1) * (1 + hz / 500) ** (-0.3 * voice["tilt"])
-    hiss = torch.exp(-0.5 * ((hz - noise_hz * voice["tract"]) / (250 + 0.15 * noise_hz)) ** 2)
+    hiss = torch.exp(-0.5 * ((hz - noise_hz) / noise_width) ** 2)
     unvoiced = (1 - voicing) * hiss + voice["breath"] * voicing * peaks
     shaped = loudness * (voiced * source[0] + unvoiced * source[1])
     audio = torch.istft(shaped, n_fft, hop, window=window, length=samples)
@@ -1207,12 +1200,12 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
         seconds: length of each utterance; any unit.
         batch_size: utterances a minibatch; the last may be smaller.
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
-        jitter: relative change of length for the sorting, 0.1 [ours].
+        jitter: relative change of length for the sorting, 0.03 [ours].
         seed: with the epoch it fixes the order, whatever was drawn before.
     """
 
     def __init__(
-        self, seconds: Sequence[float], batch_size: int, sortagrad: bool = True, jitter: float = 0.1, seed: int = 0
+        self, seconds: Sequence[float], batch_size: int, sortagrad: bool = True, jitter: float = 0.03, seed: int = 0
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")

@@ -33,7 +33,14 @@ from corpora import (
     read_corpus,
 )
 from figures import save_predictions, save_training_curves
-from implementation import VALIDATION_SPEAKERS, CharEncoder, DeepSpeech2, evaluate, generate_synthetic_dataset
+from implementation import (
+    VALIDATION_SPEAKERS,
+    CharEncoder,
+    DeepSpeech2,
+    evaluate,
+    generate_synthetic_dataset,
+    utterance_seconds,
+)
 from training import (
     CheckpointError,
     EpochReport,
@@ -67,18 +74,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("model").add_argument
     add("--n-conv", type=int, default=2, metavar="1-3", help="convolutions, kernels and strides of arXiv Table 4")
     add("--n-rnn", type=int, default=3, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
-    add("--rnn-hidden", type=int, default=256, help="hidden units per direction [paper: 768 to 2560]")
+    add("--rnn-hidden", type=int, default=128, help="hidden units per direction [paper: 768 to 2560]")
     add("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="recurrence; rnn is the simple one of arXiv Eq. 3")
     add("--batch-norm", choices=("output", "paper"), default="output", help="on the output, or W h only, arXiv Eq. 8")
-    add("--time-strides", metavar="2,1", help="strides in time of the convolutions in place of arXiv Table 4's 2,1,1")
+    add("--time-strides", metavar="2,1", help="strides in time of the convolutions; default 2,2 (or 2, or 2,2,1); arXiv Table 4: 2,1,1")
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
-    add("--n-fft", type=int, help="Fourier points, for n_fft/2+1 bins of the 20 ms window [ours]; default 256 at 16 kHz")
+    add("--n-fft", type=int, help="Fourier points, for n_fft/2+1 bins of the 20 ms window [ours]; default 128 at 16 kHz, 64 at 8 kHz")
     add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
 
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=int, default=12, help="passes over the training speech [paper, Section 6: 20]")
+    add("--epochs", type=int, help="passes over the training speech [paper, Section 6: 20]; default 8, with --data 24")
     add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
-    add("--lr", type=float, default=1e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
+    add("--lr", type=float, default=3e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
     add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
     add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, /1.2 an epoch")
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
@@ -94,6 +101,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
     args = parser.parse_args(argv)
+    args.epochs = args.epochs if args.epochs is not None else 24 if args.data else 8
     _refuse_wrong_combinations(parser, args)
     return args
 
@@ -161,8 +169,9 @@ def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tu
             )
         return start.model, start.config, CharEncoder(start.encoder.alphabet, args.unknown)
     config = ModelConfig(
-        sample_rate=rate, n_fft=args.n_fft or (256 if rate >= 16000 else 128), n_conv=args.n_conv, n_rnn=args.n_rnn,
-        rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout, time_strides=args.time_strides,
+        sample_rate=rate, n_fft=args.n_fft or (128 if rate >= 16000 else 64), n_conv=args.n_conv, n_rnn=args.n_rnn,
+        rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout,
+        time_strides=args.time_strides or [2, 2, 1][: args.n_conv],
         batch_norm="input" if args.batch_norm == "paper" else "output",
     )  # fmt: skip
     encoder = CharEncoder(unknown=args.unknown)
@@ -250,7 +259,7 @@ def describe(trainer: Trainer, config: ModelConfig) -> None:
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
-    minutes, steps = sum(data.seconds) / 60, len(trainer.sampler)
+    minutes, steps = sum(utterance_seconds(data.samples)) / 60, len(trainer.sampler)
     print(f"training: {len(data)} utterances, {minutes:.1f} minutes, {steps} steps an epoch, {trainer.epochs} epochs")
 
 

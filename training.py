@@ -47,13 +47,13 @@ WINDOW_MS, STRIDE_MS = 20.0, 10.0  # as in compute_spectrogram
 
 @dataclass
 class ModelConfig:
-    """All that is needed to build the model and its features again; the defaults are those of the README."""
+    """All that is needed to build the model and its features again; ``time_strides`` None means those of Table 4."""
 
     sample_rate: int = 16000
-    n_fft: int = 256
+    n_fft: int = 128
     n_conv: int = 2
     n_rnn: int = 3
-    rnn_hidden: int = 256
+    rnn_hidden: int = 128
     rnn_type: str = "gru"
     batch_norm: str = "output"
     time_strides: list[int] | None = None
@@ -151,8 +151,15 @@ class TrainingSet(Dataset):
 
     @property
     def seconds(self) -> list[float]:
-        """Length of each utterance of this epoch, before augmentation."""
-        return utterance_seconds(self.samples)
+        """Length of each utterance as this epoch's augmentation makes it; known without reading audio."""
+        seconds = utterance_seconds(self.samples)
+        if self.augmentation is None:
+            return seconds
+        rates = (self.augmentation.draw_rates(self._rng(index)) for index in range(len(seconds)))
+        return [length / (speed * tempo) for length, (speed, tempo) in zip(seconds, rates, strict=True)]
+
+    def _rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, index))
 
     def set_epoch(self, epoch: int) -> None:
         """Epoch whose augmentation (and joins) the items show, from 0."""
@@ -167,7 +174,7 @@ class TrainingSet(Dataset):
             return Problem(str(error.path), str(error))
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
         if self.augmentation is not None:
-            features = self._augmented(sample, np.random.default_rng((self.seed, self.epoch, index)))
+            features = self._augmented(sample, self._rng(index))
             if self._output_frames(features) >= needed:
                 return features, sample.transcript
         # Changed to be too short for its text, it is taken as it is.
@@ -178,9 +185,10 @@ class TrainingSet(Dataset):
         return features, sample.transcript
 
     def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
-        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, rng)
+        speed, tempo = self.augmentation.draw_rates(rng)
+        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, speed, rng)
         features = compute_spectrogram(audio, sample.sample_rate, n_fft=self.n_fft)
-        return self.augmentation.change_features(features, rng)
+        return self.augmentation.change_features(features, tempo, rng)
 
     def _output_frames(self, features: Tensor) -> int:
         return int(self._blocks(torch.tensor([features.shape[1]])))

@@ -113,8 +113,8 @@ def test_every_reference_needs_its_hypothesis(count):
 
 
 def test_aligned_lines_stand_above_each_other():
-    counts = count_word_errors(["so", "the cat sat on it"], ["so", "the bart on it now"])
-    assert counts.aligned_lines(1) == "REF: the CAT  SAT on it ***\nHYP: the BART *** on it NOW"
+    counts = count_word_errors(["so", "the cat sat down on it"], ["so", "the bears sat on it now"])
+    assert counts.aligned_lines(1) == "REF: the CAT   sat DOWN on it ***\nHYP: the BEARS sat **** on it NOW"
     assert counts.aligned_lines(0) == "REF: so\nHYP: so"
 
 

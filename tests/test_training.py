@@ -226,18 +226,23 @@ class TestAugmentation:
             speed=0, tempo=0, tract=0, gain_db=0, noise_share=0, channel=0, time_masks=0, frequency_masks=0
         )
         audio, rng = torch.randn(4000), np.random.default_rng(0)
-        assert torch.equal(none.change_audio(audio, 8000, rng), audio)
+        assert torch.equal(none.change_audio(audio, 8000, 1.0, rng), audio)
         features = compute_spectrogram(audio, 8000, n_fft=128)
-        torch.testing.assert_close(none.change_features(features, rng), features, atol=1e-4, rtol=0)
+        torch.testing.assert_close(none.change_features(features, 1.0, rng), features, atol=1e-4, rtol=0)
 
     def test_speed_moves_pitch_and_length_together(self):
-        fast = Augmentation(speed=0.3, gain_db=0, noise_share=0)
+        alone = Augmentation(gain_db=0, noise_share=0)
         audio = torch.sin(2 * np.pi * 500 * torch.arange(16000) / 16000)
-        changed = fast.change_audio(audio, 16000, np.random.default_rng(0))
-        factor = len(audio) / len(changed)
-        assert abs(factor - 1) > 0.02
+        changed = alone.change_audio(audio, 16000, 1.25, np.random.default_rng(0))
         peak = torch.fft.rfft(changed).abs().argmax() * 16000 / len(changed)
-        assert float(peak) == pytest.approx(500 * factor, rel=0.01)
+        assert len(changed) == pytest.approx(16000 / 1.25, rel=0.001) and float(peak) == pytest.approx(625, rel=0.01)
+
+    def test_lengths_are_known_beforehand(self):
+        data = make_trainer().data
+        data.set_epoch(2)
+        assert data.seconds != [sample.seconds for sample in data.samples]
+        for index, seconds in enumerate(data.seconds):
+            assert data[index][0].shape[1] == pytest.approx(seconds * 100, abs=3)
 
     def test_tract_moves_resonances_up_and_down_within_the_band(self):
         from augmentation import _warped_bins
