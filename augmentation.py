@@ -31,13 +31,13 @@ class Augmentation:
         frequency_masks, frequency_width: number of masked bands and their greatest share of all bins.
     """
 
-    speed: float = 0.1
-    tempo: float = 0.1
-    tract: float = 0.12
+    speed: float = 0.12
+    tempo: float = 0.12
+    tract: float = 0.15
     gain_db: float = 6.0
     noise_share: float = 0.4
     snr_db: tuple[float, float] = (0.0, 30.0)
-    channel: float = 0.25
+    channel: float = 0.3
     time_masks: int = 2
     time_width: int = 3
     frequency_masks: int = 2

@@ -50,9 +50,8 @@ def save_predictions(
     Args:
         result: what ``evaluate`` returned for this model and dataset.
     """
-    rates = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in result["words"].alignment]
-    order = sorted(range(len(rates)), key=rates.__getitem__)
-    chosen = list(dict.fromkeys((order[-1], order[len(order) // 2], order[0])))
+    ranked = result["words"].from_worst_to_best()
+    chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
     figure, axes = plt.subplots(2, len(chosen), figsize=(5 * len(chosen), 6), constrained_layout=True, squeeze=False)
     for column, index in enumerate(chosen):
         _draw_prediction(axes[:, column], model, dataset[index], encoder, result, index)

@@ -275,6 +275,7 @@ def compute_spectrogram(
     if n_fft < 2 or n_fft % 2:
         raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
     window_length, hop = round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000)
+    audio = audio - audio.mean()  # a sound card's constant offset is no speech [ours]
     audio = audio / audio.square().mean().sqrt().clamp_min(1e-10)
     frames = F.pad(audio, (0, max(0, window_length - len(audio)))).unfold(0, window_length, hop)  # (T, window)
     frames = frames * torch.hann_window(window_length, dtype=audio.dtype, device=audio.device)
@@ -404,6 +405,21 @@ class SequenceBatchNorm(nn.Module):
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
+def _strided_conv1d(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
+    """``F.conv1d`` with padding of half the kernel; a stride is taken by laying ``stride`` neighbouring frames out as channels.
+
+    Same numbers: (N, C, T) and (O, C / groups, L) -> (N, O, ceil(T / stride)). Libraries are slow at strides.
+    """
+    length, frames = weight.shape[2], x.shape[2]
+    if stride == 1:
+        return F.conv1d(x, weight, padding=length // 2, groups=groups)
+    taps = -(-length // stride)
+    after = (-(-frames // stride) + taps - 1) * stride - frames - length // 2
+    x = F.pad(x, (length // 2, after)).unflatten(2, (-1, stride)).transpose(2, 3).flatten(1, 2)  # (N, C stride, T / stride)
+    weight = F.pad(weight, (0, taps * stride - length)).unflatten(2, (taps, stride)).transpose(2, 3).flatten(1, 2)
+    return F.conv1d(x, weight, groups=groups)
+
+
 def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
     """A convolution of one channel as one over time alone, whose channels are the kernel's rows.
 
@@ -418,9 +434,9 @@ def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> T
     Returns:
         (B, O, F', T').
     """
-    kernel, length = weight.shape[2:]
+    kernel = weight.shape[2]
     rows = F.pad(x[:, 0], (0, 0, kernel // 2, kernel // 2)).unfold(1, kernel, stride[0])  # (B, F', T, K)
-    y = F.conv1d(rows.transpose(2, 3).flatten(0, 1), weight[:, 0], stride=stride[1], padding=length // 2)  # (B F', O, T')
+    y = _strided_conv1d(rows.transpose(2, 3).flatten(0, 1), weight[:, 0], stride[1])  # (B F', O, T')
     return y.unflatten(0, rows.shape[:2]).transpose(1, 2)
 
 
@@ -442,17 +458,20 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
         (B, O, F', T').
     """
     batch, _, bins, frames = x.shape
-    kernel, length = weight.shape[2:]
+    kernel = weight.shape[2]
     forward_x, forward_w, inverse = _dft_matrices(bins, kernel, stride[0], x.dtype, x.device)
-    x_k = torch.einsum("krf,bcft->bkrct", forward_x, x).reshape(batch, -1, frames)  # (B, k 2 C, T)
+    coefficients = len(forward_x)
+    x_k = (forward_x.flatten(0, 1) @ x.transpose(1, 2).flatten(2)).view(batch, -1, frames)  # (B, k 2 C, T)
     w_k = torch.einsum("krj,ocjl->krocl", forward_w, weight)  # (k, 2, O, C, L)
     re, im = w_k[:, 0], -w_k[:, 1]  # conj(W)
     w_k = torch.cat((torch.cat((re, -im), 2), torch.cat((im, re), 2)), 1).flatten(0, 1)  # (k 2 O, 2 C, L)
-    y_k = F.conv1d(x_k, w_k, stride=stride[1], padding=length // 2, groups=len(forward_x))  # (B, k 2 O, T')
-    return torch.einsum("fkr,bkrot->boft", inverse, y_k.unflatten(1, (len(forward_x), 2, -1)))
+    y_k = _strided_conv1d(x_k, w_k, stride[1], groups=coefficients)  # (B, k 2 O, T')
+    y = inverse.flatten(1) @ y_k.view(batch, 2 * coefficients, -1)  # (B, F', O T')
+    return y.unflatten(2, (len(weight), -1)).transpose(1, 2)
 
 
 @functools.lru_cache
+@torch.inference_mode(False)  # made first in inference, they must serve training too
 def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
     points = bins + kernel - 1
@@ -1022,6 +1041,11 @@ class ErrorCounts:
         kinds = f"{self.substitutions} sub, {self.deletions} del, {self.insertions} ins"
         return f"{100 * self.rate:.2f} % ({self.errors}/{self.reference_length}: {kinds})"
 
+    def from_worst_to_best(self) -> list[int]:
+        """Utterances by their share of errors in the alignment, the worst first."""
+        shares = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in self.alignment]
+        return sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
+
     def aligned_lines(self, utterance: int) -> str:
         """REF and HYP of one utterance, words above each other, ``***`` for a gap, errors in capitals."""
         columns = []
@@ -1030,7 +1054,7 @@ class ErrorCounts:
             pair = pair if ref == hyp else [word.upper() for word in pair]
             width = max(map(len, pair))
             columns.append([word * width if word == "*" else word.ljust(width) for word in pair])
-        ref_line, hyp_line = (" ".join(column[row] for column in columns) for row in (0, 1))
+        ref_line, hyp_line = (" ".join(column[row] for column in columns).rstrip() for row in (0, 1))
         return f"REF: {ref_line}\nHYP: {hyp_line}"
 
 

@@ -77,15 +77,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rnn-hidden", type=int, default=128, help="hidden units per direction [paper: 768 to 2560]")
     add("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="recurrence; rnn is the simple one of arXiv Eq. 3")
     add("--batch-norm", choices=("output", "paper"), default="output", help="on the output, or W h only, arXiv Eq. 8")
-    add("--time-strides", metavar="2,1", help="strides in time of the convolutions; default 2,2 (or 2, or 2,2,1); arXiv Table 4: 2,1,1")
+    add("--time-strides", metavar="2,1", help="strides in time of the convolutions, default 2,2 [ours; Table 4: 2,1]")
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
-    add("--n-fft", type=int, help="Fourier points, for n_fft/2+1 bins of the 20 ms window [ours]; default 128 at 16 kHz, 64 at 8 kHz")
+    add("--n-fft", type=int, default=128, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
     add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
 
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=int, help="passes over the training speech [paper, Section 6: 20]; default 8, with --data 24")
+    add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 8, with --data 24")
     add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
-    add("--lr", type=float, default=3e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
+    add("--lr", type=float, default=2e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
     add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
     add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, /1.2 an epoch")
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
@@ -119,7 +119,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(f"--lr must be above 0, not {args.lr}")
     if not 0 <= args.dropout < 1:
         parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
-    if args.n_fft is not None and (args.n_fft < 16 or args.n_fft % 2):
+    if args.n_fft < 16 or args.n_fft % 2:
         parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
     if args.sample_rate is not None and args.sample_rate < 8000:
         parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
@@ -138,8 +138,11 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
             parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {args.time_strides}")
 
 
-def output_folder(args: argparse.Namespace) -> Path:
-    """Where the run goes; a run that stands there is kept unless --overwrite or --resume."""
+RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt")
+
+
+def choose_folder(args: argparse.Namespace) -> Path:
+    """Where the run goes; a run that stands there is refused unless --overwrite or --resume. Nothing is written yet."""
     if args.resume:
         if not (Path(args.resume) / "last.pt").is_file():
             raise CheckpointError(f"--resume {args.resume}: no last.pt there, so no run to take up")
@@ -148,15 +151,21 @@ def output_folder(args: argparse.Namespace) -> Path:
         number = 1
         while Path("runs", f"{number:03d}").exists():
             number += 1
-        folder = Path("runs", f"{number:03d}")
-    else:
-        folder = Path(args.output_dir)
-        if any((folder / name).exists() for name in ("checkpoint.pt", "last.pt", "metrics.jsonl")) and not args.overwrite:
-            raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("checkpoint.pt", "last.pt", "metrics.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+        return Path("runs", f"{number:03d}")
+    folder = Path(args.output_dir)
+    if any((folder / name).exists() for name in RUN_FILES) and not args.overwrite:
+        raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
     return folder
+
+
+def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem]) -> None:
+    """Makes the folder of a run that is ready to start, and clears it of the run that --overwrite replaces."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not args.resume:
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+    if left_out:
+        (folder / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
 
 
 def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
@@ -169,7 +178,7 @@ def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tu
             )
         return start.model, start.config, CharEncoder(start.encoder.alphabet, args.unknown)
     config = ModelConfig(
-        sample_rate=rate, n_fft=args.n_fft or (128 if rate >= 16000 else 64), n_conv=args.n_conv, n_rnn=args.n_rnn,
+        sample_rate=rate, n_fft=args.n_fft, n_conv=args.n_conv, n_rnn=args.n_rnn,
         rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout,
         time_strides=args.time_strides or [2, 2, 1][: args.n_conv],
         batch_norm="input" if args.batch_norm == "paper" else "output",
@@ -208,8 +217,8 @@ def recorded_speech(
     return by_split["train"][: args.n_train], evaluation, corpus.problems + problems
 
 
-def prepare(args: argparse.Namespace, folder: Path) -> tuple[Trainer, ModelConfig, CharEncoder, dict[str, Sequence]]:
-    """Speech, model and trainer as the flags say; what is left out is listed and written to left_out.txt."""
+def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder, dict[str, Sequence], list[Problem]]:
+    """Speech, model and trainer as the flags say, and the utterances that are left out."""
     device = choose_device(args.device)
     precision = choose_precision(args.precision, device)
     corpus = read_corpus(args.data) if args.data else None
@@ -222,7 +231,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[Trainer, ModelConfi
     else:
         (train, evaluation), problems = synthetic_speech(args, rate), []
     train, too_short = feasible(train, encoder, model)
-    report_left_out(problems, too_short, folder)
+    report_left_out(problems, too_short)
     if not train:
         raise CorpusError("no utterance is left to train on")
     if corpus:
@@ -234,17 +243,15 @@ def prepare(args: argparse.Namespace, folder: Path) -> tuple[Trainer, ModelConfi
         precision=precision, num_workers=args.num_workers,
     )  # fmt: skip
     describe(trainer, config)
-    return trainer, config, encoder, evaluation
+    return trainer, config, encoder, evaluation, problems + too_short
 
 
-def report_left_out(problems: list[Problem], too_short: list[Problem], folder: Path) -> None:
-    """Names the utterances that will not be used: the first ten here, all of them in left_out.txt."""
+def report_left_out(problems: list[Problem], too_short: list[Problem]) -> None:
+    """Names the first ten utterances that will not be used; all of them go to left_out.txt."""
     for what, found in (("bad", problems), ("too short for their text", too_short)):
         if found:
             print(f"left out, {what}: {len(found)}" + (", all in left_out.txt" if len(found) > 10 else ""))
             print("\n".join(f"  {problem}" for problem in found[:10]))
-    if problems or too_short:
-        (folder / "left_out.txt").write_text("".join(f"{p}\n" for p in problems + too_short), encoding="utf-8")
 
 
 def describe(trainer: Trainer, config: ModelConfig) -> None:
@@ -329,15 +336,14 @@ class Run:
         )
 
 
-def show_result(name: str, result: dict, samples: int = 3) -> None:
-    """Error rates with counts, and aligned transcripts from the worst to the best."""
+def show_result(name: str, result: dict) -> None:
+    """Error rates with counts, and the aligned transcripts of the worst, the middle and the best utterance."""
     print(f"\n{name}: {result['n_samples']} utterances, WER {result['words']}, CER {result['characters']}")
     if result["n_infeasible"]:
         print(f"  {result['n_infeasible']} utterances have too few frames for their text; their loss is infinite")
-    rates = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in result["words"].alignment]
-    order = sorted(range(len(rates)), key=rates.__getitem__)
-    for place in sorted({order[-1], order[len(order) // 2], order[0]}, key=rates.__getitem__, reverse=True)[:samples]:
-        print(result["words"].aligned_lines(place))
+    ranked = result["words"].from_worst_to_best()
+    for utterance in dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])):
+        print(result["words"].aligned_lines(utterance))
 
 
 def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
@@ -365,8 +371,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     np.random.seed(args.seed)
     torch.manual_seed(args.seed)
     try:
-        folder = output_folder(args)
-        trainer, config, encoder, evaluation = prepare(args, folder)
+        folder = choose_folder(args)
+        trainer, config, encoder, evaluation, left_out = prepare(args)
+        open_folder(folder, args, left_out)
         run = Run(trainer, config, encoder, evaluation["dev"], folder)
         if args.resume:
             run.resume()
@@ -380,6 +387,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nstopped; the state is in {folder}. To go on: the same command with --resume {folder}")
             return 130
         finish(run, evaluation)
+    except KeyboardInterrupt:
+        print("\nstopped outside of training; what was saved stays", file=sys.stderr)
+        return 130
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -118,5 +118,10 @@ def test_aligned_lines_stand_above_each_other():
     assert counts.aligned_lines(0) == "REF: so\nHYP: so"
 
 
+def test_utterances_are_ranked_by_their_share_of_errors():
+    counts = count_word_errors(["a b c d", "a b", "a", ""], ["a b x y", "x y", "a", ""])
+    assert counts.from_worst_to_best() == [1, 0, 2, 3]
+
+
 def test_the_counts_print_the_rate_and_its_parts():
     assert str(ErrorCounts(hits=2, substitutions=1, deletions=1, insertions=0)) == "50.00 % (2/4: 1 sub, 1 del, 0 ins)"

@@ -18,6 +18,15 @@ def noise(samples: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(rng.normal(size=samples) * np.linspace(0.1, 2, samples))
 
 
+def power_normalised(audio: torch.Tensor) -> np.ndarray:
+    return (audio.numpy() - audio.numpy().mean()) / audio.numpy().std()
+
+
+def unit_power(audio: torch.Tensor) -> np.ndarray:
+    """Without its constant offset, and with mean power 1."""
+    return (audio.numpy() - audio.numpy().mean()) / audio.numpy().std()
+
+
 def normalised(power: np.ndarray) -> np.ndarray:
     features = np.log(power + 1e-3)
     return (features - features.mean()) / features.std()
@@ -25,7 +34,7 @@ def normalised(power: np.ndarray) -> np.ndarray:
 
 def direct(audio: torch.Tensor, sample_rate: int, n_fft: int, window: int | None = None) -> np.ndarray:
     """The sum of the docstring term by term: frames of 20 ms every 10 ms, periodic Hann window, every sample of it."""
-    a = audio.numpy() / np.sqrt(np.mean(audio.numpy() ** 2))
+    a = power_normalised(audio)
     window, hop = window or sample_rate // 50, sample_rate // 100
     n, p = np.arange(window), np.arange(n_fft // 2 + 1)
     hann = np.sin(np.pi * n / window) ** 2
@@ -46,7 +55,7 @@ def test_equals_scipy(sample_rate, n_fft):
     audio = noise(sample_rate // 5 + 11)
     window = scipy.signal.get_window("hann", sample_rate // 50)
     _, _, stft = scipy.signal.stft(
-        audio.numpy() / np.sqrt(np.mean(audio.numpy() ** 2)), sample_rate, window, len(window), len(window) // 2, n_fft,
+        power_normalised(audio), sample_rate, window, len(window), len(window) // 2, n_fft,
         boundary=None, padded=False,
     )  # fmt: skip
     expected = normalised(np.abs(stft * window.sum()) ** 2)
@@ -89,6 +98,10 @@ def test_loudness_does_not_matter(exponent):
     torch.testing.assert_close(*features, atol=1e-7, rtol=0)
 
 
+def test_a_constant_offset_does_not_matter():
+    torch.testing.assert_close(compute_spectrogram(noise(1000) + 5), compute_spectrogram(noise(1000)), atol=1e-9, rtol=0)
+
+
 def test_a_tone_stands_in_its_bin():
     tone = torch.sin(2 * np.pi * 1000 * torch.arange(8000) / 8000)
     assert compute_spectrogram(tone, 8000, n_fft=256).argmax(0).unique().tolist() == [1000 * 256 // 8000]
@@ -100,12 +113,13 @@ def test_window_and_stride_may_be_chosen():
 
 def test_a_clip_shorter_than_a_window_gets_zeros_to_one():
     audio = noise(100)
-    power = np.abs(np.fft.rfft(np.r_[audio / audio.square().mean().sqrt(), np.zeros(220)] * np.hanning(321)[:320], 512)) ** 2
+    power = np.abs(np.fft.rfft(np.r_[power_normalised(audio), np.zeros(220)] * np.hanning(321)[:320], 512)) ** 2
     np.testing.assert_allclose(compute_spectrogram(audio, 16000)[:, 0], normalised(power), atol=1e-9)
 
 
-def test_silence_is_finite():
-    assert torch.isfinite(compute_spectrogram(torch.zeros(1000))).all()
+@pytest.mark.parametrize("level", [0.0, 0.3])
+def test_silence_is_finite(level):
+    assert torch.isfinite(compute_spectrogram(torch.full((1000,), level))).all()
 
 
 def test_the_dtype_stays_and_integers_are_taken():
@@ -130,3 +144,8 @@ def test_the_dtype_stays_and_integers_are_taken():
 def test_what_has_no_spectrogram_is_refused(audio, n_fft, message):
     with pytest.raises(ValueError, match=message):
         compute_spectrogram(audio, n_fft=n_fft)
+
+
+def test_a_constant_offset_of_the_sound_card_changes_nothing():
+    audio = torch.randn(4000, dtype=torch.float64)
+    torch.testing.assert_close(compute_spectrogram(audio + 3.0), compute_spectrogram(audio), atol=1e-6, rtol=0)

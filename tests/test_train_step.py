@@ -246,7 +246,13 @@ def test_evaluation_leaves_the_model_as_it_was(training):
     evaluate(model, dataset(), ENCODER)
     assert model.training == training
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
-    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_evaluation_keeps_no_graph():
+    model, tracked = small_model(), []
+    model.register_forward_hook(lambda module, inputs, outputs: tracked.append(outputs[0].requires_grad))
+    evaluate(model, dataset(), ENCODER)
+    assert tracked == [False]
 
 
 def test_an_impossible_pair_is_counted_and_left_out_of_the_mean_loss():

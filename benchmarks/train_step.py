@@ -1,0 +1,111 @@
+"""A training step of this library against the same model put together from PyTorch's own layers.
+
+    python benchmarks/train_step.py [--batch 8 --frames 200 --bins 129 --hidden 256 --layers 3]
+
+The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU + nn.BatchNorm1d + nn.Hardtanh,
+same shapes, same batch, same loss and optimiser. Both run in one process, alternating; medians are printed. Run nothing
+else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from implementation import CONVOLUTIONS, DeepSpeech2, SpectrogramBatch, train_step
+from training import keep_freed_memory, make_optimizer
+
+
+class StockModel(nn.Module):
+    """What one would compose; padding is not masked, which only makes it quicker."""
+
+    def __init__(self, bins: int, vocab: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        blocks, channels = [], 1
+        for out, kernel, stride in CONVOLUTIONS[:2]:
+            padding = (kernel[0] // 2, kernel[1] // 2)
+            blocks += [nn.Conv2d(channels, out, kernel, stride, padding), nn.BatchNorm2d(out), nn.Hardtanh(0, 20)]
+            channels, bins = out, -(-bins // stride[0])
+        self.convolutions = nn.Sequential(*blocks)
+        sizes = [channels * bins] + [2 * hidden] * (layers - 1)
+        self.recurrences = nn.ModuleList(nn.GRU(size, hidden, bidirectional=True) for size in sizes)
+        self.norms = nn.ModuleList(nn.BatchNorm1d(2 * hidden) for _ in sizes)
+        self.output = nn.Linear(2 * hidden, vocab)
+
+    def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x, lengths = self.convolutions(features), (lengths + 1) // 2
+        x = x.permute(3, 0, 1, 2).flatten(2)
+        for gru, norm in zip(self.recurrences, self.norms, strict=True):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+            x = nn.utils.rnn.pad_packed_sequence(gru(packed)[0])[0]
+            x = F.hardtanh(norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0, 20)
+        return F.log_softmax(self.output(x).float(), -1), lengths
+
+
+def stock_step(model: StockModel, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer) -> None:
+    log_probs, lengths = model(batch.features, batch.feature_lengths)
+    optimizer.zero_grad(set_to_none=True)
+    F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 400)
+    optimizer.step()
+
+
+def random_batch(args: argparse.Namespace) -> SpectrogramBatch:
+    lengths = torch.linspace(0.85, 1.0, args.batch).mul(args.frames).long()
+    features = torch.randn(args.batch, 1, args.bins, args.frames)
+    symbols = args.frames // 8
+    targets = torch.randint(1, 29, (args.batch * symbols,))
+    return SpectrogramBatch(features, lengths, targets, torch.full((args.batch,), symbols), [""] * args.batch)
+
+
+def matrix_peak() -> float:
+    """Billions of multiplications and additions a second of a large square product."""
+    a, seconds = torch.randn(1536, 1536), []
+    for _ in range(7):
+        start = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1536**3 / statistics.median(seconds) / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (("batch", 8), ("frames", 200), ("bins", 129), ("hidden", 256), ("layers", 3), ("rounds", 10)):
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+    args = parser.parse_args()
+    torch.manual_seed(0)
+    batch = random_batch(args)
+    ours = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden)
+    stock = StockModel(args.bins, 29, args.hidden, args.layers)
+    optimizers = make_optimizer("adamw", ours, 1e-4), make_optimizer("adamw", stock, 1e-4)
+    seconds = {"stock layers": [], "this library": []}
+    keep_freed_memory()  # both profit; without it the stock model takes longer still
+    for round_number in range(args.rounds + 2):
+        for name, step in (
+            ("stock layers", lambda: stock_step(stock, batch, optimizers[1])),
+            ("this library", lambda: train_step(ours, batch, optimizers[0])),
+        ):
+            start = time.perf_counter()
+            step()
+            if round_number >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    shape = f"B={args.batch} T={args.frames} {args.bins} bins H={args.hidden} {args.layers} layers"
+    print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {matrix_peak():.0f} GFLOP/s")
+    for name, values in seconds.items():
+        low, middle, high = min(values), statistics.median(values), max(values)
+        print(f"{name:<14} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f})")
+    ratios = sorted(a / b for a, b in zip(*seconds.values(), strict=True))
+    print(f"ratio, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The runs of the README, measured again. Slow: python -m pytest -m slow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+def run(tmp_path, *flags):
+    """Runs train_minimal.py with flags; the error counts by set."""
+    command = [sys.executable, str(ROOT / "train_minimal.py"), "--output-dir", str(tmp_path / "run"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((tmp_path / "run" / "results.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_default_run_learns_the_synthetic_voice(tmp_path):
+    result = run(tmp_path)["dev"]
+    assert result["words"] >= 250 and result["wer"] <= 0.05  # the README has the number of one seed
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+def test_a_short_training_learns_two_spoken_digits(tmp_path):
+    rows = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
+    kept = [rows[0], *(row for row in rows[1:] if row.endswith(("one", "six")))]
+    text = "\n".join(kept).replace("wav/", f"{DATA / 'fsdd' / 'wav'}/")
+    (tmp_path / "manifest.tsv").write_text(text + "\n", encoding="utf-8")
+    results = run(tmp_path, "--data", str(tmp_path), "--epochs", "8", "--rnn-hidden", "64", "--n-rnn", "1")
+    assert results["test"]["wer"] <= 0.10
