@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle, groupby
 from pathlib import Path
 
 import matplotlib
@@ -71,12 +72,15 @@ def _draw_prediction(
     title = f"REF {result['references'][index]}\nHYP {result['hypotheses'][index]}"
     axes[0].set_title(title, loc="left", family="monospace", fontsize=9)
     seconds = (np.arange(len(probabilities)) + 0.5) * model.time_stride / 100
-    axes[1].plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, label="blank")
-    colours = (BLUE, ORANGE, GREEN, RED)
-    for number, symbol in enumerate(s for s in np.unique(probabilities.argmax(1)) if s != encoder.blank_idx):
-        colour = colours[number % len(colours)]
-        axes[1].plot(seconds, probabilities[:, symbol], color=colour, linewidth=1.5)
-        peak = int(probabilities[:, symbol].argmax())
-        axes[1].annotate(encoder.decode([symbol]).replace(" ", "␣"), (seconds[peak], 1.02), ha="center", color=colour)
+    axes[1].plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, linestyle=":", label="blank")
+    path = probabilities.argmax(1)
+    colours = dict(zip(dict.fromkeys(path[path != encoder.blank_idx].tolist()), cycle((BLUE, ORANGE, GREEN, RED)), strict=False))
+    for symbol, colour in colours.items():
+        axes[1].plot(seconds, probabilities[:, symbol], color=colour, linewidth=1.3)
+    for symbol, frames in groupby(range(len(path)), key=lambda frame: path[frame]):
+        if symbol != encoder.blank_idx:
+            peak = max(frames, key=lambda frame: probabilities[frame, symbol])
+            name = encoder.decode([symbol]).replace(" ", "␣")
+            axes[1].annotate(name, (seconds[peak], 1.03), ha="center", fontsize=9, color=colours[symbol])
     axes[1].set(xlabel="time, s", ylabel="probability", ylim=(0, 1.12), xlim=(0, sample.seconds))
-    axes[1].legend(loc="center right", frameon=False)
+    axes[1].legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)

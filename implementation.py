@@ -187,8 +187,8 @@ def generate_synthetic_audio(
         snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
     """
     text = text.lower()
-    if not text or any(char not in _SOUNDS for char in text):
-        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe, at least one of them, not {text!r}")
+    if not text.strip() or any(char not in _SOUNDS for char in text):
+        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe, at least one sound, not {text!r}")
     voice = _synthetic_speaker(int(np.random.choice(TRAINING_SPEAKERS)) if speaker is None else speaker)
     track = _letter_track(text, voice["rate"])
     hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)
@@ -1285,16 +1285,18 @@ def train_step(
 
     Raises:
         ValueError: for an utterance with too few frames for its text; nothing is updated.
-        FloatingPointError: if the loss is not finite for another reason; nothing is updated.
+        FloatingPointError: if features or loss are not finite; no weight is updated.
     """
     model.train()
     infeasible = infeasible_pairs(batch, model.output_lengths(batch.feature_lengths))
     if infeasible:
         raise ValueError("CTC has no path for " + "; ".join(infeasible) + ". Leave it out or use a smaller stride.")
+    if not torch.isfinite(batch.features).all():  # seen before they reach the running averages of batch norm
+        raise FloatingPointError(f"the features hold nan or inf; one of these is broken: {batch.texts}")
     log_probs, output_lengths = model(batch.features, batch.feature_lengths)
     loss = ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths).mean()
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} for {batch.texts}; the features or the weights are not finite")
+        raise FloatingPointError(f"the loss is {loss.item()} for {batch.texts}; the weights are not finite, lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), max_norm)
