@@ -89,7 +89,10 @@ class CharEncoder:
 
     def decode(self, indices: Iterable[int]) -> str:
         """Text of labels as they stand: nothing is merged, blanks give no character."""
-        return "".join(self.alphabet[int(i) - 1] for i in indices if int(i) != self.blank_idx)
+        labels = [int(i) for i in indices]
+        if any(not 0 <= label < self.vocab_size for label in labels):
+            raise ValueError(f"labels must lie in 0..{self.vocab_size - 1}, not {labels}")
+        return "".join(self.alphabet[label - 1] for label in labels if label != self.blank_idx)
 
     def ctc_decode(self, indices: Iterable[int]) -> str:
         """Text of a CTC path: merge adjacent repeats first, then drop blanks (Graves et al. 2006, Section 3.1)."""
@@ -246,7 +249,7 @@ def compute_spectrogram(
 ) -> Tensor:
     """Log power spectrogram of a power-normalised clip, normalised over the utterance.
 
-    ``x[p, t] = log |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` with a Hann window w. The
+    ``x[p, t] = log |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` with a (periodic) Hann window w. The
     sum always runs over the whole window. Where n_fft is smaller than it, the windowed frame is folded,
     its pieces of n_fft samples added up, which leaves every value of the sum as it was:
     ``exp(-2 pi i p n / n_fft)`` has period n_fft in n. So n_fft only chooses how many bins are kept.
@@ -259,7 +262,7 @@ def compute_spectrogram(
         n_fft: points of the Fourier transform, even.
 
     Returns:
-        (n_fft // 2 + 1, T) float features with mean 0 and standard deviation 1, dtype of ``audio``.
+        (n_fft // 2 + 1, T) float features with mean 0 and standard deviation 1 (a constant clip gives 0), dtype of ``audio``.
 
     Raises:
         ValueError: if the clip is empty, not 1-D or not finite, or n_fft is odd or below 2.
@@ -368,7 +371,7 @@ class SequenceBatchNorm(nn.Module):
         """Normalises.
 
         Args:
-            x: (T, B, H), or (B, C, F, T) as a convolution gives it.
+            x: (T, B, H), or (B, C, F, T) as a convolution gives it; finite, in the padding too.
             lengths: (B,) valid frames of each utterance; None means all T.
 
         Returns:
@@ -444,7 +447,7 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
     """A convolution with many channels computed along frequency as products of Fourier coefficients.
 
     Same numbers as ``F.conv2d`` with padding of half the kernel, up to rounding. Along frequency a correlation is a
-    product: with N >= F + K - 1 points, ``Y[k] = X[k] conj(W[k])``, where X and W are the transforms of x and of the kernel.
+    product: with N >= F + K // 2 points, ``Y[k] = X[k] conj(W[k])``, where X and W are the transforms of x and of the kernel.
     What remains for each of the N // 2 + 1 coefficients k is a complex convolution over time, written as a real one with
     twice the channels, all k at once as groups. For 21 bins this takes a third of the multiplications. The transforms
     are short, so plain matrices do them.
@@ -474,7 +477,7 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
 @torch.inference_mode(False)  # made first in inference, they must serve training too
 def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
-    points = bins + kernel - 1
+    points = bins + kernel // 2  # enough that nothing wraps around into the F bins of the output
     k = torch.arange(points // 2 + 1, dtype=torch.float64)
 
     def transform(size: int) -> Tensor:
@@ -641,7 +644,7 @@ class _GRUScan(torch.autograd.Function):
 
 
 class _RNNScan(torch.autograd.Function):
-    """``rnn_loop`` with its backward pass: the clipped ReLU lets the gradient through where 0 < h < clip."""
+    """``rnn_loop`` with its backward pass: the clipped ReLU lets the gradient through where 0 < h < clip, not at the corners."""
 
     @staticmethod
     def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, clip: float, product_dtype: torch.dtype):
@@ -797,12 +800,14 @@ class DeepSpeech2(nn.Module):
         super().__init__()
         if not 1 <= n_conv <= len(CONVOLUTIONS):
             raise ValueError(f"n_conv must be 1 to {len(CONVOLUTIONS)} (Table 4), not {n_conv}")
-        if n_rnn < 1 or rnn_hidden < 1 or n_freq < 2 or vocab_size < 2:
+        if not 1 <= n_rnn <= 7:
+            raise ValueError(f"n_rnn must be 1 to 7, not {n_rnn}")
+        if rnn_hidden < 1 or n_freq < 2 or vocab_size < 2:
             raise ValueError(
-                f"n_rnn {n_rnn} and rnn_hidden {rnn_hidden} must be >= 1, n_freq {n_freq} and vocab_size {vocab_size} >= 2"
+                f"rnn_hidden {rnn_hidden} must be at least 1, n_freq {n_freq} and vocab_size {vocab_size} at least 2"
             )
-        if time_strides is not None and len(time_strides) != n_conv:
-            raise ValueError(f"time_strides needs one stride for each of the {n_conv} convolutions, not {tuple(time_strides)}")
+        if time_strides is not None and (len(time_strides) != n_conv or min(time_strides) < 1):
+            raise ValueError(f"time_strides needs {n_conv} strides of at least 1, one a convolution, not {tuple(time_strides)}")
         self.n_freq, self.vocab_size = n_freq, vocab_size
         self.convolutions = nn.ModuleList()
         channels, bins = 1, n_freq
@@ -889,6 +894,8 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
     Raises:
         ValueError: if shapes, lengths or labels do not fit together.
     """
+    if log_probs.dim() != 3 or log_probs.shape[1] == 0:
+        raise ValueError(f"log_probs must be (T', B, V) with at least one utterance, not {tuple(log_probs.shape)}")
     frames, batch, vocab = log_probs.shape
     if output_lengths.shape != (batch,) or target_lengths.shape != (batch,):
         raise ValueError(
@@ -1217,12 +1224,12 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
 
     In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of like
     lengths come in random order: utterances are sorted by a length shaken by up to ``jitter``, cut into
-    minibatches, and these shuffled, so that little is padded and no epoch has the same minibatches. Each
+    minibatches, and these shuffled, so that little is padded and (with jitter) minibatches differ between epochs. Each
     utterance comes once an epoch.
 
     Args:
         seconds: length of each utterance; any unit.
-        batch_size: utterances a minibatch; the last may be smaller.
+        batch_size: utterances a minibatch; one may be smaller.
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
         jitter: relative change of length for the sorting, 0.03 [ours].
         seed: with the epoch it fixes the order, whatever was drawn before.
@@ -1296,7 +1303,7 @@ def train_step(
     log_probs, output_lengths = model(batch.features, batch.feature_lengths)
     loss = ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths).mean()
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss.item()} for {batch.texts}; the weights are not finite, lower the learning rate")
+        raise FloatingPointError(f"the loss is {loss.item()} for {batch.texts}; the weights diverged, lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), max_norm)
