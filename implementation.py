@@ -21,11 +21,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -190,8 +189,8 @@ def generate_synthetic_audio(
         snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
     """
     text = text.lower()
-    if not text.strip() or any(char not in _SOUNDS for char in text):
-        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe, at least one sound, not {text!r}")
+    if not text.strip() or any(char not in _SOUNDS for char in text) or sample_rate < 8000:
+        raise ValueError(f"the voice speaks a-z, space and apostrophe at 8000 Hz or more, not {text!r} at {sample_rate} Hz")
     voice = _synthetic_speaker(int(np.random.choice(TRAINING_SPEAKERS)) if speaker is None else speaker)
     track = _letter_track(text, voice["rate"])
     hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)
@@ -305,6 +304,8 @@ class ClippedReLU(nn.Module):
 
     def __init__(self, clip: float = 20.0) -> None:
         super().__init__()
+        if not clip > 0:
+            raise ValueError(f"clip must be above 0, not {clip}")
         self.clip = clip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -491,6 +492,11 @@ def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, devic
     return tuple(m.to(device, dtype) for m in (transform(bins), transform(kernel), inverse))
 
 
+def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
+    """Frames that a convolution makes of (B,) integer ``lengths``: ``floor((T + 2 p - k) / s) + 1``, integers throughout."""
+    return torch.div(lengths + 2 * padding - kernel, stride, rounding_mode="floor") + 1
+
+
 class ConvBlock(nn.Module):
     """Convolution over frequency and time, sequence-wise batch norm, clipped ReLU (Sections 3.1, 3.2, 3.5).
 
@@ -514,9 +520,8 @@ class ConvBlock(nn.Module):
         self.activation = ClippedReLU(clip)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames that remain of ``lengths`` frames: ``floor((T + 2 p - k) / s) + 1``, integers throughout."""
-        kernel, stride, padding = self.conv.kernel_size[1], self.conv.stride[1], self.conv.padding[1]
-        return torch.div(lengths + 2 * padding - kernel, stride, rounding_mode="floor") + 1
+        """Frames that remain of ``lengths`` frames, see ``conv_output_lengths``."""
+        return conv_output_lengths(lengths, self.conv.kernel_size[1], self.conv.stride[1], self.conv.padding[1])
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, F, T), 0 in the padding, and (B,) lengths -> the same after the block."""
@@ -894,6 +899,11 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
     Raises:
         ValueError: if shapes, lengths or labels do not fit together.
     """
+    _check_ctc(log_probs, targets, output_lengths, target_lengths)
+    return F.ctc_loss(log_probs, targets, output_lengths, target_lengths, blank=0, reduction="none", zero_infinity=False)
+
+
+def _check_ctc(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> None:
     if log_probs.dim() != 3 or log_probs.shape[1] == 0:
         raise ValueError(f"log_probs must be (T', B, V) with at least one utterance, not {tuple(log_probs.shape)}")
     frames, batch, vocab = log_probs.shape
@@ -908,7 +918,224 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
         raise ValueError(f"targets must be 1-D with {int(target_lengths.sum())} labels, not {tuple(targets.shape)}")
     if len(targets) and not 1 <= int(targets.min()) <= int(targets.max()) < vocab:
         raise ValueError(f"targets must lie in 1..{vocab - 1} (0 is the blank, the model has V = {vocab})")
-    return F.ctc_loss(log_probs, targets, output_lengths, target_lengths, blank=0, reduction="none", zero_infinity=False)
+
+
+def extend_target(target: Sequence[int]) -> list[int]:
+    """The extended target l': blanks at both ends and between all labels, S = 2U + 1 states (Graves et al. 2006, Section 4.1)."""
+    extended = [CharEncoder.blank_idx] * (2 * len(target) + 1)
+    extended[1::2] = target
+    return extended
+
+
+# The recursions below stand in log space; a state without any path has the log-probability -inf. Inside the loops it is
+# -1e30, with which sums, maxima and their derivatives stay free of nan.
+_IMPOSSIBLE = -1e30
+
+
+def _extended_scores(log_probs: Tensor, targets: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Extended targets (B, S), log-probabilities of their symbols (T', B, S), and where a path may leave out a blank (B, S).
+
+    From state s - 2 straight to s: only into a label, and only if it differs from the label before, for two equal labels
+    without a blank between would collapse into one.
+    """
+    rows = [extend_target(labels.tolist()) for labels in targets.cpu().split(target_lengths.tolist())]
+    states = max(map(len, rows))
+    extended = torch.tensor([row + [0] * (states - len(row)) for row in rows], device=log_probs.device)  # (B, S)
+    may_skip = torch.zeros_like(extended, dtype=torch.bool)
+    may_skip[:, 2:] = (extended[:, 2:] != 0) & (extended[:, 2:] != extended[:, :-2])
+    scores = log_probs.gather(2, extended.expand(len(log_probs), -1, -1))  # (T', B, S)
+    return extended, scores.clamp_min(_IMPOSSIBLE), may_skip
+
+
+def _reachable(previous: Tensor, may_skip: Tensor) -> Tensor:
+    """(B, S) -> (3, B, S): what each state s takes over from the states s, s - 1 and, where allowed, s - 2."""
+    one, two = F.pad(previous, (1, 0), value=_IMPOSSIBLE)[:, :-1], F.pad(previous, (2, 0), value=_IMPOSSIBLE)[:, :-2]
+    return torch.stack((previous, one, torch.where(may_skip, two, _IMPOSSIBLE)))
+
+
+def _last_states(target_lengths: Tensor, states: int) -> Tensor:
+    """(B, S) bool: the states in which a path may end, the last label and the last blank."""
+    place = torch.arange(states, device=target_lengths.device) - 2 * target_lengths[:, None]
+    return (place == 0) | (place == -1)
+
+
+def _log_of(recursion: Tensor) -> Tensor:
+    """The same with -inf for the impossible."""
+    return recursion.masked_fill(recursion < _IMPOSSIBLE / 2, -math.inf)
+
+
+def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
+    alpha = torch.full_like(scores[0], _IMPOSSIBLE)
+    alpha[:, :2] = 0.0  # before the first frame: a path begins in the first blank or the first label
+    alphas = []
+    for t, frame in enumerate(scores):
+        alpha = (torch.logsumexp(_reachable(alpha, may_skip), 0) if t else alpha) + frame
+        alphas.append(alpha.clamp_min(_IMPOSSIBLE))
+    return torch.stack(alphas)
+
+
+def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """log alpha_t(s): all beginnings of t frames of paths that stand in state s of the extended target at frame t.
+
+    Graves et al. 2006, Eq. 5-7: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip] alpha_{t-1}(s-2)) y_t(l'_s)``,
+    from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``.
+
+    Args:
+        log_probs, targets, output_lengths, target_lengths: as ``ctc_loss``.
+
+    Returns:
+        (T', B, S) log-probabilities; S of the longest target. Rows beyond an utterance's length have no meaning.
+    """
+    _check_ctc(log_probs, targets, output_lengths, target_lengths)
+    _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
+    return _log_of(_forward_recursion(scores, may_skip))
+
+
+def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """log beta_t(s): all endings, from frame t on, of paths that stand in state s at frame t.
+
+    Graves et al. 2006, Eq. 9-11, the mirror of alpha: ``beta_t(s) = (beta_{t+1}(s) + beta_{t+1}(s+1) + [s+2 may skip]
+    beta_{t+1}(s+2)) y_t(l'_s)``. Both count frame t: ``p(l | x) = sum_s alpha_t(s) beta_t(s) / y_t(l'_s)`` at any t (Eq. 14).
+    Arguments and shapes as ``ctc_forward_variables``; -inf beyond an utterance's length.
+    """
+    _check_ctc(log_probs, targets, output_lengths, target_lengths)
+    _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
+    ends = torch.where(_last_states(target_lengths, scores.shape[2]), 0.0, _IMPOSSIBLE).to(scores.dtype)
+    into = F.pad(may_skip, (0, 2))[:, 2:].flip(1)  # may s + 2 be entered from s; in mirrored states
+    beta, betas = torch.full_like(scores[0], _IMPOSSIBLE), []
+    for t in reversed(range(len(scores))):
+        follow = torch.logsumexp(_reachable(beta.flip(1), into), 0).flip(1)
+        last, inside = (output_lengths == t + 1)[:, None], (output_lengths > t)[:, None]
+        beta = torch.where(last, ends, follow) + scores[t]
+        beta = torch.where(inside, beta, _IMPOSSIBLE).clamp_min(_IMPOSSIBLE)
+        betas.append(beta)
+    return _log_of(torch.stack(betas[::-1]))
+
+
+def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), to be read and drawn.
+
+    Same arguments, value and, by autograd, gradient; training keeps torch's compiled loss, which is many times quicker.
+    """
+    _check_ctc(log_probs, targets, output_lengths, target_lengths)
+    _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
+    alpha = _forward_recursion(scores, may_skip)
+    final = alpha[output_lengths - 1, torch.arange(len(output_lengths))]  # (B, S)
+    final = torch.where(_last_states(target_lengths, final.shape[1]), final, _IMPOSSIBLE)
+    return -_log_of(torch.logsumexp(final, 1))
+
+
+def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """Probability of each symbol in each frame once the text is known: ``sum of alpha_t(s) beta_t(s) / (y_t p(l | x))``
+    over the states s of the symbol.
+
+    Returns:
+        (T', B, V); each frame sums to one, frames beyond an utterance's length are 0.
+
+    Raises:
+        ValueError: for an utterance that has no path at all, or arguments that do not fit, as ``ctc_loss``.
+    """
+    alpha = ctc_forward_variables(log_probs, targets, output_lengths, target_lengths)
+    beta = ctc_backward_variables(log_probs, targets, output_lengths, target_lengths)
+    extended, scores, _ = _extended_scores(log_probs, targets, target_lengths)
+    both = torch.nan_to_num(alpha + beta, neginf=_IMPOSSIBLE) - scores  # (T', B, S)
+    total = torch.logsumexp(both[0], 1)  # log p(l | x), the same at every frame
+    if bool((total < _IMPOSSIBLE / 2).any()):
+        raise ValueError("an utterance has too few frames for its text (see ctc_required_frames): it has no posteriors")
+    inside = sequence_mask(output_lengths, len(alpha)).t()[:, :, None]
+    share = torch.where(inside, (both - total[:, None]).exp(), 0.0)
+    return torch.zeros_like(log_probs).scatter_add_(2, extended.expand(len(alpha), -1, -1), share)
+
+
+def ctc_gradient(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """Gradient of ``ctc_loss`` with respect to the inputs of the softmax: ``y - posterior`` (Graves et al. 2006, Section 4.1).
+
+    Returns:
+        (T', B, V), 0 beyond an utterance's length. Arguments and errors as ``ctc_posteriors``.
+    """
+    inside = sequence_mask(output_lengths, len(log_probs)).t()[:, :, None]
+    return log_probs.exp() * inside - ctc_posteriors(log_probs, targets, output_lengths, target_lengths)
+
+
+@dataclass(frozen=True)
+class AlignedText:
+    """A piece of text (a character or a word) and where it lies: ``start`` and ``end`` in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
+    """The likeliest path that spells ``target``: ``argmax over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 13), by Viterbi.
+
+    Args:
+        log_probs: (T', V) of one utterance.
+        target: its U labels.
+
+    Returns:
+        for each of the T' frames its state s of the extended target: odd s is label ``(s - 1) / 2``, even s a blank.
+
+    Raises:
+        ValueError: if the frames are too few for the target.
+    """
+    frames, needed = len(log_probs), ctc_required_frames(target)
+    if frames < needed or not frames:
+        raise ValueError(f"{len(target)} labels need {needed} output frames (one more for equal neighbours), there are {frames}")
+    labels, length = torch.tensor(list(target), dtype=torch.long), torch.tensor([len(target)])
+    _, scores, may_skip = _extended_scores(log_probs.detach()[:, None].cpu(), labels, length)
+    best = torch.full_like(scores[0], _IMPOSSIBLE)
+    best[:, :2] = 0.0
+    steps = []  # how many states each step came forward: 0, 1 or 2
+    for t, frame in enumerate(scores):
+        value, step = _reachable(best, may_skip).max(0) if t else (best, torch.zeros_like(may_skip, dtype=torch.long))
+        best = (value + frame).clamp_min(_IMPOSSIBLE)
+        steps.append(step[0].tolist())
+    state = int(torch.where(_last_states(length, best.shape[1]), best, 2 * _IMPOSSIBLE).argmax())
+    path = []
+    for step in reversed(steps):
+        path.append(state)
+        state -= step[state]
+    return path[::-1]
+
+
+def character_times(log_probs: Tensor, text: str, encoder: CharEncoder, seconds_per_frame: float) -> list[AlignedText]:
+    """Where each unit of ``text`` (a character of ``CharEncoder``) lies, by ``forced_alignment``.
+
+    Args:
+        log_probs: (T', V) of one utterance.
+        seconds_per_frame: hop of the features times ``model.time_stride``, such as 0.04.
+
+    Returns:
+        the units in order, from the beginning of the first to the end of the last frame of each; CTC emits a label in few
+        frames, so a unit is shorter than its sound.
+    """
+    target = encoder.encode(text)
+    path = forced_alignment(log_probs, target)
+    first, last = {}, {}
+    for frame, state in enumerate(path):
+        first.setdefault(state, frame)
+        last[state] = frame
+    states = range(1, 2 * len(target), 2)
+    return [
+        AlignedText(encoder.decode([label]), first[s] * seconds_per_frame, (last[s] + 1) * seconds_per_frame)
+        for s, label in zip(states, target, strict=True)
+    ]
+
+
+def word_times(characters: Sequence[AlignedText]) -> list[AlignedText]:
+    """Words out of the units of ``character_times``: from the first unit of each to the end of its last; spaces divide them."""
+    words: list[AlignedText] = []
+    open_word = False
+    for unit in characters:
+        if unit.text.isspace():
+            open_word = False
+        elif open_word:
+            words[-1] = AlignedText(words[-1].text + unit.text, words[-1].start, unit.end)
+        else:
+            words.append(AlignedText(unit.text, unit.start, unit.end))
+            open_word = True
+    return words
 
 
 # ---------------------------------------------------------------------------------------------
@@ -937,8 +1164,9 @@ def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | Non
 
 
 def beam_search_decode(
-    log_probs: Tensor, encoder: CharEncoder, beam_width: int = 10, lengths: Tensor | None = None
-) -> list[str]:
+    log_probs: Tensor, encoder: CharEncoder, beam_width: int = 10, lengths: Tensor | None = None,
+    scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0, cutoff: float = 1.0, max_labels: int | None = None,
+) -> list[str]:  # fmt: skip
     """Prefix beam search: sums the paths of each text instead of taking the single best path.
 
     Args:
@@ -946,60 +1174,195 @@ def beam_search_decode(
         encoder: turns labels into text.
         beam_width: prefixes kept after each frame; with all of them kept the result is exact.
         lengths: (B,) output frames; None means all T'.
+        scorer, alpha, beta, cutoff, max_labels: language model and pruning, see ``prefix_beam_search``.
 
     Returns:
         B texts.
-
-    Source: Hannun et al. 2014, arXiv:1408.2873, without the language model.
     """
     _check_vocabulary(log_probs, encoder)
-    if beam_width < 1:
-        raise ValueError(f"beam_width must be at least 1, not {beam_width}")
     lengths = [log_probs.shape[0]] * log_probs.shape[1] if lengths is None else lengths.tolist()
     by_utterance = log_probs.detach().double().transpose(0, 1).cpu().numpy()  # (B, T', V)
-    return [
-        encoder.decode(prefix_beam_search(frames[:length], beam_width)[0][0])
-        for frames, length in zip(by_utterance, lengths, strict=True)
-    ]
+    texts = []
+    for frames, length in zip(by_utterance, lengths, strict=True):
+        found = prefix_beam_search(frames[:length], beam_width, scorer, alpha, beta, cutoff, max_labels)
+        texts.append(encoder.decode(found[0].labels) if found else "")
+    return texts
 
 
-def prefix_beam_search(log_probs: np.ndarray, beam_width: int) -> list[tuple[tuple[int, ...], float]]:
-    """The ``beam_width`` likeliest label sequences of one utterance, best first.
+class BeamScorer(Protocol):
+    """What a language model tells the beam search; ``language_model.py`` holds two."""
+
+    def start(self) -> Hashable:
+        """State of the empty text."""
+
+    def scores(self, state: Hashable) -> tuple[np.ndarray, np.ndarray]:
+        """For each label, two (V,) arrays: natural log-probability and number of words that it adds when it extends the text."""
+
+    def advance(self, state: Hashable, label: int) -> Hashable:
+        """State after one more label."""
+
+    def finish(self, state: Hashable) -> tuple[float, int]:
+        """Log-probability and words added where the text ends."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A text found by the beam search: its labels and ``score = log_ctc + alpha log_lm + beta words`` (Eq. 12)."""
+
+    labels: tuple[int, ...]
+    score: float
+    log_ctc: float
+    log_lm: float = 0.0
+    words: int = 0
+
+
+class _Prefixes:
+    """All prefixes that a search has met, as a tree: each is a number and knows its parent, its last label and its scores."""
+
+    def __init__(self, scorer: BeamScorer | None, alpha: float, beta: float) -> None:
+        self.scorer, self.alpha, self.beta = scorer, alpha, beta
+        self.parent, self.label, self.children = [-1], [0], {}
+        self.state, self.log_lm, self.words = [scorer.start() if scorer else None], [0.0], [0]
+        self.added: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def child(self, prefix: int, label: int) -> int:
+        """Number of the prefix that is one label longer."""
+        number = self.children.get((prefix, label))
+        if number is None:
+            number = self.children[prefix, label] = len(self.parent)
+            self.parent.append(prefix)
+            self.label.append(label)
+            if self.scorer:
+                log_lm, words = self.scores(prefix)
+                self.log_lm.append(self.log_lm[prefix] + float(log_lm[label]))
+                self.words.append(self.words[prefix] + int(words[label]))
+                self.state.append(self.scorer.advance(self.state[prefix], label))
+        return number
+
+    def scores(self, prefix: int) -> tuple[np.ndarray, np.ndarray]:
+        """The scorer's answer for a prefix, asked once."""
+        if prefix not in self.added:
+            self.added[prefix] = self.scorer.scores(self.state[prefix])
+        return self.added[prefix]
+
+    def bonus(self, log_lm: np.ndarray | float, words: np.ndarray | float) -> np.ndarray | float:
+        """``alpha log_lm + beta words``; what the model forbids stays forbidden at alpha = 0."""
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isneginf(log_lm), -np.inf, self.alpha * np.asarray(log_lm) + self.beta * np.asarray(words))
+
+    def labels(self, prefix: int) -> tuple[int, ...]:
+        """All labels of a prefix."""
+        backwards = []
+        while prefix:
+            backwards.append(self.label[prefix])
+            prefix = self.parent[prefix]
+        return tuple(reversed(backwards))
+
+
+def prefix_beam_search(
+    log_probs: np.ndarray, beam_width: int = 10, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0,
+    cutoff: float = 1.0, max_labels: int | None = None,
+) -> list[Hypothesis]:  # fmt: skip
+    """The likeliest label sequences of one utterance, best first.
 
     Each prefix carries two masses, the paths that end in blank (p_b) and those that end in its last label (p_nb). Only with
-    both is a double letter told from a held one: the last label again extends the prefix after a blank, and
-    merges into it otherwise.
+    both is a double letter told from a held one: the last label again extends the prefix after a blank, and merges into it
+    otherwise. With a language model prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12).
 
     Args:
-        log_probs: (T', V), symbol 0 the blank.
+        log_probs: (T', V), symbol 0 the blank; each row sums to one.
+        beam_width: prefixes kept after each frame; with all of them kept the result is exact.
+        scorer: a language model; None for none.
+        alpha, beta: weights of the language model and of the number of words, at least 0 and any.
+        cutoff, max_labels: in each frame only the likeliest symbols that together reach this probability, and at most so
+            many, extend a prefix [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
 
     Returns:
-        (labels, log probability) pairs.
+        up to ``beam_width`` hypotheses.
+
+    Raises:
+        ValueError: for numbers outside these ranges, or rows that are no log-probabilities.
+
+    Source: Hannun et al. 2014, arXiv:1408.2873.
     """
-    beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}  # prefix -> log p_b, log p_nb
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    _check_search(log_probs, beam_width, alpha, cutoff, max_labels)
+    prefixes = _Prefixes(scorer, alpha, beta)
+    beam, p_b, p_nb = np.array([0]), np.array([0.0]), np.array([-np.inf])  # the empty prefix
     for frame in log_probs:
-        scores = frame.tolist()
-        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [-math.inf, -math.inf])
-        for prefix, (p_b, p_nb) in beam.items():
-            total = _log_add(p_b, p_nb)
-            same = grown[prefix]
-            same[0] = _log_add(same[0], total + scores[0])
-            last = prefix[-1] if prefix else 0
-            if last:
-                same[1] = _log_add(same[1], p_nb + scores[last])
-            for label in range(1, len(scores)):
-                extended = grown[(*prefix, label)]
-                extended[1] = _log_add(extended[1], (p_b if label == last else total) + scores[label])
-        best = sorted(grown.items(), key=lambda item: _log_add(*item[1]), reverse=True)[:beam_width]
-        beam = {prefix: (masses[0], masses[1]) for prefix, masses in best}
-    return [(prefix, _log_add(*masses)) for prefix, masses in beam.items()]
+        labels = _kept_labels(frame, cutoff, max_labels)
+        beam, p_b, p_nb = _search_step(prefixes, beam, p_b, p_nb, frame, labels, beam_width)
+    hypotheses = []
+    for prefix, log_ctc in zip(beam.tolist(), np.logaddexp(p_b, p_nb).tolist(), strict=True):
+        log_lm, words = (prefixes.log_lm[prefix], prefixes.words[prefix]) if scorer else (0.0, 0)
+        if scorer:
+            log_end, words_end = scorer.finish(prefixes.state[prefix])
+            log_lm, words = log_lm + log_end, words + words_end
+        score = log_ctc + float(prefixes.bonus(log_lm, words))
+        if score > -math.inf:
+            hypotheses.append(Hypothesis(prefixes.labels(prefix), score, log_ctc, log_lm, words))
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
-def _log_add(a: float, b: float) -> float:
-    """log(exp a + exp b)."""
-    if a < b:
-        a, b = b, a
-    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
+def _search_step(
+    prefixes: _Prefixes, beam: np.ndarray, p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One frame of the search: the (W,) prefixes of the beam with their masses -> the next ones. K labels may extend them."""
+    last = np.array([prefixes.label[prefix] for prefix in beam])
+    total = np.logaddexp(p_b, p_nb)
+    grown = total[:, None] + frame[labels]  # (W, K)
+    rows, columns = np.nonzero(last[:, None] == labels)
+    grown[rows, columns] = p_b[rows] + frame[last[rows]]  # the last label again: only after a blank
+    stay_b, stay_nb = total + frame[0], p_nb + frame[last]
+    # A prefix that grows into another one of the beam adds its mass there.
+    place, column = {prefix: i for i, prefix in enumerate(beam.tolist())}, {label: k for k, label in enumerate(labels.tolist())}
+    for i, prefix in enumerate(beam.tolist()):
+        w, k = place.get(prefixes.parent[prefix], -1), column.get(prefixes.label[prefix], -1)
+        if w >= 0 and k >= 0:
+            stay_nb[i], grown[w, k] = np.logaddexp(stay_nb[i], grown[w, k]), -np.inf
+    stay_rank, grown_rank = np.logaddexp(stay_b, stay_nb), grown
+    if prefixes.scorer:
+        so_far = prefixes.bonus(np.array([prefixes.log_lm[p] for p in beam]), np.array([prefixes.words[p] for p in beam]))
+        log_lm, words = (np.stack(part)[:, labels] for part in zip(*map(prefixes.scores, beam.tolist()), strict=True))
+        stay_rank, grown_rank = stay_rank + so_far, grown + so_far[:, None] + prefixes.bonus(log_lm, words)
+    rank = np.concatenate((stay_rank, grown_rank.ravel()))
+    best = np.argpartition(-rank, width - 1)[:width] if len(rank) > width else np.arange(len(rank))
+    best = best[rank[best] > -np.inf]
+    stays, grows = best[best < len(beam)], best[best >= len(beam)] - len(beam)
+    parents, extended = beam[grows // len(labels)].tolist(), labels[grows % len(labels)].tolist()
+    new = [prefixes.child(parent, label) for parent, label in zip(parents, extended, strict=True)]
+    nothing = np.full(len(new), -np.inf)
+    return (
+        np.concatenate((beam[stays], np.array(new, dtype=np.int64))),
+        np.concatenate((stay_b[stays], nothing)), np.concatenate((stay_nb[stays], grown.ravel()[grows])),
+    )  # fmt: skip
+
+
+def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np.ndarray:
+    """Labels (no blank) among the fewest symbols that together have the probability ``cutoff``, at most ``max_labels``."""
+    if cutoff >= 1.0 and max_labels is None:
+        return np.arange(1, len(frame))
+    order = np.argsort(-frame, kind="stable")
+    kept = order[: 1 + int(np.searchsorted(np.exp(frame[order]).cumsum(), cutoff))][:max_labels]
+    return kept[kept > 0]
+
+
+def _check_search(log_probs: np.ndarray, beam_width: int, alpha: float, cutoff: float, max_labels: int | None) -> None:
+    if beam_width < 1:
+        raise ValueError(f"beam_width must be at least 1, not {beam_width}")
+    if not alpha >= 0:
+        raise ValueError(f"alpha, the weight of the language model, must be at least 0, not {alpha}")
+    if not 0 < cutoff <= 1 or (max_labels is not None and max_labels < 1):
+        raise ValueError(f"cutoff must lie in (0, 1] and max_labels be at least 1, not {cutoff} and {max_labels}")
+    if log_probs.ndim != 2:
+        raise ValueError(f"log_probs must be (T', V) of one utterance, not {log_probs.shape}")
+    sums = np.exp(log_probs).sum(1)
+    if not np.allclose(sums, 1.0, atol=1e-3):
+        frame = int(np.argmax(~np.isclose(sums, 1.0, atol=1e-3)))
+        raise ValueError(
+            f"frame {frame} of log_probs sums to a probability of {sums[frame]:.4g}, not 1; "
+            "the search takes log-probabilities, such as those of log_softmax"
+        )
 
 
 def _check_vocabulary(log_probs: Tensor, encoder: CharEncoder) -> None:
@@ -1312,36 +1675,52 @@ def train_step(
 
 
 @torch.no_grad()
-def evaluate(
+def evaluation_batches(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16
-) -> dict:
-    """Greedy transcripts of a dataset and their error rates; the model is left in the mode it was in.
+) -> Iterator[tuple[list[int], SpectrogramBatch, Tensor, Tensor]]:
+    """The model's output for a dataset in minibatches of like lengths; the model is left in the mode it was in.
+
+    Yields:
+        indices into the dataset, the batch, log_probs (T', B, V), output_lengths (B,).
+    """
+    was_training, device = model.training, next(model.parameters()).device
+    order = sorted(range(len(dataset)), key=utterance_seconds(dataset).__getitem__)
+    try:
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            batch = collate_batch([dataset[i] for i in indices], encoder, n_fft=2 * (model.n_freq - 1)).to(device)
+            yield indices, batch, *model.eval()(batch.features, batch.feature_lengths)
+    finally:
+        model.train(was_training)
+
+
+def evaluate(
+    model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16,
+    decode: Callable[[Tensor, CharEncoder, Tensor], list[str]] = greedy_decode,
+) -> dict:  # fmt: skip
+    """Transcripts of a dataset and their error rates; the model is left in the mode it was in.
+
+    Args:
+        decode: turns log_probs, encoder and lengths into texts.
 
     Returns:
         dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and
         'characters' (``ErrorCounts``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
         best path's frames), 'n_infeasible' (utterances with too few frames for CTC; their infinite loss is not in the mean).
     """
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    order = sorted(range(len(dataset)), key=utterance_seconds(dataset).__getitem__)
-    references, hypotheses = [""] * len(order), [""] * len(order)
+    references, hypotheses = [""] * len(dataset), [""] * len(dataset)
     losses, blanks, frames = [], 0, 0
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
-        batch = collate_batch([dataset[i] for i in indices], encoder, n_fft=2 * (model.n_freq - 1)).to(device)
-        log_probs, lengths = model(batch.features, batch.feature_lengths)
+    for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder, batch_size):
         losses += ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths).tolist()
         valid = sequence_mask(lengths, log_probs.shape[0]).t()
         blanks += int(((log_probs.argmax(-1) == encoder.blank_idx) & valid).sum())
         frames += int(lengths.sum())
-        for i, text, hypothesis in zip(indices, batch.texts, greedy_decode(log_probs, encoder, lengths), strict=True):
+        for i, text, hypothesis in zip(indices, batch.texts, decode(log_probs, encoder, lengths), strict=True):
             references[i], hypotheses[i] = encoder.decode(encoder.encode(text)), hypothesis
-    model.train(was_training)
     words, characters = count_word_errors(references, hypotheses), count_character_errors(references, hypotheses)
     finite = [loss for loss in losses if math.isfinite(loss)]
     return {
         "wer": words.rate, "cer": characters.rate, "loss": float(np.mean(finite)) if finite else math.nan,
-        "n_samples": len(order), "words": words, "characters": characters, "references": references,
+        "n_samples": len(dataset), "words": words, "characters": characters, "references": references,
         "hypotheses": hypotheses, "blank_share": blanks / max(1, frames), "n_infeasible": len(losses) - len(finite),
     }  # fmt: skip

@@ -43,7 +43,7 @@ frames, vocabs, seeds = st.integers(1, 6), st.integers(2, 4), st.integers(0, 10*
 @given(frames, vocabs, seeds)
 def test_an_unlimited_beam_finds_every_texts_exact_probability(frames, vocab, seed):
     log_probs = random_log_probs(frames, vocab, seed)
-    found = {text: np.exp(score) for text, score in prefix_beam_search(log_probs, 10**6) if score > -np.inf}
+    found = {found.labels: np.exp(found.score) for found in prefix_beam_search(log_probs, 10**6)}
     assert found == pytest.approx(text_probabilities(log_probs))
     assert sum(found.values()) == pytest.approx(1)
 
@@ -52,8 +52,8 @@ def test_an_unlimited_beam_finds_every_texts_exact_probability(frames, vocab, se
 def test_an_unlimited_beam_puts_the_likeliest_text_first(frames, vocab, seed):
     log_probs = random_log_probs(frames, vocab, seed)
     texts, ranked = text_probabilities(log_probs), prefix_beam_search(log_probs, 10**6)
-    assert texts[ranked[0][0]] == pytest.approx(max(texts.values()))
-    assert [score for _, score in ranked] == sorted((score for _, score in ranked), reverse=True)
+    assert texts[ranked[0].labels] == pytest.approx(max(texts.values()))
+    assert [found.score for found in ranked] == sorted((found.score for found in ranked), reverse=True)
 
 
 @given(frames, vocabs, seeds, st.integers(1, 5))
@@ -61,13 +61,14 @@ def test_a_narrow_beam_never_claims_more_than_the_truth(frames, vocab, seed, wid
     log_probs = random_log_probs(frames, vocab, seed)
     texts, ranked = text_probabilities(log_probs), prefix_beam_search(log_probs, width)
     assert len(ranked) <= width
-    assert all(np.exp(score) <= texts[text] * (1 + 1e-9) for text, score in ranked)
+    assert all(np.exp(found.score) <= texts[found.labels] * (1 + 1e-9) for found in ranked)
 
 
 def test_impossible_symbols_are_no_trouble():
     with np.errstate(divide="ignore"):
         log_probs = np.log([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
-    assert prefix_beam_search(log_probs, 10)[0] == ((1,), pytest.approx(0.0))
+    best = prefix_beam_search(log_probs, 10)[0]
+    assert best.labels == (1,) and best.score == pytest.approx(0.0)
 
 
 def test_two_frames_where_best_path_says_nothing_and_the_sum_says_a():
@@ -77,7 +78,7 @@ def test_two_frames_where_best_path_says_nothing_and_the_sum_says_a():
     assert greedy_decode(log_probs, encoder) == [""]
     assert beam_search_decode(log_probs, encoder) == ["a"]
     ranked = prefix_beam_search(log_probs[:, 0].double().numpy(), 10)
-    assert {text: np.exp(score) for text, score in ranked if score > -np.inf} == pytest.approx({(1,): 0.64, (): 0.36})
+    assert {found.labels: np.exp(found.score) for found in ranked} == pytest.approx({(1,): 0.64, (): 0.36})
 
 
 @given(st.integers(1, 12), seeds)
@@ -137,3 +138,85 @@ def test_another_vocabulary_is_refused(decode, shape):
 def test_a_beam_without_width_is_refused(width):
     with pytest.raises(ValueError, match=f"at least 1, not {width}"):
         beam_search_decode(spoken("a"), ENGLISH, beam_width=width)
+
+
+class LetterModel:
+    """A small language model over the labels: random log-probabilities by the last label, label 2 ends a word."""
+
+    def __init__(self, vocab: int, seed: int, forbidden: tuple[int, int] | None = None) -> None:
+        rng = np.random.default_rng(seed)
+        self.table, self.end = np.log(rng.dirichlet(np.ones(vocab), vocab)), np.log(rng.uniform(0.1, 1, vocab))
+        if forbidden:
+            self.table[forbidden] = -np.inf
+
+    def start(self) -> int:
+        return 0
+
+    def scores(self, state: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.table[state], (np.arange(len(self.table)) == 2).astype(float)
+
+    def advance(self, _state: int, label: int) -> int:
+        return label
+
+    def finish(self, state: int) -> tuple[float, int]:
+        return float(self.end[state]), 1
+
+    def total(self, text: tuple[int, ...]) -> tuple[float, int]:
+        """Log-probability and words of a whole text."""
+        log_lm = sum(self.table[a, b] for a, b in zip((0, *text), text, strict=False))
+        return log_lm + self.end[text[-1] if text else 0], 1 + text.count(2)
+
+
+@pytest.mark.parametrize("forbidden", [None, (1, 2)])
+@given(frames, st.integers(3, 4), seeds, st.floats(0, 3), st.floats(-3, 3))
+def test_with_a_language_model_an_unlimited_beam_finds_the_exact_q_of_every_text(forbidden, frames, vocab, seed, alpha, beta):
+    log_probs, model = random_log_probs(frames, vocab, seed), LetterModel(vocab, seed, forbidden)
+    found = {h.labels: h for h in prefix_beam_search(log_probs, 10**6, model, alpha, beta)}
+    expected = {}
+    for text, probability in text_probabilities(log_probs).items():
+        log_lm, words = model.total(text)
+        if log_lm > -np.inf:
+            expected[text] = np.log(probability) + alpha * log_lm + beta * words
+    assert {labels: h.score for labels, h in found.items()} == pytest.approx(expected)
+    assert all(h.score == pytest.approx(h.log_ctc + alpha * h.log_lm + beta * h.words) for h in found.values())
+    assert prefix_beam_search(log_probs, 10**6, model, alpha, beta)[0].labels == max(expected, key=expected.get)
+
+
+@given(st.integers(1, 12), seeds, st.integers(1, 20))
+def test_without_weight_the_language_model_changes_nothing(frames, seed, width):
+    log_probs = random_log_probs(frames, 4, seed)
+    plain, weightless = prefix_beam_search(log_probs, width), prefix_beam_search(log_probs, width, LetterModel(4, seed))
+    assert [(h.labels, h.score) for h in plain] == [(h.labels, h.score) for h in weightless]
+
+
+def test_pruning_keeps_the_fewest_symbols_that_reach_the_cutoff():
+    """Of 0.5, 0.3, 0.15, 0.05 the first three reach 0.9, so label 3 never begins a text; two are left by max_labels."""
+    log_probs = np.log(np.tile([0.3, 0.5, 0.15, 0.05], (3, 1)))
+    used = {label for h in prefix_beam_search(log_probs, 100, cutoff=0.9) for label in h.labels}
+    assert used == {1, 2}
+    assert {label for h in prefix_beam_search(log_probs, 100, max_labels=2) for label in h.labels} == {1}
+    assert {label for h in prefix_beam_search(log_probs, 100) for label in h.labels} == {1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alpha": -0.1}, "alpha, .* at least 0, not -0.1"),
+        ({"alpha": float("nan")}, "at least 0, not nan"),
+        ({"cutoff": 0.0}, r"cutoff must lie in \(0, 1\]"),
+        ({"max_labels": 0}, "max_labels be at least 1"),
+        ({"beam_width": 0}, "beam_width must be at least 1, not 0"),
+    ],
+)
+def test_wrong_search_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        prefix_beam_search(random_log_probs(3, 3, 0), **arguments)
+
+
+def test_rows_that_are_no_probabilities_are_refused_by_their_frame():
+    log_probs = random_log_probs(4, 3, 0)
+    log_probs[2] += 0.5
+    with pytest.raises(ValueError, match=r"frame 2 of log_probs sums to a probability of 1\.649, not 1"):
+        prefix_beam_search(log_probs)
+    with pytest.raises(ValueError, match=r"of one utterance, not \(3,\)"):
+        prefix_beam_search(np.zeros(3))
