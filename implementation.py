@@ -399,6 +399,19 @@ class SequenceBatchNorm(nn.Module):
             y = (x - self.running_mean.view(shape)) * torch.rsqrt(self.running_var + self.eps).view(shape) * mask
         return torch.addcmul(self.bias.view(shape) * mask, y, self.weight.view(shape))
 
+    def scale_and_shift(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same normalisation as ``scale * x + shift``: (T, B, H) and (B,) lengths -> two (H,), with their derivatives."""
+        if self.training:
+            mask = sequence_mask(lengths, x.shape[0]).t()[:, :, None].to(x.dtype)  # (T, B, 1)
+            count = int(lengths.sum())
+            mean = (x * mask).sum((0, 1)) / max(count, 1)
+            var = ((x - mean) * mask).square().sum((0, 1)) / max(count, 1)
+            self._update(mean.detach(), var.detach(), count)
+        else:
+            mean, var = self.running_mean, self.running_var
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return scale, self.bias - scale * mean
+
     @torch.no_grad()
     def _update(self, mean: Tensor, var: Tensor, count: int) -> None:
         """Running averages; the variance without bias, as torch keeps it."""
@@ -732,7 +745,8 @@ class BidirectionalRNNLayer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(T, B, input_size), 0 in the padding, and (B,) lengths -> (T, B, output_size), 0 in the padding."""
-        states = self._scan(self._input_side(x, lengths), lengths)  # (T, B, 2, H)
+        fused = x.is_cuda and self.rnn_type != "rnn"  # cuDNN has no clipped ReLU
+        states = self._fused_states(x, lengths) if fused else self._scan(self._input_side(x, lengths), lengths)  # (T, B, 2, H)
         if self.batch_norm == "input":
             return states.sum(2)  # (T, B, H)
         return self.activation(self.norm(states.flatten(2), lengths))  # (T, B, 2H)
@@ -744,6 +758,25 @@ class BidirectionalRNNLayer(nn.Module):
             return side.unflatten(2, (2, -1))
         side = self.norm(F.linear(x, self.weight_ih[0]), lengths)  # (T, B, GH)
         return side.unsqueeze(2).expand(-1, -1, 2, -1)
+
+    def _fused_states(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The same states by torch's kernel, which is fused on CUDA: (T, B, input_size) -> (T, B, 2, H).
+
+        In the paper's placement ``B(W x) = (gamma / sigma) W x + (beta - gamma mu / sigma)`` is again linear in x, so the
+        statistics of the batch go into the kernel's weights and bias, which is exact.
+        """
+        weight_ih, bias = self.weight_ih, self.bias  # (2, GH, input_size), (2, GH)
+        if self.batch_norm == "input":
+            scale, shift = self.norm.scale_and_shift(F.linear(x, self.weight_ih[0]), lengths)
+            weight_ih, bias = (self.weight_ih * scale[:, None]).expand(2, -1, -1), shift.expand(2, -1)
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+        no_bias, dtype = torch.zeros_like(bias[0]), packed.data.dtype
+        weights = [w.to(dtype) for d in (0, 1) for w in (weight_ih[d], self.weight_hh[d], bias[d], no_bias)]
+        start = packed.data.new_zeros(2, x.shape[1], self.hidden_size)
+        kernel, start = (torch.lstm, (start, start)) if self.rnn_type == "lstm" else (torch.gru, start)
+        states = kernel(packed.data, packed.batch_sizes, start, weights, True, 1, 0.0, self.training, True)[0]
+        states, _ = nn.utils.rnn.pad_packed_sequence(packed._replace(data=states), total_length=x.shape[0])
+        return states.unflatten(2, (2, -1))
 
     def _scan(self, side: Tensor, lengths: Tensor) -> Tensor:
         """Runs the recurrence over (T, B, 2, GH) -> (T, B, 2, H)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -266,3 +268,31 @@ def test_unknown_kinds_are_refused(arguments):
     [(name, value)] = arguments.items()
     with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
         BidirectionalRNNLayer(3, 4, **arguments)
+
+
+# ---------------------------------------------------------------------------------------------
+# The fused kernels, which CUDA takes, run here by torch's CPU kernels
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("batch_norm", ["output", "input"])
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
+def test_the_fused_road_gives_the_scans_states_gradients_and_averages(rnn_type, batch_norm, training):
+    layer, x = random_layer(rnn_type, batch_norm).train(training), random_batch()
+    twin = deepcopy(layer)
+    scanned = layer._scan(layer._input_side(x, LENGTHS), LENGTHS)
+    fused = twin._fused_states(x, LENGTHS)
+    torch.testing.assert_close(fused, scanned)
+    weights = torch.randn_like(scanned)
+    ours, theirs = (
+        torch.autograd.grad((states * weights).sum(), [x, *roads.parameters()], allow_unused=True)
+        for states, roads in ((scanned, layer), (fused, twin))
+    )
+    assert sum(gradient is not None for gradient in ours) == (4 if batch_norm == "output" else 5)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine is None) == (other is None)
+        if mine is not None:
+            torch.testing.assert_close(other, mine)
+    torch.testing.assert_close(twin.norm.running_var, layer.norm.running_var)
+    torch.testing.assert_close(twin.norm.running_mean, layer.norm.running_mean)
