@@ -514,7 +514,7 @@ class SpeechDataset(Dataset):
     Args:
         utterances: as ``Corpus.split`` returns them.
         sample_rate: rate of the audio in Hz; other rates are resampled.
-        cache_mb: megabytes of audio kept in memory once read, in each process that reads.
+        cache_mb: audio is kept in memory once read, in each process that reads, if all of it fits into so many megabytes.
 
     Raises:
         BadAudio: by ``dataset[i]``, if the file cannot be read.
@@ -526,7 +526,7 @@ class SpeechDataset(Dataset):
         self.transcripts = [u.transcript for u in self.utterances]
         self.speakers = [u.speaker for u in self.utterances]
         self._cache: dict[int, Tensor] = {}
-        self._free_bytes = cache_mb * 1_000_000
+        self._keep = 4 * sample_rate * sum(self.seconds) <= cache_mb * 1_000_000  # float32; part of a large corpus gains nothing
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -535,9 +535,8 @@ class SpeechDataset(Dataset):
         audio = self._cache.get(index)
         if audio is None:
             audio = read_audio(self.utterances[index].path, self.sample_rate)
-            if audio.nbytes <= self._free_bytes:
+            if self._keep:
                 self._cache[index] = audio
-                self._free_bytes -= audio.nbytes
         return AudioSample(audio.clone(), self.sample_rate, self.transcripts[index])
 
 
@@ -590,6 +589,16 @@ class JoinedDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def gap_times(self, index: int) -> list[tuple[float, float]]:
+        """Beginning and end of each gap of an item, in seconds."""
+        parts, gaps = self._joins[index]
+        times, end = [], 0.0
+        for part, gap in zip(parts, gaps, strict=False):  # the last part has no gap behind it
+            start = end + self.dataset.seconds[part]
+            end = start + gap / self.dataset.sample_rate
+            times.append((start, end))
+        return times
 
     def __getitem__(self, index: int) -> AudioSample:
         parts, gaps = self._joins[index]

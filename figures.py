@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle, groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 
@@ -15,6 +16,9 @@ import numpy as np
 import torch
 
 from implementation import AudioSample, CharEncoder, DeepSpeech2, collate_batch
+
+if TYPE_CHECKING:
+    from tune_decoder import Tuning
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
@@ -84,3 +88,23 @@ def _draw_prediction(
             axes[1].annotate(name, (seconds[peak], 1.03), ha="center", fontsize=9, color=colours[symbol])
     axes[1].set(xlabel="time, s", ylabel="probability", ylim=(0, 1.12), xlim=(0, sample.seconds))
     axes[1].legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
+
+
+def save_tuning_surface(tuning: Tuning, path: Path) -> None:
+    """Word error rate on dev over alpha and beta, the chosen pair marked."""
+    figure, axis = plt.subplots(figsize=(6, 4.5), constrained_layout=True)
+    rates = 100 * tuning.errors / tuning.words
+    image = axis.imshow(rates, origin="lower", aspect="auto", cmap="cividis_r")
+    middle = (rates.min() + rates.max()) / 2
+    for (row, column), rate in np.ndenumerate(rates):
+        axis.text(column, row, f"{rate:.1f}", ha="center", va="center", color="white" if rate > middle else "black", fontsize=9)
+    alpha, beta = tuning.best
+    place = tuning.betas.index(beta), tuning.alphas.index(alpha)
+    axis.add_patch(plt.Rectangle((place[0] - 0.5, place[1] - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2.5))
+    axis.set_xticks(range(len(tuning.betas)), [f"{value:g}" for value in tuning.betas])
+    axis.set_yticks(range(len(tuning.alphas)), [f"{value:g}" for value in tuning.alphas])
+    axis.set(xlabel="beta, weight of the number of words", ylabel="alpha, weight of the language model")
+    axis.set_title(f"WER on dev, %; chosen: alpha {alpha:g}, beta {beta:g}", fontsize=10)
+    figure.colorbar(image, ax=axis)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

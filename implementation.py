@@ -272,21 +272,26 @@ def compute_spectrogram(
     audio = audio if audio.is_floating_point() else audio.float()
     if audio.dim() != 1 or audio.numel() == 0:
         raise ValueError(f"audio must be one channel of at least one sample, shape (samples,), not {tuple(audio.shape)}")
-    if not torch.isfinite(audio).all():
-        raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
     if n_fft < 2 or n_fft % 2:
         raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
     window_length, hop = round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000)
     audio = audio - audio.mean()  # a sound card's constant offset is no speech [ours]
-    audio = audio / audio.square().mean().sqrt().clamp_min(1e-10)
+    rms = audio.square().mean().sqrt()
+    if not torch.isfinite(rms):
+        raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
+    audio = audio / rms.clamp_min(1e-10)
     frames = F.pad(audio, (0, max(0, window_length - len(audio)))).unfold(0, window_length, hop)  # (T, window)
     frames = frames * torch.hann_window(window_length, dtype=audio.dtype, device=audio.device)
-    pieces = -(-window_length // n_fft)
-    folded = F.pad(frames, (0, pieces * n_fft - window_length)).unflatten(1, (pieces, n_fft)).sum(1)  # (T, n_fft)
-    power = torch.view_as_real(torch.fft.rfft(folded)).square().sum(-1)  # (T, F)
+    if n_fft < window_length:
+        pieces = -(-window_length // n_fft)
+        frames = F.pad(frames, (0, pieces * n_fft - window_length)).unflatten(1, (pieces, n_fft)).sum(1)  # (T, n_fft)
+    spectrum = torch.fft.rfft(frames, n_fft)  # (T, F)
+    power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     # The floor, about 50 dB below the mean power of a frame, keeps digital silence finite [ours].
-    log_power = torch.log(power + 1e-3).t()  # (F, T)
-    return (log_power - log_power.mean()) / log_power.std(correction=0).clamp_min(1e-5)
+    features = power.add_(1e-3).log_()
+    features -= features.mean()
+    features /= features.square().mean().sqrt().clamp_min(1e-5)
+    return features.t()  # (F, T)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
+from language_model import NGramModel
 from training import (
     CheckpointError,
     EpochReport,
@@ -56,6 +57,7 @@ from training import (
     save_checkpoint,
     stop_if_many,
 )
+from tune_decoder import tune_and_compare
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -95,6 +97,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--threads", type=int, help="CPU threads; default torch's choice")
     add("--seed", type=int, default=0, help="of weights, order, synthetic speech and augmentation")
 
+    add = parser.add_argument_group("language model").add_argument
+    add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
+    add("--lexicon", action="store_true", help="only words of the language model")
+
     add = parser.add_argument_group("output").add_argument
     add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
     add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
@@ -125,6 +131,10 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
+    if args.lexicon and not args.lm:
+        parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
+    if args.lm and args.lm != "train" and not Path(args.lm).is_file():
+        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
     if args.resume and args.checkpoint:
         parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
     if args.resume and args.output_dir:
@@ -138,7 +148,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
             parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {args.time_strides}")
 
 
-RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt")
+LM_ORDER = 4
+RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
 
 
 def choose_folder(args: argparse.Namespace) -> Path:
@@ -208,12 +219,11 @@ def recorded_speech(
         if not by_split.get(name):
             raise CorpusError(f"{args.data}: no utterance is in the split {name!r}; there are {corpus.splits}")
     by_split["dev"] = by_split["dev"][: args.n_val or 500]
-    evaluation = {}
-    for name in ("dev", *sorted(name for name in by_split if name.startswith("test"))):
-        good, bad = readable(by_split[name])
-        stop_if_many(bad, len(by_split[name]))
-        problems += bad
-        evaluation[name] = SpeechDataset(good, rate, cache_mb=300)
+    by_split["dev"], bad = readable(by_split["dev"])
+    stop_if_many(bad, len(by_split["dev"]) + len(bad))
+    problems += bad
+    names = ("dev", *sorted(name for name in by_split if name.startswith("test")))  # of test the headers alone are read yet
+    evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=200) for name in names}
     return by_split["train"][: args.n_train], evaluation, corpus.problems + problems
 
 
@@ -235,7 +245,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     if not train:
         raise CorpusError("no utterance is left to train on")
     if corpus:
-        train = SpeechDataset(train, rate, cache_mb=1000)
+        train = SpeechDataset(train, rate, cache_mb=600)
         train = JoinedDataset(train, args.join, seed=args.seed) if args.join > 1 else train
     data = TrainingSet(train, encoder, model, None if args.no_augment else Augmentation(), args.seed)
     trainer = Trainer(
@@ -346,9 +356,20 @@ def show_result(name: str, result: dict) -> None:
         print(result["words"].aligned_lines(utterance))
 
 
+def without_unreadable(dataset: SpeechDataset) -> SpeechDataset:
+    """A test set without the utterances whose audio can't be read, which are named; stops if more than 1 % are."""
+    good, bad = readable(dataset.utterances)
+    report_left_out(bad, [])
+    stop_if_many(bad, len(dataset))
+    return SpeechDataset(good, dataset.sample_rate, cache_mb=200) if bad else dataset
+
+
 def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
     """Test sets with the best weights, pictures, where everything lies."""
     best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
+    for name, dataset in evaluation.items():
+        if name != "dev":
+            evaluation[name] = without_unreadable(dataset)
     results = {name: evaluate(best.model, dataset, run.encoder) for name, dataset in evaluation.items()}
     for name, result in results.items():
         show_result(name, result)
@@ -361,6 +382,19 @@ def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
     (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
     print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
+
+
+def decode_with_language_model(run: Run, evaluation: dict[str, Sequence], args: argparse.Namespace) -> None:
+    """Decodes dev and the test sets again by beam search with --lm; 'train' makes the model of the training transcripts."""
+    lm = args.lm
+    if lm == "train":
+        samples = run.trainer.data.samples
+        samples = samples.dataset if args.join > 1 else samples  # before the joins
+        lm = run.folder / "lm.arpa"
+        texts = samples.transcripts if args.data else [sample.transcript for sample in samples]
+        NGramModel.train([run.encoder.decode(run.encoder.encode(text)) for text in texts], LM_ORDER).write_arpa(lm)
+        print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm}")
+    tune_and_compare(load_checkpoint(run.folder / "checkpoint.pt"), evaluation, lm, run.folder, lexicon=args.lexicon)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -387,6 +421,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nstopped; the state is in {folder}. To go on: the same command with --resume {folder}")
             return 130
         finish(run, evaluation)
+        if args.lm:
+            decode_with_language_model(run, evaluation, args)
     except KeyboardInterrupt:
         print("\nstopped outside of training; what was saved stays", file=sys.stderr)
         return 130

@@ -216,9 +216,9 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
 def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
     """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time, and the arithmetic for the others."""
     good, problems = [], []
-    for index, item in enumerate(items):
-        frames = max(1, 1 + math.floor((item.seconds * 1000 - WINDOW_MS) / STRIDE_MS + 1e-6))
-        outputs = int(model.output_lengths(torch.tensor([frames])))
+    frames = [max(1, 1 + math.floor((item.seconds * 1000 - WINDOW_MS) / STRIDE_MS + 1e-6)) for item in items]
+    output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
+    for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
         labels = encoder.encode(item.transcript)
         needed = ctc_required_frames(labels)
         if outputs >= needed:
@@ -392,7 +392,7 @@ class Trainer:
         self.max_norm, self.precision, self.num_workers = max_norm, precision, num_workers
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(optimizer, model, lr)
-        self.sampler = SortaGradBatchSampler(data.seconds, batch_size, sortagrad, seed=data.seed)
+        self.sampler = SortaGradBatchSampler(utterance_seconds(data.samples), batch_size, sortagrad, seed=data.seed)
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
         self.problems: dict[str, Problem] = {}

@@ -3,54 +3,138 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from corpora import BadAudio, read_audio
-from implementation import AudioSample, beam_search_decode, collate_batch, greedy_decode
-from training import Checkpoint, CheckpointError, choose_device, load_checkpoint
+from implementation import (
+    AudioSample,
+    BeamScorer,
+    Hypothesis,
+    character_times,
+    collate_batch,
+    greedy_decode,
+    prefix_beam_search,
+    word_times,
+)
+from training import STRIDE_MS, Checkpoint, CheckpointError, choose_device, load_checkpoint
+from tune_decoder import PRUNING, make_scorer
+
+
+@dataclass
+class Decoder:
+    """How log-probabilities become text: greedily at beam 1 without a language model, else by beam search (Eq. 12)."""
+
+    beam: int = 1
+    scorer: BeamScorer | None = None
+    alpha: float = 0.0
+    beta: float = 0.0
 
 
 @torch.no_grad()
-def transcribe(checkpoint: Checkpoint, path: Path, beam: int = 1) -> tuple[str, float]:
-    """Text of one audio file of any sample rate and number of channels, and its length in seconds.
+def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = None, nbest: int = 1, times: bool = False) -> dict:
+    """What is said in one audio file of any sample rate and number of channels.
+
+    Returns:
+        dict with 'text' and 'seconds'; with a beam search 'nbest', a list of up to ``nbest`` dicts of text and the three parts
+        of its score; with ``times`` 'words' and 'characters', each a list of text, start and end in seconds.
 
     Raises:
         BadAudio: if the file can't be read.
     """
-    config, model, encoder = checkpoint.config, checkpoint.model, checkpoint.encoder
+    decoder, config, encoder = decoder or Decoder(), checkpoint.config, checkpoint.encoder
     sample = AudioSample(read_audio(path, config.sample_rate), config.sample_rate, "")
-    batch = collate_batch([sample], encoder, config.n_fft).to(next(model.parameters()).device)
-    log_probs, lengths = model(batch.features, batch.feature_lengths)
-    if beam > 1:
-        return beam_search_decode(log_probs, encoder, beam, lengths)[0], sample.seconds
-    return greedy_decode(log_probs, encoder, lengths)[0], sample.seconds
+    batch = collate_batch([sample], encoder, config.n_fft).to(next(checkpoint.model.parameters()).device)
+    log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
+    rows = log_probs[: int(lengths[0]), 0].double().cpu()  # (T', V)
+    if decoder.beam == 1 and decoder.scorer is None:
+        found = {"text": greedy_decode(log_probs, encoder, lengths)[0], "seconds": sample.seconds}
+    else:
+        hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PRUNING)
+        nbest_list = [_described(hypothesis, encoder.decode(hypothesis.labels)) for hypothesis in hypotheses[:nbest]]
+        found = {"text": nbest_list[0]["text"] if nbest_list else "", "seconds": sample.seconds, "nbest": nbest_list}
+    if times:
+        characters = character_times(rows, found["text"], encoder, checkpoint.model.time_stride * STRIDE_MS / 1000)
+        found["words"] = [dataclasses.asdict(word) for word in word_times(characters)]
+        found["characters"] = [dataclasses.asdict(character) for character in characters]
+    return found
+
+
+def _described(hypothesis: Hypothesis, text: str) -> dict:
+    parts = {name: getattr(hypothesis, name) for name in ("score", "log_ctc", "log_lm", "words")}
+    return {"text": text} | parts
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Flags of the command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    add = parser.add_argument
+    add("checkpoint", type=Path, help="checkpoint.pt of a training run")
+    add("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
+    add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
+    add("--lm", metavar="FILE", help="language model, ARPA, from language_model.py or KenLM")
+    add("--alpha", type=float, help="its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else 1")
+    add("--beta", type=float, help="weight of the number of words; default: of decoder.json, else 1")
+    add("--lexicon", action="store_true", help="only words of the language model")
+    add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
+    add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
+    add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
+    add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; or file, error")
+    args = parser.parse_args(argv)
+    args.beam = args.beam if args.beam is not None else 100 if args.lm else 1
+    for name in ("beam", "nbest"):
+        if getattr(args, name) < 1:
+            parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
+    if args.nbest > args.beam:
+        parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
+    for name in ("alpha", "beta", "lexicon"):
+        if getattr(args, name) and not args.lm:
+            parser.error(f"--{name} weighs a language model: add --lm FILE")
+    if args.alpha is not None and not 0 <= args.alpha < math.inf:
+        parser.error(f"--alpha must be at least 0, not {args.alpha}")
+    return args
+
+
+def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
+    """The decoder that the flags ask for, its weights from decoder.json where no flag says them."""
+    if not args.lm:
+        return Decoder(args.beam)
+    tuned_file = args.checkpoint.parent / "decoder.json"
+    tuned = json.loads(tuned_file.read_text(encoding="utf-8")) if tuned_file.exists() else {"alpha": 1.0, "beta": 1.0}
+    alpha, beta = (tuned[name] if getattr(args, name) is None else getattr(args, name) for name in ("alpha", "beta"))
+    return Decoder(args.beam, make_scorer(args.lm, checkpoint.encoder, lexicon=args.lexicon), alpha, beta)
+
+
+def show(path: Path, found: dict, nbest: int) -> None:
+    """File and text; below them the other texts and the times where they were asked for."""
+    print(f"{path}\t{found['text']}", flush=True)
+    if nbest > 1:
+        for hypothesis in found["nbest"]:
+            parts = "{score:9.2f} = ctc {log_ctc:.2f}, lm {log_lm:.2f}, {words} words".format(**hypothesis)
+            print(f"  {parts}\t{hypothesis['text']}")
+    for word in found.get("words", ()):
+        print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
-    parser.add_argument("checkpoint", help="checkpoint.pt of a training run")
-    parser.add_argument("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
-    add = parser.add_argument
-    add("--beam", type=int, default=1, metavar="N", help="width of the beam search; 1 decodes greedily (default: 1)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: file, text, seconds; or file, error")
-    args = parser.parse_args(argv)
-    if args.beam < 1:
-        parser.error(f"--beam must be at least 1, not {args.beam}")
+    args = parse_args(argv)
     try:
         checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-    except (CheckpointError, ValueError) as error:
+        decoder = make_decoder(args, checkpoint)
+    except (CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     failed = 0
     for path in args.audio:
         try:
-            text, seconds = transcribe(checkpoint, path, args.beam)
+            found = transcribe(checkpoint, path, decoder, args.nbest, args.times)
         except BadAudio as error:
             failed += 1
             if args.json:
@@ -59,10 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"error: {error}", file=sys.stderr)
             continue
         if args.json:
-            line = {"file": str(path), "text": text, "seconds": round(seconds, 3)}
+            line = {"file": str(path)} | found | {"seconds": round(found["seconds"], 3)}
             print(json.dumps(line, ensure_ascii=False), flush=True)
         else:
-            print(f"{path}\t{text}", flush=True)
+            show(path, found, args.nbest)
     return 1 if failed else 0
 
 

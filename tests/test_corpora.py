@@ -573,16 +573,30 @@ def test_speech_dataset(speech):
     assert SpeechDataset([Utterance(speech[0].path, "a")]).seconds == [pytest.approx(0.2)]
 
 
-def test_cached_audio_is_the_same_and_within_its_limit(speech, monkeypatch):
-    dataset, reads = SpeechDataset(speech, sample_rate=500_000, cache_mb=1), []
-    fresh = [read_audio(u.path, 500_000) for u in speech]  # about 0.4 MB each, so two fit
+@pytest.mark.parametrize(("cache_mb", "expected"), [(4, "01234567"), (3, "000111222333444555666777")])
+def test_audio_is_cached_if_all_of_it_fits(speech, monkeypatch, cache_mb, expected):
+    dataset, reads = SpeechDataset(speech, sample_rate=500_000, cache_mb=cache_mb), []  # 8 of about 0.4 MB
+    fresh = [read_audio(u.path, 500_000) for u in speech]
     monkeypatch.setattr(corpora, "read_audio", lambda path, rate: reads.append(path.stem) or read_audio(path, rate))
     for index, audio in enumerate(fresh):
         for _ in range(3):
             again = dataset[index].audio
             assert torch.equal(again, audio)
             again.zero_()
-    assert reads == list("01222333444555666777")
+    assert "".join(reads) == expected
+
+
+def test_gaps_of_joined_utterances_are_known_in_seconds(speech):
+    joined = JoinedDataset(SpeechDataset(speech, RATE), max_join=3, gap_seconds=(0.1, 0.2))
+    assert {len(joined.gap_times(index)) for index in range(8)} > {1}
+    for index in range(8):
+        audio, ends = joined[index].audio, [0.0]
+        for start, end in joined.gap_times(index):
+            assert 0.1 <= end - start <= 0.2
+            quiet = audio[round(start * RATE) + 1 : round(end * RATE) - 1]
+            before = audio[round(ends[-1] * RATE) : round(start * RATE)]
+            assert quiet.abs().max() < 0.02 * before.abs().max()
+            ends.append(end)
 
 
 def parts_of(transcript: str) -> list[int]:

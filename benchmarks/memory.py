@@ -1,0 +1,291 @@
+"""Peak memory of a training step by utterance length; start-up time and peak memory of a run on 100 hours of speech.
+
+    python benchmarks/memory.py [--lengths 2 4 8 16 --hours 100 --data path/to/corpus --rounds 3] [flags of train_minimal.py]
+
+Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each the
+name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), a tenth more for dev and test. So
+the disk's cache holds all audio and only the work is measured. The run starts as train_minimal.py does, with durations in
+the manifest and, alternating, without (LibriSpeech has none); medians are printed. Then it reads and trains on, to show
+what memory comes to. Linux or macOS; run nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import io
+import multiprocessing
+import os
+import platform
+import random
+import re
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+# torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
+
+Entry = tuple[Path, str, float]  # audio file, transcript, seconds
+MANIFESTS = ("durations given", "no durations")
+
+
+def in_fresh_process(function: Callable, *args: object) -> object:
+    """``function(*args)`` as computed by a new Python process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def peak_mb() -> float:
+    """Largest resident memory this process has had, in MB of 10^6 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def train_minimal_args(flags: list[str]) -> argparse.Namespace:
+    """The flags as train_minimal.py reads them; sets threads and seeds as it does."""
+    import numpy as np
+    import torch
+
+    from train_minimal import parse_args
+
+    args = parse_args(flags)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    np.random.seed(args.seed)
+    torch.manual_seed(args.seed)
+    return args
+
+
+# ---------------------------------------------------------------------------------------------
+# A training step
+# ---------------------------------------------------------------------------------------------
+
+
+def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, float, int]:
+    """Peak in MB before and after ``steps`` training steps on utterances of that length; threads."""
+    import torch
+
+    from implementation import SYNTHETIC_WORDS, AudioSample
+    from train_minimal import build_model
+    from training import Trainer, TrainingSet, choose_device, choose_precision
+
+    args = train_minimal_args(flags)
+    rate, device = args.sample_rate or 16000, choose_device(args.device)
+    model, _, encoder = build_model(args, rate, device)
+    words = " ".join(random.Random(0).choices(SYNTHETIC_WORDS, k=max(1, round(2.5 * seconds))))  # LibriSpeech: 2.7 a second
+    samples = [AudioSample(torch.randn(round(seconds * rate)), rate, words) for _ in range(steps * args.batch_size)]
+    trainer = Trainer(
+        model, TrainingSet(samples, encoder, model), 1, args.batch_size, args.lr, args.optimizer,
+        precision=choose_precision(args.precision, device),
+    )  # fmt: skip
+    before = peak_mb()
+    report = trainer.run_epoch()
+    if report.problems:
+        raise ValueError(f"not trained on: {report.problems[0]}")
+    return before, peak_mb(), torch.get_num_threads()
+
+
+def show_steps(args: argparse.Namespace, flags: list[str]) -> None:
+    found = {seconds: [] for seconds in args.lengths}
+    for _ in range(args.rounds):
+        for seconds, peaks in found.items():
+            peaks.append(in_fresh_process(peak_of_steps, seconds, args.steps, flags))
+    threads = next(iter(found.values()))[0][2]
+    print(f"\npeak memory of {args.steps} training steps, {threads} threads, {args.rounds} rounds")
+    print("utterance    peak before     with steps   for the steps")
+    for seconds, peaks in found.items():
+        before, after = statistics.median(p[0] for p in peaks), statistics.median(p[1] for p in peaks)
+        print(f"{seconds:7.1f} s  {before:10.0f} MB  {after:10.0f} MB  {after - before:10.0f} MB")
+
+
+# ---------------------------------------------------------------------------------------------
+# Many hours
+# ---------------------------------------------------------------------------------------------
+
+
+def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
+    """The files that the manifest repeats: all of ``data``, or ``files`` synthetic ones of 2 to 20 seconds."""
+    import numpy as np
+    import soundfile
+    import torch
+
+    from corpora import read_corpus
+    from implementation import generate_synthetic_dataset
+
+    if data:
+        return [(u.path.resolve(), u.transcript, u.seconds) for u in read_corpus(data).utterances]
+    np.random.seed(0)
+    torch.manual_seed(0)
+    entries = []
+    for number, sample in enumerate(generate_synthetic_dataset(files, min_words=5, max_words=50)):
+        entries.append((folder / f"speech{number}.flac", sample.transcript, sample.seconds))
+        soundfile.write(entries[-1][0], sample.audio.numpy(), sample.sample_rate)
+    return entries
+
+
+def write_manifests(folder: Path, entries: list[Entry], hours: float) -> tuple[list[Path], int]:
+    """Manifests with ``hours`` to train on and a twentieth of it each as dev and test; their paths and number of lines."""
+    count = round(1.1 * hours * 3600 * len(entries) / sum(seconds for _, _, seconds in entries))
+    rows = []
+    for number in range(count):
+        path, transcript, seconds = entries[number % len(entries)]
+        link = folder / f"{number}{path.suffix}"  # a corpus may name a file only once
+        link.symlink_to(path)
+        split = ("dev", "test")[number % 22] if number % 22 < 2 else "train"
+        rows.append(f"{link.name}\t{transcript}\t{number % 250}\t{split}\t{seconds}")
+    paths = [folder / "with.tsv", folder / "without.tsv"]
+    paths[0].write_text("\n".join(["path\ttranscript\tspeaker\tsplit\tseconds", *rows]) + "\n")
+    paths[1].write_text("\n".join(["path\ttranscript\tspeaker\tsplit", *(row.rpartition("\t")[0] for row in rows)]) + "\n")
+    return paths, count
+
+
+class FirstStep(Exception):
+    """Ends the run after its first training step."""
+
+
+class Stages:
+    """Seconds spent in named stages, and the peak memory in MB when each was last left."""
+
+    def __init__(self, started: float) -> None:
+        self.started, self.found = started, {}
+
+    def add(self, title: str, seconds: float) -> None:
+        self.found[title] = (self.found.get(title, (0.0, 0.0))[0] + seconds, peak_mb())
+
+    def watch(self, module: object, name: str, title: str) -> None:
+        """Counts each call of ``module.name`` to the stage."""
+        function = getattr(module, name)
+
+        def watched(*args: object, **kwargs: object) -> object:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.add(title, time.perf_counter() - start)
+            return result
+
+        setattr(module, name, watched)
+
+    def close(self) -> None:
+        """What has passed since the start and is in no stage, and the sum."""
+        total = time.time() - self.started
+        self.add("all else", total - sum(seconds for seconds, _ in self.found.values()))
+        self.add("to the end of the first step", total)
+
+
+WATCHED = (
+    ("train_minimal", "read_corpus", "reading the manifest (read_corpus)"),
+    ("train_minimal", "encodable", "spelling each transcript (encodable)"),
+    ("train_minimal", "readable", "reading dev and test audio (readable)"),
+    ("train_minimal", "feasible", "comparing text with length (feasible)"),
+    ("train_minimal", "Trainer", "lengths and optimiser (Trainer)"),
+    ("training", "train_step", "the first step itself (train_step)"),
+)
+
+
+def start_run(started: float, manifest: Path, flags: list[str], go_on_hours: float) -> dict[str, tuple[float, float]]:
+    """Stages of a run up to its first step, and after that, where wished, the peaks that it comes to."""
+    stages = Stages(started)
+    import train_minimal
+    import training
+
+    stages.add("imports", time.time() - started)
+    for module, name, title in WATCHED:
+        stages.watch({"train_minimal": train_minimal, "training": training}[module], name, title)
+
+    def stop(_loss: float, _utterances: int) -> None:
+        stages.close()
+        raise FirstStep
+
+    args = train_minimal_args(["--data", str(manifest), *flags])
+    with contextlib.redirect_stdout(io.StringIO()):
+        trainer, _, encoder, evaluation, _ = train_minimal.prepare(args)
+    with contextlib.suppress(FirstStep):
+        trainer.run_epoch(stop)
+    if go_on_hours:
+        go_on(stages, trainer, encoder, evaluation, go_on_hours)
+    return stages.found
+
+
+def go_on(stages: Stages, trainer: object, encoder: object, evaluation: dict, hours: float) -> None:
+    """Reads ``hours`` of training audio, takes a step on the longest minibatch, reads and evaluates dev and test."""
+    from implementation import evaluate, train_step
+
+    samples, heard, start = trainer.data.samples, 0.0, time.perf_counter()
+    for index in range(len(samples)):
+        heard += samples[index].seconds
+        if heard > 3600 * hours:
+            break
+    stages.add(f"then: {heard / 3600:.1f} hours of training audio read", time.perf_counter() - start)
+    start = time.perf_counter()
+    longest = max(trainer.sampler, key=lambda batch: sum(trainer.sampler.seconds[batch]))
+    batch, _ = trainer.data.collate([trainer.data[index] for index in longest])
+    train_step(trainer.model, batch, trainer.optimizer)
+    stages.add("then: a step on the longest minibatch", time.perf_counter() - start)
+    for name, dataset in evaluation.items():
+        start = time.perf_counter()
+        for index in range(len(dataset)):
+            dataset[index]
+        longest = sorted(range(len(dataset)), key=dataset.seconds.__getitem__)[-16:]
+        evaluate(trainer.model, [dataset[index] for index in longest], encoder)
+        stages.add(f"then: {name} read, its longest 16 evaluated", time.perf_counter() - start)
+
+
+def show_start(args: argparse.Namespace, flags: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        entries = in_fresh_process(make_speech, Path(name), args.files, args.data)
+        manifests, lines = write_manifests(Path(name), entries, args.hours)
+        found = {title: [] for title in MANIFESTS}
+        for number in range(args.rounds):
+            for title, manifest in zip(MANIFESTS, manifests, strict=True):
+                go_on_hours = args.go_on if number == args.rounds - 1 and manifest == manifests[0] else 0
+                found[title].append(in_fresh_process(start_run, time.time(), manifest, flags, go_on_hours))
+    print(f"\na run on {args.hours:g} hours: {lines} lines that name {min(lines, len(entries))} files, {args.rounds} rounds")
+    print(f"{'seconds, and peak memory after it':<44}" + "".join(f"{title:>22}" for title in MANIFESTS))
+    for stage in found[MANIFESTS[0]][-1]:
+        cells = []
+        for runs in found.values():
+            values = [run[stage] for run in runs if stage in run]
+            seconds, peak = (statistics.median(column) for column in zip(*values, strict=True)) if values else (0, 0)
+            cells.append(f"{seconds:8.1f} s {peak:9.0f} MB" if values else "")
+        print(f"{stage:<44}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def machine(*packages: str) -> str:
+    """CPU, cores and versions in one line."""
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    cpu = f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
+    return f"{cpu}; Python {platform.python_version()}, {versions}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False,
+        epilog="Further flags go to train_minimal.py, such as --rnn-hidden 256 --threads 2.",
+    )  # fmt: skip
+    parser.add_argument("--only", choices=("step", "start"), help="one of the two questions")
+    parser.add_argument("--lengths", type=float, nargs="+", default=[2, 4, 8, 16], help="of utterances, in seconds")
+    parser.add_argument("--steps", type=int, default=3, help="training steps a length")
+    parser.add_argument("--hours", type=float, default=100, help="of simulated training speech")
+    parser.add_argument("--data", help="corpus whose files are repeated; default synthetic speech")
+    parser.add_argument("--files", type=int, default=36, help="synthetic files that are repeated")
+    parser.add_argument("--go-on", type=float, default=5, help="hours of audio read after the first step, to fill caches")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
+    args, flags = parser.parse_known_args()
+    print(machine("torch", "numpy", "soundfile"))
+    if args.only != "start":
+        show_steps(args, flags)
+    if args.only != "step":
+        show_start(args, flags)
+
+
+if __name__ == "__main__":
+    main()

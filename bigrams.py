@@ -1,0 +1,73 @@
+"""Pairs of letters as outputs (Section 3.6): fewer labels a word, so that the network may take longer strides in time."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from implementation import CharEncoder
+
+
+class BigramEncoder(CharEncoder):
+    """Single characters and pairs of them to CTC labels and back; label 0 is the blank.
+
+    Each word is cut into pairs from its start and a last odd letter stays alone; the space is a unit of its own:
+    the cat sat -> th e _ ca t _ sa t. A pair that is no unit becomes two single characters [ours].
+
+    Args:
+        units: what labels 1, 2, ... stand for: single characters, and pairs of those without a space. ``alphabet`` of
+            another encoder makes the same one.
+        unknown: what ``encode`` does with a character that is no unit: ``'error'`` or ``'drop'``, before words are cut.
+
+    Raises:
+        ValueError: if units repeat, a unit is neither one character nor a pair of the single ones, a pair holds a space,
+            or ``unknown`` is neither word.
+
+    Source: Section 3.6.
+    """
+
+    def __init__(self, units: Sequence[str], unknown: str = "error") -> None:
+        super().__init__([unit for unit in units if len(unit) == 1], unknown)
+        self._characters = CharEncoder(self.alphabet, unknown)
+        for unit in units:
+            if len(unit) != 1 and (len(unit) != 2 or " " in unit or not set(unit) <= set(self.alphabet)):
+                raise ValueError(f"unit {unit!r} is neither one character nor a pair of the single ones without a space")
+        self.alphabet = list(units)
+        self._index = {unit: label for label, unit in enumerate(self.alphabet, start=1)}
+        if len(self._index) != len(self.alphabet):
+            raise ValueError(f"units must differ, but {Counter(units).most_common(1)[0][0]!r} is there more than once")
+
+    @classmethod
+    def learn(
+        cls, texts: Iterable[str], alphabet: str | Sequence[str] = "english", min_count: int = 1, unknown: str = "error"
+    ) -> BigramEncoder:
+        """Encoder with all characters of an alphabet and the pairs that occur in training transcripts.
+
+        Args:
+            texts: transcripts.
+            alphabet: as ``CharEncoder`` takes it.
+            min_count: how often a pair must occur to be a unit; 1 means all that occur [paper, Section 3.6].
+            unknown: what to do with a character outside the alphabet, here and in ``encode``: ``'error'`` or ``'drop'``.
+
+        Raises:
+            ValueError: for a character outside the alphabet, unless ``unknown='drop'``.
+        """
+        characters = CharEncoder(alphabet, unknown)
+        texts = [texts] if isinstance(texts, str) else texts
+        counts = Counter(unit for text in texts for unit in _cut(characters.decode(characters.encode(text))) if len(unit) == 2)
+        return cls([*characters.alphabet, *sorted(pair for pair in counts if counts[pair] >= min_count)], unknown)
+
+    def encode(self, text: str) -> list[int]:
+        """Labels of a text, letters folded to lower case.
+
+        Raises:
+            ValueError: for a character that is no unit, unless ``unknown='drop'``.
+        """
+        plain = self._characters.decode(self._characters.encode(text))
+        return [self._index[part] for unit in _cut(plain) for part in ([unit] if unit in self._index else unit)]
+
+
+def _cut(text: str) -> list[str]:
+    """Non-overlapping pairs from the start of each word, what is left over, and spaces."""
+    return re.findall("[^ ]{1,2}| ", text)

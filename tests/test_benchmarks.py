@@ -1,0 +1,108 @@
+"""Each script in benchmarks/ runs in a small form and prints its table; what it measures is not judged here."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from implementation import CharEncoder, generate_synthetic_dataset
+from training import ModelConfig, save_checkpoint
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py"))
+
+# script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
+SMALL = {
+    "alignment.py": (
+        "{folder}/checkpoint.pt --data {folder} --join 3",
+        ("word boundaries of test, 1 to 3 takes joined", "error: median", "an output frame"),
+    ),
+    "decode.py": (
+        "--width 4 --utterances 2 --words 2 --rounds 1",
+        ("this library, pruned", "this library, unpruned", "us a frame", "right"),
+    ),
+    "features.py": (
+        "--utterances 2 --rounds 1 --rate 8000",
+        ("n_fft 512", "n_fft 128", "scipy.signal.stft", "this library", "times this library's"),
+    ),
+    "memory.py": (
+        "--only step --lengths 1 --steps 1 --rounds 1 --n-rnn 1 --rnn-hidden 8 --batch-size 2",
+        ("peak before", "for the steps", "1.0 s", "MB"),
+    ),
+    "metrics.py": (
+        "--utterances 20 --rounds 1",
+        ("both count", "greedy_decode", "count_word_errors", "jiwer.process_words", "both of ours", "times as long as jiwer"),
+    ),
+    "train_step.py": (
+        "--batch 2 --frames 40 --bins 17 --hidden 8 --layers 1 --rounds 1",
+        ("stock layers", "this library", "ms a step", "ratio, round by round"),
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Enough for what is small here; afterwards as many as before, whatever the script set."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A corpus of eight words in the split test, and a checkpoint of an untrained model."""
+    np.random.seed(0)
+    torch.manual_seed(0)
+    folder, rows = tmp_path_factory.mktemp("small"), ["path\ttranscript\tsplit"]
+    for number, sample in enumerate(generate_synthetic_dataset(8, 8000, max_words=1)):
+        soundfile.write(folder / f"{number}.wav", sample.audio.numpy(), sample.sample_rate)
+        rows.append(f"{number}.wav\t{sample.transcript}\ttest")
+    (folder / "manifest.tsv").write_text("\n".join(rows))
+    config, encoder = ModelConfig(sample_rate=8000, n_fft=64, n_rnn=1, rnn_hidden=8), CharEncoder()
+    save_checkpoint(folder / "checkpoint.pt", config.build(encoder), config, encoder)
+    return folder
+
+
+def run_script(name: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the script as ``python benchmarks/name arguments`` would, without importing torch once more."""
+    monkeypatch.setattr(sys, "argv", [str(BENCHMARKS / name), *arguments.split()])
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    try:
+        runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+
+
+def check_table(name: str, arguments: str, expected: tuple[str, ...], monkeypatch, capsys) -> None:
+    run_script(name, arguments, monkeypatch)
+    printed = capsys.readouterr().out
+    for text in expected:
+        assert text in printed, printed
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_prints_its_table(name, folder, monkeypatch, capsys):
+    assert name in SMALL, f"benchmarks/{name} needs small arguments in this test"
+    arguments, expected = SMALL[name]
+    check_table(name, arguments.format(folder=folder), expected, monkeypatch, capsys)
+
+
+@pytest.mark.slow  # three processes that each import torch
+def test_memory_with_many_hours_prints_its_table(monkeypatch, capsys):
+    arguments = "--only start --files 2 --hours 0.05 --rounds 1 --n-rnn 1 --rnn-hidden 8 --batch-size 2"
+    expected = ("durations given", "no durations", "read_corpus", "end of the first step", "longest minibatch", "dev read", "MB")
+    check_table("memory.py", arguments, expected, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_explains_itself(name, monkeypatch, capsys):
+    run_script(name, "--help", monkeypatch)
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage:") and "--" in printed.replace("--help", "")

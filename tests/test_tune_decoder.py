@@ -1,0 +1,165 @@
+"""Tuning the language model's weights, and decoding files with them."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+
+import train_minimal
+import transcribe
+import tune_decoder
+from implementation import CharEncoder, generate_synthetic_dataset
+from language_model import NGramModel, WordScorer
+from tune_decoder import Output, Tuning, count_search_errors, tune
+
+ENCODER = CharEncoder()
+SENTENCES = ["the cat sat", "the cat ran", "a cat sat", "the dog ran"]
+
+
+def heard(text: str, doubtful: int, other: str) -> Output:
+    """Clear log-probabilities of a text, but at one place ``other`` is a little likelier than the right letter."""
+    probabilities = np.full((len(text), ENCODER.vocab_size), 1e-4)
+    labels = ENCODER.encode(text)
+    probabilities[range(len(text)), labels] = 1.0
+    probabilities[doubtful, labels[doubtful]], probabilities[doubtful, ENCODER.encode(other)[0]] = 0.4, 0.6
+    return Output(np.log(probabilities / probabilities.sum(1, keepdims=True)), text)
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return WordScorer(NGramModel.train(SENTENCES, order=2), ENCODER)
+
+
+def test_the_language_model_mends_what_the_ear_got_wrong(scorer):
+    dev = [heard("the cat sat", 5, "o"), heard("the dog ran", 4, "b")]
+    assert count_search_errors(dev, ENCODER, 20).errors == 2  # cot, bog
+    assert count_search_errors(dev, ENCODER, 20, scorer, alpha=1.0).errors == 0
+
+
+def test_the_grid_holds_the_errors_of_each_pair_and_the_best_is_in_it(scorer):
+    dev = [heard("the cat sat", 5, "o"), heard("a cat sat", 3, "u")]
+    tuning = tune(dev, ENCODER, scorer, 20, alphas=(0.0, 1.0), betas=(0.0, 1.0, 2.0))
+    expected = [[count_search_errors(dev, ENCODER, 20, scorer, a, b).errors for b in (0.0, 1.0, 2.0)] for a in (0.0, 1.0)]
+    assert tuning.errors.tolist() == expected and tuning.words == 6
+    assert expected[0][0] == 2 and expected[1][0] == 0 and tuning.best[0] == 1.0
+
+
+def test_of_equal_pairs_the_middle_one_is_taken():
+    errors = np.array([[9, 9, 9], [3, 3, 3], [9, 9, 9]])
+    assert Tuning((0.0, 1.0, 2.0), (-1.0, 0.0, 1.0), errors, 100).best == (1.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A small manifest with its own dev and test, a checkpoint trained for a moment, and a language model."""
+    folder = tmp_path_factory.mktemp("tune")
+    np.random.seed(0)
+    samples = generate_synthetic_dataset(12, 8000, max_words=2)
+    rows = ["path\tspeaker\tsplit\ttranscript"]
+    for number, sample in enumerate(samples):
+        soundfile.write(folder / f"{number}.wav", sample.audio.numpy(), 8000)
+        split = "train" if number < 6 else "dev" if number < 9 else "test"
+        rows.append(f"{number}.wav\ts{number % 2}\t{split}\t{sample.transcript}")
+    (folder / "manifest.tsv").write_text("\n".join(rows) + "\n")
+    NGramModel.train([sample.transcript for sample in samples[:6]], order=2).write_arpa(folder / "lm.arpa")
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(folder / "run")]
+    assert train_minimal.main(["--data", str(folder), *small]) == 0
+    return folder, samples
+
+
+def tune_arguments(folder) -> list[str]:
+    return [str(folder / "run" / "checkpoint.pt"), "--data", str(folder), "--lm", str(folder / "lm.arpa"), "--beam", "4"]
+
+
+def test_alpha_and_beta_are_chosen_on_dev_alone(corpus, capsys, monkeypatch):
+    folder, samples = corpus
+    seen, real = [], tune_decoder.tune
+
+    def spy(dev, *arguments, **options):
+        seen.extend(output.reference for output in dev)
+        return real(dev, *arguments, alphas=(0.0, 0.5), betas=(0.0, 1.0), on_pair=options["on_pair"])
+
+    monkeypatch.setattr(tune_decoder, "tune", spy)
+    assert tune_decoder.main([*tune_arguments(folder), "--tune-beam", "2"]) == 0
+    assert seen == [sample.transcript for sample in samples[6:9]]
+    out = capsys.readouterr().out
+    for name in ("dev", "test"):
+        for kind in ("greedy", "beam 4 ", "beam 4 + language model"):
+            assert any(line.startswith(name) and kind in line and "WER" in line for line in out.splitlines())
+    settings = json.loads((folder / "run" / "decoder.json").read_text())
+    assert settings["alpha"] in (0.0, 0.5) and settings["beta"] in (0.0, 1.0)
+    picture = matplotlib.image.imread(folder / "run" / "tuning.png")
+    assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+    with pytest.raises(SystemExit):
+        tune_decoder.main(tune_arguments(folder))
+    assert "--overwrite replaces it" in capsys.readouterr().err
+
+
+def test_transcribe_with_a_language_model_shows_scores_and_times(corpus, capsys):
+    folder, _ = corpus
+    command = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa"), "--beam", "8"]
+    assert transcribe.main([*command, "--nbest", "3", "--times", "--alpha", "0.5", "--beta", "2", "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["text"] == line["nbest"][0]["text"] and 1 <= len(line["nbest"]) <= 3
+    for found in line["nbest"]:
+        assert found["score"] == pytest.approx(found["log_ctc"] + 0.5 * found["log_lm"] + 2 * found["words"])
+    assert " ".join(word["text"] for word in line["words"]) == " ".join(line["text"].split())
+    assert all(0 <= word["start"] < word["end"] <= line["seconds"] + 0.1 for word in line["words"])
+    assert transcribe.main([*command, "--nbest", "2", "--times", "--lexicon"]) == 0
+    assert "= ctc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--alpha", "1"], "--alpha weighs a language model: add --lm"),
+        (["--lm", "x.arpa", "--alpha", "-1"], "--alpha must be at least 0, not -1"),
+        (["--nbest", "3"], "--nbest 3 needs a beam search at least as wide"),
+        (["--beam", "0"], "--beam must be at least 1, not 0"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        transcribe.main(["checkpoint.pt", "a.wav", *flags])
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_language_model_is_an_error_of_one_sentence(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\tthe\n\n\\end\\\n")
+    files = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav")]
+    assert transcribe.main([*files, "--lm", str(tmp_path / "bad.arpa")]) == 2
+    error = capsys.readouterr().err
+    assert "bad.arpa" in error and "Traceback" not in error and error.count("\n") == 1
+
+
+def test_training_makes_and_uses_the_language_model_of_its_transcripts(corpus, tmp_path, capsys):
+    folder, samples = corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", "train", "--lexicon"]) == 0
+    out = capsys.readouterr().out
+    assert "tuned on dev" in out and out.count("+ language model") == 2  # dev and test
+    words = {word for sample in samples[:6] for word in sample.transcript.split()}
+    assert NGramModel.read_arpa(tmp_path / "run" / "lm.arpa").vocabulary == words
+    assert json.loads((tmp_path / "run" / "decoder.json").read_text())["lexicon"] is True
+
+
+def test_test_audio_that_can_not_be_read_is_named_at_the_end(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    for file in folder.iterdir():
+        if file.suffix in (".wav", ".tsv"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    soundfile.write(tmp_path / "11.flac", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
+    broken = (tmp_path / "11.flac").read_bytes()
+    (tmp_path / "11.flac").write_bytes(broken[: len(broken) // 3] + b"\0" * 400)  # a whole header, broken audio
+    manifest = (tmp_path / "manifest.tsv").read_text().replace("11.wav", "11.flac")
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(tmp_path), *small]) == 2  # 1 of 3 is more than 1 %
+    captured = capsys.readouterr()
+    assert "epoch   1/1" in captured.out and "11.flac" in captured.err and "1 of 3 utterances are bad" in captured.err
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
