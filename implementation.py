@@ -1243,6 +1243,9 @@ class BeamScorer(Protocol):
         """Log-probability and words added where the text ends."""
 
 
+PAPER_PRUNING = {"cutoff": 0.99, "max_labels": 40}  # Section 7.3
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """A text found by the beam search: its labels and ``score = log_ctc + alpha log_lm + beta words`` (Eq. 12)."""

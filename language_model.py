@@ -496,6 +496,20 @@ class CharacterScorer:
         return log_p
 
 
+def make_scorer(
+    path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False
+) -> WordScorer | CharacterScorer:
+    """The scorer of an ARPA file, by words or by characters.
+
+    Raises:
+        ValueError: if the file is broken, or its alphabet does not fit the encoder's.
+    """
+    model = NGramModel.read_arpa(path, unit)
+    if model.unit == "character":
+        return CharacterScorer(model, encoder)
+    return WordScorer(model, encoder, lexicon or None)
+
+
 # ---------------------------------------------------------------------------------------------
 # Command line
 # ---------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from augmentation import Augmentation
+from bigrams import BigramEncoder
 from corpora import (
     Corpus,
     CorpusError,
@@ -34,6 +35,7 @@ from corpora import (
 )
 from figures import save_predictions, save_training_curves
 from implementation import (
+    SYNTHETIC_WORDS,
     VALIDATION_SPEAKERS,
     CharEncoder,
     DeepSpeech2,
@@ -51,6 +53,7 @@ from training import (
     choose_device,
     choose_precision,
     encodable,
+    encoder_of,
     feasible,
     load_checkpoint,
     readable,
@@ -81,6 +84,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch-norm", choices=("output", "paper"), default="output", help="on the output, or W h only, arXiv Eq. 8")
     add("--time-strides", metavar="2,1", help="strides in time of the convolutions, default 2,2 [ours; Table 4: 2,1]")
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
+    add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     add("--n-fft", type=int, default=128, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
     add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
 
@@ -135,6 +139,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.lm and args.lm != "train" and not Path(args.lm).is_file():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
+    if args.bigrams and args.checkpoint:
+        parser.error("--checkpoint brings its own outputs: leave out --bigrams")
     if args.resume and args.checkpoint:
         parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
     if args.resume and args.output_dir:
@@ -179,15 +185,17 @@ def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem])
         (folder / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
 
 
-def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
-    """A new model as the flags say, or the one of --checkpoint."""
+def build_model(
+    args: argparse.Namespace, rate: int, device: torch.device, texts: Sequence[str]
+) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
+    """A new model as the flags say, or the one of --checkpoint; --bigrams are learnt from ``texts``."""
     if args.checkpoint:
         start = load_checkpoint(args.checkpoint, device)
         if start.config.sample_rate != rate:
             raise CheckpointError(
                 f"{args.checkpoint} was trained at {start.config.sample_rate} Hz: add --sample-rate {start.config.sample_rate}"
             )
-        return start.model, start.config, CharEncoder(start.encoder.alphabet, args.unknown)
+        return start.model, start.config, encoder_of(start.encoder.alphabet, args.unknown)
     config = ModelConfig(
         sample_rate=rate, n_fft=args.n_fft, n_conv=args.n_conv, n_rnn=args.n_rnn,
         rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout,
@@ -195,6 +203,8 @@ def build_model(args: argparse.Namespace, rate: int, device: torch.device) -> tu
         batch_norm="input" if args.batch_norm == "paper" else "output",
     )  # fmt: skip
     encoder = CharEncoder(unknown=args.unknown)
+    if args.bigrams:
+        encoder = BigramEncoder.learn(texts, unknown=args.unknown)
     return config.build(encoder).to(device), config, encoder
 
 
@@ -235,7 +245,8 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     if corpus:
         print(corpus.summary())
     rate = args.sample_rate or (corpus_sample_rate(corpus.utterances) if corpus else 16000)
-    model, config, encoder = build_model(args, rate, device)
+    texts = [u.transcript for u in corpus.split("train")] if corpus else SYNTHETIC_WORDS
+    model, config, encoder = build_model(args, rate, device, texts)
     if corpus:
         train, evaluation, problems = recorded_speech(args, corpus, rate, encoder)
     else:

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from augmentation import Augmentation
+from bigrams import BigramEncoder
 from corpora import BadAudio, CorpusError, Problem, Utterance, read_audio
 from implementation import (
     AudioSample,
@@ -64,6 +65,11 @@ class ModelConfig:
         values = dataclasses.asdict(self)
         del values["sample_rate"]
         return DeepSpeech2(n_freq=values.pop("n_fft") // 2 + 1, vocab_size=encoder.vocab_size, **values)
+
+
+def encoder_of(units: Sequence[str], unknown: str = "error") -> CharEncoder:
+    """The encoder whose units these are, characters or bigrams (arXiv 3.6)."""
+    return (BigramEncoder if any(len(unit) > 1 for unit in units) else CharEncoder)(units, unknown)
 
 
 class CheckpointError(ValueError):
@@ -118,7 +124,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     known = {f.name for f in dataclasses.fields(ModelConfig)}
     if content["config"].keys() != known:
         raise CheckpointError(f"{path}: settings differ from this version's: {sorted(content['config'].keys() ^ known)}")
-    config, encoder = ModelConfig(**content["config"]), CharEncoder(content["alphabet"])
+    config, encoder = ModelConfig(**content["config"]), encoder_of(content["alphabet"])
     model = config.build(encoder).to(device).eval()
     try:
         model.load_state_dict(content["model"])

@@ -15,6 +15,7 @@ import torch
 
 from corpora import BadAudio, read_audio
 from implementation import (
+    PAPER_PRUNING,
     AudioSample,
     BeamScorer,
     Hypothesis,
@@ -24,8 +25,8 @@ from implementation import (
     prefix_beam_search,
     word_times,
 )
+from language_model import make_scorer
 from training import STRIDE_MS, Checkpoint, CheckpointError, choose_device, load_checkpoint
-from tune_decoder import PRUNING, make_scorer
 
 
 @dataclass
@@ -57,7 +58,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     if decoder.beam == 1 and decoder.scorer is None:
         found = {"text": greedy_decode(log_probs, encoder, lengths)[0], "seconds": sample.seconds}
     else:
-        hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PRUNING)
+        hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         nbest_list = [_described(hypothesis, encoder.decode(hypothesis.labels)) for hypothesis in hypotheses[:nbest]]
         found = {"text": nbest_list[0]["text"] if nbest_list else "", "seconds": sample.seconds, "nbest": nbest_list}
     if times:

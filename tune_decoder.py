@@ -22,6 +22,7 @@ from tqdm import tqdm
 from corpora import CorpusError, JoinedDataset, SpeechDataset, read_corpus
 from figures import save_tuning_surface
 from implementation import (
+    PAPER_PRUNING,
     BeamScorer,
     CharEncoder,
     DeepSpeech2,
@@ -30,12 +31,11 @@ from implementation import (
     evaluation_batches,
     prefix_beam_search,
 )
-from language_model import CharacterScorer, NGramModel, WordScorer
+from language_model import make_scorer
 from training import Checkpoint, CheckpointError, choose_device, encodable, load_checkpoint, readable
 
 ALPHAS = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
 BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
-PRUNING = {"cutoff": 0.99, "max_labels": 40}  # Section 7.3
 
 
 @dataclass
@@ -80,7 +80,7 @@ def count_search_errors(
     """Word errors of the beam search, pruned as in Section 7.3."""
     texts = []
     for output in outputs:
-        found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PRUNING)
+        found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
         texts.append(encoder.decode(found[0].labels) if found else "")
     return count_word_errors([output.reference for output in outputs], texts)
 
@@ -97,18 +97,6 @@ def tune(
             errors[i, j] = counts.errors
             on_pair()
     return Tuning(alphas, betas, errors, counts.reference_length)
-
-
-def make_scorer(path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False) -> BeamScorer:
-    """The scorer of an ARPA file, by words or by characters.
-
-    Raises:
-        ValueError: if the file is broken, or its alphabet does not fit the encoder's.
-    """
-    model = NGramModel.read_arpa(path, unit)
-    if model.unit == "character":
-        return CharacterScorer(model, encoder)
-    return WordScorer(model, encoder, lexicon or None)
 
 
 def compare(name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: BeamScorer, weights: tuple) -> dict:

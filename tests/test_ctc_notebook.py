@@ -115,7 +115,8 @@ def test_every_section_ends_with_one_folded_answer():
 def test_it_learnt_what_it_says():
     text = all_printed(CODE)
     assert int(re.search(r"unheard takes of hello *: (\d+) of 50", text)[1]) >= 45
-    assert all(float(number) < 1e-6 for number in re.findall(r"greatest (?:relative )?difference (?:of p: )?(\d\.?\d*e-\d+)", text))
+    differences = re.findall(r"greatest (?:relative )?difference (?:of p: )?(\d\.?\d*e[-+]\d+)", text)
+    assert len(differences) == 9 and max(map(float, differences)) < 1e-6
 
 
 # Its functions
@@ -125,7 +126,7 @@ def test_it_learnt_what_it_says():
 def test_paths_are_counted_and_collapsed(lesson, frames, labels):
     paths = list(product(range(4), repeat=frames))
     assert lesson["count_paths"](frames, labels) == sum(collapsed(path) == labels for path in paths)
-    assert [lesson["collapse"](path) for path in paths[:99]] == [collapsed(path) for path in paths[:99]]
+    assert [lesson["collapse"](path) for path in paths[::7]] == [collapsed(path) for path in paths[::7]]
 
 
 @given(st.integers(1, 12), labellings, seeds)

@@ -12,8 +12,10 @@ import soundfile
 import train_minimal
 import transcribe
 import tune_decoder
+from bigrams import BigramEncoder
 from implementation import CharEncoder, generate_synthetic_dataset
 from language_model import NGramModel, WordScorer
+from training import load_checkpoint
 from tune_decoder import Output, Tuning, count_search_errors, tune
 
 ENCODER = CharEncoder()
@@ -163,3 +165,17 @@ def test_test_audio_that_can_not_be_read_is_named_at_the_end(corpus, tmp_path, c
     captured = capsys.readouterr()
     assert "epoch   1/1" in captured.out and "11.flac" in captured.err and "1 of 3 utterances are bad" in captured.err
     assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_bigram_outputs_train_save_and_transcribe(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--bigrams", "--time-strides", "3,2"]) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert isinstance(checkpoint.encoder, BigramEncoder) and checkpoint.model.vocab_size == checkpoint.encoder.vocab_size > 29
+    command = [str(tmp_path / "run" / "checkpoint.pt"), str(folder / "0.wav")]
+    assert transcribe.main([*command, "--lm", str(folder / "lm.arpa"), "--beam", "4", "--lexicon", "--times"]) == 0
+    assert "0.wav\t" in capsys.readouterr().out
+    again = ["--data", str(folder), "--checkpoint", str(tmp_path / "run" / "checkpoint.pt"), "--epochs", "1"]
+    assert train_minimal.main([*again, "--output-dir", str(tmp_path / "more")]) == 0
+    assert load_checkpoint(tmp_path / "more" / "checkpoint.pt").encoder.alphabet == checkpoint.encoder.alphabet
