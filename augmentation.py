@@ -1,4 +1,4 @@
-"""Augmentation of training speech: speed, gain, noise (arXiv 5.2), channel, vocal tract, tempo, masks.
+"""Augmentation of training speech: cut ends, speed, gain, noise (arXiv 5.2), channel, vocal tract, tempo, masks.
 
 Every change is drawn from a generator that the caller seeds, so an utterance of an epoch always gets the
 same ones, in whatever order and process it is made. In evaluation nothing here is called.
@@ -16,10 +16,25 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How an utterance's length is changed: seconds cut off at ``start`` and ``end``, factors of ``speed`` and ``tempo``."""
+
+    start: float = 0.0
+    end: float = 0.0
+    speed: float = 1.0
+    tempo: float = 1.0
+
+    def seconds(self, seconds: float) -> float:
+        """Length after the changes of an utterance so long before."""
+        return (seconds - self.start - self.end) / (self.speed * self.tempo)
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """How far training speech is changed; the defaults are ours unless they name a source.
 
     Attributes:
+        trim_ms, trim_share: most that is cut off at either end (every second time nothing), and its greatest share of the clip.
         speed: largest relative change of speed, pitch and length together.
         tempo: largest relative change of length alone.
         tract: largest relative stretch of the frequency axis, as another vocal-tract length would make.
@@ -31,6 +46,8 @@ class Augmentation:
         frequency_masks, frequency_width: number of masked bands and their greatest share of all bins.
     """
 
+    trim_ms: float = 60.0
+    trim_share: float = 0.15
     speed: float = 0.12
     tempo: float = 0.12
     tract: float = 0.15
@@ -43,14 +60,17 @@ class Augmentation:
     frequency_masks: int = 2
     frequency_width: float = 0.12
 
-    def draw_rates(self, rng: np.random.Generator) -> tuple[float, float]:
-        """Factors of speed and tempo; drawn first, so that the length of an utterance is known without making it."""
-        return rng.uniform(1 - self.speed, 1 + self.speed), rng.uniform(1 - self.tempo, 1 + self.tempo)
+    def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:
+        """Changes of length; drawn first, so that the length of an utterance is known without making it."""
+        widest = min(self.trim_ms / 1000, self.trim_share * seconds)
+        start, end = np.maximum(0.0, rng.uniform(-widest, widest, 2)).tolist()
+        return Timing(start, end, rng.uniform(1 - self.speed, 1 + self.speed), rng.uniform(1 - self.tempo, 1 + self.tempo))
 
-    def change_audio(self, audio: Tensor, sample_rate: int, speed: float, rng: np.random.Generator) -> Tensor:
-        """Speed, gain and noise: (samples,) waveform -> (samples / speed,)."""
-        if speed != 1 and len(audio) > 1:
-            audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * speed, sample_rate, quality="LQ"))
+    def change_audio(self, audio: Tensor, sample_rate: int, timing: Timing, rng: np.random.Generator) -> Tensor:
+        """Cut ends, speed, gain and noise: (samples,) waveform -> (kept samples / speed,)."""
+        audio = audio[round(timing.start * sample_rate) : len(audio) - round(timing.end * sample_rate)]
+        if timing.speed != 1 and len(audio) > 1:
+            audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * timing.speed, sample_rate, quality="LQ"))
         if self.gain_db:
             points = torch.from_numpy(rng.uniform(-self.gain_db, self.gain_db, 4).astype(np.float32))
             gain_db = F.interpolate(points[None, None], size=len(audio), mode="linear", align_corners=True)[0, 0]

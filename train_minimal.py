@@ -91,7 +91,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 9, with --data 24")
     add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
-    add("--lr", type=float, default=3e-3, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]")
+    add("--lr", type=float, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; default 3e-3, with --data 2e-3")
     add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
     add("--schedule", choices=("onecycle", "anneal", "constant"), default="onecycle", help="anneal: the paper's, /1.2 an epoch")
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
@@ -112,6 +112,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
     args = parser.parse_args(argv)
     args.epochs = args.epochs if args.epochs is not None else 24 if args.data else 9
+    args.lr = args.lr if args.lr is not None else 2e-3 if args.data else 3e-3
     _refuse_wrong_combinations(parser, args)
     return args
 

@@ -161,8 +161,8 @@ class TrainingSet(Dataset):
         seconds = utterance_seconds(self.samples)
         if self.augmentation is None:
             return seconds
-        rates = (self.augmentation.draw_rates(self._rng(index)) for index in range(len(seconds)))
-        return [length / (speed * tempo) for length, (speed, tempo) in zip(seconds, rates, strict=True)]
+        draw = self.augmentation.draw_timing
+        return [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(seconds)]
 
     def _rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.epoch, index))
@@ -191,10 +191,10 @@ class TrainingSet(Dataset):
         return features, sample.transcript
 
     def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
-        speed, tempo = self.augmentation.draw_rates(rng)
-        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, speed, rng)
+        timing = self.augmentation.draw_timing(sample.seconds, rng)
+        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, timing, rng)
         features = compute_spectrogram(audio, sample.sample_rate, n_fft=self.n_fft)
-        return self.augmentation.change_features(features, tempo, rng)
+        return self.augmentation.change_features(features, timing.tempo, rng)
 
     def _output_frames(self, features: Tensor) -> int:
         return int(self._blocks(torch.tensor([features.shape[1]])))

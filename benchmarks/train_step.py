@@ -67,6 +67,20 @@ def random_batch(args: argparse.Namespace) -> SpectrogramBatch:
     return SpectrogramBatch(features, lengths, targets, torch.full((args.batch,), symbols), [""] * args.batch)
 
 
+def step_operations(args: argparse.Namespace) -> float:
+    """Billions of multiplications and additions of a step by the definition of its layers: forward once, backward twice."""
+    frames, bins, channels, products = -(-args.frames // 2), args.bins, 1, 0
+    for out, (k_bins, k_frames), (stride, _) in CONVOLUTIONS[:2]:
+        bins = -(-bins // stride)
+        products += frames * bins * out * channels * k_bins * k_frames
+        channels = out
+    width = channels * bins
+    for _ in range(args.layers):
+        products += frames * 2 * 3 * args.hidden * (width + args.hidden)
+        width = 2 * args.hidden
+    return 3 * 2 * args.batch * (products + frames * width * 29) / 1e9
+
+
 def matrix_peak() -> float:
     """Billions of multiplications and additions a second of a large square product."""
     a, seconds = torch.randn(1536, 1536), []
@@ -99,10 +113,12 @@ def main() -> None:
             if round_number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     shape = f"B={args.batch} T={args.frames} {args.bins} bins H={args.hidden} {args.layers} layers"
-    print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {matrix_peak():.0f} GFLOP/s")
+    peak, operations = matrix_peak(), step_operations(args)
+    print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {peak:.0f} GFLOP/s")
     for name, values in seconds.items():
         low, middle, high = min(values), statistics.median(values), max(values)
-        print(f"{name:<14} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f})")
+        print(f"{name:<14} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f}), "
+              f"{100 * operations / middle / peak:.0f} % of the peak")  # fmt: skip
     ratios = sorted(a / b for a, b in zip(*seconds.values(), strict=True))
     print(f"ratio, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
