@@ -959,7 +959,7 @@ def _check_ctc(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, targe
 
 
 def extend_target(target: Sequence[int]) -> list[int]:
-    """The extended target l': blanks at both ends and between all labels, S = 2U + 1 states (Graves et al. 2006, Section 4.1)."""
+    """The extended target l': blanks at both ends and between all labels, S = 2U + 1 states (Graves et al. 2006)."""
     extended = [CharEncoder.blank_idx] * (2 * len(target) + 1)
     extended[1::2] = target
     return extended
@@ -1032,7 +1032,7 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
 def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """log beta_t(s): all endings, from frame t on, of paths that stand in state s at frame t.
 
-    Graves et al. 2006, Eq. 9-11, the mirror of alpha: ``beta_t(s) = (beta_{t+1}(s) + beta_{t+1}(s+1) + [s+2 may skip]
+    Graves et al. 2006, Eq. 9, the mirror of alpha: ``beta_t(s) = (beta_{t+1}(s) + beta_{t+1}(s+1) + [s+2 may skip]
     beta_{t+1}(s+2)) y_t(l'_s)``. Both count frame t: ``p(l | x) = sum_s alpha_t(s) beta_t(s) / y_t(l'_s)`` at any t (Eq. 14).
     Arguments and shapes as ``ctc_forward_variables``; -inf beyond an utterance's length.
     """
@@ -1086,7 +1086,7 @@ def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, t
 
 
 def ctc_gradient(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """Gradient of ``ctc_loss`` with respect to the inputs of the softmax: ``y - posterior`` (Graves et al. 2006, Section 4.1).
+    """Gradient of ``ctc_loss`` with respect to the inputs of the softmax: ``y - posterior`` (Graves et al. 2006).
 
     Returns:
         (T', B, V), 0 beyond an utterance's length. Arguments and errors as ``ctc_posteriors``.

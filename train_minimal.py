@@ -259,7 +259,8 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     if corpus:
         train = SpeechDataset(train, rate, cache_mb=600)
         train = JoinedDataset(train, args.join, seed=args.seed) if args.join > 1 else train
-    data = TrainingSet(train, encoder, model, None if args.no_augment else Augmentation(), args.seed)
+    augmentation = Augmentation() if corpus else Augmentation(trim_ms=0.0)  # the synthetic voice speaks to the very ends
+    data = TrainingSet(train, encoder, model, None if args.no_augment else augmentation, args.seed)
     trainer = Trainer(
         model, data, args.epochs, args.batch_size, args.lr, args.optimizer, args.schedule, not args.no_sortagrad,
         precision=precision, num_workers=args.num_workers,

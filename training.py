@@ -5,6 +5,7 @@ Used by ``train_minimal.py``, by notebooks and by ``transcribe.py``; nothing her
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import math
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from augmentation import Augmentation
 from bigrams import BigramEncoder
@@ -151,6 +152,7 @@ class TrainingSet(Dataset):
     ) -> None:  # fmt: skip
         self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
         self.n_fft, self._blocks = 2 * (model.n_freq - 1), model.output_lengths
+        self.reading = torch.empty(0, dtype=torch.long)  # item that each worker process is at, in shared memory
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -173,7 +175,15 @@ class TrainingSet(Dataset):
         if hasattr(self.samples, "set_epoch"):
             self.samples.set_epoch(epoch)
 
+    def name(self, index: int) -> str:
+        """File of an item where there is one, else its number."""
+        samples = getattr(self.samples, "dataset", self.samples)  # what was joined
+        return _name(samples.utterances[index] if hasattr(samples, "utterances") else None, index)
+
     def __getitem__(self, index: int) -> tuple[Tensor, str] | Problem:
+        worker = get_worker_info()
+        if worker is not None:
+            self.reading[worker.id] = index
         try:
             sample = self.samples[index]
         except BadAudio as error:
@@ -416,25 +426,26 @@ class Trainer:
             on_step: called after each step with its loss and its utterances.
 
         Raises:
-            CorpusError: when more than 1 % of the utterances turn out to be bad.
+            CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
         """
         self.data.set_epoch(self.epoch)  # joins change lengths
         self.sampler.seconds = np.asarray(self.data.seconds)
         self.sampler.set_epoch(self.epoch)
         losses, audio, padding, padded, start, lr = [], 0.0, 0, 0, time.perf_counter(), self.lr
-        for batch, problems in self._batches():
-            self._note(problems)
-            lr = self._set_learning_rate()
-            if batch is not None:
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    loss = train_step(self.model, batch.to(self.device), self.optimizer, self.max_norm)
-                losses.append(loss)
-                audio += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
-                padded += batch.features.shape[0] * batch.features.shape[3]
-                padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
-            self.batch += 1
-            if on_step and batch is not None:
-                on_step(loss, len(batch.texts))
+        with self._worker_deaths_named():
+            for batch, problems in self._batches():
+                self._note(problems)
+                lr = self._set_learning_rate()
+                if batch is not None:
+                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+                        loss = train_step(self.model, batch.to(self.device), self.optimizer, self.max_norm)
+                    losses.append(loss)
+                    audio += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
+                    padded += batch.features.shape[0] * batch.features.shape[3]
+                    padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+                self.batch += 1
+                if on_step and batch is not None:
+                    on_step(loss, len(batch.texts))
         self.epoch, self.batch = self.epoch + 1, 0
         mean = float(np.mean(losses)) if losses else math.nan
         took = time.perf_counter() - start
@@ -446,7 +457,22 @@ class Trainer:
             self.data, batch_sampler=remaining, num_workers=self.num_workers, collate_fn=self.data.collate,
             generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
         )  # fmt: skip
+        self.data.reading = torch.full((self.num_workers,), -1).share_memory_()
         return iter(loader)
+
+    @contextlib.contextmanager
+    def _worker_deaths_named(self) -> Iterator[None]:
+        """A worker process that dies raises wherever this process happens to be; say what the workers were reading."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            at = ", ".join(self.data.name(index) for index in self.data.reading.tolist() if index >= 0)
+            raise CorpusError(
+                f"a worker process died, out of memory or killed; the workers were at: {at}. "
+                "Look at that audio alone, or try --num-workers 0"
+            ) from error
 
     def _set_learning_rate(self) -> float:
         per_epoch = len(self.sampler)

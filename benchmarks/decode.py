@@ -22,6 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from machine import machine
+
 from implementation import SYNTHETIC_WORDS, CharEncoder, prefix_beam_search
 
 ENCODER = CharEncoder()
@@ -73,7 +75,8 @@ def main() -> None:
             found = [search(log_probs) for log_probs in inputs]
             seconds.setdefault(name, []).append(time.perf_counter() - start)
             right[name] = sum(a == b for a, b in zip(found, texts, strict=True))
-    print(f"{args.utterances} utterances, {frames} frames, width {args.width}, {args.rounds} rounds, numpy {np.__version__}")
+    print(machine("numpy"))
+    print(f"{args.utterances} utterances, {frames} frames, width {args.width}, {args.rounds} rounds")
     for name, values in sorted(seconds.items(), key=lambda item: statistics.median(item[1])):
         per_frame = 1e6 * statistics.median(values) / frames
         print(f"{name:<24} {statistics.median(values):7.2f} s  {per_frame:6.0f} us a frame  {right[name]}/{len(texts)} right")

@@ -11,11 +11,7 @@ float64, which is what one gets without asking for less. Run nothing else meanwh
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
-import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -27,6 +23,8 @@ import scipy.signal
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import machine
 
 from implementation import compute_spectrogram
 
@@ -104,15 +102,6 @@ def measure(
     return seconds
 
 
-def machine(*packages: str) -> str:
-    """CPU, cores, threads and versions in one line."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    cpu = f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{cpu}; Python {platform.python_version()}, {versions}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--rate", type=int, default=16000, help="sample rate in Hz")
@@ -128,7 +117,7 @@ def main() -> None:
     methods = {"scipy.signal.stft": with_scipy, "scipy, float64": with_scipy_float64, "this library": with_this_library}
     if HAS_LIBROSA:
         methods["librosa.stft"] = with_librosa
-    print(machine("torch", "numpy", "scipy", *["librosa"] * HAS_LIBROSA))
+    print(machine("torch", "numpy", "scipy", *["librosa"] * HAS_LIBROSA, threads=torch.get_num_threads()))
     print(f"{args.utterances} utterances, {sum(lengths) / args.rate:.0f} s of audio at {args.rate} Hz, {args.rounds} rounds")
     for n_fft in args.n_fft:
         difference = largest_difference(methods, audio, args.rate, n_fft)

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import multiprocessing
-import os
-import platform
 import random
-import re
 import resource
 import statistics
 import sys
@@ -30,6 +26,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import machine
 
 # torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
 
@@ -255,15 +253,6 @@ def show_start(args: argparse.Namespace, flags: list[str]) -> None:
             seconds, peak = (statistics.median(column) for column in zip(*values, strict=True)) if values else (0, 0)
             cells.append(f"{seconds:8.1f} s {peak:9.0f} MB" if values else "")
         print(f"{stage:<44}" + "".join(f"{cell:>22}" for cell in cells))
-
-
-def machine(*packages: str) -> str:
-    """CPU, cores and versions in one line."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    cpu = f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
-    return f"{cpu}; Python {platform.python_version()}, {versions}"
 
 
 def main() -> None:

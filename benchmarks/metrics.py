@@ -11,10 +11,6 @@ are printed. Run nothing else meanwhile.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -26,6 +22,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import machine
 
 from implementation import SYNTHETIC_WORDS, CharEncoder, count_word_errors, greedy_decode
 
@@ -94,15 +92,6 @@ def measure(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
     return seconds
 
 
-def machine(*packages: str) -> str:
-    """CPU, cores, threads and versions in one line."""
-    info = Path("/proc/cpuinfo")
-    models = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    cpu = f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{cpu}; Python {platform.python_version()}, {versions}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--utterances", type=int, default=2600)
@@ -117,7 +106,7 @@ def main() -> None:
     references = [" ".join(words) for words in spoken]
     hypotheses = [" ".join(with_errors(words, args.error_share, rng)) for words in spoken]
     batches = log_probabilities(hypotheses, encoder, args.batch_size, rng)
-    print(machine("torch", "numpy", "jiwer", "rapidfuzz"))
+    print(machine("torch", "numpy", "jiwer", "rapidfuzz", threads=torch.get_num_threads()))
     frames = sum(int(lengths.sum()) for _, lengths in batches) / sum(map(len, hypotheses))
     print(f"{args.utterances} utterances of {args.words} words, {frames:.1f} frames a letter, batches of {args.batch_size}")
     print(f"{args.rounds} rounds; {check(references, hypotheses, batches, encoder)}\n")

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from machine import machine
+
 from implementation import CONVOLUTIONS, DeepSpeech2, SpectrogramBatch, train_step
 from training import keep_freed_memory, make_optimizer
 
@@ -114,6 +116,7 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - start)
     shape = f"B={args.batch} T={args.frames} {args.bins} bins H={args.hidden} {args.layers} layers"
     peak, operations = matrix_peak(), step_operations(args)
+    print(machine("torch"))
     print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {peak:.0f} GFLOP/s")
     for name, values in seconds.items():
         low, middle, high = min(values), statistics.median(values), max(values)

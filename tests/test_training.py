@@ -1,5 +1,6 @@
 """Checkpoints, preflight, schedules, resuming: what training.py promises."""
 
+import os
 import pickle
 from itertools import pairwise
 
@@ -203,6 +204,23 @@ class TestBadAudioInTraining:
         (tmp_path / "1.wav").write_bytes(b"RIFF")
         good, problems = training.readable(utterances)
         assert [u.path.name for u in good] == ["0.wav", "2.wav"] and "1.wav" in str(problems[0])
+
+
+class Deadly(list):
+    """Samples of which one kills the process that reads it."""
+
+    def __getitem__(self, index):
+        if index == 5:
+            os._exit(1)
+        return super().__getitem__(index)
+
+
+def test_a_worker_that_dies_is_an_error_that_names_what_it_read():
+    encoder = CharEncoder()
+    model = SMALL.build(encoder)
+    data = TrainingSet(Deadly(generate_synthetic_dataset(7, max_words=1)), encoder, model)
+    with pytest.raises(CorpusError, match=r"a worker process died.* at: .*utterance 5.*--num-workers 0"):
+        Trainer(model, data, epochs=1, batch_size=2, num_workers=1).run_epoch()
 
 
 class TestAugmentation:
