@@ -1162,17 +1162,23 @@ def character_times(log_probs: Tensor, text: str, encoder: CharEncoder, seconds_
 
 
 def word_times(characters: Sequence[AlignedText]) -> list[AlignedText]:
-    """Words out of the units of ``character_times``: from the first unit of each to the end of its last; spaces divide them."""
+    """Words out of the units of ``character_times``: each from the end of the space before it to the beginning of the next.
+
+    CTC may emit the letters of a word anywhere within it, often all at its beginning, but a space where the word is over
+    (``benchmarks/alignment.py``). The first word begins with its first letter, the last ends with its last.
+    """
     words: list[AlignedText] = []
-    open_word = False
+    space_end = None  # of the space just passed; None within a word and before all
     for unit in characters:
         if unit.text.isspace():
-            open_word = False
-        elif open_word:
+            if words and space_end is None:
+                words[-1] = AlignedText(words[-1].text, words[-1].start, unit.start)
+            space_end = unit.end
+        elif words and space_end is None:
             words[-1] = AlignedText(words[-1].text + unit.text, words[-1].start, unit.end)
         else:
-            words.append(AlignedText(unit.text, unit.start, unit.end))
-            open_word = True
+            words.append(AlignedText(unit.text, unit.start if space_end is None else space_end, unit.end))
+            space_end = None
     return words
 
 

@@ -4,7 +4,7 @@
     python benchmarks/alignment.py runs/001/checkpoint.pt --data fsdd [--split test --join 5]
 
 Each item joins 1..N takes of one speaker with gaps of noise between. The measured boundary lies halfway between the end of one
-word and the beginning of the next, by Viterbi (arXiv Eq. 13); the true one in the middle of the gap.
+word and the beginning of the next (``word_times``, of the Viterbi path, arXiv Eq. 13); the true one in the middle of the gap.
 """
 
 from __future__ import annotations
