@@ -193,7 +193,8 @@ def test_characters_and_words_get_their_seconds():
 def test_words_are_divided_by_their_spaces_where_letters_come_early():
     units = [AlignedText(*unit) for unit in (("a", 0.1, 0.2), ("b", 0.2, 0.3), (" ", 0.6, 0.7), ("c", 0.9, 1.0), (" ", 1.4, 1.5))]
     assert word_times(units) == [AlignedText("ab", 0.1, 0.6), AlignedText("c", 0.7, 1.4)]
-    assert word_times([AlignedText(" ", 0.0, 0.1), AlignedText(" ", 0.2, 0.3), AlignedText("a", 0.4, 0.5)]) == [AlignedText("a", 0.3, 0.5)]
+    spaces_first = [AlignedText(" ", 0.0, 0.1), AlignedText(" ", 0.2, 0.3), AlignedText("a", 0.4, 0.5)]
+    assert word_times(spaces_first) == [AlignedText("a", 0.3, 0.5)]
 
 
 def test_a_double_letter_is_two_characters_in_time():
