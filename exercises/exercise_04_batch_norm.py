@@ -1,0 +1,84 @@
+"""Exercise 4: sequence-wise batch norm without padding.
+
+Why it matters. Batch norm is what makes the deep networks of the paper train (Table 1: with three recurrent layers
+or more it helps, by 12 % in the deepest). In a batch of speech a third of the frames may be padding. Counted in mean and variance, it
+makes what an utterance gets depend on who happens to stand beside it; and at test time, one utterance at a time, nothing fits
+any more.
+
+Paper. arXiv Section 3.2, Eq. 6: statistics over all utterances and the whole sequence; running averages at test time.
+Effort. 35 minutes, difficulty 2 of 3.
+You may use. torch. Not nn.BatchNorm1d and its relatives. sequence_mask is given.
+Check it. python exercises/exercise_04_batch_norm.py
+
+What if. Normalise a batch of one long and seven short utterances once with and once without the padding in the statistics. By
+how much does the variance differ? What does the network then see when the long one comes alone?
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from given import sequence_mask
+
+
+class SequenceBatchNorm(nn.Module):
+    """Sequence-wise batch norm over the frames that are speech, not padding.
+
+    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over all utterances of the
+    batch and all their frames, one mean and one variance for all together; for the channels of a convolution also over
+    frequency. Var divides by the number n of these values. Padding is left out of both and comes out as 0.
+
+    Training also moves the running averages, ``running = (1 - momentum) running + momentum new``; the new variance is here the
+    one without bias, divided by n - 1 (by 1 where n is 1), as torch keeps it. In evaluation the running averages take the place
+    of E and Var, and do not move.
+
+    Example, to do by hand first: one feature, two utterances of 2 and 1 frames. The values that count are 1, 3 and 5: mean 3,
+    variance (4 + 0 + 4) / 3 = 2.667, its root 1.633. The 9 is padding.
+
+    >>> norm = SequenceBatchNorm(1)
+    >>> x = torch.tensor([[[1.0], [5.0]], [[3.0], [9.0]]])  # (T, B, H)
+    >>> norm(x, torch.tensor([2, 1]))[:, :, 0].detach().round(decimals=3)
+    tensor([[-1.2250,  1.2250],
+            [ 0.0000,  0.0000]])
+    >>> norm.running_mean, norm.running_var  # 0.9 * 0 + 0.1 * 3 and 0.9 * 1 + 0.1 * 8 / 2
+    (tensor([0.3000]), tensor([1.3000]))
+
+    Args:
+        num_features: H or C.
+        eps: added to the variance.
+        momentum: weight of the newest batch in the running averages.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        """Given, nothing to do here."""
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.weight = nn.Parameter(torch.ones(num_features))  # gamma
+        self.bias = nn.Parameter(torch.zeros(num_features))  # beta
+        self.register_buffer("running_mean", torch.zeros(num_features))
+        self.register_buffer("running_var", torch.ones(num_features))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Normalises.
+
+        Args:
+            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64, finite; is not changed.
+            lengths: (B,) valid frames of each utterance, some may be 0, not all; None means all T.
+
+        Returns:
+            same shape and dtype as x, 0 in the padding. Gradients flow through E and Var too.
+
+        Raises:
+            ValueError: if x has another number of dimensions or features. (Given below.)
+        """
+        if x.dim() not in (3, 4) or x.shape[-1 if x.dim() == 3 else 1] != self.num_features:
+            raise ValueError(f"expected (T, B, {self.num_features}) or (B, {self.num_features}, F, T), not {tuple(x.shape)}")
+        raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)

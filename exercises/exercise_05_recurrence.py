@@ -1,0 +1,110 @@
+"""Exercise 5: the clipped ReLU and the paper's recurrence.
+
+Why it matters. This layer, seven times, is the heart of the best English model of the paper: not an LSTM, not a GRU, but the
+simplest recurrence there is, made trainable by batch norm in the right place and kept from exploding by a clip. Four things
+are easily got wrong: where batch norm stands, how the two directions are joined, which weights they
+share, and where the backward one begins.
+
+Paper. arXiv Section 3.1: clipped ReLU (no number), Eq. 2 and 3, sum of the directions; Section 3.2: Eq. 8. Best English model:
+Section 6.1.
+Effort. 40 minutes, difficulty 2 of 3.
+You may use. torch; SequenceBatchNorm and sequence_mask are given. Not nn.RNN and its relatives.
+Check it. python exercises/exercise_05_recurrence.py
+
+What if. Scale U so that its largest singular value is 2 and run 100 steps without the clip: how large does h get? Where does it
+settle with the clip, and what is the gradient there?
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from given import SequenceBatchNorm, sequence_mask
+
+
+class ClippedReLU(nn.Module):
+    """``min(max(x, 0), clip)``.
+
+    >>> ClippedReLU()(torch.tensor([-1.0, 3.0, 25.0]))
+    tensor([ 0.,  3., 20.])
+    """
+
+    def __init__(self, clip: float = 20.0) -> None:
+        """Given: sets ``clip``; ValueError unless it is above 0."""
+        super().__init__()
+        if not clip > 0:
+            raise ValueError(f"clip must be above 0, not {clip}")
+        self.clip = clip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape; x itself is not changed."""
+        raise NotImplementedError
+
+
+def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
+    """The simple recurrence, both directions at once: ``h_s = min(max(x_s + U h_{s-1}, 0), clip)``, from h = 0.
+
+    Axis 1 is the direction. Both run the same way here, from step 0 on: whoever calls turns the backward one round first. ``x``
+    is the whole input side, W x + b or B(W x). Where the mask is 0 the state becomes 0, so that a direction whose padding comes
+    first starts its utterance from zero.
+
+    Example, to do by hand first. One utterance, one hidden unit, three steps with x = 1, clip 20; U is 2 forward and -2
+    backward. Forward: 1, then 1 + 2 * 1 = 3, then 1 + 2 * 3 = 7. Backward: 1, then 1 - 2 = -1 becomes 0, then 1 - 0 = 1.
+
+    >>> x, u, mask = torch.ones(3, 2, 1, 1), torch.tensor([[[2.0]], [[-2.0]]]), torch.ones(3, 2, 1, 1)
+    >>> rnn_loop(x, u, mask)[:, :, 0, 0]
+    tensor([[1., 1.],
+            [3., 0.],
+            [7., 1.]])
+
+    Args:
+        x: (S, 2, B, H) input side of S steps.
+        u: (2, H, H) recurrent matrix of each direction: row i holds what unit i takes from all units.
+        mask: (S, 2, B, 1), 1 where the step belongs to the utterance, else 0.
+        clip: of the clipped ReLU.
+
+    Returns:
+        (S, 2, B, H) states, dtype of x.
+    """
+    raise NotImplementedError
+
+
+class BidirectionalRNNLayer(nn.Module):
+    """The paper's recurrent layer: Eq. 8 in both directions, summed. (The library's class has more kinds; here only this one.)
+
+    ``->h_t = f(B(W x_t) + ->U ->h_{t-1})`` and ``<-h_t = f(B(W x_t) + <-U <-h_{t+1})``, output ``->h_t + <-h_t``, f the
+    clipped ReLU. W and B are shared by the directions, each has its own U. The backward direction begins at each utterance's
+    own last frame.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = 20.0
+    ) -> None:
+        """Given, nothing to do here."""
+        super().__init__()
+        if (rnn_type, batch_norm) != ("rnn", "input"):
+            raise ValueError("this exercise builds rnn_type='rnn' with batch_norm='input'")
+        self.hidden_size, self.clip = hidden_size, clip
+        self.weight_ih = nn.Parameter(torch.randn(1, hidden_size, input_size) * hidden_size**-0.5)  # W, for both directions
+        self.weight_hh = nn.Parameter(torch.randn(2, hidden_size, hidden_size) * 0.5 * hidden_size**-0.5)  # U: forward, backward
+        self.norm = SequenceBatchNorm(hidden_size)  # norm(x, lengths) takes and gives (T, B, H)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The layer.
+
+        Args:
+            x: (T, B, input_size); what stands in the padding does not matter.
+            lengths: (B,) integer frames, at least 1.
+
+        Returns:
+            (T, B, hidden_size), 0 in the padding.
+        """
+        raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)

@@ -1,0 +1,88 @@
+"""Exercise 11: SortaGrad minibatches.
+
+Why it matters. At the beginning of training a long utterance is nearly impossible to learn from, and its gradient may be huge.
+SortaGrad gives the short ones first, in the first epoch only; Table 2 shows what that is worth, above all without batch norm.
+Get the "only" wrong, and the network sees all utterances in the same order in every epoch.
+
+Paper. arXiv Section 3.3 and Table 2. Minibatches of like lengths and the jitter in the later epochs are this library's.
+Effort. 25 minutes, difficulty 1 of 3.
+You may use. Plain Python, NumPy, torch. Not SortaGradBatchSampler of the library.
+Check it. python exercises/exercise_11_sortagrad.py
+
+What if. Let each minibatch of the later epochs be drawn from all utterances, whatever their lengths. For the lengths 1 to 16 s
+and minibatches of 8: what part of the frames is then padding, and what part with minibatches of like lengths?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+
+class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
+    """Minibatches of utterance numbers by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
+
+    In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches; these come in that order, so
+    their longest utterances get longer and longer.
+
+    In later epochs (and in epoch 0 too, if ``sortagrad`` is False) the minibatches hold utterances of like lengths, but come in
+    random order: each length is multiplied by a random factor of its own, uniform between 1 - jitter and 1 + jitter; the
+    utterances are sorted by these shaken lengths, cut into minibatches, and the minibatches shuffled. (The jitter lets
+    neighbours change places, so that minibatches differ from epoch to epoch, and still little is padded.)
+
+    In every epoch each utterance comes exactly once. All minibatches have ``batch_size`` utterances, but for the one cut last
+    (the longest utterances), which takes what is left.
+
+    Example, to do by hand first: lengths 5, 1, 9, 3, 7 and minibatches of 2. Sorted: 1, 3, 5, 7, 9, that is the utterances 1, 3,
+    0, 4, 2.
+
+    >>> sampler = SortaGradBatchSampler([5, 1, 9, 3, 7], batch_size=2)
+    >>> list(sampler)
+    [[1, 3], [0, 4], [2]]
+    >>> len(sampler)
+    3
+    >>> sampler.set_epoch(1)
+    >>> sorted(list(sampler))  # another order, but here (no two are alike within 3 %) the same minibatches
+    [[0, 4], [1, 3], [2]]
+
+    Args:
+        seconds: length of each utterance; any unit.
+        batch_size: utterances a minibatch; one may be smaller.
+        sortagrad: False gives random minibatches of like lengths from the first epoch on.
+        jitter: relative change of length for the sorting.
+        seed: seed and epoch together fix the order: the same ones give the same minibatches again, whatever was drawn elsewhere
+            before, and drawing them leaves the global random state of NumPy and torch as it is. (np.random.default_rng((seed,
+            epoch)) is made for that.)
+
+    Raises:
+        ValueError: if batch_size is below 1. (Given below.)
+    """
+
+    def __init__(
+        self, seconds: Sequence[float], batch_size: int, sortagrad: bool = True, jitter: float = 0.03, seed: int = 0
+    ) -> None:
+        """Given, nothing to do here."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.seconds = np.asarray(seconds, dtype=np.float64)
+        self.batch_size, self.sortagrad, self.jitter, self.seed, self.epoch = batch_size, sortagrad, jitter, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Given: epoch of the next iteration, counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of minibatches."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """The minibatches of epoch ``self.epoch``, each a list of int."""
+        raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)

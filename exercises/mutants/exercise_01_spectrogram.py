@@ -1,0 +1,109 @@
+"""Wrong answers of exercise 1. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+ORDER = "docstring, steps 1 to 5"
+
+MUTANTS = [
+    Mutant(
+        "the window is cut to the size of the transform",
+        "Where n_fft is smaller than the window, rfft(frames, n_fft) silently drops the rest of each frame. The sum runs over the whole "
+        "window: fold the frame, adding up its pieces of n_fft samples, which changes no value, for exp(-2 pi i p n / n_fft) has period n_fft in n.",
+        "docstring, step 3",
+        (
+            ("frames = audio.unfold(0, window, hop)  # (T, window), whole frames only", "frames = audio.unfold(0, window, hop)"),
+            ("    turns = ", "    frames = frames * (torch.arange(window) < n_fft)\n    turns = "),
+        ),
+    ),
+    Mutant(
+        "no logarithm",
+        "Loudness is heard in ratios, and powers span many orders of magnitude: without the logarithm a few loud frames are all that is seen.",
+        "ICML version (log-spectrogram)",
+        (("torch.log(power + 1e-3)", "power"),),
+    ),
+    Mutant(
+        "the amplitude in place of the power",
+        "The features are the power of each bin: the square of the absolute value. A half in front of the logarithm would be normalised away, "
+        "but the floor of 1e-3 is then not where it belongs.",
+        "arXiv Section 3.1",
+        (
+            (
+                "power = (frames @ angle.cos()).square() + (frames @ angle.sin()).square()",
+                "power = ((frames @ angle.cos()).square() + (frames @ angle.sin()).square()).sqrt()",
+            ),
+        ),
+    ),
+    Mutant(
+        "the symmetric Hann window",
+        "w[n] = 0.5 - 0.5 cos(2 pi n / window) is the periodic window; dividing by window - 1 gives the symmetric one, made for filters.",
+        "docstring, step 3",
+        (("math.pi * n / window)", "math.pi * n / (window - 1))"),),
+    ),
+    Mutant(
+        "no window at all",
+        "Frames cut out sharply leak the power of each tone over all bins; the Hann window lets them fade in and out.",
+        "docstring, step 3",
+        (("    frames = frames * (0.5 - 0.5 * torch.cos(2 * math.pi * n / window))\n", ""),),
+    ),
+    Mutant(
+        "each bin is normalised by itself",
+        "Mean and standard deviation are those of all values of the utterance, one number each: over frequency and time.",
+        "docstring, step 5",
+        (
+            ("log_power - log_power.mean()", "log_power - log_power.mean(1, keepdim=True)"),
+            ("log_power.std(correction=0)", "log_power.std(1, correction=0, keepdim=True)"),
+        ),
+    ),
+    Mutant(
+        "the standard deviation with N - 1",
+        "torch's std() divides by N - 1; the docstring asks for the population's: correction=0.",
+        "docstring, step 5",
+        (("std(correction=0)", "std()"),),
+    ),
+    Mutant(
+        "the power of the clip is not normalised",
+        "The same sentence spoken twice as loud must give the same features; the floor of 1e-3 is set for clips of power 1.",
+        "arXiv Section 3.1 (power-normalised clips)",
+        (("    audio = audio / audio.square().mean().sqrt().clamp_min(1e-10)\n", ""),),
+    ),
+    Mutant(
+        "the offset is left in",
+        "A sound card may add a constant to all samples. It is no speech, but it fills the lowest bins and counts in the power.",
+        "docstring, step 1",
+        (("    audio = audio - audio.mean()\n", ""),),
+    ),
+    Mutant(
+        "time and frequency are exchanged",
+        "The result is (F, T), frequency first; unfold gives one frame a row, (T, F).",
+        "docstring, Returns",
+        (("torch.log(power + 1e-3).t()", "torch.log(power + 1e-3)"),),
+    ),
+    Mutant(
+        "the clip is padded at both ends",
+        "torch.stft does so by default (center=True); here frame t begins at sample t * hop, and only whole frames count.",
+        "docstring, step 2",
+        (("pad(audio, (0, max(0, window - len(audio))))", "pad(audio, (window // 2, window // 2))"),),
+    ),
+    Mutant(
+        "window and hop are cut down to integers, not rounded",
+        "57.6 samples are 58: round(), not int().",
+        "docstring, step 2",
+        (
+            (
+                "window, hop = round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000)",
+                "window, hop = int(sample_rate * window_ms / 1000), int(sample_rate * stride_ms / 1000)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a short clip is padded before it is normalised",
+        "The zeros are not part of the clip: mean and power are taken first, the padding comes after.",
+        ORDER,
+        (
+            (
+                "    audio = audio - audio.mean()\n",
+                "    audio = pad(audio, (0, max(0, window - len(audio))))\n    audio = audio - audio.mean()\n",
+            ),
+        ),
+    ),
+]

@@ -1,0 +1,79 @@
+"""Wrong answers of exercise 2. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+COLLAPSE = "Graves et al. 2006, Section 3.1"
+
+MUTANTS = [
+    Mutant(
+        "blanks are dropped before repeats are merged",
+        "The blank between two equal labels is what tells a double letter from a held one; once it is gone both are merged, and "
+        '"hello" becomes "helo".',
+        COLLAPSE,
+        (("for label in indices:\n            if int", "for label in (i for i in indices if i != 0):\n            if int"),),
+    ),
+    Mutant(
+        "equal labels are merged wherever they stand",
+        "Only neighbours are one held letter; an equal label later on, with another one between, is a new letter.",
+        COLLAPSE,
+        (("if int(label) != previous:", "if int(label) not in merged or int(label) == 0:"),),
+    ),
+    Mutant(
+        "repeats are not merged",
+        "A letter lasts several frames, and the network may say it in each of them: neighbours that are equal are one letter.",
+        COLLAPSE,
+        (("if int(label) != previous:", "if True:"),),
+    ),
+    Mutant(
+        "labels are counted from 0",
+        "0 is the blank; the alphabet begins with 1.",
+        "arXiv Section 3.1; the convention of this library",
+        (("index(char) + 1", "index(char)"), ("self.alphabet[label - 1]", "self.alphabet[label]")),
+    ),
+    Mutant(
+        "decode merges repeats",
+        "decode takes labels as they stand, such as those of encode: it must give double letters back. Only a path is collapsed.",
+        "docstring of decode",
+        (
+            (
+                "for label in labels if label != 0)",
+                "for i, label in enumerate(labels) if label != 0 and labels[i - 1 : i] != [label])",
+            ),
+        ),
+    ),
+    Mutant(
+        "capital letters are unknown",
+        "The alphabet has lower case only, transcripts have both: a letter that is not found is tried as its lower case.",
+        "docstring of encode",
+        (("char = char if char in self.alphabet else char.lower()", "char = char"),),
+    ),
+    Mutant(
+        "characters outside the alphabet vanish without a word",
+        "A transcript with digits would be trained on as if they were silent. They are left out only where unknown='drop' says so.",
+        "docstring of encode",
+        (('elif self.unknown == "error":', 'elif self.unknown == "never":'),),
+    ),
+    Mutant(
+        "an unknown character becomes a blank",
+        "The blank belongs to the paths, it is no target: the CTC loss refuses targets with 0. What is dropped gives no label at all.",
+        "docstring of encode",
+        (
+            (
+                'raise ValueError(f"{char!r} is not in the alphabet")\n',
+                'raise ValueError(f"{char!r} is not in the alphabet")\n            else:\n                labels.append(0)\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "negative labels are taken",
+        "alphabet[-1] is a character in Python, so a label below 0 gives a letter without a word; the docstring asks for a ValueError.",
+        "docstring of decode",
+        (("if any(not 0 <= label < self.vocab_size", "if any(not label < self.vocab_size"),),
+    ),
+    Mutant(
+        "the padding is decoded too",
+        "Frames beyond an utterance's length are padding: the network puts something out there, but nobody said it.",
+        "docstring of greedy_decode",
+        (("path[:length]", "path"),),
+    ),
+]

@@ -1,0 +1,103 @@
+"""Wrong answers of exercise 3. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+FORMULA = "floor((T + 2 p - k) / s) + 1, docstring of conv_output_lengths"
+
+MUTANTS = [
+    Mutant(
+        "rounded up in place of down",
+        "A kernel that fits only in part makes no frame.",
+        FORMULA,
+        (("(lengths + 2 * padding - kernel) // stride + 1", "-(-(lengths + 2 * padding - kernel) // stride) + 1"),),
+    ),
+    Mutant(
+        "the first place of the kernel is not counted",
+        "The division counts the steps from place to place; the places are one more.",
+        FORMULA,
+        (("- kernel) // stride + 1", "- kernel) // stride"),),
+    ),
+    Mutant(
+        "the padding is counted at one end only",
+        "A convolution pads both ends.",
+        FORMULA,
+        (("lengths + 2 * padding", "lengths + padding"),),
+    ),
+    Mutant(
+        "the utterance without the kernel is forgotten",
+        "T / s is right only for some kernels; subtract the kernel's own length first.",
+        FORMULA,
+        (("(lengths + 2 * padding - kernel) // stride + 1", "lengths // stride"),),
+    ),
+    Mutant(
+        "lengths go through floating point numbers",
+        "float32 holds integers only up to 2^24, and a dtype that changes on the way breaks what takes the lengths later. // stays with integers.",
+        "docstring of conv_output_lengths",
+        (
+            (
+                "(lengths + 2 * padding - kernel) // stride + 1",
+                "(((lengths + 2 * padding - kernel) / stride).floor() + 1).to(lengths.dtype)",
+            ),
+        ),
+    ),
+    Mutant(
+        "the result is a floating point number",
+        "Lengths count frames: integers in, integers out. The CTC loss and masks refuse or misread others.",
+        "docstring of conv_output_lengths",
+        (("(lengths + 2 * padding - kernel) // stride + 1", "((lengths + 2 * padding - kernel) / stride).floor() + 1"),),
+    ),
+    Mutant(
+        "the mask has one frame too many",
+        "Frames are counted from 0, so the last one of an utterance of n frames is n - 1.",
+        "docstring of sequence_mask",
+        (("[None, :] < lengths", "[None, :] <= lengths"),),
+    ),
+    Mutant(
+        "the mask is True in the padding",
+        "True means that the frame belongs to the utterance. (torch's attention layers have it the other way round.)",
+        "docstring of sequence_mask",
+        (
+            (
+                "return torch.arange(max_length)[None, :] < lengths[:, None]",
+                "return torch.arange(max_length)[None, :] >= lengths[:, None]",
+            ),
+            ("masked_fill(~", "masked_fill("),
+        ),
+    ),
+    Mutant(
+        "frequency is taken for time",
+        "Kernels and strides are written frequency x time: the lengths change by the second number of each pair.",
+        "arXiv Section 3.5",
+        (
+            (
+                "self.conv.kernel_size[1], self.conv.stride[1], self.conv.padding[1]",
+                "self.conv.kernel_size[0], self.conv.stride[0], self.conv.padding[0]",
+            ),
+        ),
+    ),
+    Mutant(
+        "the lengths of the input are given on",
+        "After a stride of 2 an utterance has half as many frames. Batch norm, recurrence and loss need the new number.",
+        "arXiv Section 3.6",
+        (("        lengths = self.output_lengths(lengths)\n", ""),),
+    ),
+    Mutant(
+        "the padding flows into the last frames",
+        "A kernel of k frames reaches k // 2 frames over the end, so what stands in the padding is mixed into the utterance. Set it to 0 before "
+        "the convolution.",
+        "docstring of forward",
+        (("        x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)\n", ""),),
+    ),
+    Mutant(
+        "batch norm is not told the lengths",
+        "Then its mean and variance run over the padding, and the padding of the result is not 0.",
+        "arXiv Section 3.2",
+        (("self.norm(self.conv(x), lengths)", "self.norm(self.conv(x))"),),
+    ),
+    Mutant(
+        "batch norm after the clipped ReLU",
+        "The paper normalises before the non-linearity: f(B(w * x)).",
+        "arXiv Section 3.2",
+        (("self.activation(self.norm(self.conv(x), lengths))", "self.norm(self.activation(self.conv(x)), lengths)"),),
+    ),
+]

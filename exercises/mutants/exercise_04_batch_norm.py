@@ -1,0 +1,163 @@
+"""Wrong answers of exercise 4. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+EQ6 = "arXiv Section 3.2, Eq. 6"
+RUNNING = "arXiv Section 3.2 (running averages at test time); docstring"
+
+MUTANTS = [
+    Mutant(
+        "statistics over padding",
+        "Mean and variance run over valid frames only. With the padding in them an utterance is normalised differently depending on how "
+        "long its neighbours are.",
+        "arXiv Section 3.2 and its reference [37]",
+        (
+            ("mean = (x * mask).sum(dims) / n", "mean = x.mean(dims)"),
+            ("var = ((x - mean.view(shape)) * mask).square().sum(dims) / n", "var = x.var(dims, correction=0)"),
+        ),
+    ),
+    Mutant(
+        "the sums leave the padding out, the count does not",
+        "Divide by the number of valid frames, not by T times B: else mean and variance come out too small.",
+        EQ6,
+        (("n = int(lengths.sum()) *", "n = batch * frames *"),),
+    ),
+    Mutant(
+        "the padding is in the variance",
+        "The mean leaves it out, but x - mean is not 0 in the padding: the mask is needed there once more.",
+        EQ6,
+        (("((x - mean.view(shape)) * mask).square()", "(x * mask - mean.view(shape)).square()"),),
+    ),
+    Mutant(
+        "statistics per time step",
+        "One mean and one variance for the whole sequence. Statistics of their own at each step are the variant that the paper tried and rejected.",
+        "arXiv Section 3.2, Eq. 7",
+        (
+            (
+                "mean = (x * mask).sum(dims) / n",
+                "dims, n, shape = (((1,), mask.sum(1).clamp_min(1), (x.shape[0], 1, -1)) if recurrent else ((0, 2), (mask.sum(0)[0] * x.shape[2]).clamp_min(1), (1, x.shape[1], 1, -1)))\n            mean = (x * mask).sum(dims) / n",
+            ),
+            (
+                "y * self.weight.view(shape) + self.bias.view(shape)",
+                "y * (self.weight if recurrent else self.weight[:, None, None]) + (self.bias if recurrent else self.bias[:, None, None])",
+            ),
+            (
+                "                self.running_mean.lerp_(mean, self.momentum)\n                self.running_var.lerp_(var * n / max(n - 1, 1), self.momentum)",
+                "                pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "each utterance is normalised by itself",
+        "Mean and variance are those of all utterances of the batch together (otherwise a quiet utterance could not be told from a loud one).",
+        EQ6,
+        (
+            (
+                "mean = (x * mask).sum(dims) / n",
+                "dims, n, shape = (((0,), mask.sum(0).clamp_min(1), (1, x.shape[1], -1)) if recurrent else ((2, 3), (mask.sum(3)[:, 0] * x.shape[2]).clamp_min(1), (x.shape[0], -1, 1, 1)))\n            mean = (x * mask).sum(dims) / n",
+            ),
+            (
+                "y * self.weight.view(shape) + self.bias.view(shape)",
+                "y * (self.weight if recurrent else self.weight[:, None, None]) + (self.bias if recurrent else self.bias[:, None, None])",
+            ),
+            (
+                "                self.running_mean.lerp_(mean, self.momentum)\n                self.running_var.lerp_(var * n / max(n - 1, 1), self.momentum)",
+                "                pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "each frequency bin has its own statistics",
+        "A filter of a convolution is the same at all frequencies: one mean and variance a channel, over utterances, frequency and time.",
+        "arXiv Section 3.2 (convolutional layers)",
+        (
+            ("(1, -1, 1, 1), (0, 2, 3))", "(1, x.shape[1], -1, 1), (0, 3))"),
+            ("(1 if recurrent else x.shape[2])", "1"),
+            ("self.running_mean.lerp_(mean, self", "self.running_mean.lerp_(mean.view(len(self.weight), -1).mean(1), self"),
+            ("self.running_var.lerp_(var * n", "self.running_var.lerp_(var.view(len(self.weight), -1).mean(1) * n"),
+            (
+                "            mean, var = self.running_mean, self.running_var",
+                "            mean, var, shape = self.running_mean, self.running_var, ((1, 1, -1) if recurrent else (1, -1, 1, 1))",
+            ),
+            (
+                "y * self.weight.view(shape) + self.bias.view(shape)",
+                "y * (self.weight if recurrent else self.weight[:, None, None]) + (self.bias if recurrent else self.bias[:, None, None])",
+            ),
+        ),
+    ),
+    Mutant(
+        "the variance divides by n - 1",
+        "The batch is normalised with the plain variance, by n. Only the running average keeps the one without bias.",
+        "docstring; as torch",
+        (("square().sum(dims) / n", "square().sum(dims) / max(n - 1, 1)"), ("var * n / max(n - 1, 1)", "var")),
+    ),
+    Mutant(
+        "the running variance is the one with bias",
+        "The running average takes the variance without bias, n / (n - 1) times the other.",
+        "docstring; as torch",
+        (("var * n / max(n - 1, 1)", "var"),),
+    ),
+    Mutant(
+        "eps outside of the root",
+        "sqrt(Var + eps), not sqrt(Var) + eps: where the variance is small the two differ a lot.",
+        EQ6,
+        (("(var.view(shape) + self.eps).sqrt()", "(var.view(shape).sqrt() + self.eps)"),),
+    ),
+    Mutant(
+        "the padding of the result is not 0",
+        "beta shifts the padding too, and the next convolution or recurrence would mix it in. Multiply by the mask at the end.",
+        "docstring",
+        (
+            (
+                "(y * self.weight.view(shape) + self.bias.view(shape)) * mask",
+                "y * mask * self.weight.view(shape) + self.bias.view(shape)",
+            ),
+        ),
+    ),
+    Mutant(
+        "gradients do not flow through mean and variance",
+        "Both depend on every valid x. Kept out of the graph (detach, no_grad, .data), the gradient of x is wrong although the values are right.",
+        EQ6,
+        (("y = (x - mean.view(shape))", "mean, var = mean.detach(), var.detach()\n        y = (x - mean.view(shape))"),),
+    ),
+    Mutant(
+        "evaluation uses the statistics of the batch",
+        "At test time the running averages take their place; statistics of the single sequence made results worse.",
+        RUNNING,
+        (
+            ("        if self.training:\n", "        if True:\n"),
+            ("            with torch.no_grad():\n", "            with torch.no_grad():\n              if self.training:\n"),
+        ),
+    ),
+    Mutant(
+        "evaluation moves the running averages",
+        "They are learnt in training and stay as they are afterwards, or a transcript would depend on those made before.",
+        RUNNING,
+        (
+            (
+                "            mean, var = self.running_mean, self.running_var\n",
+                "            mean, var = self.running_mean.clone(), self.running_var.clone()\n            n = int(lengths.sum()) * (1 if recurrent else x.shape[2])\n            self.running_mean.lerp_((x.detach() * mask).sum(dims) / n, self.momentum)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "momentum weighs the old average",
+        "running = (1 - momentum) running + momentum new: momentum is the share of the newest batch.",
+        RUNNING,
+        (
+            ("self.running_mean.lerp_(mean, self.momentum)", "self.running_mean.lerp_(mean, 1 - self.momentum)"),
+            ("max(n - 1, 1), self.momentum)", "max(n - 1, 1), 1 - self.momentum)"),
+        ),
+    ),
+    Mutant(
+        "training normalises with the running averages",
+        "In training each batch is normalised with its own statistics; the running averages only follow.",
+        RUNNING,
+        (
+            (
+                "        y = (x - mean.view(shape))",
+                "        mean, var = self.running_mean, self.running_var\n        y = (x - mean.view(shape))",
+            ),
+        ),
+    ),
+]

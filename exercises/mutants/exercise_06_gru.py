@@ -1,0 +1,94 @@
+"""Wrong answers of exercise 6. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+EQ10 = "arXiv Section 3.4, Eq. 10"
+HERE = "docstring; as torch's nn.GRU"
+
+MUTANTS = [
+    Mutant(
+        "z weighs the new candidate",
+        "That is the paper's own way round. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
+        "do not fit the other unless the signs of x_z and U_z are turned.",
+        HERE,
+        (("(1 - z) * n + z * h", "z * n + (1 - z) * h"),),
+    ),
+    Mutant(
+        "the reset gate scales the state before the product",
+        "In Eq. 10 it scales the product: r o (U_n h), not U_n (r o h). Only then is one product enough for all gates.",
+        EQ10,
+        (("n = torch.tanh(x_n + r * g_n)", "n = torch.tanh(x_n + torch.bmm(r * h, u.chunk(3, dim=1)[2].transpose(1, 2)))"),),
+    ),
+    Mutant(
+        "the reset gate scales the input too",
+        "r forgets the past, not the present: x_n + r o (U_n h), not r o (x_n + U_n h).",
+        EQ10,
+        (("x_n + r * g_n", "r * (x_n + g_n)"),),
+    ),
+    Mutant(
+        "no reset gate",
+        "The candidate is tanh(x_n + r o (U_n h)).",
+        EQ10,
+        (("x_n + r * g_n", "x_n + g_n"),),
+    ),
+    Mutant(
+        "r and z are exchanged",
+        "The gates stand in torch's order r, z, n, in x and in the rows of u. (Eq. 10 lists z first.)",
+        HERE,
+        (("x_r, x_z, x_n = x_s", "x_z, x_r, x_n = x_s"), ("g_r, g_z, g_n =", "g_z, g_r, g_n =")),
+    ),
+    Mutant(
+        "no tanh",
+        "The candidate passes a non-linearity that bounds it: here tanh.",
+        EQ10,
+        (("n = torch.tanh(x_n + r * g_n)", "n = x_n + r * g_n"),),
+    ),
+    Mutant(
+        "a sigmoid for the candidate",
+        "r and z are gates between 0 and 1; the candidate takes tanh and may be negative.",
+        EQ10,
+        (("n = torch.tanh(", "n = torch.sigmoid("),),
+    ),
+    Mutant(
+        "the clipped ReLU for the candidate",
+        "The paper chose it; this loop, as torch, takes tanh.",
+        HERE,
+        (("n = torch.tanh(x_n + r * g_n)", "n = (x_n + r * g_n).clamp(0, 20)"),),
+    ),
+    Mutant(
+        "U is transposed",
+        "(U h)_i = sum_j U_ij h_j. With utterances in the rows of h that is h U^T, gate by gate.",
+        EQ10,
+        (("torch.bmm(h, u.transpose(1, 2)).chunk(3, dim=-1)", "[torch.bmm(h, part) for part in u.chunk(3, dim=1)]"),),
+    ),
+    Mutant(
+        "both directions use the forward U",
+        "Each direction has its own matrices.",
+        "arXiv Section 3.1, Eq. 2",
+        (("torch.bmm(h, u.transpose(1, 2))", "(h @ u[0].t())"),),
+    ),
+    Mutant(
+        "the mask is not used",
+        "Where it is 0 the state must become 0, or the backward direction carries the padding into the utterance.",
+        "docstring",
+        (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h)"),),
+    ),
+    Mutant(
+        "where the mask is 0 the old state is kept",
+        "The state becomes 0 there, not what it was: each utterance starts from zero.",
+        "docstring",
+        (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h) * mask_s + h * (1 - mask_s)"),),
+    ),
+    Mutant(
+        "only what is given out is masked",
+        "The mask belongs to the state itself: h times mask is also what the next step starts from.",
+        "docstring",
+        (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h)"), ("states.append(h)", "states.append(h * mask_s)")),
+    ),
+    Mutant(
+        "the old state has no weight",
+        "h = (1 - z) n + z h: without the second term nothing is remembered.",
+        EQ10,
+        (("((1 - z) * n + z * h)", "((1 - z) * n)"),),
+    ),
+]

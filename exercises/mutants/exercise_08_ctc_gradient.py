@@ -1,0 +1,121 @@
+"""Wrong answers of exercise 8. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+G = "Graves et al. 2006, Section 4.1"
+
+MUTANTS = [
+    Mutant(
+        "beta does not count its own frame",
+        "Here, as in Graves et al. 2006, beta_t(s) includes y_t(l'_s), also at the last frame. (Other texts leave it out.)",
+        G + ", Eq. 9 to 11",
+        (
+            ("beta[last, -2:] = y[last, -2:]", "beta[last, -2:] = 0.0"),
+            (
+                "torch.logsumexp(ways, 0) + y[t]",
+                "torch.logsumexp(ways + pad(y[t + 1], (0, 2), value=NEVER).unfold(0, len(states), 1), 0)",
+            ),
+        ),
+    ),
+    Mutant(
+        "frame t is counted twice",
+        "alpha and beta both include y_t, so alpha_t(s) beta_t(s) must be divided by y_t(l'_s) once.",
+        G + ", Eq. 14",
+        (("both[:frames, b, : len(states)] - y  #", "both[:frames, b, : len(states)]  #"),),
+    ),
+    Mutant(
+        "states of the same symbol are not added up",
+        "The blank has U + 1 states and a letter may occur twice: posterior_t(k) is the sum over all states of symbol k. "
+        "gradient[..., states] -= x keeps only one of them.",
+        G + ", lab(l, k) in the gradient",
+        (
+            (
+                "gradient[:frames, b].index_add_(1, torch.tensor(states), -(joint - total).exp())",
+                "gradient[:frames, b, states] -= (joint - total).exp()",
+            ),
+        ),
+    ),
+    Mutant(
+        "the sign is turned",
+        "The gradient of the loss is y - posterior: descent lowers y where it is above the posterior.",
+        G,
+        (("    return gradient\n", "    return -gradient\n"),),
+    ),
+    Mutant(
+        "only the posterior",
+        "-posterior is the gradient with respect to the log-probabilities. With respect to the inputs of the softmax y is added, and each frame "
+        "sums to 0.",
+        G,
+        (("        gradient[:frames, b] = log_probs[:frames, b].exp()\n", ""),),
+    ),
+    Mutant(
+        "the padding has a gradient",
+        "Frames beyond an utterance's length have no part in its loss: their gradient is 0.",
+        "docstring of ctc_gradient",
+        (("gradient[:frames, b] = log_probs[:frames, b].exp()", "gradient[:, b] = log_probs[:, b].exp()"),),
+    ),
+    Mutant(
+        "the end is that of the batch",
+        "The backward recursion begins at each utterance's own last frame, output_lengths[b] - 1.",
+        "docstring (output_lengths)",
+        (("int(output_lengths[b]) - 1", "len(y) - 1"),),
+    ),
+    Mutant(
+        "a path ends in the last blank only",
+        "At the last frame it stands in the last label or in the last blank.",
+        G + ", Eq. 9",
+        (("beta[last, -2:] = y[last, -2:]", "beta[last, -1:] = y[last, -1:]"),),
+    ),
+    Mutant(
+        "the skip is asked of the wrong state",
+        "From s to s + 2: the state that is entered, s + 2, must be a label other than l'_s. In the mirror the condition looks forward, too.",
+        G + ", Eq. 10 and 11",
+        (
+            (
+                "entered != 0 and entered != left for left, entered in zip(states, [*states[2:], 0, 0], strict=False)",
+                "s >= 2 and label != 0 and label != states[s - 2] for s, label in enumerate(states)",
+            ),
+        ),
+    ),
+    Mutant(
+        "equal neighbours are skipped to without a blank",
+        "Two equal labels without a blank between collapse into one: s + 2 may be entered only if its label differs from that of s.",
+        G + ", Eq. 10 and 11; the collapse, Section 3.1",
+        ((" and entered != left", ""),),
+    ),
+    Mutant(
+        "no blank may be skipped",
+        "Between two different labels the blank is optional: beta_{t+1}(s+2) belongs to the sum.",
+        G + ", Eq. 10 and 11",
+        (("entered != 0 and entered != left", "False and entered != left"),),
+    ),
+    Mutant(
+        "the gradient is divided by the number of utterances",
+        "That belongs to a mean over the batch; here each utterance's own gradient is asked for.",
+        "docstring of ctc_gradient",
+        (("    return gradient\n", "    return gradient / log_probs.shape[1]\n"),),
+    ),
+    Mutant(
+        "an utterance without any path has a gradient",
+        "Too few frames: p(l | x) is 0 and the posterior is 0 / 0. A gradient made up in its place trains the network to be wrong.",
+        "docstring of ctc_gradient",
+        (
+            (
+                '            raise ValueError(f"utterance {b} has no path: {len(labels)} labels, {frames} frames")',
+                "            continue",
+            ),
+        ),
+    ),
+    Mutant(
+        "the best path in place of the sum",
+        "CTC sums over all paths; the maximum over the ways makes the posterior that of one alignment.",
+        "arXiv Section 3.3, Eq. 9",
+        (("beta[t] = torch.logsumexp(ways, 0) + y[t]", "beta[t] = ways.max(0).values + y[t]"),),
+    ),
+    Mutant(
+        "impossible symbols give nan",
+        "-inf minus -inf is nan. A state whose symbol has probability 0 has posterior 0.",
+        "docstring of ctc_gradient",
+        (("        joint = joint.masked_fill(y == NEVER, NEVER)  # -inf - -inf would be nan\n", ""),),
+    ),
+]

@@ -1,0 +1,162 @@
+"""Wrong answers of exercise 10. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+TABLE, RATE, COUNTS = (
+    "the table in the docstring of edit_distance",
+    "docstring of word_error_rate",
+    "docstring of count_word_errors",
+)
+
+MUTANTS = [
+    Mutant(
+        "a substitution costs two",
+        "Replacing an item is one edit, not a deletion and an insertion.",
+        TABLE,
+        (
+            ("table[i - 1][j - 1] + (ref != hyp)", "table[i - 1][j - 1] + 2 * (ref != hyp)"),
+            ("table[i - 1][j - 1] + (reference[i", "table[i - 1][j - 1] + 2 * (reference[i"),
+        ),
+    ),
+    Mutant(
+        "insertions are free",
+        "What the hypothesis has too much is an error as well: the field to the left + 1.",
+        TABLE,
+        (
+            ("row[j - 1] + 1, ", "row[j - 1], "),
+            ("table = [list(range(len(hypothesis) + 1))]", "table = [[0] * (len(hypothesis) + 1)]"),
+        ),
+    ),
+    Mutant(
+        "deletions are free",
+        "What the hypothesis leaves out is an error as well: the field above + 1.",
+        TABLE,
+        (
+            ("table[i - 1][j] + 1, row", "table[i - 1][j], row"),
+            ("        row = [i]\n", "        row = [0]\n"),
+            ("table[i][j] == table[i - 1][j] + 1", "table[i][j] == table[i - 1][j]"),
+        ),
+    ),
+    Mutant(
+        "the first row is zero",
+        "From nothing to j items takes j insertions: the first row is 0 1 2 3, and the first column likewise.",
+        TABLE,
+        (("table = [list(range(len(hypothesis) + 1))]", "table = [[0] * (len(hypothesis) + 1)]"),),
+    ),
+    Mutant(
+        "places are compared one by one",
+        "One missing word at the beginning would then make all later ones wrong. The distance shifts words against each other where that is cheaper.",
+        TABLE,
+        (
+            (
+                "    return edit_table(reference, hypothesis)[-1][-1]",
+                "    return sum(a != b for a, b in zip(reference, hypothesis)) + abs(len(reference) - len(hypothesis))",
+            ),
+            (
+                "        pairs = align(reference.split(), hypothesis.split())",
+                "        from itertools import zip_longest\n        pairs = list(zip_longest(reference.split(), hypothesis.split()))",
+            ),
+        ),
+    ),
+    Mutant(
+        "words are compared as sets",
+        "Order and number of words count: the distance is one of sequences.",
+        TABLE,
+        (
+            (
+                "    return edit_table(reference, hypothesis)[-1][-1]",
+                "    return max(len(set(reference) - set(hypothesis)), len(set(hypothesis) - set(reference)))",
+            ),
+        ),
+    ),
+    Mutant(
+        "the mean of the utterances' rates",
+        "Errors of the whole corpus by words of the whole corpus: else a short utterance weighs as much as a long one.",
+        RATE,
+        (
+            (
+                "    counts = count_word_errors(references, hypotheses)\n    words",
+                "    if not isinstance(references, str) and len(references) > 1:\n        return sum(map(word_error_rate, references, hypotheses)) / len(references)\n    counts = count_word_errors(references, hypotheses)\n    words",
+            ),
+        ),
+    ),
+    Mutant(
+        "divided by the words of the hypothesis",
+        "The rate is per reference word: who writes many words too many must not be rewarded.",
+        RATE,
+        (
+            (
+                "words = counts.hits + counts.substitutions + counts.deletions",
+                "words = counts.hits + counts.substitutions + counts.insertions",
+            ),
+        ),
+    ),
+    Mutant(
+        "the rate stops at one",
+        "More insertions than words give more than 100 %. That is right so.",
+        RATE,
+        (
+            (
+                "    return (counts.substitutions + counts.deletions + counts.insertions) / max(1, words)",
+                "    return min(1.0, (counts.substitutions + counts.deletions + counts.insertions) / max(1, words))",
+            ),
+        ),
+    ),
+    Mutant(
+        "insertions do not count in the rate",
+        "Substitutions, deletions and insertions are all errors.",
+        RATE,
+        (("(counts.substitutions + counts.deletions + counts.insertions) /", "(counts.substitutions + counts.deletions) /"),),
+    ),
+    Mutant(
+        "an empty reference divides by zero, or gives 0",
+        "With no reference word at all the rate is the number of insertions.",
+        RATE,
+        ((" / max(1, words)", " / words if words else 0.0"),),
+    ),
+    Mutant(
+        "insertions and deletions are exchanged",
+        "A deletion is a reference word that is missing in the hypothesis (None on the right), an insertion one too many (None on the left).",
+        COUNTS,
+        (
+            ("counts.insertions += ref is None", "counts.deletions += ref is None"),
+            ("counts.deletions += hyp is None", "counts.insertions += hyp is None"),
+        ),
+    ),
+    Mutant(
+        "the alignment stands backwards",
+        "Walking back from the end of the table gives the pairs from the last to the first: turn them round.",
+        COUNTS,
+        (("return pairs[::-1]", "return pairs"),),
+    ),
+    Mutant(
+        "characters in place of words",
+        "Word errors are counted between words: split the texts at white space first.",
+        COUNTS,
+        (("align(reference.split(), hypothesis.split())", "align(list(reference), list(hypothesis))"),),
+    ),
+    Mutant(
+        "words are split at single blanks",
+        "Two blanks, tabs or a line end are white space too, and no word stands between: text.split() without an argument.",
+        COUNTS,
+        (("align(reference.split(), hypothesis.split())", 'align(reference.split(" "), hypothesis.split(" "))'),),
+    ),
+    Mutant(
+        "surplus hypotheses are ignored",
+        "Each reference needs its hypothesis; a list that is too short or too long is a mistake of the caller and a ValueError.",
+        COUNTS,
+        (
+            ('        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")', "        pass"),
+            ("hypotheses, strict=True)", "hypotheses)"),
+        ),
+    ),
+    Mutant(
+        "a single text is taken for a list of letters",
+        "A str is one text; iterating over it gives its characters.",
+        COUNTS,
+        (
+            ("references = [references] if isinstance(references, str) else references", "references = list(references)"),
+            ("hypotheses = [hypotheses] if isinstance(hypotheses, str) else hypotheses", "hypotheses = list(hypotheses)"),
+        ),
+    ),
+]

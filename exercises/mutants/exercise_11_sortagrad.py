@@ -1,0 +1,127 @@
+"""Wrong answers of exercise 11. (They give much away: for the check, not for reading before you are done.)"""
+
+from ladder import Mutant
+
+S33 = "arXiv Section 3.3"
+DOC = "docstring"
+
+MUTANTS = [
+    Mutant(
+        "sorted in every epoch",
+        "Only the first epoch is sorted; afterwards the minibatches come in random order.",
+        S33,
+        (("sorted_epoch = self.sortagrad and self.epoch == 0", "sorted_epoch = self.sortagrad"),),
+    ),
+    Mutant(
+        "never sorted",
+        "In epoch 0 (counted from 0) minibatches come in the order of their longest utterance.",
+        S33,
+        (("sorted_epoch = self.sortagrad and self.epoch == 0", "sorted_epoch = self.sortagrad and self.epoch == -1"),),
+    ),
+    Mutant(
+        "epochs are counted from 1",
+        "The first epoch is 0: set_epoch says so.",
+        DOC,
+        (("self.epoch == 0", "self.epoch == 1"),),
+    ),
+    Mutant(
+        "the longest first",
+        "Short utterances come first.",
+        S33,
+        (("lengths = self.seconds\n", "lengths = -self.seconds\n"),),
+    ),
+    Mutant(
+        "sortagrad=False changes nothing",
+        "Without SortaGrad the first epoch is like the later ones.",
+        DOC,
+        (("self.sortagrad and self.epoch == 0", "self.epoch == 0"),),
+    ),
+    Mutant(
+        "the last minibatch is dropped",
+        "Each utterance comes once an epoch, also those of a last, smaller minibatch. (They are the longest ones.)",
+        DOC,
+        (("range(0, len(order), self.batch_size)", "range(0, len(order) - self.batch_size + 1, self.batch_size)"),),
+    ),
+    Mutant(
+        "the number of minibatches is rounded down",
+        "A last, smaller minibatch counts too.",
+        DOC,
+        (("-(-len(self.seconds) // self.batch_size)", "len(self.seconds) // self.batch_size"),),
+    ),
+    Mutant(
+        "utterances are shuffled, not minibatches",
+        "Cut from shuffled utterances, a minibatch mixes short and long ones and is mostly padding. Sort (by shaken lengths), cut, then shuffle the "
+        "minibatches.",
+        DOC,
+        (("        batches = [", "        if not sorted_epoch:\n            rng.shuffle(order)\n        batches = ["),),
+    ),
+    Mutant(
+        "no jitter",
+        "Without it the same utterances stand together in every epoch: each length is first shaken by a factor of its own (one factor for all would change no order).",
+        DOC,
+        (("lengths * rng.uniform(1 - self.jitter, 1 + self.jitter, len(lengths))", "lengths * 1.0"),),
+    ),
+    Mutant(
+        "the jitter is in seconds",
+        "It is relative: each length is multiplied by 1 - jitter to 1 + jitter.",
+        DOC,
+        (
+            (
+                "lengths * rng.uniform(1 - self.jitter, 1 + self.jitter, len(lengths))",
+                "lengths + rng.uniform(-self.jitter, self.jitter, len(lengths))",
+            ),
+        ),
+    ),
+    Mutant(
+        "the first epoch is shaken too",
+        "In epoch 0 the order is that of the lengths as they are.",
+        S33,
+        (("        if not sorted_epoch:\n            lengths", "        if True:\n            lengths"),),
+    ),
+    Mutant(
+        "the minibatches are not shuffled",
+        "After epoch 0 they come in random order, not from short to long.",
+        S33,
+        (("            rng.shuffle(batches)", "            pass"),),
+    ),
+    Mutant(
+        "every epoch draws the same",
+        "Seed and epoch together fix the order: another epoch gives another one.",
+        DOC,
+        (("default_rng((self.seed, self.epoch))", "default_rng(self.seed)"),),
+    ),
+    Mutant(
+        "every seed draws the same",
+        "Seed and epoch together fix the order: another seed gives another one.",
+        DOC,
+        (("default_rng((self.seed, self.epoch))", "default_rng(self.epoch)"),),
+    ),
+    Mutant(
+        "the order depends on what was drawn before",
+        "A run that goes on after an interruption must get the same minibatches: take a generator made from seed and epoch, not the global one.",
+        DOC,
+        (("rng = np.random.default_rng((self.seed, self.epoch))", "rng = np.random"),),
+    ),
+    Mutant(
+        "the global random state is set",
+        "np.random.seed or torch.manual_seed would start everybody else's random numbers anew at each epoch.",
+        DOC,
+        (
+            (
+                "rng = np.random.default_rng((self.seed, self.epoch))",
+                "np.random.seed(abs(hash((self.seed, self.epoch))) % 2**32)\n        rng = np.random",
+            ),
+        ),
+    ),
+    Mutant(
+        "the smaller minibatch is the first",
+        "What is left over stands at the end of the sorted order: the longest utterances.",
+        DOC,
+        (
+            (
+                "batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]",
+                "rest = len(order) % self.batch_size\n        batches = ([order[:rest]] if rest else []) + [order[start : start + self.batch_size] for start in range(rest, len(order), self.batch_size)]",
+            ),
+        ),
+    ),
+]

@@ -1,0 +1,89 @@
+"""Exercise 7: the CTC forward recursion.
+
+Why it matters. Nobody says at which frame a letter is spoken. CTC sums over all ways in which it could have been: for 500 frames
+and 50 letters more paths than there are atoms. The recursion does that sum in 500 times 101 steps. Everything else that is said
+of CTC, too few frames, infinite losses, double letters, can be read off its one line.
+
+Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, Eq. 5 to 8.
+Effort. 50 minutes, difficulty 3 of 3.
+You may use. torch and plain Python. Not torch's CTC loss. The result need not know its gradient: that is exercise 8.
+Check it. python exercises/exercise_07_ctc_forward.py
+
+What if. Take "aa" and "ab" with the same probabilities for a and b everywhere, in 2 frames and in 3. Which of the two losses is
+infinite, which is larger, and why?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def extend_target(target: Sequence[int]) -> list[int]:
+    """The extended target l': the blank (0) at both ends and between all labels, S = 2U + 1 states for U labels.
+
+    >>> extend_target([3, 1])
+    [0, 3, 0, 1, 0]
+    """
+    raise NotImplementedError
+
+
+def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """log alpha_t(s): the summed probability of all beginnings of t frames that spell the extended target up to state s, and
+    stand there.
+
+    ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip] alpha_{t-1}(s-2)) y_t(l'_s)``, where a path may skip from
+    s - 2 straight to s only if l'_s is a label and not the same as l'_{s-2}. At the first frame a path stands in the first
+    blank or in the first label.
+
+    A long utterance has probabilities far below the smallest number: stay with logarithms throughout (torch.logsumexp,
+    torch.logaddexp).
+
+    Example, to do by hand first. Target "a", two frames, p(blank) = 0.6 and p(a) = 0.4 in both; states blank, a, blank. First
+    frame: 0.6, 0.4,
+    0. Second: blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank (0 + 0.4) * 0.6 = 0.24.
+
+    >>> log_probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log()  # (T', B, V)
+    >>> one = torch.tensor([1])
+    >>> ctc_forward_variables(log_probs, one, torch.tensor([2]), one)[:, 0].exp()
+    tensor([[0.6000, 0.4000, 0.0000],
+            [0.3600, 0.4000, 0.2400]])
+
+    Args:
+        log_probs: (T', B, V) log-probabilities, symbol 0 the blank; -inf where a symbol has none.
+        targets: (sum of target_lengths,) labels of all utterances, one after the other, each 1..V-1.
+        output_lengths: (B,) integer output frames, at least 1.
+        target_lengths: (B,) integer labels, may be 0.
+
+    Returns:
+        (T', B, S) log-probabilities, S of the longest target, dtype of log_probs; -inf for a state without any path. Rows beyond
+        an utterance's length and states beyond its own 2U + 1 have no meaning, anything may stand there.
+    """
+    raise NotImplementedError
+
+
+def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """``-log sum over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 9): a path may end in the last label or in the blank after
+    it.
+
+    Example, going on from above: 0.40 + 0.24 = 0.64, and -log 0.64 = 0.446.
+
+    >>> log_probs, one = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log(), torch.tensor([1])
+    >>> ctc_loss_by_recursion(log_probs, one, torch.tensor([2]), one)
+    tensor([0.4463])
+
+    Args:
+        as ``ctc_forward_variables``.
+
+    Returns:
+        (B,) losses in nats, one an utterance, dtype of log_probs; inf where the frames are too few for the labels.
+    """
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)

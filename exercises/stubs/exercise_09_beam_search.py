@@ -1,0 +1,87 @@
+"""Exercise 9: prefix beam search with a language model.
+
+Why it matters. The network writes down what it hears, spelling mistakes included; a language model knows which words exist. In
+Table 6 it halves the error rate of the shallow network. To use it while decoding, texts must be scored before their paths are
+complete, and for each text all paths must be added up. The search below does both, and it is where double letters get lost
+most easily.
+
+Paper. arXiv Section 3.8, Eq. 12, and Table 6; the search: Hannun et al. 2014, arXiv:1408.2873.
+Effort. 50 minutes, difficulty 3 of 3.
+You may use. Plain Python and NumPy; Hypothesis and kept_labels are given.
+Check it. python exercises/exercise_09_beam_search.py
+
+What if. Search with beam_width 1 in the first example below: which text is found, and where did the paths of the other
+one go? What does a language model with alpha = 100 find?
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from given import BeamScorer, Hypothesis
+
+
+def kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> list[int]:
+    """Given: the labels that may extend a prefix in this frame.
+
+    They are those (without the blank) among the fewest symbols that together have the probability ``cutoff``, at most
+    ``max_labels``.
+    """
+    if cutoff >= 1.0 and max_labels is None:
+        return list(range(1, len(frame)))
+    order = np.argsort(-frame, kind="stable")
+    kept = order[: 1 + int(np.searchsorted(np.exp(frame[order]).cumsum(), cutoff))][:max_labels]
+    return [int(label) for label in kept if label > 0]
+
+
+def prefix_beam_search(
+    log_probs: np.ndarray, beam_width: int = 10, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0,
+    cutoff: float = 1.0, max_labels: int | None = None,
+) -> list[Hypothesis]:  # fmt: skip
+    """The likeliest label sequences of one utterance, best first.
+
+    Each prefix (a tuple of labels) carries two masses: p_b, of the paths so far that end in blank, and p_nb, of those that end
+    in its last label. The empty prefix begins with p_b = 1, p_nb = 0. A frame with the probabilities p moves the masses of each
+    prefix of the beam:
+
+    * blank: (p_b + p_nb) p(blank) goes to p_b of the same prefix;
+    * its last label c, held: p_nb p(c) goes to p_nb of the same prefix;
+    * any label c of ``kept_labels(frame, cutoff, max_labels)``: (p_b + p_nb) p(c) goes to p_nb of the prefix with c added, but
+      only p_b p(c) if c is the last label, for without a blank between it is held, not said again.
+
+    What comes to a prefix from several sides is added up. Then the ``beam_width`` prefixes with the highest ``log(p_b + p_nb) +
+    alpha log_lm + beta words`` are the next beam; the others are gone, their masses with them. Stay with logarithms
+    (np.logaddexp).
+
+    A language model answers ``scorer.start()``, the state of the empty prefix; ``scorer.scores(state)``, two arrays with the
+    log-probability and the number of words that each label adds; ``scorer.advance(state, label)``, the next state; and
+    ``scorer.finish(state)``, a pair with what is added where the text ends. log_lm and words of a prefix are the sums of what
+    its labels add. After the last frame, finish is added to each prefix that is left.
+
+    Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first: "" has p_b = 0.6, "a" p_nb
+    = 0.4. In the second "" keeps 0.6 * 0.6 = 0.36; "a" gets 0.6 * 0.4 from "", holds 0.4 * 0.4, and ends in blank with 0.4 *
+    0.6: together 0.64. "aa" would need p_b of "a", which is 0: its score is -inf, and it is left out.
+
+    >>> found = prefix_beam_search(np.log([[0.6, 0.4], [0.6, 0.4]]))
+    >>> [(hypothesis.labels, round(float(np.exp(hypothesis.score)), 2)) for hypothesis in found]
+    [((1,), 0.64), ((), 0.36)]
+
+    Args:
+        log_probs: (T', V), symbol 0 the blank; each row sums to one, single probabilities may be 0 (-inf). T' may be 0.
+        beam_width: prefixes kept after each frame.
+        scorer: a language model; None for none.
+        alpha, beta: weights of the language model and of the number of words. What the model forbids (-inf) stays forbidden at
+            alpha = 0.
+        cutoff, max_labels: see ``kept_labels`` (arXiv Section 7.3).
+
+    Returns:
+        up to ``beam_width`` of ``Hypothesis(labels, score, log_ctc, log_lm, words)``, the highest score first; labels a tuple of
+        int, log_ctc = log(p_b + p_nb), ``score = log_ctc + alpha log_lm + beta words`` (Eq. 12). None with score -inf.
+    """
+    raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)

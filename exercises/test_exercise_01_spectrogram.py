@@ -1,0 +1,158 @@
+"""Check of exercise 1: framing and the log spectrogram."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ladder import Ladder
+
+READY = "write the frames and the sum out; torch.fft.rfft is allowed"
+ladder = Ladder(
+    "exercise_01_spectrogram",
+    names=("compute_spectrogram",),
+    forbidden=dict.fromkeys(("stft", "spectrogram", "Spectrogram", "torchaudio"), READY),
+    guard=("torch.stft", "torch.functional.stft", "torch.Tensor.stft", "implementation.compute_spectrogram"),
+)
+
+
+def reference(audio: np.ndarray, rate: int, window_ms: float, stride_ms: float, n_fft: int) -> torch.Tensor:
+    """The five steps in NumPy: numpy.fft where the frame fits, the sum written out where it does not."""
+    window, hop = round(rate * window_ms / 1000), round(rate * stride_ms / 1000)
+    a = np.asarray(audio, dtype=np.float64)
+    a = a - a.mean()
+    a = a / max(np.sqrt((a**2).mean()), 1e-10)
+    a = np.concatenate((a, np.zeros(max(0, window - len(a)))))
+    columns = []
+    for start in range(0, len(a) - window + 1, hop):
+        frame = a[start : start + window] * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window))
+        if n_fft >= window:
+            spectrum = np.fft.rfft(frame, n_fft)
+        else:
+            exponents = np.outer(np.arange(n_fft // 2 + 1), np.arange(window))
+            spectrum = (frame * np.exp(-2j * np.pi * exponents / n_fft)).sum(1)
+        columns.append(np.log(np.abs(spectrum) ** 2 + 1e-3))
+    x = np.stack(columns, axis=1)
+    return torch.from_numpy((x - x.mean()) / max(x.std(), 1e-5))
+
+
+def noise(samples: int, seed: int = 0) -> torch.Tensor:
+    """Coloured noise that swells, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(samples, generator=generator, dtype=torch.float64).cumsum(0) * 0.1 * torch.linspace(0.2, 2, samples).double()
+    )
+
+
+def agree(
+    check, answer, audio: torch.Tensor, *settings, what: str = "features against numpy.fft", wanted: torch.Tensor | None = None
+) -> None:
+    wanted = reference(audio.numpy(), *settings) if wanted is None else wanted
+    got = check.call(answer.compute_spectrogram, audio, *settings)
+    check.close(what, got, wanted, (1e-4, 1e-4))
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    got = check.call(answer.compute_spectrogram, noise(16000).float())
+    check.close("features of one second, all settings as they come", got * 0, torch.zeros(257, 99))
+    got = check.call(answer.compute_spectrogram, noise(4000), 8000, 25.0, 10.0, 256)
+    check.close("features of half a second of float64", got * 0, torch.zeros(129, 48, dtype=torch.float64))
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    clip = torch.tensor([0.0, 2.0, 0.0, -2.0, 0.0, 2.0, 0.0, -2.0], dtype=torch.float64)
+    got = check.call(answer.compute_spectrogram, clip, 1000, 4, 2, 4)
+    column = torch.tensor([-(0.5**0.5), 2**0.5, -(0.5**0.5)], dtype=torch.float64)
+    check.close("features of the example", got, column[:, None].expand(3, 3), (1e-4, 1e-4))
+    got = check.call(answer.compute_spectrogram, clip * 3 + 5, sample_rate=1000, window_ms=4, stride_ms=2, n_fft=4)
+    check.close(
+        "features of the example, three times as loud with an offset of 5", got, column[:, None].expand(3, 3), (1e-4, 1e-4)
+    )
+
+
+@ladder.step("numpy.fft on random clips")
+def oracle(answer, check):
+    for seed, (samples, *settings) in enumerate(
+        [(2000, 16000, 20.0, 10.0, 512), (1777, 8000, 25.0, 10.0, 256), (1000, 16000, 20.0, 5.0, 320), (900, 8000, 7.2, 3.3, 64)]
+    ):
+        agree(check, answer, noise(samples, seed), *settings)
+    for n_fft in (256, 128, 34, 2):
+        agree(
+            check,
+            answer,
+            noise(1500, 9),
+            16000,
+            20.0,
+            10.0,
+            n_fft,
+            what=f"features with n_fft = {n_fft} below the window of 320 samples",
+        )
+
+
+@ladder.step("a property: loudness and offset do not matter")
+def invariance(answer, check):
+    audio = noise(3000, 4) + 0.01
+    wanted = reference(audio.numpy(), 16000, 20.0, 10.0, 512)
+    for factor, offset in ((100.0, 0.0), (1e-4, 0.0), (-1.0, 0.0), (1.0, 3.0), (1e-3, -0.5)):
+        got = check.call(answer.compute_spectrogram, audio * factor + offset)
+        check.close(f"features of the clip times {factor:g} plus {offset:g}", got, wanted, (1e-4, 1e-4))
+    quiet = torch.cat((torch.zeros(1000, dtype=torch.float64), noise(2000, 5), torch.zeros(1500, dtype=torch.float64)))
+    agree(check, answer, quiet - quiet.mean(), 16000, 20.0, 10.0, 512, what="features of a clip with pauses of digital silence")
+
+
+@ladder.step("traps: short, constant, whole numbers, broken")
+def traps(answer, check):
+    for samples in (1, 7, 319, 320, 321, 479, 480, 481):
+        agree(
+            check,
+            answer,
+            noise(samples, samples) + 0.3,
+            16000,
+            20.0,
+            10.0,
+            512,
+            what=f"features of a clip of {samples} samples (window 320, hop 160)",
+        )
+    got = check.call(answer.compute_spectrogram, torch.full((1000,), 0.25, dtype=torch.float64))
+    check.close("features of a constant clip", got, torch.zeros(257, 5, dtype=torch.float64), (0.0, 1e-6))
+    got = check.call(answer.compute_spectrogram, torch.zeros(100))
+    check.close("features of silence (but for rounding)", got, torch.zeros(257, 1), (0.0, 0.5))
+    whole = (noise(2000, 3) * 1000).to(torch.int16)
+    wanted = reference(whole.numpy(), 16000, 20.0, 10.0, 512)
+    got = check.call(answer.compute_spectrogram, whole)
+    check.close("features of 16-bit samples", got, wanted.float(), (2e-3, 2e-3))
+    single = noise(4000, 6).float()
+    got = check.call(answer.compute_spectrogram, single, n_fft=256)
+    check.close("features in float32", got, reference(single.numpy(), 16000, 20.0, 10.0, 256).float(), (2e-3, 2e-3))
+    agree(
+        check,
+        answer,
+        noise(6000, 2)[::3],
+        16000,
+        20.0,
+        10.0,
+        512,
+        what="features of every third sample of a clip (not contiguous)",
+    )
+    agree(
+        check,
+        answer,
+        noise(900, 1),
+        11000,
+        10.05,
+        4.05,
+        128,
+        what="features with a window of 110.55 samples, that is 111, and a hop of 44.55, that is 45",
+    )
+    bad = {"an empty clip": noise(0), "two channels": noise(800).view(2, 400), "nan in it": torch.tensor([0.0, torch.nan] * 300),
+           "inf in it": torch.tensor([0.0, torch.inf] * 300)}  # fmt: skip
+    for name, clip in bad.items():
+        check.raises(f"a clip with {name}" if "in it" in name else name, ValueError, answer.compute_spectrogram, clip)
+    for n_fft in (0, 255, -2):
+        check.raises("an odd n_fft, or one below 2", ValueError, answer.compute_spectrogram, noise(800), n_fft=n_fft)
+
+
+def test_exercise(climb):
+    climb(ladder)

@@ -1,0 +1,214 @@
+"""Check of exercise 4: sequence-wise batch norm without padding."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+
+from ladder import Ladder
+
+READY = "write mean, variance and running averages out"
+ladder = Ladder(
+    "exercise_04_batch_norm",
+    names=("SequenceBatchNorm",),
+    forbidden=dict.fromkeys(
+        (
+            "BatchNorm1d",
+            "BatchNorm2d",
+            "BatchNorm3d",
+            "SyncBatchNorm",
+            "LazyBatchNorm1d",
+            "LazyBatchNorm2d",
+            "batch_norm",
+            "native_batch_norm",
+            "LayerNorm",
+            "layer_norm",
+            "GroupNorm",
+            "group_norm",
+            "InstanceNorm1d",
+            "instance_norm",
+        ),
+        READY,
+    ),
+    guard=(
+        "torch.batch_norm",
+        "torch.nn.functional.batch_norm",
+        "torch.native_batch_norm",
+        "implementation.SequenceBatchNorm.forward",
+    ),
+)
+
+
+def shaken(answer, features: int, seed: int = 0, dtype=torch.float64, **settings):
+    """A norm whose gamma, beta and running averages are not those of the beginning, and torch's with the same."""
+    torch.manual_seed(seed)
+    ours = answer.SequenceBatchNorm(features, **settings).to(dtype)
+    with torch.no_grad():
+        ours.weight.uniform_(0.5, 2.0)
+        ours.bias.uniform_(-1.0, 1.0)
+        ours.running_mean.uniform_(-1.0, 1.0)
+        ours.running_var.uniform_(0.5, 2.0)
+    theirs = nn.BatchNorm1d(features, **settings).to(dtype)
+    theirs.load_state_dict({**ours.state_dict(), "num_batches_tracked": torch.tensor(0)})
+    return ours, theirs
+
+
+def packed(theirs: nn.BatchNorm1d, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """torch's batch norm on the valid frames alone, put back into their places."""
+    last = x if x.dim() == 3 else x.permute(3, 0, 2, 1)  # features last, (T, B, ..., C)
+    valid = torch.arange(last.shape[0])[:, None] < lengths  # (T, B)
+    normalised = theirs(last[valid].flatten(0, -2))  # (values, C)
+    y = torch.zeros_like(last).index_put(valid.nonzero(as_tuple=True), normalised.view(-1, *last.shape[2:]))
+    return y if x.dim() == 3 else y.permute(1, 3, 2, 0)
+
+
+def batch(kind: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(T, B, H) or (B, C, F, T) with rubbish in the padding."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([7, 1, 4])
+    shape = (7, 3, 5) if kind == 3 else (3, 5, 4, 7)
+    return torch.randn(shape, generator=generator, dtype=torch.float64) * 3 + 1, lengths
+
+
+def running(check, ours, theirs, when: str) -> None:
+    check.close(f"running mean {when}", ours.running_mean, theirs.running_mean)
+    check.close(f"running variance {when}", ours.running_var, theirs.running_var)
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    for x in (torch.randn(4, 2, 3), torch.randn(2, 3, 5, 4), torch.randn(4, 2, 3, dtype=torch.float64)):
+        norm = answer.SequenceBatchNorm(3).to(x.dtype)
+        for mode in (True, False):
+            got = check.call(norm.train(mode), x, torch.tensor([4, 2]))
+            check.close(
+                f"the output {'in training' if mode else 'in evaluation'}, but for its values", got * 0, torch.zeros_like(x)
+            )
+            check.that("that the output knows its gradient", got.requires_grad, "no gradient", "a gradient")
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    norm = answer.SequenceBatchNorm(1)
+    x = torch.tensor([[[1.0], [5.0]], [[3.0], [9.0]]])
+    got = check.call(norm, x, torch.tensor([2, 1]))
+    check.close("the output", got, torch.tensor([[[-1.22474], [1.22474]], [[0.0], [0.0]]]))
+    check.close("running mean", norm.running_mean, torch.tensor([0.3]))
+    check.close("running variance", norm.running_var, torch.tensor([1.3]))
+    norm.eval()
+    got = check.call(norm, x, torch.tensor([2, 1]))
+    wanted = torch.tensor([[[0.7 / 1.3**0.5], [4.7 / 1.3**0.5]], [[2.7 / 1.3**0.5], [0.0]]])
+    check.close("the output in evaluation, after this one batch", got, wanted)
+
+
+@ladder.step("nn.BatchNorm1d on the packed valid frames: values")
+def oracle_values(answer, check):
+    for kind in (3, 4):
+        for settings in ({}, {"eps": 0.5}, {"momentum": 0.3}):
+            ours, theirs = shaken(answer, 5, kind, **settings)
+            x, lengths = batch(kind, kind)
+            wanted = packed(theirs, x, lengths)
+            got = check.call(ours, x, lengths)
+            check.close(f"output in training, {kind}-D, {settings or 'settings as they come'}", got, wanted.detach())
+            running(check, ours, theirs, f"after one batch, {kind}-D, {settings or 'settings as they come'}")
+        x, lengths = batch(kind, kind + 10)
+        wanted = packed(theirs, x, torch.tensor([7, 7, 7]))
+        check.close(f"output without lengths (all frames count), {kind}-D", check.call(ours, x), wanted.detach())
+        running(check, ours, theirs, "after a batch without lengths")
+        ours.eval(), theirs.eval()
+        wanted = packed(theirs, x, lengths)
+        check.close(f"output in evaluation, {kind}-D", check.call(ours, x, lengths), wanted.detach())
+        check.close(f"output in evaluation, again, {kind}-D", check.call(ours, x, lengths), wanted.detach())
+        running(check, ours, theirs, "after evaluation (they must stay as they were)")
+
+
+@ladder.step("nn.BatchNorm1d on the packed valid frames: gradients")
+def oracle_gradients(answer, check):
+    for kind in (3, 4):
+        for mode in (True, False):
+            ours, theirs = shaken(answer, 5, kind)
+            ours.train(mode), theirs.train(mode)
+            x, lengths = batch(kind, 20 + kind)
+            x.requires_grad_()
+            weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+            wanted = torch.autograd.grad((packed(theirs, x, lengths) * weight).sum(), [x, theirs.weight, theirs.bias])
+            got = torch.autograd.grad(
+                (check.call(ours, x, lengths) * weight).sum(), [x, ours.weight, ours.bias], allow_unused=True
+            )
+            for name, one, other in zip(("x", "gamma", "beta"), got, wanted, strict=True):
+                one = torch.zeros_like(other) if one is None else one
+                check.close(f"gradient of {name} {'in training' if mode else 'in evaluation'}, {kind}-D", one, other)
+
+
+@ladder.step("a property: padding and the order of the utterances do not matter")
+def properties(answer, check):
+    for kind in (3, 4):
+        x, lengths = batch(kind, 30)
+        ours, _ = shaken(answer, 5, 1)
+        wanted = check.call(ours, x, lengths).detach()
+        first = ours.running_mean.clone(), ours.running_var.clone()
+        other = x.clone()
+        valid = torch.arange(7) < lengths[:, None]  # (B, T)
+        valid = valid.t()[:, :, None] if kind == 3 else valid[:, None, None, :]
+        other = torch.where(valid, x, 1e4)
+        ours, _ = shaken(answer, 5, 1)
+        check.close(f"output with 10000 in the padding, {kind}-D", check.call(ours, other, lengths), wanted)
+        check.close("running mean with 10000 in the padding", ours.running_mean, first[0])
+        check.close("running variance with 10000 in the padding", ours.running_var, first[1])
+        axis, order = (1 if kind == 3 else 0), torch.tensor([2, 0, 1])
+        ours, _ = shaken(answer, 5, 1)
+        got = check.call(ours, x.index_select(axis, order), lengths[order])
+        check.close(f"output of the utterances in another order, {kind}-D", got, wanted.index_select(axis, order))
+
+
+@ladder.step("traps: many batches, far from zero, one value, no value")
+def traps(answer, check):
+    ours, theirs = shaken(answer, 5, 2)
+    for seed in range(5):
+        x, lengths = batch(3, 40 + seed)
+        lengths = torch.tensor([7, seed, 3])
+        wanted = packed(theirs, x, lengths).detach()
+        check.close("output of one batch after the other (lengths 7, n, 3)", check.call(ours, x, lengths), wanted)
+    running(check, ours, theirs, "after five batches")
+    check.equal("names of parameters and buffers", sorted(ours.state_dict()), ["bias", "running_mean", "running_var", "weight"])
+    check.that(
+        "that the running averages need no gradient",
+        not (ours.running_mean.requires_grad or ours.running_var.requires_grad),
+        "a gradient",
+        "none",
+    )
+    x, lengths = batch(3, 50)
+    far = (x.float() - 1) / 3 + 3000.0  # spread 1, far from 0
+    norm = answer.SequenceBatchNorm(5)
+    got = check.call(norm, far, lengths)
+    wanted = packed(nn.BatchNorm1d(5).double(), far.double(), lengths).float().detach()
+    check.close(
+        "output of float32 values around 3000",
+        got,
+        wanted,
+        (1e-2, 1e-2),
+        why="E[x^2] - E[x]^2 loses all digits here; subtract the mean first",
+    )
+    norm = answer.SequenceBatchNorm(2).double()
+    x = torch.tensor([[[4.0, -2.0]]], dtype=torch.float64)
+    check.close(
+        "output of one utterance of one frame", check.call(norm, x, torch.tensor([1])), torch.zeros(1, 1, 2, dtype=torch.float64)
+    )
+    check.close("its running mean", norm.running_mean, torch.tensor([0.4, -0.2], dtype=torch.float64))
+    check.close("its running variance", norm.running_var, torch.tensor([0.9, 0.9], dtype=torch.float64))
+    ours, theirs = shaken(answer, 5, 3)
+    x, lengths = batch(3, 60)
+    turned = x.transpose(0, 1).contiguous().transpose(0, 1)
+    check.close("output of a transposed tensor", check.call(ours, turned, lengths), packed(theirs, x, lengths).detach())
+    ours, theirs = shaken(answer, 4, 4)
+    square = torch.randn(4, 4, 4, dtype=torch.float64)
+    lengths = torch.tensor([4, 2, 1, 3])
+    check.close("output where T = B = H = 4", check.call(ours, square, lengths), packed(theirs, square, lengths).detach())
+    square = torch.randn(4, 4, 4, 4, dtype=torch.float64)
+    check.close("output where B = C = F = T = 4", check.call(ours, square, lengths), packed(theirs, square, lengths).detach())
+    for shape in ((4, 3), (4, 2, 3), (2, 3, 4, 5), (1, 4, 1, 1, 1)):
+        check.raises("another number of dimensions or features", ValueError, ours, torch.zeros(shape, dtype=torch.float64))
+
+
+def test_exercise(climb):
+    climb(ladder)

@@ -1,0 +1,204 @@
+"""Check of exercise 5: the clipped ReLU and the paper's recurrence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+
+from ladder import Ladder
+
+READY = "write the loop out"
+ladder = Ladder(
+    "exercise_05_recurrence",
+    names=("ClippedReLU", "rnn_loop", "BidirectionalRNNLayer"),
+    forbidden=dict.fromkeys(("RNN", "RNNCell", "RNNBase", "rnn_relu", "rnn_relu_cell", "lstm_loop", "gru_loop"), READY),
+    guard=("torch.rnn_relu", "torch.rnn_relu_cell", "implementation.rnn_loop", "implementation.ClippedReLU.forward",
+           "implementation.BidirectionalRNNLayer.forward"),
+)  # fmt: skip
+DOUBLE = {"dtype": torch.float64}
+
+
+def unit_by_unit(x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor, clip: float) -> torch.Tensor:
+    """The recurrence with every sum written out, for one direction and utterance at a time."""
+    states = torch.zeros_like(x)
+    for direction in range(2):
+        for b in range(x.shape[2]):
+            h = torch.zeros(x.shape[3], dtype=x.dtype)
+            for s in range(len(x)):
+                h = torch.stack([x[s, direction, b, i] + (u[direction, i] * h).sum() for i in range(len(h))])
+                h = torch.minimum(torch.maximum(h, torch.tensor(0.0)), torch.tensor(clip)) * mask[s, direction, b, 0]
+                states[s, direction, b] = h
+    return states
+
+
+def loop_batch(seed: int, steps: int = 6, batch: int = 3, hidden: int = 4):
+    """Steps, matrices and a mask with padding at the end forward and at the beginning backward."""
+    torch.manual_seed(seed)
+    x, u = torch.randn(steps, 2, batch, hidden, **DOUBLE), torch.randn(2, hidden, hidden, **DOUBLE) * 0.6
+    lengths = torch.tensor([steps, max(1, steps - 4), max(1, steps - 2)])[:batch]
+    mask = (torch.arange(steps)[:, None] < lengths)[:, :, None].double()
+    return x, u, torch.stack((mask, mask.flip(0)), 1)
+
+
+def layer_of(answer, inputs: int, hidden: int, seed: int, clip: float = 20.0):
+    """A layer in float64 with shaken batch norm."""
+    torch.manual_seed(seed)
+    layer = answer.BidirectionalRNNLayer(inputs, hidden, "rnn", "input", clip).double()
+    with torch.no_grad():
+        layer.norm.weight.uniform_(0.5, 2.0)
+        layer.norm.bias.uniform_(-0.5, 1.0)
+        layer.norm.running_mean.uniform_(-0.5, 0.5)
+        layer.norm.running_var.uniform_(0.5, 2.0)
+    return layer
+
+
+def equation_8(layer, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Eq. 8 frame by frame, each utterance alone, without any mask."""
+    projected = [x[:n, b] @ layer.weight_ih[0].t() for b, n in enumerate(lengths.tolist())]
+    mean, var = layer.norm.running_mean, layer.norm.running_var
+    if layer.training:
+        mean, var = torch.cat(projected).mean(0), torch.cat(projected).var(0, correction=0)
+    output = torch.zeros(*x.shape[:2], layer.hidden_size, **DOUBLE)
+    for b, side in enumerate(projected):
+        side = (side - mean) / (var + layer.norm.eps).sqrt() * layer.norm.weight + layer.norm.bias
+        for u, order in ((layer.weight_hh[0], range(len(side))), (layer.weight_hh[1], range(len(side) - 1, -1, -1))):
+            h = torch.zeros(layer.hidden_size, **DOUBLE)
+            for t in order:
+                h = (side[t] + u @ h).clamp(0, layer.clip)
+                output[t, b] = output[t, b] + h
+    return output
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    for dtype in (torch.float32, torch.float64):
+        got = check.call(answer.ClippedReLU(), torch.randn(2, 3, dtype=dtype))
+        check.close("clipped values, but for the values", got * 0, torch.zeros(2, 3, dtype=dtype))
+        x, u, mask = (tensor.to(dtype) for tensor in loop_batch(0))
+        got = check.call(answer.rnn_loop, x, u, mask)
+        check.close("states, but for their values", got * 0, torch.zeros_like(x))
+    layer = answer.BidirectionalRNNLayer(5, 4, "rnn", "input")
+    got = check.call(layer, torch.randn(6, 2, 5), torch.tensor([6, 3]))
+    check.close("output of the layer, but for its values", got * 0, torch.zeros(6, 2, 4))
+
+
+@ladder.step("the worked examples")
+def worked_example(answer, check):
+    got = check.call(answer.ClippedReLU(), torch.tensor([-1.0, 3.0, 25.0]))
+    check.close("clipped values", got, torch.tensor([0.0, 3.0, 20.0]))
+    got = check.call(answer.ClippedReLU(2.5), torch.tensor([[-9.0, 0.0, 2.0], [2.5, 2.6, 30.0]]))
+    check.close("clipped values with clip 2.5", got, torch.tensor([[0.0, 0.0, 2.0], [2.5, 2.5, 2.5]]))
+    x, u, mask = torch.ones(3, 2, 1, 1), torch.tensor([[[2.0]], [[-2.0]]]), torch.ones(3, 2, 1, 1)
+    got = check.call(answer.rnn_loop, x, u, mask)
+    check.close(
+        "states (steps, then forward and backward)", got, torch.tensor([[1.0, 1.0], [3.0, 0.0], [7.0, 1.0]])[:, :, None, None]
+    )
+    got = check.call(answer.rnn_loop, x, u, mask, clip=4.0)
+    check.close("states with clip 4", got, torch.tensor([[1.0, 1.0], [3.0, 0.0], [4.0, 1.0]])[:, :, None, None])
+
+
+@ladder.step("the loop: every sum written out, and nn.RNN with copied weights")
+def oracle_loop(answer, check):
+    for seed, (clip, scale) in enumerate([(20.0, 1.0), (0.7, 1.0), (20.0, 30.0)]):
+        x, u, mask = loop_batch(seed)
+        got = check.call(answer.rnn_loop, x * scale, u, mask, clip)
+        check.close(f"states, clip {clip}", got, unit_by_unit(x * scale, u, mask, clip))
+    x, u, _ = loop_batch(5)
+    network = nn.RNN(4, 4, nonlinearity="relu", bias=False).double()
+    for direction in range(2):
+        with torch.no_grad():
+            network.weight_ih_l0.copy_(torch.eye(4))
+            network.weight_hh_l0.copy_(u[direction])
+        wanted = network(x[:, direction])[0].detach()
+        got = check.call(answer.rnn_loop, x, u, torch.ones(6, 2, 3, 1, **DOUBLE), 1e9)
+        check.close(f"states of direction {direction} against nn.RNN (no clip, no padding)", got[:, direction], wanted)
+
+
+@ladder.step("the layer: Eq. 8 frame by frame, each utterance alone")
+def oracle_layer(answer, check):
+    lengths = torch.tensor([7, 1, 4, 6])
+    for seed, (inputs, hidden) in enumerate([(3, 5), (4, 4)]):
+        layer = layer_of(answer, inputs, hidden, seed)
+        x = torch.randn(7, 4, inputs, **DOUBLE)
+        for name, mode in (("in evaluation", False), ("in training", True)):
+            layer.train(mode)
+            wanted = equation_8(layer, x, lengths).detach()
+            check.close(f"output {name}", check.call(layer, x, lengths), wanted)
+    for clip in (0.4, 5.0):
+        layer = layer_of(answer, 3, 4, 9, clip)
+        x = torch.randn(7, 4, 3, **DOUBLE) * 2
+        check.close(f"output with clip {clip}", check.call(layer, x, lengths), equation_8(layer, x, lengths).detach())
+
+
+@ladder.step("gradients")
+def gradients(answer, check):
+    x, u, mask = loop_batch(11)
+    x.requires_grad_(), u.requires_grad_()
+    weight = torch.randn(x.shape, **DOUBLE)
+    wanted = torch.autograd.grad((unit_by_unit(x, u, mask, 1.5) * weight).sum(), [x, u])
+    states = check.call(answer.rnn_loop, x, u, mask, 1.5)
+    check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
+    got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
+    for name, one, other in zip(("x", "U"), got, wanted, strict=True):
+        check.close(f"gradient of {name} in rnn_loop", torch.zeros_like(other) if one is None else one, other)
+    layer, lengths = layer_of(answer, 3, 4, 12), torch.tensor([5, 2])
+    x = torch.randn(5, 2, 3, **DOUBLE, requires_grad=True)
+    weight = torch.randn(5, 2, 4, **DOUBLE)
+    wanted = torch.autograd.grad((equation_8(layer, x, lengths) * weight).sum(), [x, layer.weight_ih, layer.weight_hh])
+    got = torch.autograd.grad(
+        (check.call(layer, x, lengths) * weight).sum(), [x, layer.weight_ih, layer.weight_hh], allow_unused=True
+    )
+    for name, one, other in zip(("x", "W", "U"), got, wanted, strict=True):
+        check.close(f"gradient of {name} in the layer", torch.zeros_like(other) if one is None else one, other)
+    values = torch.tensor([-3.0, 1.0, 19.0, 21.0], **DOUBLE, requires_grad=True)
+    [got] = torch.autograd.grad(check.call(answer.ClippedReLU(), values).sum(), values)
+    check.close("gradient of ClippedReLU at -3, 1, 19, 21", got, torch.tensor([0.0, 1.0, 1.0, 0.0], **DOUBLE))
+
+
+@ladder.step("a property: padding and neighbours have no influence")
+def padding(answer, check):
+    layer, lengths = layer_of(answer, 3, 4, 21).eval(), torch.tensor([6, 2, 4])
+    x = torch.randn(6, 3, 3, **DOUBLE)
+    wanted = check.call(layer, x, lengths).detach()
+    other = x.clone()
+    other[2:, 1], other[4:, 2] = 99.0, -99.0
+    check.close("output with 99 in the padding", check.call(layer, other, lengths), wanted)
+    check.close("output in the padding", wanted[2:, 1], torch.zeros(4, 4, **DOUBLE))
+    for b, n in enumerate(lengths.tolist()):
+        got = check.call(layer, x[:n, b : b + 1], lengths[b : b + 1])
+        check.close(f"output of utterance {b} alone", got, wanted[:n, b : b + 1])
+    wider = torch.cat((x, torch.full((5, 3, 3), 7.0, **DOUBLE)))
+    got = check.call(layer, wider, lengths)
+    check.close("output with 5 more frames of padding", got, torch.cat((wanted, torch.zeros(5, 3, 4, **DOUBLE))))
+
+
+@ladder.step("traps: a mask in the middle, one step, no copy of the input")
+def traps(answer, check):
+    x, u, _ = loop_batch(31)
+    mask = torch.ones(6, 2, 3, 1, **DOUBLE)
+    mask[2, 0, 1] = mask[3, 1, 2] = mask[0] = 0
+    check.close("states where the mask is 0 in between", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
+    x, u, mask = loop_batch(32, steps=1)
+    check.close("states of a single step", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
+    x, u, mask = loop_batch(33, steps=5, batch=2, hidden=2)
+    check.close("states where B = H = 2", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
+    x, u, mask = loop_batch(34)
+    turned = x.transpose(0, 3).contiguous().transpose(0, 3)
+    check.close("states of a transposed tensor", check.call(answer.rnn_loop, turned, u, mask), unit_by_unit(x, u, mask, 20.0))
+    check.close(
+        "states again: nothing is kept between calls", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0)
+    )
+    layer = layer_of(answer, 2, 3, 35)
+    x, lengths = torch.randn(1, 2, 2, **DOUBLE), torch.tensor([1, 1])
+    check.close("output of utterances of one frame", check.call(layer, x, lengths), equation_8(layer, x, lengths).detach())
+    layer = layer_of(answer, 2, 3, 36).eval()
+    before = layer.norm.running_mean.clone()
+    check.call(layer, torch.randn(4, 2, 2, **DOUBLE), torch.tensor([4, 2]))
+    check.close("running averages after evaluation (they must stay)", layer.norm.running_mean, before)
+    for clip in (0.0, -1.0):
+        check.raises("a clip that is not above 0", ValueError, answer.ClippedReLU, clip, name="ClippedReLU")
+    check.call(answer.ClippedReLU(), torch.tensor([-5.0, 50.0]))
+
+
+def test_exercise(climb):
+    climb(ladder)

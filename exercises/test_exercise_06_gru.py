@@ -1,0 +1,148 @@
+"""Check of exercise 6: the GRU cell."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn as nn
+
+from ladder import Ladder
+
+READY = "write the gates out"
+ladder = Ladder(
+    "exercise_06_gru",
+    names=("gru_loop",),
+    forbidden=dict.fromkeys(("GRU", "GRUCell", "gru", "gru_cell", "RNNBase", "_GRUScan"), READY),
+    guard=("torch.gru", "torch.gru_cell", "implementation.gru_loop"),
+)
+DOUBLE = {"dtype": torch.float64}
+
+
+def batch(seed: int, steps: int = 6, utterances: int = 3, hidden: int = 4):
+    """Steps, matrices, and a mask with padding at the end forward and at the beginning backward."""
+    torch.manual_seed(seed)
+    x, u = torch.randn(steps, 2, utterances, 3 * hidden, **DOUBLE), torch.randn(2, 3 * hidden, hidden, **DOUBLE)
+    lengths = torch.tensor([steps, max(1, steps - 4), max(1, steps - 2)])[:utterances]
+    mask = (torch.arange(steps)[:, None] < lengths)[:, :, None].double()
+    return x, u, torch.stack((mask, mask.flip(0)), 1)
+
+
+def equation_10(x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor, sign: float = -1.0) -> torch.Tensor:
+    """Eq. 10 in the paper's letters, unit by unit; its z is 1 - z of torch, so x_z and U_z come with their signs turned."""
+    hidden = u.shape[2]
+    states = torch.zeros(*x.shape[:3], hidden, dtype=x.dtype)
+
+    def sigmoid(a: torch.Tensor) -> torch.Tensor:
+        return 1 / (1 + torch.exp(-a))
+
+    for direction in range(2):
+        u_r, u_z, u_h = u[direction, :hidden], u[direction, hidden : 2 * hidden], u[direction, 2 * hidden :]
+        for b in range(x.shape[2]):
+            h = torch.zeros(hidden, dtype=x.dtype)
+            for t in range(len(x)):
+                w = x[t, direction, b]
+                z = sigmoid(sign * w[hidden : 2 * hidden] + sign * u_z @ h)
+                r = sigmoid(w[:hidden] + u_r @ h)
+                candidate = torch.tanh(w[2 * hidden :] + r * (u_h @ h))
+                h = (1 - z) * h + z * candidate
+                h = h * mask[t, direction, b]
+                states[t, direction, b] = h
+    return states
+
+
+def agree(check, answer, what: str, x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor) -> None:
+    check.close(what, check.call(answer.gru_loop, x, u, mask), equation_10(x, u, mask))
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    for dtype in (torch.float32, torch.float64):
+        x, u, mask = (tensor.to(dtype) for tensor in batch(0))
+        got = check.call(answer.gru_loop, x, u, mask)
+        check.close("states, but for their values", got * 0, torch.zeros(6, 2, 3, 4, dtype=dtype))
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    x = torch.tensor([0.0, math.log(3), 1.0], **DOUBLE).expand(2, 2, 1, 3)
+    u = torch.tensor([[0.0], [0.0], [2.0]], **DOUBLE).expand(2, 3, 1)
+    got = check.call(answer.gru_loop, x, u, torch.ones(2, 2, 1, 1, **DOUBLE))
+    first = 0.25 * math.tanh(1)
+    second = 0.25 * math.tanh(1 + 0.5 * 2 * first) + 0.75 * first
+    check.close("states", got, torch.tensor([first, second], **DOUBLE)[:, None, None, None].expand(2, 2, 1, 1))
+    u = torch.tensor([[3.0], [0.0], [2.0]], **DOUBLE).expand(2, 3, 1)
+    got = check.call(answer.gru_loop, x, u, torch.ones(2, 2, 1, 1, **DOUBLE))
+    r = 1 / (1 + math.exp(-3 * first))
+    second = 0.25 * math.tanh(1 + r * 2 * first) + 0.75 * first
+    check.close("states with U_r = 3", got, torch.tensor([first, second], **DOUBLE)[:, None, None, None].expand(2, 2, 1, 1))
+
+
+@ladder.step("nn.GRU with copied weights")
+def oracle_torch(answer, check):
+    for seed in range(3):
+        x, u, mask = batch(seed)
+        for direction in range(2):
+            network = nn.GRU(12, 4, bias=False).double()
+            with torch.no_grad():
+                network.weight_ih_l0.copy_(torch.eye(12))
+                network.weight_hh_l0.copy_(u[direction])
+            wanted = network(x[:, direction])[0].detach()
+            got = check.call(answer.gru_loop, x, u, torch.ones_like(mask))
+            check.close(f"states of direction {direction}", got[:, direction], wanted)
+
+
+@ladder.step("Eq. 10 in the paper's letters, with the signs of z turned, and masks")
+def oracle_paper(answer, check):
+    for seed in range(10, 13):
+        agree(check, answer, "states of a batch with padding", *batch(seed))
+    x, u, mask = batch(13)
+    agree(check, answer, "states for large inputs (saturated gates)", 30 * x, u, mask)
+
+
+@ladder.step("gradients")
+def gradients(answer, check):
+    x, u, mask = batch(20)
+    x.requires_grad_(), u.requires_grad_()
+    weight = torch.randn(6, 2, 3, 4, **DOUBLE)
+    wanted = torch.autograd.grad((equation_10(x, u, mask) * weight).sum(), [x, u])
+    states = check.call(answer.gru_loop, x, u, mask)
+    check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
+    got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
+    for name, one, other in zip(("x", "U"), got, wanted, strict=True):
+        check.close(f"gradient of {name}", torch.zeros_like(other) if one is None else one, other)
+
+
+@ladder.step("a property: an utterance alone, and behind padding, gives the same states")
+def padding(answer, check):
+    x, u, _ = batch(30)
+    alone = check.call(answer.gru_loop, x[:, :, :1], u, torch.ones(6, 2, 1, 1, **DOUBLE)).detach()
+    check.close(
+        "its states in a batch of three", check.call(answer.gru_loop, x, u, torch.ones(6, 2, 3, 1, **DOUBLE))[:, :, :1], alone
+    )
+    before = torch.cat((torch.randn(4, 2, 1, 12, **DOUBLE) * 5, x[:, :, :1]))
+    mask = torch.cat((torch.zeros(4, 2, 1, 1, **DOUBLE), torch.ones(6, 2, 1, 1, **DOUBLE)))
+    got = check.call(answer.gru_loop, before, u, mask)
+    check.close("its states behind 4 steps of padding", got, torch.cat((torch.zeros(4, 2, 1, 4, **DOUBLE), alone)))
+    got = check.call(answer.gru_loop, x.flip(1), u.flip(0), torch.ones(6, 2, 3, 1, **DOUBLE))
+    wanted = check.call(answer.gru_loop, x, u, torch.ones(6, 2, 3, 1, **DOUBLE)).detach().flip(1)
+    check.close("its states with the two directions exchanged, x and U", got, wanted)
+
+
+@ladder.step("traps: one step, masks in between, small sizes")
+def traps(answer, check):
+    agree(check, answer, "states of a single step", *batch(40, steps=1))
+    agree(check, answer, "states of one utterance with one unit", *batch(41, utterances=1, hidden=1))
+    agree(check, answer, "states where B = H = 3", *batch(42, hidden=3))
+    agree(check, answer, "states where B = H = 2 in 2 steps", *batch(43, steps=2, utterances=2, hidden=2))
+    x, u, mask = batch(44)
+    mask[2, 0, 1] = mask[3, 1, 2] = mask[0] = 0
+    agree(check, answer, "states where the mask is 0 in between", x, u, mask)
+    turned = x.transpose(0, 3).contiguous().transpose(0, 3)
+    agree(check, answer, "states of a transposed tensor", turned, u, mask)
+    agree(check, answer, "states again: nothing is kept between calls", x, u, mask)
+    agree(check, answer, "states in 70 steps", *batch(45, steps=70, utterances=1, hidden=2))
+
+
+def test_exercise(climb):
+    climb(ladder)

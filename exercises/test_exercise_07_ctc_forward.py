@@ -1,0 +1,167 @@
+"""Check of exercise 7: the CTC forward recursion."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby, product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ladder import Ladder
+
+READY = "write the recursion"
+LOSSES = ("torch.ctc_loss", "torch._ctc_loss", "torch.nn.functional.ctc_loss")
+ladder = Ladder(
+    "exercise_07_ctc_forward",
+    names=("extend_target", "ctc_forward_variables", "ctc_loss_by_recursion"),
+    forbidden=dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss", "ctc_posteriors", "ctc_gradient"), READY),
+    guard=(*LOSSES, "torch.nn.CTCLoss.forward", "implementation.ctc_forward_variables", "implementation.ctc_loss_by_recursion",
+           "implementation.ctc_loss", "implementation._forward_recursion"),
+)  # fmt: skip
+
+
+def pair(seed: int, frames: int, vocab: int, texts: list[list[int]], lengths: list[int] | None = None, sharp: float = 1.0):
+    """log_probs and the three other arguments."""
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = (torch.randn(frames, len(texts), vocab, generator=generator, dtype=torch.float64) * sharp).log_softmax(-1)
+    labels = torch.tensor([label for text in texts for label in text], dtype=torch.long)
+    return log_probs, labels, torch.tensor(lengths or [frames] * len(texts)), torch.tensor([len(text) for text in texts])
+
+
+def all_beginnings(log_probs: torch.Tensor, text: list[int]) -> torch.Tensor:
+    """log alpha (T, S) of one utterance by writing out every path of every length."""
+    frames, vocab = log_probs.shape
+    rows = []
+    for t in range(1, frames + 1):
+        sums = [0.0] * (2 * len(text) + 1)
+        for path in product(range(vocab), repeat=t):
+            spelt = [label for label, _ in groupby(path) if label]
+            if spelt == text[: len(spelt)]:  # in the state after, or on, its last label
+                state = 2 * len(spelt) - (path[-1] != 0)
+                sums[state] += math.exp(sum(float(log_probs[place, label]) for place, label in enumerate(path)))
+        rows.append([math.log(p) if p > 0 else -math.inf for p in sums])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def agree_with_torch(check, answer, what: str, arguments: tuple) -> None:
+    wanted = F.ctc_loss(*arguments, reduction="none", zero_infinity=False)
+    check.close(what, check.call(answer.ctc_loss_by_recursion, *arguments), wanted)
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    extended = check.call(answer.extend_target, [2, 1])
+    check.that("the type of extend_target's result", isinstance(extended, list), type(extended).__name__, "list")
+    check.equal("the number of states of two labels", len(extended), 5)
+    arguments = pair(0, 6, 4, [[1, 2, 3], [2], [3, 3]], [6, 5, 4])
+    for dtype in (torch.float64, torch.float32):
+        typed = (arguments[0].to(dtype), *arguments[1:])
+        alpha = check.call(answer.ctc_forward_variables, *typed)
+        check.that("the type of the forward variables", isinstance(alpha, torch.Tensor), type(alpha).__name__, "tensor")
+        check.equal("the shape of the forward variables, T' = 6, B = 3, the longest target 3", tuple(alpha.shape), (6, 3, 7))
+        check.equal("the dtype of the forward variables", str(alpha.dtype), str(dtype))
+        loss = check.call(answer.ctc_loss_by_recursion, *typed)
+        check.close("the losses, but for their values", torch.as_tensor(loss) * 0, torch.zeros(3, dtype=dtype))
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    check.equal("the extended target", check.call(answer.extend_target, [3, 1]), [0, 3, 0, 1, 0])
+    log_probs, one = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]], dtype=torch.float64).log(), torch.tensor([1])
+    got = check.call(answer.ctc_forward_variables, log_probs, one, torch.tensor([2]), one)
+    wanted = torch.tensor([[0.6, 0.4, 0.0], [0.36, 0.4, 0.24]], dtype=torch.float64)
+    check.close("alpha, written as probabilities", got[:, 0].exp(), wanted)
+    check.close("log alpha", got[:, 0], wanted.log())
+    got = check.call(answer.ctc_loss_by_recursion, log_probs, one, torch.tensor([2]), one)
+    check.close("the loss", got, -torch.tensor([0.64], dtype=torch.float64).log())
+
+
+@ladder.step("every path written out")
+def oracle_paths(answer, check):
+    for text in ([], [1], [4, 2, 4], [1, 1, 2]):
+        got = check.call(answer.extend_target, text)
+        check.equal("the extended target", got, [0, *[part for label in text for part in (label, 0)]])
+    for seed, text in enumerate([[1], [1, 2], [1, 1], [2, 1, 2], [1, 2, 2], []]):
+        arguments = pair(seed, 5, 3, [text])
+        got = check.call(answer.ctc_forward_variables, *arguments)
+        check.close(f"log alpha of target {text}", got[:, 0], all_beginnings(arguments[0][:, 0], text))
+
+
+@ladder.step("torch's CTC loss in float64 on random batches")
+def oracle_torch(answer, check):
+    for text in ([1, 2], [1, 1], [3, 1, 3, 3], [2]):
+        agree_with_torch(check, answer, f"loss of target {text}", pair(1, 9, 4, [text]))
+    rng = np.random.default_rng(0)
+    for seed in range(6):
+        texts = [rng.integers(1, 5, int(n)).tolist() for n in rng.integers(1, 7, 4)]
+        lengths = rng.integers(14, 21, 4).tolist()
+        agree_with_torch(check, answer, "losses of a batch", pair(seed, 20, 5, texts, lengths, sharp=2.0))
+
+
+@ladder.step("a property: the probabilities of all texts sum to one")
+def sums_to_one(answer, check):
+    for frames in (1, 2, 3, 4):
+        texts = [list(text) for n in range(frames + 1) for text in product((1, 2), repeat=n)]
+        log_probs, labels, lengths, counts = pair(frames, frames, 3, texts)
+        log_probs = log_probs[:, :1].expand(-1, len(texts), -1)
+        losses = check.call(answer.ctc_loss_by_recursion, log_probs, labels, lengths, counts)
+        check.number(
+            f"the sum over all texts of exp(-loss), {frames} frames, symbols blank, 1, 2", float((-losses).exp().sum()), 1.0, 1e-6
+        )
+    arguments = pair(9, 8, 4, [[1, 2, 1], [3], [2, 2]], [8, 5, 6])
+    alpha = check.call(answer.ctc_forward_variables, *arguments)
+    other = arguments[0].clone()
+    other[5:, 1], other[6:, 2] = -7.0, -0.1
+    changed = check.call(answer.ctc_forward_variables, other, *arguments[1:])
+    for b, (frames, states) in enumerate([(8, 7), (5, 3), (6, 5)]):
+        alone = check.call(answer.ctc_forward_variables, *pair_of(arguments, b))
+        check.close(f"log alpha of utterance {b} alone", alone[:frames, 0, :states], alpha[:frames, b, :states])
+        check.close(f"log alpha of utterance {b} with other padding", changed[:frames, b, :states], alpha[:frames, b, :states])
+    loss = check.call(answer.ctc_loss_by_recursion, *arguments)
+    check.close("the losses with other padding", check.call(answer.ctc_loss_by_recursion, other, *arguments[1:]), loss)
+
+
+def pair_of(arguments: tuple, b: int) -> tuple:
+    """The arguments of one utterance of a batch."""
+    log_probs, labels, lengths, counts = arguments
+    return log_probs[:, b : b + 1], labels.split(counts.tolist())[b], lengths[b : b + 1], counts[b : b + 1]
+
+
+@ladder.step("traps: empty targets, too few frames, long utterances, impossible symbols")
+def traps(answer, check):
+    log_probs, labels, lengths, counts = pair(20, 5, 3, [[], [1, 2], []], [5, 4, 1])
+    wanted = [
+        -log_probs[:, 0, 0].sum(),
+        F.ctc_loss(log_probs[:4, 1], labels, lengths[1], counts[1], reduction="none"),
+        -log_probs[0, 2, 0],
+    ]
+    got = check.call(answer.ctc_loss_by_recursion, log_probs, labels, lengths, counts)
+    check.close("losses of an empty target, of [1, 2], of an empty target in one frame", got, torch.stack(wanted))
+    got = check.call(answer.ctc_loss_by_recursion, log_probs[:, :1], labels[:0], lengths[:1], counts[:1])
+    check.close("loss of an empty target alone", got, wanted[0][None])
+    log_probs, labels, lengths, counts = pair(21, 3, 3, [[1, 1], [1, 2, 1, 2], [1, 2, 1], [1, 1, 2], [2]], [2, 3, 3, 3, 1])
+    got = check.call(answer.ctc_loss_by_recursion, log_probs, labels, lengths, counts)
+    wanted = torch.tensor(
+        [math.inf, math.inf, -log_probs[[0, 1, 2], 2, [1, 2, 1]].sum(), math.inf, -log_probs[0, 4, 2]], dtype=torch.float64
+    )
+    check.close("losses of 11 in 2 frames, 1212 in 3, 121 in 3, 112 in 3, 2 in 1", got, wanted)
+    arguments = pair(22, 400, 29, [np.random.default_rng(1).integers(1, 29, 30).tolist()])
+    agree_with_torch(check, answer, "loss of 400 frames", arguments)
+    single = (arguments[0].float(), *arguments[1:])
+    got = check.call(answer.ctc_loss_by_recursion, *single)
+    check.close("loss of 400 frames in float32", got, F.ctc_loss(*arguments, reduction="none").float(), (1e-4, 1e-3))
+    log_probs = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.3, 0.0, 0.7]], dtype=torch.float64).log()[:, None]
+    got = check.call(answer.ctc_forward_variables, log_probs, torch.tensor([1, 2]), torch.tensor([3]), torch.tensor([2]))
+    check.close("log alpha where some symbols have probability 0", got[:, 0], all_beginnings(log_probs[:, 0], [1, 2]))
+    turned = pair(23, 6, 6, [[1, 2]] * 6)
+    log_probs = turned[0].transpose(0, 2).contiguous().transpose(0, 2)
+    agree_with_torch(check, answer, "losses of a transposed tensor, T' = B = V = 6", (log_probs, *turned[1:]))
+    grown = turned[0].clone().requires_grad_()
+    got = check.call(answer.ctc_loss_by_recursion, grown, *turned[1:])
+    check.close("losses of log_probs that want a gradient", got, F.ctc_loss(*turned, reduction="none"))
+
+
+def test_exercise(climb):
+    climb(ladder)

@@ -1,0 +1,215 @@
+"""Check of exercise 8: the CTC gradient."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby, product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from given import ctc_forward_variables, extend_target
+from ladder import Ladder
+
+READY = "write the recursion and the posterior out"
+BY_HAND = "the gradient is to be computed, not asked of autograd"
+ladder = Ladder(
+    "exercise_08_ctc_gradient",
+    names=("ctc_backward_variables", "ctc_gradient"),
+    forbidden={
+        **dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss", "ctc_posteriors", "ctc_loss_by_recursion"), READY),
+        **dict.fromkeys(
+            ("autograd", "backward", "requires_grad_", "requires_grad", "grad", "vjp", "jacrev", "jacobian"), BY_HAND
+        ),
+    },
+    guard=(
+        "torch.ctc_loss",
+        "torch._ctc_loss",
+        "torch.nn.functional.ctc_loss",
+        "torch.nn.CTCLoss.forward",
+        "torch.autograd.grad",
+        "torch.autograd.backward",
+        "torch.Tensor.backward",
+        "implementation.ctc_backward_variables",
+        "implementation.ctc_gradient",
+        "implementation.ctc_posteriors",
+    ),
+)
+
+
+def pair(seed: int, frames: int, vocab: int, texts: list[list[int]], lengths: list[int] | None = None, sharp: float = 1.0):
+    """log_probs and the three other arguments."""
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = (torch.randn(frames, len(texts), vocab, generator=generator, dtype=torch.float64) * sharp).log_softmax(-1)
+    labels = torch.tensor([label for text in texts for label in text], dtype=torch.long)
+    return log_probs, labels, torch.tensor(lengths or [frames] * len(texts)), torch.tensor([len(text) for text in texts])
+
+
+def gradient_of_torch(log_probs: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    """Gradient of torch's loss at the inputs of the softmax."""
+    logits = log_probs.clone().requires_grad_()
+    loss = F.ctc_loss(logits.log_softmax(-1), *others, reduction="none", zero_infinity=False)
+    return torch.autograd.grad(loss.sum(), logits)[0]
+
+
+def all_paths(log_probs: torch.Tensor, text: list[int]) -> torch.Tensor:
+    """The gradient of one utterance (T, V) by writing out every path."""
+    frames, vocab = log_probs.shape
+    posterior, total = torch.zeros_like(log_probs), 0.0
+    for path in product(range(vocab), repeat=frames):
+        if [label for label, _ in groupby(path) if label] == text:
+            p = math.exp(sum(float(log_probs[t, label]) for t, label in enumerate(path)))
+            total += p
+            for t, label in enumerate(path):
+                posterior[t, label] += p
+    return log_probs.exp() - posterior / total
+
+
+def all_endings(log_probs: torch.Tensor, text: list[int]) -> torch.Tensor:
+    """log beta (T, S) of one utterance: from each state every path to the end, step by step, by what states may follow."""
+    states = extend_target(text)
+    frames, sums = len(log_probs), torch.zeros(len(log_probs), len(states), dtype=torch.float64)
+    for t in range(frames):
+        for s in range(len(states)):
+            for path in product(range(3), repeat=frames - t - 1):  # how far each step goes
+                place, p, allowed = s, float(log_probs[t, states[s]]), True
+                for ahead, step in enumerate(path, start=t + 1):
+                    before, place = place, place + step
+                    if place >= len(states) or (step == 2 and (states[place] == 0 or states[place] == states[before])):
+                        allowed = False
+                        break
+                    p += float(log_probs[ahead, states[place]])
+                if allowed and place >= len(states) - 2:
+                    sums[t, s] += math.exp(p)
+    return sums.log()
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    arguments = pair(0, 6, 4, [[1, 2, 3], [2], [3, 3]], [6, 5, 4])
+    for dtype in (torch.float64, torch.float32):
+        typed = (arguments[0].to(dtype), *arguments[1:])
+        beta = check.call(answer.ctc_backward_variables, *typed)
+        check.that("the type of the backward variables", isinstance(beta, torch.Tensor), type(beta).__name__, "tensor")
+        check.equal("the shape of the backward variables, T' = 6, B = 3, the longest target 3", tuple(beta.shape), (6, 3, 7))
+        check.equal("the dtype of the backward variables", str(beta.dtype), str(dtype))
+        gradient = check.call(answer.ctc_gradient, *typed)
+        check.close("the gradient, but for its values", torch.as_tensor(gradient) * 0, torch.zeros(6, 3, 4, dtype=dtype))
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    log_probs, one = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]], dtype=torch.float64).log(), torch.tensor([1])
+    got = check.call(answer.ctc_backward_variables, log_probs, one, torch.tensor([2]), one)
+    wanted = torch.tensor([[0.24, 0.4, 0.36], [0.0, 0.4, 0.6]], dtype=torch.float64)
+    check.close("beta, written as probabilities", got[:, 0].exp(), wanted)
+    check.close("log beta", got[:, 0], wanted.log())
+    got = check.call(answer.ctc_gradient, log_probs, one, torch.tensor([2]), one)
+    check.close("the gradient", got[:, 0], torch.tensor([[0.225, -0.225], [0.225, -0.225]], dtype=torch.float64))
+
+
+@ladder.step("beta: every path written out, and alpha times beta")
+def oracle_beta(answer, check):
+    for seed, text in enumerate([[1], [1, 2], [1, 1], [2, 1, 2], [1, 2, 2], []]):
+        arguments = pair(seed, 5, 3, [text])
+        got = check.call(answer.ctc_backward_variables, *arguments)
+        check.close(f"log beta of target {text}", got[:, 0], all_endings(arguments[0][:, 0], text))
+    log_probs, labels, lengths, counts = arguments = pair(7, 9, 5, [[1, 4, 4], [2, 1], [3, 3, 3, 1]], [9, 6, 8])
+    beta = check.call(answer.ctc_backward_variables, *arguments)
+    alpha = ctc_forward_variables(*arguments)
+    for b, text in enumerate(labels.split(counts.tolist())):
+        states, frames = extend_target(text.tolist()), int(lengths[b])
+        both = alpha[:frames, b, : len(states)] + beta[:frames, b, : len(states)] - log_probs[:frames, b, states]
+        wanted = -F.ctc_loss(log_probs[:, b : b + 1], text[None], lengths[b : b + 1], counts[b : b + 1], reduction="none")
+        what = f"log of the sum over s of alpha beta / y of utterance {b}: log p(l | x) at every frame (Eq. 14)"
+        check.close(what, torch.logsumexp(both, 1), wanted.expand(frames))
+        check.close(
+            f"log beta beyond the length of utterance {b}", beta[frames:, b], torch.full_like(beta[frames:, b], -math.inf)
+        )
+        check.close(
+            f"log beta beyond the states of utterance {b}",
+            beta[:, b, len(states) :],
+            torch.full_like(beta[:, b, len(states) :], -math.inf),
+        )
+
+
+@ladder.step("the gradient of torch's CTC loss, in float64")
+def oracle_torch(answer, check):
+    for text in ([1], [1, 2], [1, 1], [3, 1, 3, 3]):
+        arguments = pair(1, 8, 4, [text])
+        check.close(f"gradient of target {text}", check.call(answer.ctc_gradient, *arguments), gradient_of_torch(*arguments))
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        texts = [rng.integers(1, 5, int(n)).tolist() for n in rng.integers(1, 7, 4)]
+        arguments = pair(seed, 18, 5, texts, rng.integers(14, 19, 4).tolist(), sharp=2.0)
+        check.close("gradient of a batch", check.call(answer.ctc_gradient, *arguments), gradient_of_torch(*arguments))
+
+
+@ladder.step("every path written out")
+def oracle_paths(answer, check):
+    for seed, text in enumerate([[1], [2, 1], [1, 1], [1, 2, 1], []]):
+        arguments = pair(seed + 30, 5, 3, [text])
+        got = check.call(answer.ctc_gradient, *arguments)
+        check.close(f"gradient of target {text}", got[:, 0], all_paths(arguments[0][:, 0], text))
+
+
+@ladder.step("properties: frames sum to zero, neighbours and padding do not matter, descent helps")
+def properties(answer, check):
+    log_probs, labels, lengths, counts = arguments = pair(40, 12, 6, [[1, 5, 5], [], [2, 3, 4, 2]], [12, 7, 9])
+    got = check.call(answer.ctc_gradient, *arguments)
+    check.close("the sum of the gradient in each frame", got.sum(2), torch.zeros(12, 3, dtype=torch.float64))
+    check.close("the gradient beyond the lengths", torch.cat((got[7:, 1], got[9:, 2])), torch.zeros(8, 6, dtype=torch.float64))
+    for b, text in enumerate(labels.split(counts.tolist())):
+        alone = check.call(answer.ctc_gradient, log_probs[:, b : b + 1], text, lengths[b : b + 1], counts[b : b + 1])
+        check.close(f"gradient of utterance {b} alone", alone[:, 0], got[:, b])
+    other = log_probs.clone()
+    other[7:, 1], other[9:, 2] = -3.0, -0.5
+    check.close("gradient with other padding", check.call(answer.ctc_gradient, other, *arguments[1:]), got)
+    before = F.ctc_loss(*arguments, reduction="none")
+    after = F.ctc_loss((log_probs - 0.01 * got).log_softmax(-1), *arguments[1:], reduction="none")
+    check.that(
+        "that a small step against the gradient lowers each loss",
+        bool((after < before).all()),
+        after - before,
+        "negative differences",
+    )
+
+
+@ladder.step("traps: no path, empty targets, one frame, impossible symbols, long utterances")
+def traps(answer, check):
+    for text, frames in (([1, 1], 2), ([1, 2], 1), ([1, 1, 1], 4)):
+        check.raises(f"{text} in {frames} frames: no path", ValueError, answer.ctc_gradient, *pair(50, frames, 3, [text]))
+    check.raises(
+        "a batch in which one utterance has no path", ValueError, answer.ctc_gradient, *pair(51, 5, 3, [[1], [1, 1]], [5, 2])
+    )
+    for text, frames in (([], 4), ([], 1), ([2], 1), ([1, 1], 3), ([1, 2, 1], 3)):
+        arguments = pair(52, frames, 3, [text])
+        got = check.call(answer.ctc_gradient, *arguments)
+        check.close(f"gradient of {text} in {frames} frames", got[:, 0], all_paths(arguments[0][:, 0], text))
+    arguments = pair(53, 6, 3, [[], [1, 2]], [5, 6])
+    got = check.call(answer.ctc_gradient, *arguments)
+    check.close("gradient of an empty target in a batch", got[:5, 0], all_paths(arguments[0][:5, 0], []))
+    log_probs = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.3, 0.0, 0.7], [0.2, 0.3, 0.5]], dtype=torch.float64).log()
+    got = check.call(answer.ctc_gradient, log_probs[:, None], torch.tensor([1, 2]), torch.tensor([4]), torch.tensor([2]))
+    check.close("gradient where some symbols have probability 0", got[:, 0], all_paths(log_probs, [1, 2]))
+    arguments = pair(54, 300, 29, [np.random.default_rng(1).integers(1, 29, 25).tolist()])
+    check.close("gradient of 300 frames", check.call(answer.ctc_gradient, *arguments), gradient_of_torch(*arguments))
+    single = (arguments[0].float(), *arguments[1:])
+    check.close(
+        "gradient of 300 frames in float32",
+        check.call(answer.ctc_gradient, *single),
+        gradient_of_torch(*arguments).float(),
+        (1e-2, 1e-3),
+    )
+    log_probs, *others = pair(55, 6, 6, [[1, 2]] * 6)
+    turned = log_probs.transpose(0, 2).contiguous().transpose(0, 2)
+    check.close(
+        "gradient of a transposed tensor, T' = B = V = 6",
+        check.call(answer.ctc_gradient, turned, *others),
+        gradient_of_torch(turned, *others),
+    )
+
+
+def test_exercise(climb):
+    climb(ladder)

@@ -1,0 +1,213 @@
+"""Check of exercise 9: prefix beam search with a language model."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from itertools import groupby, product
+
+import numpy as np
+from implementation import Hypothesis
+from implementation import prefix_beam_search as library_search
+
+from ladder import Ladder
+
+READY = "write the search"
+ladder = Ladder(
+    "exercise_09_beam_search",
+    names=("prefix_beam_search",),
+    forbidden=dict.fromkeys(("beam_search_decode", "_search_step", "_Prefixes", "ctc_decoder", "BeamSearchDecoderCTC"), READY),
+    guard=("implementation.prefix_beam_search", "implementation.beam_search_decode", "implementation._search_step"),
+)
+
+
+def log_probs_of(seed: int, frames: int, vocab: int) -> np.ndarray:
+    """Peaked like a network's."""
+    logits = 2 * np.random.default_rng(seed).normal(size=(frames, vocab))
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+class TableScorer:
+    """A language model by chance: for each text so far a row of log-probabilities and words. Its state is the text."""
+
+    def __init__(self, seed: int, vocab: int, forbids: bool = False) -> None:
+        self.seed, self.vocab, self.forbids = seed, vocab, forbids
+
+    def start(self) -> tuple:
+        return ()
+
+    def scores(self, state: tuple) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.Generator(np.random.PCG64(hash((self.seed, state)) % 2**63))
+        log_lm = -rng.exponential(2.0, self.vocab)
+        if self.forbids:
+            log_lm[rng.random(self.vocab) < 0.3] = -np.inf
+        return log_lm, rng.integers(0, 2, self.vocab)
+
+    def advance(self, state: tuple, label: int) -> tuple:
+        return (*state, int(label))
+
+    def finish(self, state: tuple) -> tuple[float, int]:
+        rng = np.random.Generator(np.random.PCG64(hash((self.seed, 99, state)) % 2**63))
+        return float(-rng.exponential(1.0)), int(rng.integers(0, 2))
+
+    def of_text(self, text: tuple) -> tuple[float, int]:
+        """log_lm and words of a whole text."""
+        log_lm, words = self.finish(text)
+        for place, label in enumerate(text):
+            added, counted = self.scores(text[:place])
+            log_lm, words = log_lm + added[label], words + int(counted[label])
+        return log_lm, words
+
+
+def every_text(
+    log_probs: np.ndarray, scorer: TableScorer | None = None, alpha: float = 0.0, beta: float = 0.0
+) -> list[Hypothesis]:
+    """All texts by writing out every path, best first."""
+    texts = defaultdict(float)
+    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        texts[tuple(label for label, _ in groupby(path) if label)] += math.exp(
+            sum(log_probs[t, label] for t, label in enumerate(path))
+        )
+    found = []
+    for text, p in texts.items():
+        log_lm, words = scorer.of_text(text) if scorer else (0.0, 0)
+        if p > 0 and log_lm > -math.inf:
+            found.append(Hypothesis(text, math.log(p) + alpha * log_lm + beta * words, math.log(p), float(log_lm), words))
+    return sorted(found, key=lambda one: -one.score)
+
+
+def agree(check, what: str, got: list, wanted: list[Hypothesis]) -> None:
+    """The same hypotheses in the same order."""
+    check.that(f"{what}: the type of the result", isinstance(got, list), type(got).__name__, "list")
+    for one in got:
+        check.that(f"{what}: the type of each result", isinstance(one, Hypothesis), type(one).__name__, "Hypothesis")
+    check.equal(f"{what}: labels, best first", [tuple(one.labels) for one in got], [one.labels for one in wanted])
+    for one, other in zip(got, wanted, strict=True):
+        for name in ("log_ctc", "log_lm", "score"):
+            check.number(f"{what}: {name} of {other.labels}", getattr(one, name), getattr(other, name), 1e-7)
+        check.equal(f"{what}: words of {other.labels}", one.words, other.words)
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    got = check.call(answer.prefix_beam_search, log_probs_of(0, 4, 3), 5)
+    check.that("the type of the result", isinstance(got, list), type(got).__name__, "list")
+    check.equal("how many hypotheses beam_width 5 gives", len(got), 5)
+    best = got[0]
+    check.that("the type of a hypothesis", isinstance(best, Hypothesis), type(best).__name__, "Hypothesis")
+    check.that("the type of its labels", isinstance(best.labels, tuple), type(best.labels).__name__, "tuple")
+    check.equal(
+        "how many hypotheses come as it is called without a width",
+        len(check.call(answer.prefix_beam_search, log_probs_of(0, 6, 4))),
+        10,
+    )
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    log_probs = np.log([[0.6, 0.4], [0.6, 0.4]])
+    got = check.call(answer.prefix_beam_search, log_probs)
+    wanted = [Hypothesis((1,), math.log(0.64), math.log(0.64)), Hypothesis((), math.log(0.36), math.log(0.36))]
+    agree(check, "p(blank) = 0.6, p(a) = 0.4, two frames", got, wanted)
+    got = check.call(answer.prefix_beam_search, np.log([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]]))
+    agree(check, "p(a) = 0.9, 0.2, 0.7: a double letter", got, every_text(np.log([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7]])))
+
+
+@ladder.step("every path written out")
+def oracle(answer, check):
+    for seed, (frames, vocab) in enumerate([(1, 2), (1, 4), (2, 3), (3, 3), (4, 2), (5, 3), (3, 4)]):
+        log_probs = log_probs_of(seed, frames, vocab)
+        got = check.call(answer.prefix_beam_search, log_probs, 2000)
+        agree(check, f"a beam wide enough for all texts, {frames} frames, {vocab} symbols", got, every_text(log_probs))
+
+
+@ladder.step("every path written out, with a language model")
+def oracle_language(answer, check):
+    for seed, (alpha, beta) in enumerate([(1.0, 0.0), (0.0, 1.5), (0.7, 2.0), (2.0, -1.0), (0.0, 0.0)]):
+        for forbids in (False, True):
+            log_probs, scorer = log_probs_of(seed, 4, 3), TableScorer(seed, 3, forbids)
+            got = check.call(answer.prefix_beam_search, log_probs, 2000, scorer, alpha, beta)
+            what = f"alpha {alpha}, beta {beta}" + (", some texts forbidden" if forbids else "")
+            agree(check, what, got, every_text(log_probs, scorer, alpha, beta))
+
+
+@ladder.step("properties: a narrow beam keeps the best, as many as it may")
+def narrow(answer, check):
+    log_probs = np.log(
+        [[0.6, 0.4, 0.0], [0.4, 0.2, 0.4]], where=np.array([[True, True, False], [True] * 3]), out=np.full((2, 3), -np.inf)
+    )
+    got = check.call(answer.prefix_beam_search, log_probs, 1)
+    check.equal("labels with beam_width 1, where a wide beam finds (1,)", [tuple(one.labels) for one in got], [()])
+    for seed in range(4):
+        for width in (1, 2, 5):
+            log_probs = log_probs_of(seed, 7, 5)
+            agree(
+                check,
+                f"beam_width {width}",
+                check.call(answer.prefix_beam_search, log_probs, width),
+                library_search(log_probs, width),
+            )
+            scorer = TableScorer(seed, 5, seed % 2 == 0)
+            got = check.call(answer.prefix_beam_search, log_probs, width, scorer, 0.8, 0.6)
+            agree(check, f"beam_width {width} with a language model", got, library_search(log_probs, width, scorer, 0.8, 0.6))
+
+
+@ladder.step("cutoff and max_labels")
+def pruning(answer, check):
+    for seed in range(2):
+        log_probs, scorer = log_probs_of(seed, 6, 6), TableScorer(seed, 6)
+        for settings in (
+            {"cutoff": 0.9},
+            {"max_labels": 2},
+            {"cutoff": 0.7, "max_labels": 3},
+            {"cutoff": 0.01},
+            {"max_labels": 1},
+        ):
+            got = check.call(answer.prefix_beam_search, log_probs, 8, **settings)
+            agree(check, f"{settings}", got, library_search(log_probs, 8, **settings))
+            got = check.call(answer.prefix_beam_search, log_probs, beam_width=8, scorer=scorer, alpha=0.5, beta=1.0, **settings)
+            agree(check, f"{settings} with a language model", got, library_search(log_probs, 8, scorer, 0.5, 1.0, **settings))
+
+
+@ladder.step("traps: double letters, certain and impossible symbols, long and empty utterances")
+def traps(answer, check):
+    for path, text in (
+        ([1, 1, 2, 3, 3, 0, 3, 4], (1, 2, 3, 3, 4)),
+        ([3, 3, 3], (3,)),
+        ([0, 0], ()),
+        ([1, 0, 1, 0, 0, 1, 1], (1, 1, 1)),
+    ):
+        log_probs = np.log(np.where(np.arange(5) == np.array(path)[:, None], 0.96, 0.01))
+        got = check.call(answer.prefix_beam_search, log_probs, 20)
+        check.equal(f"the best text of a clear path {path}", tuple(got[0].labels), text)
+    with np.errstate(divide="ignore"):
+        certain = np.log([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    agree(check, "probabilities 0 and 1", check.call(answer.prefix_beam_search, certain, 10), every_text(certain))
+    agree(check, "no frame at all", check.call(answer.prefix_beam_search, np.zeros((0, 4)), 3), [Hypothesis((), 0.0, 0.0)])
+    scorer = TableScorer(3, 4)
+    log_lm, words = scorer.finish(())
+    got = check.call(answer.prefix_beam_search, np.zeros((0, 4)), 3, scorer, 2.0, 1.0)
+    agree(check, "no frame at all, with a language model", got, [Hypothesis((), 2 * log_lm + words, 0.0, log_lm, words)])
+    log_probs = log_probs_of(5, 500, 4)
+    got = check.call(answer.prefix_beam_search, log_probs, 2)
+    agree(check, "500 frames", got, library_search(log_probs, 2))
+
+    class ForbidsAll(TableScorer):
+        def scores(self, state):
+            return np.full(self.vocab, -np.inf), np.zeros(self.vocab, dtype=int)
+
+        def finish(self, state):
+            return -math.inf, 0
+
+    got = check.call(answer.prefix_beam_search, log_probs_of(6, 3, 3), 5, ForbidsAll(0, 3), 0.0, 0.0)
+    check.equal("what is left where the language model forbids everything", got, [])
+    log_probs = log_probs_of(7, 5, 3)
+    turned = np.asfortranarray(log_probs)[::-1][::-1]
+    agree(check, "again, nothing kept from before", check.call(answer.prefix_beam_search, turned, 2000), every_text(log_probs))
+    single = log_probs_of(8, 4, 3).astype(np.float32)
+    got = check.call(answer.prefix_beam_search, single, 2000)
+    check.equal("the best text of float32 input", tuple(got[0].labels), every_text(single.astype(np.float64))[0].labels)
+
+
+def test_exercise(climb):
+    climb(ladder)

@@ -1,0 +1,225 @@
+"""Check of exercise 10: edit distance, word error rate and the alignment."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import jiwer
+import numpy as np
+from implementation import ErrorCounts
+
+from ladder import Ladder
+
+READY = "write the table"
+ladder = Ladder(
+    "exercise_10_error_rate",
+    names=("edit_distance", "count_word_errors", "word_error_rate"),
+    forbidden=dict.fromkeys(
+        ("jiwer", "difflib", "SequenceMatcher", "Levenshtein", "count_character_errors", "_align", "_edit_table"), READY
+    ),
+    guard=(
+        "implementation.edit_distance",
+        "implementation.count_word_errors",
+        "implementation.word_error_rate",
+        "implementation._edit_table",
+        "implementation._align",
+        "jiwer.process_words",
+        "jiwer.wer",
+        "difflib.SequenceMatcher.ratio",
+    ),
+)
+
+
+def recursion(reference, hypothesis) -> int:
+    """The distance as a recursion from the front."""
+
+    @cache
+    def distance(i: int, j: int) -> int:
+        if i == len(reference) or j == len(hypothesis):
+            return len(reference) - i + len(hypothesis) - j
+        replaced = distance(i + 1, j + 1) + (reference[i] != hypothesis[j])
+        return min(replaced, distance(i + 1, j) + 1, distance(i, j + 1) + 1)
+
+    return distance(0, 0)
+
+
+def random_text(rng: np.random.Generator, longest: int = 7) -> str:
+    return " ".join(rng.choice(["a", "b", "ab", "ba", "abc"], rng.integers(0, longest)))
+
+
+def consistent(check, counts, references: list[str], hypotheses: list[str]) -> None:
+    """The alignment holds both texts, has the fewest errors, and the numbers are its own."""
+    check.that("the type of the result", isinstance(counts, ErrorCounts), type(counts).__name__, "ErrorCounts")
+    check.equal("the number of alignments, one an utterance", len(counts.alignment), len(references))
+    kinds = {"hits": 0, "substitutions": 0, "deletions": 0, "insertions": 0}
+    for pairs, reference, hypothesis in zip(counts.alignment, references, hypotheses, strict=True):
+        pairs = [tuple(pair) for pair in pairs]
+        check.equal(
+            "the reference words of an alignment, in order", [ref for ref, _ in pairs if ref is not None], reference.split()
+        )
+        check.equal(
+            "the hypothesis words of an alignment, in order", [hyp for _, hyp in pairs if hyp is not None], hypothesis.split()
+        )
+        check.that("that no pair is empty on both sides", (None, None) not in pairs, pairs, "pairs with at least one word")
+        errors = sum(ref != hyp for ref, hyp in pairs)
+        check.equal(
+            f"the errors of the alignment {pairs}", errors, recursion(tuple(reference.split()), tuple(hypothesis.split()))
+        )
+        for ref, hyp in pairs:
+            kinds["hits" if ref == hyp else "insertions" if ref is None else "deletions" if hyp is None else "substitutions"] += 1
+    check.equal(
+        f"the numbers of the alignment ({', '.join(kinds)})", [getattr(counts, kind) for kind in kinds], list(kinds.values())
+    )
+    for kind in kinds:
+        check.equal(f"the type of {kind}", type(getattr(counts, kind)).__name__, "int")
+
+
+@ladder.step("shape and dtype")
+def types(answer, check):
+    got = check.call(answer.edit_distance, "abc", "abd")
+    check.that(
+        "the type of the distance", isinstance(got, (int, np.integer)) and not isinstance(got, bool), type(got).__name__, "int"
+    )
+    counts = check.call(answer.count_word_errors, ["a b", "c"], ["a", "c"])
+    check.that("the type of the counts", isinstance(counts, ErrorCounts), type(counts).__name__, "ErrorCounts")
+    check.equal("the number of alignments of two utterances", len(counts.alignment), 2)
+    rate = check.call(answer.word_error_rate, ["a b", "c"], ["a", "d"])
+    check.that("the type of the rate", isinstance(rate, float), type(rate).__name__, "float")
+
+
+@ladder.step("the worked examples")
+def worked_example(answer, check):
+    check.equal("the distance", check.call(answer.edit_distance, "saw", "was"), 2)
+    counts = check.call(answer.count_word_errors, "the cat sat down", "the cat down")
+    numbers = [counts.hits, counts.substitutions, counts.deletions, counts.insertions]
+    check.equal("hits, substitutions, deletions, insertions", numbers, [3, 0, 1, 0])
+    check.equal("the alignment", counts.alignment, [[("the", "the"), ("cat", "cat"), ("sat", None), ("down", "down")]])
+    check.number("the rate", check.call(answer.word_error_rate, ["a", "b c d"], ["x", "b c d"]), 0.25)
+
+
+@ladder.step("a table made by hand")
+def table(answer, check):
+    known = [
+        ("", "", 0),
+        ("abc", "", 3),
+        ("", "ab", 2),
+        ("abc", "abc", 0),
+        ("abc", "axc", 1),
+        ("abc", "ac", 1),
+        ("ac", "abc", 1),
+        ("abc", "bc", 1),
+        ("abc", "xabc", 1),
+        ("kitten", "sitting", 3),
+        ("saturday", "sunday", 3),
+        ("ab", "ba", 2),
+        ("aab", "abb", 1),
+        ("abcd", "dcba", 4),
+    ]
+    for reference, hypothesis, distance in known:
+        got = check.call(answer.edit_distance, reference, hypothesis)
+        check.equal("the distance", got, distance)
+    rows = [
+        ("a b c", "a b c", (3, 0, 0, 0)),
+        ("a b c", "a x c", (2, 1, 0, 0)),
+        ("a b c", "a c", (2, 0, 1, 0)),
+        ("a c", "a b c", (2, 0, 0, 1)),
+        ("a b", "", (0, 0, 2, 0)),
+        ("", "a b", (0, 0, 0, 2)),
+        ("", "", (0, 0, 0, 0)),
+        ("no", "yes", (0, 1, 0, 0)),
+        ("b c", "a b c d", (2, 0, 0, 2)),
+        ("on one", "one on", None),
+    ]
+    for reference, hypothesis, numbers in rows:
+        counts = check.call(answer.count_word_errors, reference, hypothesis)
+        if numbers:
+            got = (counts.hits, counts.substitutions, counts.deletions, counts.insertions)
+            check.equal("hits, substitutions, deletions, insertions", got, numbers)
+        consistent(check, counts, [reference], [hypothesis])
+    for reference, hypothesis, rate in (("a b", "a b c", 0.5), ("a b", "a", 0.5), ("a b c d", "x", 1.0), ("a", "b c d", 3.0)):
+        check.number("the rate", check.call(answer.word_error_rate, reference, hypothesis), rate)
+
+
+@ladder.step("a recursion and jiwer on random corpora")
+def oracle(answer, check):
+    rng = np.random.default_rng(10)
+    for _ in range(40):
+        reference, hypothesis = ("".join(rng.choice(list("abc"), rng.integers(0, 8))) for _ in range(2))
+        check.equal("the distance", check.call(answer.edit_distance, reference, hypothesis), recursion(reference, hypothesis))
+    for _ in range(25):
+        size = int(rng.integers(1, 5))
+        references, hypotheses = ([random_text(rng) for _ in range(size)] for _ in range(2))
+        references[0] = references[0] or "a"  # jiwer wants a word
+        counts = check.call(answer.count_word_errors, references, hypotheses)
+        consistent(check, counts, references, hypotheses)
+        check.number(
+            "the rate against jiwer",
+            check.call(answer.word_error_rate, references, hypotheses),
+            jiwer.wer(references, hypotheses),
+        )
+
+
+@ladder.step("properties of a distance")
+def properties(answer, check):
+    rng = np.random.default_rng(11)
+    for _ in range(30):
+        one, other, third = (random_text(rng).split() for _ in range(3))
+        distance = check.call(answer.edit_distance, one, other)
+        check.equal("the distance the other way round", check.call(answer.edit_distance, other, one), distance)
+        check.equal("the distance of both turned round", check.call(answer.edit_distance, one[::-1], other[::-1]), distance)
+        longer = check.call(answer.edit_distance, [*one, "x"], [*other, "x"])
+        check.equal("the distance with one more equal word at the end", longer, distance)
+        around = check.call(answer.edit_distance, one, third) + check.call(answer.edit_distance, third, other)
+        check.that("that no way round is shorter", distance <= around, distance, f"at most {around}")
+    references, hypotheses = ["a b c", "b", "c a"], ["a c", "b b", "c a"]
+    rate = check.call(answer.word_error_rate, references, hypotheses)
+    check.number("the rate of the corpus twice over", check.call(answer.word_error_rate, references * 2, hypotheses * 2), rate)
+
+
+@ladder.step("traps: nothing, more than everything, white space, missing partners, long texts")
+def traps(answer, check):
+    rates = [
+        ("", "", 0.0),
+        ("", "a", 1.0),
+        ("", "a b c", 3.0),
+        ("a", "b c d", 3.0),
+        ("a", "", 1.0),
+        ("a b", "a b", 0.0),
+        ([], [], 0.0),
+        (["", ""], ["", "x y"], 2.0),
+        (["", "a"], ["b", "a"], 1.0),
+        (["a b c d", "e"], ["a b c d", "x y"], 0.4),
+        ("a", "a a a", 2.0),
+    ]
+    for references, hypotheses, rate in rates:
+        got = check.call(answer.word_error_rate, references, hypotheses)
+        check.number("the rate", got, rate)
+    for reference, hypothesis in ((" a  b\n", "a b"), ("a\tb", "a b "), ("\n", "")):
+        counts = check.call(answer.count_word_errors, reference, hypothesis)
+        consistent(check, counts, [reference], [hypothesis])
+        check.number("the rate, white space apart", check.call(answer.word_error_rate, reference, hypothesis), 0.0)
+    for reference, hypothesis in ((["a", "b"], ["a"]), (["a"], ["a", "b"]), ("a", []), ([], ["a"])):
+        for function in (answer.count_word_errors, answer.word_error_rate):
+            check.raises("another number of hypotheses than of references", ValueError, function, reference, hypothesis)
+    check.equal(
+        "the distance of lists of words", check.call(answer.edit_distance, "the cat sat".split(), "the bat sat down".split()), 2
+    )
+    check.equal("the distance of lists of numbers", check.call(answer.edit_distance, [1, 2, 3, 4], [2, 3, 5]), 2)
+    check.equal("the distance of tuples", check.call(answer.edit_distance, (1, 2), (1,)), 1)
+    check.equal("the distance of words that are neighbours", check.call(answer.edit_distance, ["ab", "c"], ["a", "bc"]), 2)
+    check.equal("the distance, capitals", check.call(answer.edit_distance, "Ab", "ab"), 1)
+    check.equal("the distance of an empty list", check.call(answer.edit_distance, [], ["a"]), 1)
+    rng = np.random.default_rng(12)
+    one = rng.integers(0, 5, 300).tolist()
+    other = [item for item in one if rng.random() > 0.1] + [9, 9]
+    check.equal("the distance of 300 items", check.call(answer.edit_distance, one, other), len(one) - len(other) + 4)
+    counts = check.call(answer.count_word_errors, "Hello hello", "hello hello")
+    check.equal("substitutions, capitals", counts.substitutions, 1)
+    counts = check.call(answer.count_word_errors, ("a b", "c"), ("a", "c"))
+    check.equal("hits of tuples of texts", counts.hits, 2)
+    counts = check.call(answer.count_word_errors, ["a"], ["a"])
+    check.equal("hits, nothing kept from before", counts.hits, 1)
+
+
+def test_exercise(climb):
+    climb(ladder)

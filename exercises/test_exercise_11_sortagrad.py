@@ -1,0 +1,220 @@
+"""Check of exercise 11: SortaGrad minibatches."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from ladder import Ladder
+
+ladder = Ladder(
+    "exercise_11_sortagrad",
+    names=("SortaGradBatchSampler",),
+    forbidden=dict.fromkeys(("sortagrad_sampler", "BatchSampler"), "write the order of the minibatches"),
+    guard=("implementation.SortaGradBatchSampler.__iter__", "implementation.sortagrad_sampler"),
+)
+
+
+def batches_of(check, sampler, epoch: int | None = None) -> list:
+    """The minibatches of an epoch."""
+    if epoch is not None:
+        sampler.set_epoch(epoch)
+    settings = f"sortagrad {sampler.sortagrad}, jitter {sampler.jitter}, batch_size {sampler.batch_size}"
+    name = f"minibatches of epoch {sampler.epoch}, {settings}, {len(sampler.seconds)} utterances: iter"
+    return check.call(lambda: iter(sampler), name=name)
+
+
+def lengths(count: int, seed: int = 0) -> list[float]:
+    """Lengths far apart, 10 % each, in disorder."""
+    return np.random.default_rng(seed).permutation(1.1 ** np.arange(count)).tolist()
+
+
+def each_once(check, batches: list, count: int, what: str) -> None:
+    check.equal(f"{what}: all utterances, each once", sorted(i for batch in batches for i in batch), list(range(count)))
+
+
+@ladder.step("shape and dtype")
+def shapes(answer, check):
+    sampler = answer.SortaGradBatchSampler(lengths(10), 4)
+    for epoch in (0, 1):
+        batches = batches_of(check, sampler, epoch)
+        check.that(
+            "the minibatches",
+            isinstance(batches, list) and len(batches) > 0,
+            type(batches).__name__,
+            "minibatches one after the other",
+        )
+        for batch in batches:
+            check.that("the type of a minibatch", isinstance(batch, list), type(batch).__name__, "list")
+            check.equal("the types in a minibatch", sorted({type(i).__name__ for i in batch}), ["int"])
+    check.equal("the number of minibatches, 10 utterances by 4", check.call(len, sampler), 3)
+    check.equal("the number of minibatches, 8 utterances by 4", check.call(len, answer.SortaGradBatchSampler(lengths(8), 4)), 2)
+
+
+@ladder.step("the worked example")
+def worked_example(answer, check):
+    sampler = answer.SortaGradBatchSampler([5, 1, 9, 3, 7], batch_size=2)
+    check.equal("the minibatches of epoch 0", batches_of(check, sampler), [[1, 3], [0, 4], [2]])
+    check.equal("the number of minibatches", check.call(len, sampler), 3)
+    check.equal("the minibatches of epoch 1, sorted", sorted(batches_of(check, sampler, 1)), [[0, 4], [1, 3], [2]])
+
+
+@ladder.step("epoch 0 against sorting")
+def first_epoch(answer, check):
+    for count, size in ((12, 4), (13, 4), (7, 1), (5, 8), (6, 6), (30, 7)):
+        seconds = lengths(count, count)
+        sampler = answer.SortaGradBatchSampler(seconds, size)
+        order = sorted(range(count), key=seconds.__getitem__)
+        wanted = [order[start : start + size] for start in range(0, count, size)]
+        got = batches_of(check, sampler, 0)
+        check.equal("minibatches, each in any order", [sorted(batch) for batch in got], [sorted(batch) for batch in wanted])
+        check.equal(
+            "minibatches of epoch 0 after a later epoch", [batches_of(check, sampler, 3), batches_of(check, sampler, 0)][1], got
+        )
+        check.equal("the number of minibatches", check.call(len, sampler), len(wanted))
+    near = (1 + 0.001 * np.random.default_rng(1).permutation(40)).tolist()
+    got = batches_of(check, answer.SortaGradBatchSampler(near, 5), 0)
+    check.equal(
+        "minibatches of lengths within 4 %",
+        [sorted(b) for b in got],
+        [sorted(np.argsort(near)[i : i + 5].tolist()) for i in range(0, 40, 5)],
+    )
+
+
+@ladder.step("later epochs: the same minibatches in random order where no lengths are alike")
+def later_epochs(answer, check):
+    for sortagrad, epochs in ((True, (1, 2, 3, 7)), (False, (0, 1, 2, 5))):
+        seconds = lengths(42, 5)
+        sampler = answer.SortaGradBatchSampler(seconds, 4, sortagrad=sortagrad)
+        order = sorted(range(42), key=seconds.__getitem__)
+        wanted = sorted(sorted(order[start : start + 4]) for start in range(0, 42, 4))
+        seen = []
+        for epoch in epochs:
+            got = batches_of(check, sampler, epoch)
+            check.equal(
+                "minibatches, all sorted (lengths differ by 10 %, jitter 3 %)", sorted(sorted(batch) for batch in got), wanted
+            )
+            longest = [max(seconds[i] for i in batch) for batch in got]
+            check.that("that the order is random", longest != sorted(longest), "from short to long", "a random order")
+            check.that(
+                "that the order is random", longest != sorted(longest, reverse=True), "from long to short", "a random order"
+            )
+            seen.append(got)
+        for one, other in pairwise(seen):
+            check.that("that two epochs differ", one != other, "the same order twice", "another order each epoch")
+
+
+@ladder.step("a property: the jitter mixes neighbours, and only neighbours")
+def jitter(answer, check):
+    seconds = (0.01 * 1.02 ** np.random.default_rng(6).permutation(60)).tolist()  # neighbours differ by 2 %
+    sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
+    groups = []
+    for epoch in (1, 2, 3):
+        got = batches_of(check, sampler, epoch)
+        each_once(check, got, 60, f"epoch {epoch}")
+        check.equal("the sizes of the minibatches", sorted(map(len, got)), [5] * 12)
+        for batch in got:
+            spread = max(seconds[i] for i in batch) / min(seconds[i] for i in batch)
+            check.that(
+                "longest by shortest of a minibatch (2 % between neighbours, jitter 10 %)", spread < 1.6, spread, "below 1.6"
+            )
+        groups.append(sorted(sorted(batch) for batch in got))
+    check.that(
+        "that different utterances stand together in different epochs",
+        groups[0] != groups[1] != groups[2],
+        "the same minibatches",
+        "others",
+    )
+    plain = sorted(sorted(np.argsort(seconds)[i : i + 5].tolist()) for i in range(0, 60, 5))
+    check.that(
+        "that the lengths are shaken",
+        plain not in groups,
+        "minibatches of the plain order",
+        "neighbours that have changed places",
+    )
+    got = batches_of(check, answer.SortaGradBatchSampler(seconds, 5, jitter=0.0), 1)
+    check.equal("minibatches, all sorted, with jitter 0", sorted(sorted(batch) for batch in got), plain)
+    small, large = ([scale * value for value in seconds] for scale in (0.001, 1000.0))
+    wanted = batches_of(check, answer.SortaGradBatchSampler(large, 5, jitter=0.1), 1)
+    check.equal(
+        "minibatches of the same lengths in another unit",
+        batches_of(check, answer.SortaGradBatchSampler(small, 5, jitter=0.1), 1),
+        wanted,
+    )
+    shaken, plain_order = 0, np.argsort(np.argsort(seconds))
+    for epoch in range(1, 9):
+        for batch in batches_of(check, sampler, epoch):
+            shaken = max(shaken, int(np.ptp(plain_order[batch])))
+    check.that(
+        "how far apart two of a minibatch may stand in the plain order",
+        shaken >= 7,
+        shaken,
+        "at least 7 (jitter 10 % reaches 10 neighbours)",
+    )
+
+
+@ladder.step("seeds: the same again, whatever was drawn before, and nothing else is disturbed")
+def seeds(answer, check):
+    seconds = lengths(40, 7)
+    for sortagrad, epoch in ((True, 2), (False, 0), (True, 0)):
+        make = lambda seed: answer.SortaGradBatchSampler(seconds, 3, sortagrad=sortagrad, seed=seed)  # noqa: B023, E731
+        first = batches_of(check, make(5), epoch)
+        np.random.seed(77), torch.manual_seed(77)
+        numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()
+        check.equal("the minibatches of another sampler with the same seed", batches_of(check, make(5), epoch), first)
+        untouched = bool((np.random.get_state()[1] == numpy_before).all()) and bool((torch.get_rng_state() == torch_before).all())
+        check.that("the global random states of NumPy and torch", untouched, "changed", "as they were")
+        sampler = make(5)
+        batches_of(check, sampler, 9)
+        check.equal("the minibatches after another epoch", batches_of(check, sampler, epoch), first)
+        check.equal("the minibatches a second time", batches_of(check, sampler), first)
+        if epoch or not sortagrad:
+            check.that(
+                "that another seed gives another order",
+                batches_of(check, make(6), epoch) != first,
+                "the same order",
+                "another one",
+            )
+    sampler = answer.SortaGradBatchSampler(seconds, 3, sortagrad=False)
+    check.that(
+        "that epoch 1 differs from epoch 0",
+        batches_of(check, sampler, 0) != batches_of(check, sampler, 1),
+        "the same order",
+        "another one",
+    )
+
+
+@ladder.step("traps: ties, one utterance, none, tensors")
+def traps(answer, check):
+    for epoch in (0, 1):
+        got = batches_of(check, answer.SortaGradBatchSampler([2.0] * 10, 4), epoch)
+        each_once(check, got, 10, "ten equal lengths")
+        check.equal("the sizes of the minibatches of ten equal lengths", sorted(map(len, got)), [2, 4, 4])
+        check.equal("the minibatches of one utterance", batches_of(check, answer.SortaGradBatchSampler([3.5], 4), epoch), [[0]])
+        empty = answer.SortaGradBatchSampler([], 4)
+        check.equal("the minibatches of no utterance", batches_of(check, empty, epoch), [])
+        check.equal("their number", check.call(len, empty), 0)
+        got = batches_of(check, answer.SortaGradBatchSampler(torch.tensor([3.0, 1.0, 2.0]), 1), epoch)
+        check.equal("the minibatches of a tensor of lengths, sorted", sorted(got), [[0], [1], [2]])
+    got = [len(batch) for batch in batches_of(check, answer.SortaGradBatchSampler(lengths(11), 4), 0)]
+    check.equal("the sizes of the minibatches in epoch 0", got, [4, 4, 3])
+    seconds = lengths(9)
+    kept = list(seconds)
+    sampler = answer.SortaGradBatchSampler(seconds, 2)
+    before = sampler.seconds.copy()
+    for epoch in (0, 1, 2):
+        batches_of(check, sampler, epoch)
+    check.equal("the lengths that were given, afterwards", seconds, kept)
+    check.equal("the lengths that the sampler keeps, afterwards", sampler.seconds.tolist(), before.tolist())
+    loader = torch.utils.data.DataLoader(list(range(9)), batch_sampler=sampler, collate_fn=list)
+    each_once(check, check.call(lambda: list(loader), name="list(DataLoader)"), 9, "through a DataLoader")
+    for size in (0, -3):
+        check.raises(
+            "a batch_size below 1", ValueError, answer.SortaGradBatchSampler, seconds, size, name="SortaGradBatchSampler"
+        )
+
+
+def test_exercise(climb):
+    climb(ladder)

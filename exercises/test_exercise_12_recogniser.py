@@ -1,0 +1,268 @@
+"""Check of exercise 12: the whole recogniser, from the learner's own parts."""
+
+from __future__ import annotations
+
+import functools
+import types
+
+import implementation
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from given import SpectrogramBatch, generate_synthetic_audio
+from ladder import Failed, Ladder, Todo, load
+
+RATE = 0.10  # word error rate to be reached
+WORDS = "hello moon tree all see yes no stop green water".split()
+EPOCHS, UTTERANCES = 12, 200
+
+LOSS = "your own loss and gradient are to be used"
+ladder = Ladder(
+    "exercise_12_recogniser",
+    names=("DeepSpeech2", "train_step"),
+    forbidden=dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss"), LOSS),
+    guard=(
+        "torch.ctc_loss",
+        "torch._ctc_loss",
+        "torch.nn.functional.ctc_loss",
+        "implementation.train_step",
+        "implementation.DeepSpeech2.forward",
+    ),
+)
+
+
+def finished_parts(answer: types.ModuleType) -> None:
+    """Exercises 1 to 11 must be done; their checks are not run again where they were passed with the same text."""
+    open_ones = []
+    for exercise, module in answer.parts.modules.items():
+        try:
+            exercise.ladder.climb(load(module.path, module.source))
+        except Todo:
+            open_ones.append(str(exercise.number))
+        except Failed as failed:
+            why = "this exercise plugs your parts together; each must pass its own check first"
+            raise Failed(
+                f"exercise {exercise.number}, {exercise.title}", failed.given, failed.got, failed.wanted, failed.where, why
+            ) from None
+    if open_ones:
+        raise Todo(waits_for=f"it waits for exercise {', '.join(open_ones)}")
+
+
+def model_of(answer, seed: int = 0, **settings) -> nn.Module:
+    """A small model in float64 with shaken batch norm."""
+    torch.manual_seed(seed)
+    settings = {"n_conv": 1, "n_rnn": 1, "rnn_hidden": 6, "batch_norm": "input"} | settings
+    model = answer.DeepSpeech2(9, 5, **settings).double()
+    with torch.no_grad():
+        for name, value in model.named_buffers():
+            value.uniform_(0.5, 1.5) if name.endswith("var") else value.uniform_(-0.5, 0.5)
+        for name, value in model.named_parameters():
+            if "norm." in name:
+                value.uniform_(0.3, 1.2)
+    return model
+
+
+def library_model(model: nn.Module, **settings) -> nn.Module:
+    """The library's model with the same weights."""
+    settings = {"n_conv": 1, "n_rnn": 1, "rnn_hidden": 6, "batch_norm": "input"} | settings
+    theirs = implementation.DeepSpeech2(9, 5, **settings).double()
+    theirs.load_state_dict(model.state_dict())
+    return theirs
+
+
+def batch_of(seed: int, lengths: tuple[int, ...], texts: tuple[list[int], ...]) -> SpectrogramBatch:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(len(lengths), 1, 9, max(lengths), generator=generator, dtype=torch.float64)
+    for row, length in zip(features, lengths, strict=True):
+        row[..., length:] = 0
+    labels = [label for text in texts for label in text]
+    return SpectrogramBatch(
+        features, torch.tensor(lengths), torch.tensor(labels), torch.tensor([len(text) for text in texts]), ["?"] * len(texts)
+    )
+
+
+@ladder.step("your own parts are done; shape and dtype")
+def shapes(answer, check):
+    finished_parts(answer)
+    model = answer.DeepSpeech2(9, 5, n_conv=1, n_rnn=1, rnn_hidden=6, batch_norm="input")
+    got = check.call(model.output_lengths, torch.tensor([20, 13]))
+    check.close("lengths after one convolution of stride 2", got, torch.tensor([10, 7]))
+    result = check.call(model, torch.randn(2, 1, 9, 20), torch.tensor([20, 13]))
+    check.that(
+        "the result of the model",
+        isinstance(result, tuple) and len(result) == 2,
+        type(result).__name__,
+        "a pair: log_probs, lengths",
+    )
+    check.close("log_probs, but for their values", result[0] * 0, torch.zeros(10, 2, 5))
+    check.close("the lengths that come back", result[1], torch.tensor([10, 7]))
+    batch = batch_of(0, (20, 13), ([1, 2], [3]))
+    batch.features = batch.features.float()
+    loss = check.call(answer.train_step, model, batch, torch.optim.SGD(model.parameters(), lr=0.1))
+    check.that("the type of the loss", isinstance(loss, float), type(loss).__name__, "float")
+
+
+@ladder.step("the worked example: lengths")
+def worked_example(answer, check):
+    model = answer.DeepSpeech2(9, 5, n_conv=2, n_rnn=1, rnn_hidden=4, batch_norm="input", time_strides=(2, 2))
+    got = check.call(model.output_lengths, torch.tensor([101, 7, 1]))
+    check.close("lengths after two strides of 2", got, torch.tensor([26, 2, 1]))
+    model = answer.DeepSpeech2(9, 5, n_conv=3, n_rnn=1, rnn_hidden=4, batch_norm="input")
+    check.close("lengths after strides 2, 1, 1", check.call(model.output_lengths, torch.tensor([101, 8])), torch.tensor([51, 4]))
+
+
+@ladder.step("the library's model with the same weights")
+def oracle_forward(answer, check):
+    batch = batch_of(1, (20, 13, 3), ([1], [1], [1]))
+    for seed, settings in enumerate(
+        [{}, {"rnn_type": "rnn"}, {"n_conv": 2, "n_rnn": 2, "time_strides": (1, 2)}, {"n_conv": 3, "rnn_type": "rnn", "n_rnn": 3}]
+    ):
+        model = model_of(answer, seed, **settings)
+        theirs = library_model(model, **settings)
+        for mode in (False, True):
+            model.train(mode), theirs.train(mode)
+            wanted, lengths = theirs(batch.features, batch.feature_lengths)
+            got, got_lengths = check.call(model, batch.features, batch.feature_lengths)
+            where = f"{settings or 'one convolution, one GRU'}, {'training' if mode else 'evaluation'}"
+            check.close(f"the lengths, {where}", got_lengths, lengths)
+            valid = implementation.sequence_mask(lengths, len(wanted)).t()[:, :, None]
+            check.close(f"log_probs within the lengths, {where}", got * valid, (wanted * valid).detach())
+
+
+@ladder.step("properties: probabilities, padding, neighbours, dropout")
+def properties(answer, check):
+    batch, model = batch_of(2, (24, 9, 16), ([1], [1], [1])), model_of(answer, 5).eval()
+    got, lengths = check.call(model, batch.features, batch.feature_lengths)
+    check.close("the sum of the probabilities in each frame", got.exp().sum(-1), torch.ones(12, 3, dtype=torch.float64))
+    for b, n in enumerate(batch.feature_lengths.tolist()):
+        alone, _ = check.call(model, batch.features[b : b + 1, ..., :n], batch.feature_lengths[b : b + 1])
+        check.close(f"log_probs of utterance {b} alone", alone[:, 0], got[: lengths[b], b].detach())
+    wider = F.pad(batch.features, (0, 10))
+    check.close("log_probs with 10 more frames of padding", check.call(model, wider, batch.feature_lengths)[0][:12], got.detach())
+    calls: list = []
+    model = model_of(answer, 6, n_rnn=2, dropout=1.0)
+    model.dropout.register_forward_hook(lambda *_: calls.append(1))
+    got, _ = check.call(model, batch.features, batch.feature_lengths)
+    wanted = model.output.bias.log_softmax(-1).expand(12, 3, 5).detach()
+    check.close("log_probs in training with dropout 1 (nothing but the output's bias is left)", got, wanted)
+    check.equal("how often dropout is used with two recurrences", len(calls), 3)
+
+
+@ladder.step("train_step against torch's CTC loss and one step by hand")
+def oracle_step(answer, check):
+    batch = batch_of(3, (22, 14, 18), ([1, 2, 2], [3], [4, 1]))
+    cases = (
+        ("the gradient below max_norm", 1.0, 400.0),
+        ("the gradient above 400", 1e5, 400.0),
+        ("the gradient clipped to 0.05", 1.0, 0.05),
+    )
+    for what, scale, max_norm in cases:
+        model = model_of(answer, 7)
+        with torch.no_grad():
+            model.output.weight *= scale
+        theirs = library_model(model)
+        model.eval()  # as an evaluation leaves it
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 3.0)  # left from before
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        kept = batch.features.clone()
+        for step in range(1 if scale > 1 else 3):
+            log_probs, lengths = theirs(batch.features, batch.feature_lengths)
+            loss = F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths, reduction="none").mean()
+            gradients = torch.autograd.grad(loss, list(theirs.parameters()))
+            norm = torch.sqrt(sum(gradient.square().sum() for gradient in gradients))
+            with torch.no_grad():
+                for parameter, gradient in zip(theirs.parameters(), gradients, strict=True):
+                    parameter -= 0.5 * gradient * min(1.0, max_norm / float(norm))
+            got = check.call(answer.train_step, model, batch, optimizer, *(() if max_norm == 400 else (max_norm,)))
+            check.number(f"the loss of step {step + 1}, {what}", got, loss.item(), 1e-5)
+            for name, value in theirs.state_dict().items():
+                check.close(f"{name} after step {step + 1}, {what}", model.state_dict()[name], value, (1e-4, 1e-6))
+        check.that("that the model is in training mode afterwards", model.training, "evaluation", "training")
+        check.close("the features of the batch afterwards", batch.features, kept)
+
+
+@ladder.step("traps: too few frames, one utterance")
+def traps(answer, check):
+    batch = batch_of(4, (20, 6), ([1, 2], [3, 3, 3]))  # 3 output frames for 3 equal labels
+    model = model_of(answer, 8)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    optimizer = torch.optim.Adam(model.parameters())
+    check.raises("an utterance with too few frames for its text", ValueError, answer.train_step, model, batch, optimizer)
+    for name, value in model.named_parameters():
+        check.close(f"{name} after that (no weight is updated)", value, before[name])
+    batch = batch_of(5, (15,), ([4, 4],))
+    model = model_of(answer, 9, rnn_type="rnn")
+    theirs = library_model(model, rnn_type="rnn")
+    log_probs, lengths = theirs(batch.features, batch.feature_lengths)
+    loss = F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths, reduction="none").mean()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    losses = [check.call(answer.train_step, model, batch, optimizer) for _ in range(30)]
+    check.number("the first loss of one utterance", losses[0], loss.item(), 1e-5)
+    check.that(
+        "that 30 steps on one utterance halve its loss", losses[-1] < losses[0] / 2, losses[-1], f"below {losses[0] / 2:.3g}"
+    )
+
+
+@functools.cache
+def voices(count: int, first: int, last: int, seed: int) -> list[tuple[torch.Tensor, str]]:
+    """Single words, each by one of the voices first .. last - 1."""
+    np.random.seed(seed), torch.manual_seed(seed)
+    texts, speakers = np.random.choice(WORDS, count), np.random.randint(first, last, count)
+    return [
+        (generate_synthetic_audio(str(text), 16000, int(speaker)), str(text))
+        for text, speaker in zip(texts, speakers, strict=True)
+    ]
+
+
+def collate(parts, encoder, utterances: list[tuple[torch.Tensor, str]]) -> SpectrogramBatch:
+    """A padded batch with the learner's spectrogram and labels."""
+    features = [parts.compute_spectrogram(audio, 16000, n_fft=128) for audio, _ in utterances]
+    labels = [encoder.encode(text) for _, text in utterances]
+    frames = [feature.shape[1] for feature in features]
+    return SpectrogramBatch(
+        torch.stack([F.pad(feature, (0, max(frames) - n)) for feature, n in zip(features, frames, strict=True)])[:, None],
+        torch.tensor(frames),
+        torch.tensor([label for row in labels for label in row]),
+        torch.tensor([len(row) for row in labels]),
+        [text for _, text in utterances],
+    )
+
+
+def train(answer, seed: int, report=lambda line: None) -> tuple[list[str], list[str], list[str]]:
+    """Trains from the beginning; references, greedy and beam-searched texts of 100 words by voices never heard."""
+    parts = answer.parts
+    training, unheard, encoder = voices(UTTERANCES, 0, 500, seed), voices(100, 500, 600, 1000 + seed), parts.CharEncoder()
+    torch.manual_seed(seed)
+    model = answer.DeepSpeech2(65, encoder.vocab_size, n_conv=1, n_rnn=1, rnn_hidden=64, rnn_type="gru", batch_norm="input")
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    sampler = parts.SortaGradBatchSampler([len(audio) / 16000 for audio, _ in training], 10, seed=seed)
+    for epoch in range(EPOCHS):
+        sampler.set_epoch(epoch)
+        losses = [answer.train_step(model, collate(parts, encoder, [training[i] for i in batch]), optimizer) for batch in sampler]
+        report(f"     epoch {epoch + 1:2} of {EPOCHS}: loss {sum(losses) / len(losses):.2f}")
+    batch = collate(parts, encoder, unheard)
+    with torch.no_grad():
+        log_probs, lengths = model.eval()(batch.features, batch.feature_lengths)
+    searched = []
+    for b, length in enumerate(lengths.tolist()):
+        best = parts.prefix_beam_search(log_probs[:length, b].double().numpy(), 4, cutoff=0.99)[0]
+        searched.append(encoder.decode(best.labels))
+    return batch.texts, parts.greedy_decode(log_probs, encoder, lengths), searched
+
+
+@ladder.step(f"training: at most {100 * RATE:.0f} % word errors on voices never heard", slow=True)
+def training(answer, check):
+    references, greedy, searched = train(answer, 0, ladder.tell)
+    for name, hypotheses in (("greedy decoding", greedy), ("prefix beam search", searched)):
+        counts = answer.parts.count_word_errors(references, hypotheses)
+        rate = answer.parts.word_error_rate(references, hypotheses)
+        ladder.tell(f"     {name}: {counts}, such as {hypotheses[:5]} for {references[:5]}")
+        check.given = f"{UTTERANCES} words to train on, {EPOCHS} epochs, 100 words by voices never heard"
+        check.that(f"the word error rate, {name}", rate <= RATE, rate, f"at most {RATE}")
+
+
+def test_exercise(climb):
+    climb(ladder)

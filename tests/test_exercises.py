@@ -1,0 +1,280 @@
+"""The exercises themselves: stubs are TODO, solutions pass, every known wrong answer fails with its own message.
+
+All of it runs on ``exercises/stubs`` and ``exercises/solutions``, never on the files that a learner edits.
+"""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib.util
+import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import implementation
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "exercises"))
+
+import ladder as framework  # noqa: E402
+from ladder import Exercise, Failed, Mutant, Todo, all_exercises, load  # noqa: E402
+
+EXERCISES = all_exercises()
+MUTANTS = [pytest.param(e, mutant, id=f"{e.number}: {mutant.name}") for e in EXERCISES for mutant in e.mutants]
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+TODO = "raise NotImplementedError"
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------
+# The twelve
+# ---------------------------------------------------------------------------------------------
+
+
+def test_there_are_twelve():
+    assert [exercise.number for exercise in EXERCISES] == list(range(1, 13))
+    assert len(MUTANTS) >= 50
+
+
+@each_exercise
+def test_an_exercise_is_whole(exercise: Exercise):
+    assert len(exercise.mutants) >= 3
+    assert len(exercise.hints) == 3
+    assert all(len(hint) > 100 for hint in exercise.hints)
+    assert len(set(exercise.hints)) == 3
+    assert 5 <= exercise.minutes <= 90
+    assert 1 <= exercise.difficulty <= 3
+    assert all(
+        part in exercise.header for part in ("Why it matters.", "Paper.", "Effort.", "You may use.", "Check it.", "What if.")
+    )
+    assert 5 <= len(exercise.ladder.steps) <= 8
+
+
+@each_exercise
+def test_the_readme_lists_it_with_its_minutes(exercise: Exercise):
+    readme = text_of(ROOT / "exercises" / "README.md")
+    row = f"| {exercise.number} | [{exercise.title}]({exercise.name}.py) | {exercise.minutes} | {exercise.difficulty} of 3 |"
+    assert row in readme
+
+
+@each_exercise
+def test_a_stub_is_todo_from_the_first_step(exercise: Exercise):
+    with pytest.raises(Todo) as todo:
+        exercise.ladder.climb(load(exercise.stub))
+    assert todo.value.step == 0
+
+
+@each_exercise
+def test_what_was_not_begun_equals_the_stub(exercise: Exercise):
+    """A file of the learner's folder in which nothing was written yet is the stub, letter by letter."""
+    if exercise.file.exists() and text_of(exercise.file).count(TODO) == text_of(exercise.stub).count(TODO):
+        assert text_of(exercise.file) == text_of(exercise.stub)
+
+
+@each_exercise
+def test_a_solution_passes(exercise: Exercise):
+    exercise.ladder.climb(load(exercise.solution), slow=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_solutions_together_learn_to_recognise(seed: int):
+    exercise = EXERCISES[-1]
+    check = load(exercise.check)
+    answer = load(exercise.solution)
+    references, *decoded = check.train(answer, seed)
+    for hypotheses in decoded:
+        assert implementation.word_error_rate(references, hypotheses) <= check.RATE
+
+
+@each_exercise
+def test_a_solution_is_short(exercise: Exercise):
+    functions = [node for node in ast.walk(ast.parse(text_of(exercise.solution))) if isinstance(node, ast.FunctionDef)]
+    assert max(node.end_lineno - node.lineno for node in functions) < 40
+    assert len(text_of(exercise.solution).splitlines()) <= len(text_of(exercise.stub).splitlines()) + 10
+    assert "#" in text_of(exercise.solution)  # a word on the decisions
+
+
+@pytest.mark.parametrize(("exercise", "mutant"), MUTANTS)
+def test_a_mutant_fails_with_its_own_message(exercise: Exercise, mutant: Mutant):
+    with pytest.raises(Failed) as failed:
+        exercise.ladder.climb(framework.mutant_module(exercise.name, mutant), slow=False)
+    assert failed.value.mistake == mutant, f"was taken for {failed.value.mistake and failed.value.mistake.name}"
+    message = " ".join(str(failed.value).split())
+    assert " ".join(mutant.name.split()) in message
+    assert " ".join(mutant.why.split()) in message
+
+
+@each_exercise
+def test_signatures_are_those_of_the_library(exercise: Exercise):
+    for module in (load(exercise.stub), load(exercise.solution)):
+        for name in exercise.ladder.names:
+            ours, theirs = getattr(module, name), getattr(implementation, name)
+            pairs = [(ours, theirs)]
+            if inspect.isclass(ours):
+                methods = [method for method, value in vars(ours).items() if inspect.isfunction(value)]
+                pairs += [(getattr(ours, method), getattr(theirs, method)) for method in methods]
+            for one, other in pairs:
+                assert str(inspect.signature(one)) == str(inspect.signature(other)), f"{name}: {one}"
+
+
+@each_exercise
+def test_worked_examples_are_true(exercise: Exercise):
+    """The examples in the docstrings of the stub, run with the solution."""
+    solution, parser, count = load(exercise.solution), doctest.DocTestParser(), 0
+    for node in ast.walk(ast.parse(text_of(exercise.stub))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            examples = parser.get_doctest(ast.get_docstring(node) or "", dict(vars(solution)), exercise.name, None, 0)
+            assert doctest.DocTestRunner(verbose=False).run(examples).failed == 0
+            count += len(examples.examples)
+    assert count or exercise.number == 12
+
+
+# ---------------------------------------------------------------------------------------------
+# The ladder
+# ---------------------------------------------------------------------------------------------
+
+
+def climb(exercise: Exercise, source: str) -> Failed:
+    """What the check says of an answer with this text."""
+    with pytest.raises(Failed) as failed:
+        exercise.ladder.climb(load(exercise.solution, source), slow=False)
+    return failed.value
+
+
+@each_exercise
+def test_shortcuts_are_refused_by_reading(exercise: Exercise):
+    solution, name = text_of(exercise.solution), exercise.ladder.names[0]
+    lines = [f"from implementation import {name}", "import implementation as imp", f"from given import {name}"]
+    lines += ["from solutions import x", "import importlib", "eval('1')", "__import__('implementation')"]
+    lines += [f"torch.{forbidden}" for forbidden in exercise.ladder.forbidden]
+    for line in lines:
+        with pytest.raises(Failed, match="rules"):
+            exercise.ladder.check_rules(f"{solution}\n\ndef shortcut():\n    {line}\n")
+
+
+def test_shortcuts_are_refused_when_they_are_called():
+    body = 'return getattr(torch, "st" + "ft")(audio, n_fft, return_complex=True).abs()'
+    source = text_of(EXERCISES[0].stub).replace(TODO, body)
+    assert "torch.stft was called" in str(climb(EXERCISES[0], source))
+
+
+def test_changed_arguments_are_noticed():
+    source = text_of(EXERCISES[0].solution).replace("audio = audio - audio.mean()", "audio -= audio.mean()")
+    assert "arguments are left as they were" in str(climb(EXERCISES[0], source))
+
+
+def test_an_error_in_the_answer_is_shown_with_its_line():
+    source = text_of(EXERCISES[1].solution).replace("labels = []\n", "labels = [][0]\n")
+    message = str(climb(EXERCISES[1], source))
+    assert "IndexError" in message
+    assert "exercise_02_characters.py: labels = [][0]" in message
+
+
+def test_an_answer_that_knows_only_the_example_fails():
+    source = text_of(EXERCISES[1].stub).replace(TODO, "return {'cab': [3, 1, 2], 'ab': [1, 2]}[text]", 1)
+    with pytest.raises((Failed, Todo)):
+        EXERCISES[1].ladder.climb(load(EXERCISES[1].stub, source))
+
+
+def test_a_mistake_that_is_not_known_has_a_message_without_a_name():
+    failed = climb(EXERCISES[9], text_of(EXERCISES[9].solution).replace("row[j - 1] + 1,", "row[j - 1] + 3,"))
+    assert failed.mistake is None
+    assert all(word in str(failed) for word in ("checked", "input", "got", "wanted"))
+
+
+# ---------------------------------------------------------------------------------------------
+# The learner's commands, in a copy of the folder
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A learner's project: nothing begun."""
+    copy = tmp_path / "exercises"
+    shutil.copytree(ROOT / "exercises", copy, ignore=shutil.ignore_patterns("__pycache__", ".progress.json", "backups"))
+    for name in ("implementation.py", "pyproject.toml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    for stub in (copy / "stubs").glob("*.py"):
+        shutil.copyfile(stub, copy / stub.name)
+    return copy
+
+
+def learner(folder: Path, *command: str, answer: str = "") -> tuple[int, str]:
+    run = subprocess.run(
+        [sys.executable, *command], cwd=folder.parent, input=answer, capture_output=True, text=True, timeout=120, check=False
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_the_whole_check_tells_how_far_one_is(folder: Path):
+    code, output = learner(folder, "-m", "pytest", "exercises")
+    assert code == 0
+    assert output.count("TODO") == 12
+    assert "0 of 12 done" in output
+    assert "Next: exercise 1, framing and the log spectrogram (30 minutes, difficulty 2 of 3)" in output
+
+    shutil.copyfile(folder / "solutions" / EXERCISES[1].file.name, folder / EXERCISES[1].file.name)
+    mutant = EXERCISES[2].mutants[0]
+    (folder / EXERCISES[2].file.name).write_text(mutant.apply(text_of(EXERCISES[2].solution)), encoding="utf-8")
+    (folder / EXERCISES[3].file.name).write_text("def SequenceBatchNorm(:\n", encoding="utf-8")
+    code, output = learner(folder, "-m", "pytest", "exercises")
+    assert code == 1
+    assert "✔  2" in output
+    assert "1 of 12 done" in output
+    assert "Exercise 3, step 2 of 7" in output
+    assert mutant.name in output
+    assert "Python can read your file" in output
+    assert "Traceback" not in output
+    assert "it waits for exercise 1" in output or "can be imported" in output
+
+    code, output = learner(folder, f"exercises/{EXERCISES[1].file.name}")
+    assert code == 0
+    assert "1 of 12 done" in output
+
+
+def test_commands_from_the_command_line(folder: Path):
+    assert "hint 1 of 3: a question" in learner(folder, "-m", "pytest", "exercises", "--hint", "3")[1]
+    assert "Not shown" in learner(folder, "-m", "pytest", "exercises", "--solution", "3", answer="n\n")[1]
+
+
+@pytest.fixture
+def commands(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The module with the commands, at work in the copy."""
+    spec = importlib.util.spec_from_file_location("exercise_commands", folder / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for owner in (module, framework):
+        monkeypatch.setattr(owner, "FOLDER", folder)
+    monkeypatch.setattr(module, "PROGRESS", folder / ".progress.json")
+    return module
+
+
+def test_hints_come_one_after_the_other(commands):
+    shown = [commands.show_hint(EXERCISES[2]) for _ in range(4)]
+    for tier in range(3):
+        assert EXERCISES[2].hints[tier] in shown[tier]
+    assert shown[3] == shown[2]
+    assert EXERCISES[4].hints[0] in commands.show_hint(EXERCISES[4])
+
+
+def test_a_reset_keeps_what_was_there(commands, folder: Path):
+    for text in ("mine", "mine again"):
+        EXERCISES[2].file.write_text(text, encoding="utf-8")
+        assert "kept as" in commands.reset(EXERCISES[2])
+        assert text_of(EXERCISES[2].file) == text_of(EXERCISES[2].stub)
+    assert sorted(map(text_of, (folder / "backups").iterdir())) == ["mine", "mine again"]
+
+
+def test_solutions_are_shown_only_after_a_yes(commands, monkeypatch: pytest.MonkeyPatch):
+    for answer, shown in (("y", True), ("", False), ("n", False)):
+        monkeypatch.setattr("builtins.input", lambda _, answer=answer: answer)
+        assert (text_of(EXERCISES[2].solution) in commands.show_solution(EXERCISES[2])) == shown
