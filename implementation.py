@@ -1076,7 +1076,8 @@ def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, t
     alpha = ctc_forward_variables(log_probs, targets, output_lengths, target_lengths)
     beta = ctc_backward_variables(log_probs, targets, output_lengths, target_lengths)
     extended, scores, _ = _extended_scores(log_probs, targets, target_lengths)
-    both = torch.nan_to_num(alpha + beta, neginf=_IMPOSSIBLE) - scores  # (T', B, S)
+    both = alpha + beta  # (T', B, S)
+    both = torch.where(both > -math.inf, both - scores, _IMPOSSIBLE)
     total = torch.logsumexp(both[0], 1)  # log p(l | x), the same at every frame
     if bool((total < _IMPOSSIBLE / 2).any()):
         raise ValueError("an utterance has too few frames for its text (see ctc_required_frames): it has no posteriors")

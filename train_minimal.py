@@ -187,7 +187,7 @@ def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem])
 
 
 def build_model(
-    args: argparse.Namespace, rate: int, device: torch.device, texts: Sequence[str]
+    args: argparse.Namespace, rate: int, device: torch.device, texts: Sequence[str] = SYNTHETIC_WORDS
 ) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
     """A new model as the flags say, or the one of --checkpoint; --bigrams are learnt from ``texts``."""
     if args.checkpoint:

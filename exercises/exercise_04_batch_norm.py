@@ -1,7 +1,7 @@
 """Exercise 4: sequence-wise batch norm without padding.
 
-Why it matters. Batch norm is what makes the deep networks of the paper train (Table 1: with three recurrent layers
-or more it helps, by 12 % in the deepest). In a batch of speech a third of the frames may be padding. Counted in mean and variance, it
+Why it matters. Batch norm is what makes the deep networks of the paper train (Table 1: with three recurrent layers or more it
+helps, by 12 % in the deepest). In a batch of speech a third of the frames may be padding. Counted in mean and variance, it
 makes what an utterance gets depend on who happens to stand beside it; and at test time, one utterance at a time, nothing fits
 any more.
 

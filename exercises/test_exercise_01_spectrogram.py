@@ -146,6 +146,12 @@ def traps(answer, check):
         128,
         what="features with a window of 110.55 samples, that is 111, and a hop of 44.55, that is 45",
     )
+    loud = noise(2000, 8)
+    loud = (loud - loud.mean()) / (loud - loud.mean()).square().mean().sqrt()
+    for scale in (1e-6, 1e-8, 1.5e-10, 3e-11, 1e-12):
+        agree(check, answer, loud * scale, 16000, 20.0, 10.0, 512, what=f"features of a clip whose root mean square is {scale:g}")
+    agree(check, answer, noise(2000, 11), 16000, 10.0, 20.0, 512, what="features with a hop twice as long as the window")
+    agree(check, answer, noise(2000, 12), 16000, 5.0, 17.0, 128, what="features with a hop longer than the window")
     bad = {"an empty clip": noise(0), "two channels": noise(800).view(2, 400), "nan in it": torch.tensor([0.0, torch.nan] * 300),
            "inf in it": torch.tensor([0.0, torch.inf] * 300)}  # fmt: skip
     for name, clip in bad.items():

@@ -84,6 +84,10 @@ def greedy(answer, check):
     check.equal("texts with lengths 5, 3, 2", got, ["aab", "c", ""])
     got = check.call(answer.greedy_decode, log_probs, encoder, lengths=torch.tensor([1, 1, 1]))
     check.equal("texts with lengths 1, 1, 1", got, ["a", "c", ""])
+    got = check.call(answer.greedy_decode, log_probs, encoder, torch.tensor([0, 4, 1]))
+    check.equal("texts with lengths 0, 4, 1", got, ["", "cc", ""])
+    one = torch.tensor([[[0.8, 0.1, 0.05, 0.05], [0.1, 0.2, 0.6, 0.1]]]).log()
+    check.equal("texts of a single frame", check.call(answer.greedy_decode, one, encoder), ["", "b"])
     got = check.call(answer.greedy_decode, log_probs[:, 1:2], encoder, torch.tensor([5]))
     check.equal("a batch of one", got, ["cc"])
     wide = torch.full((3, 2, 29), -9.0)
@@ -114,6 +118,16 @@ def traps(answer, check):
     check.equal("decode of an iterator, which gives its labels once", check.call(encoder.decode, iter([8, 9, 9])), "hii")
     check.equal("ctc_decode of an iterator", check.call(encoder.ctc_decode, iter([8, 8, 0, 9])), "hi")
     check.equal("ctc_decode of a tuple, again", check.call(encoder.ctc_decode, (9, 9)), "i")
+    check.equal("labels of ẞ, whose lower case is ß", check.call(answer.CharEncoder("abß").encode, "Aẞ"), [1, 3])
+    check.equal("labels of Σ", check.call(answer.CharEncoder("ςσ").encode, "Σς"), [2, 1])
+    why = "one character at a time: the lower case of İ is two characters, i and a dot, and not in the alphabet"
+    got = check.call(answer.CharEncoder(unknown="drop").encode, "aİb")
+    check.equal("labels with unknown='drop', İ among them", got, [1, 2], why)
+    many = answer.CharEncoder("".join(chr(0x4E00 + i) for i in range(400)))
+    for path in ([300, 300, 0, 300, 400, 400], [257, 257, 257]):
+        got = check.call(many.ctc_decode, torch.tensor(path).tolist())
+        wanted = "".join(many.alphabet[label - 1] for label, _ in groupby(path) if label)
+        check.equal("text of a path, alphabet of 400 characters", got, wanted)
     check.equal("encode again, nothing kept from before", check.call(encoder.encode, "ab"), [1, 2])
 
 

@@ -110,6 +110,10 @@ def oracle_masks(answer, check):
     for lengths, longest in (([3, 0, 5, 1], 5), ([1], 1), ([2, 2], 4), ([0, 0], 3), (list(range(12)), 11)):
         wanted = torch.tensor([[t < n for t in range(longest)] for n in lengths])
         check.close("mask", check.call(answer.sequence_mask, torch.tensor(lengths), longest), wanted)
+    for lengths, longest in (([2049, 4097, 1], 4100), ([66_001, 70_001], 70_002)):
+        got = check.call(answer.sequence_mask, torch.tensor(lengths), longest)
+        wanted = torch.stack([torch.cat((torch.ones(n), torch.zeros(longest - n))).bool() for n in lengths])
+        check.close("mask of many frames", got, wanted)
 
 
 @ladder.step("the block against each utterance alone")
@@ -157,6 +161,9 @@ def traps(answer, check):
     block, x, lengths = block_and_batch(answer, 3, clip=0.5)
     got, _ = check.call(block.eval(), x, lengths)
     check.close("output with clip 0.5", got, one_by_one(block, x, lengths, False))
+    block, x, lengths = block_and_batch(answer, 8, clip=0.5)
+    got, _ = check.call(block, x, lengths)
+    check.close("output with clip 0.5, in training", got, one_by_one(block, x, lengths, True))
     block, x, lengths = block_and_batch(answer, 4)
     got, got_lengths = check.call(block, x[1:2, :, :, :4], lengths[1:2])
     check.close("a batch of one without padding", got, one_by_one(block, x[1:2], lengths[1:2], True))

@@ -135,6 +135,8 @@ def oracle_gradients(answer, check):
             got = torch.autograd.grad(
                 (check.call(ours, x, lengths) * weight).sum(), [x, ours.weight, ours.bias], allow_unused=True
             )
+            free = not (ours.running_mean.requires_grad or ours.running_var.requires_grad)
+            check.that("that the running averages stay out of the graph (torch.no_grad)", free, "a gradient", "none")
             for name, one, other in zip(("x", "gamma", "beta"), got, wanted, strict=True):
                 one = torch.zeros_like(other) if one is None else one
                 check.close(f"gradient of {name} {'in training' if mode else 'in evaluation'}, {kind}-D", one, other)

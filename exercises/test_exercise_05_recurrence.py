@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn as nn
 
@@ -139,19 +141,22 @@ def gradients(answer, check):
     states = check.call(answer.rnn_loop, x, u, mask, 1.5)
     check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
+    why = "the gradient runs through U h_{s-1} of every step: nothing there is detached, neither h nor the U of a direction"
     for name, one, other in zip(("x", "U"), got, wanted, strict=True):
-        check.close(f"gradient of {name} in rnn_loop", torch.zeros_like(other) if one is None else one, other)
+        check.close(f"gradient of {name} in rnn_loop", torch.zeros_like(other) if one is None else one, other, why=why)
     layer, lengths = layer_of(answer, 3, 4, 12), torch.tensor([5, 2])
     x = torch.randn(5, 2, 3, **DOUBLE, requires_grad=True)
     weight = torch.randn(5, 2, 4, **DOUBLE)
     wanted = torch.autograd.grad((equation_8(layer, x, lengths) * weight).sum(), [x, layer.weight_ih, layer.weight_hh])
-    got = torch.autograd.grad(
-        (check.call(layer, x, lengths) * weight).sum(), [x, layer.weight_ih, layer.weight_hh], allow_unused=True
-    )
+    output = check.call(layer, x, lengths)
+    check.that("that the output of the layer knows its gradient", output.requires_grad, "no gradient", "a gradient")
+    got = torch.autograd.grad((output * weight).sum(), [x, layer.weight_ih, layer.weight_hh], allow_unused=True)
     for name, one, other in zip(("x", "W", "U"), got, wanted, strict=True):
-        check.close(f"gradient of {name} in the layer", torch.zeros_like(other) if one is None else one, other)
+        check.close(f"gradient of {name} in the layer", torch.zeros_like(other) if one is None else one, other, why=why)
     values = torch.tensor([-3.0, 1.0, 19.0, 21.0], **DOUBLE, requires_grad=True)
-    [got] = torch.autograd.grad(check.call(answer.ClippedReLU(), values).sum(), values)
+    clipped = check.call(answer.ClippedReLU(), values)
+    check.that("that the clipped values know their gradient", clipped.requires_grad, "no gradient", "a gradient")
+    [got] = torch.autograd.grad(clipped.sum(), values)
     check.close("gradient of ClippedReLU at -3, 1, 19, 21", got, torch.tensor([0.0, 1.0, 1.0, 0.0], **DOUBLE))
 
 
@@ -195,6 +200,23 @@ def traps(answer, check):
     before = layer.norm.running_mean.clone()
     check.call(layer, torch.randn(4, 2, 2, **DOUBLE), torch.tensor([4, 2]))
     check.close("running averages after evaluation (they must stay)", layer.norm.running_mean, before)
+    x, u, mask = loop_batch(37)
+    with torch.no_grad():
+        for what in ("states without gradient", "states without gradient, again: nothing is kept between calls"):
+            check.close(what, check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
+    for seed, lengths in ((38, [7, 4, 6]), (39, [5, 3]), (40, [6, 2, 4]), (41, [3])):
+        layer, lengths = layer_of(answer, 3, 4, seed), torch.tensor(lengths)
+        x = torch.randn(int(lengths.max()), len(lengths), 3, **DOUBLE)
+        for b, n in enumerate(lengths.tolist()):
+            x[n:, b] = 30.0
+        norm = copy.deepcopy(layer.norm)
+        with torch.no_grad():
+            norm(x @ layer.weight_ih[0].t(), lengths)
+        got = check.call(layer, x, lengths)
+        check.close("output in training, padding filled with 30", got, equation_8(layer, x, lengths).detach())
+        why = "B is shared by the directions: it normalises W x once in each call"
+        for name in ("running_mean", "running_var"):
+            check.close(f"{name} after one call in training", getattr(layer.norm, name), getattr(norm, name), why=why)
     for clip in (0.0, -1.0):
         check.raises("a clip that is not above 0", ValueError, answer.ClippedReLU, clip, name="ClippedReLU")
     check.call(answer.ClippedReLU(), torch.tensor([-5.0, 50.0]))

@@ -141,6 +141,8 @@ def traps(answer, check):
     turned = x.transpose(0, 3).contiguous().transpose(0, 3)
     agree(check, answer, "states of a transposed tensor", turned, u, mask)
     agree(check, answer, "states again: nothing is kept between calls", x, u, mask)
+    x, u, mask = batch(46)
+    agree(check, answer, "states for inputs around 1000 (gates and candidate saturated, nothing may overflow)", 1000 * x, u, mask)
     agree(check, answer, "states in 70 steps", *batch(45, steps=70, utterances=1, hidden=2))
 
 

@@ -193,6 +193,23 @@ def traps(answer, check):
     log_probs = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.3, 0.0, 0.7], [0.2, 0.3, 0.5]], dtype=torch.float64).log()
     got = check.call(answer.ctc_gradient, log_probs[:, None], torch.tensor([1, 2]), torch.tensor([4]), torch.tensor([2]))
     check.close("gradient where some symbols have probability 0", got[:, 0], all_paths(log_probs, [1, 2]))
+    numbers = torch.tensor([1, 2]), torch.tensor([4]), torch.tensor([2])
+    got = check.call(answer.ctc_backward_variables, log_probs[:, None], *numbers)
+    check.close("log beta where some symbols have probability 0", got[:, 0], all_endings(log_probs, [1, 2]))
+    log_probs = torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.5, 0.5]], dtype=torch.float64).log()[:, None]
+    check.raises(
+        "an empty target where the blank has probability 0 in a frame: no path", ValueError, answer.ctc_gradient, log_probs,
+        torch.tensor([], dtype=torch.long), torch.tensor([3]), torch.tensor([0]),
+    )  # fmt: skip
+    log_probs, labels, lengths, counts = arguments = pair(56, 5, 3, [[1, 2], [2], []], [5, 1, 1])
+    beta, got = check.call(answer.ctc_backward_variables, *arguments), check.call(answer.ctc_gradient, *arguments)
+    for b, text in enumerate(labels.split(counts.tolist())):
+        n, states = int(lengths[b]), 2 * len(text) + 1
+        wanted = torch.full_like(beta[:, b], -math.inf)
+        wanted[:n, :states] = all_endings(log_probs[:n, b], text.tolist())
+        check.close(f"log beta of utterance {b} of a batch with lengths 5, 1, 1", beta[:, b], wanted)
+        wanted = all_paths(log_probs[:n, b], text.tolist())
+        check.close(f"gradient of utterance {b} of a batch with lengths 5, 1, 1", got[:n, b], wanted)
     arguments = pair(54, 300, 29, [np.random.default_rng(1).integers(1, 29, 25).tolist()])
     check.close("gradient of 300 frames", check.call(answer.ctc_gradient, *arguments), gradient_of_torch(*arguments))
     single = (arguments[0].float(), *arguments[1:])

@@ -134,7 +134,7 @@ def oracle_language(answer, check):
 @ladder.step("properties: a narrow beam keeps the best, as many as it may")
 def narrow(answer, check):
     log_probs = np.log(
-        [[0.6, 0.4, 0.0], [0.4, 0.2, 0.4]], where=np.array([[True, True, False], [True] * 3]), out=np.full((2, 3), -np.inf)
+        [[0.6, 0.4, 0.0], [0.41, 0.2, 0.39]], where=np.array([[True, True, False], [True] * 3]), out=np.full((2, 3), -np.inf)
     )
     got = check.call(answer.prefix_beam_search, log_probs, 1)
     check.equal("labels with beam_width 1, where a wide beam finds (1,)", [tuple(one.labels) for one in got], [()])
@@ -162,6 +162,8 @@ def pruning(answer, check):
             {"cutoff": 0.7, "max_labels": 3},
             {"cutoff": 0.01},
             {"max_labels": 1},
+            {"cutoff": 0.99, "max_labels": 1},
+            {"cutoff": 0.999, "max_labels": 3},
         ):
             got = check.call(answer.prefix_beam_search, log_probs, 8, **settings)
             agree(check, f"{settings}", got, library_search(log_probs, 8, **settings))
@@ -188,6 +190,21 @@ def traps(answer, check):
     log_lm, words = scorer.finish(())
     got = check.call(answer.prefix_beam_search, np.zeros((0, 4)), 3, scorer, 2.0, 1.0)
     agree(check, "no frame at all, with a language model", got, [Hypothesis((), 2 * log_lm + words, 0.0, log_lm, words)])
+
+    class ManyWords(TableScorer):
+        def scores(self, state):
+            log_lm, words = super().scores(state)
+            return log_lm, 3 * words
+
+        def finish(self, state):
+            log_lm, words = super().finish(state)
+            return log_lm, 2 * words
+
+    log_probs, scorer = log_probs_of(11, 4, 3), ManyWords(11, 3)
+    got = check.call(answer.prefix_beam_search, log_probs, 2000, scorer, 0.5, 1.0)
+    agree(check, "labels that add 0 or 3 words, ends that add 0 or 2", got, every_text(log_probs, scorer, 0.5, 1.0))
+    got = check.call(answer.prefix_beam_search, np.log([[0.2, 0.4 - 1e-10, 0.4 + 1e-10]]), 5)
+    check.equal("labels, best first, where scores differ by 5e-10 only", [tuple(one.labels) for one in got], [(2,), (1,), ()])
     log_probs = log_probs_of(5, 500, 4)
     got = check.call(answer.prefix_beam_search, log_probs, 2)
     agree(check, "500 frames", got, library_search(log_probs, 2))

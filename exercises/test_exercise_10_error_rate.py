@@ -219,6 +219,21 @@ def traps(answer, check):
     check.equal("hits of tuples of texts", counts.hits, 2)
     counts = check.call(answer.count_word_errors, ["a"], ["a"])
     check.equal("hits, nothing kept from before", counts.hits, 1)
+    for reference, hypothesis in (("a b c", "b c a"), ("a b c d e", "x a b c d"), ("a b a b a b", "b a b a b a")):
+        counts = check.call(answer.count_word_errors, reference, hypothesis)
+        consistent(check, counts, [reference], [hypothesis])
+        check.number("the rate of as many words, moved by one", check.call(answer.word_error_rate, [reference], [hypothesis]),
+                     2 / len(reference.split()))  # fmt: skip
+    check.equal("the distance of a text moved by one", check.call(answer.edit_distance, "abcdefghij", "bcdefghija"), 2)
+    word = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    got = check.call(answer.edit_distance, "0" * 20 + word, word + "1" * 20)
+    check.equal("the distance of a text moved by 20", got, 40)
+    got = check.call(answer.edit_distance, [1, 2], ["1", 2])
+    check.equal("the distance where a number meets its text, which is not equal to it", got, 1)
+    got = check.call(answer.edit_distance, [[1], [2, 3]], [[1], [2], [2, 3]])
+    check.equal("the distance of lists of lists, which can be compared with == but not hashed", got, 1)
+    for function in (answer.count_word_errors, answer.word_error_rate):
+        check.call(function, ["a  b ", " c"], ["a\tb", "c  c"])  # the lists stay as they are
 
 
 def test_exercise(climb):

@@ -104,6 +104,15 @@ def later_epochs(answer, check):
             seen.append(got)
         for one, other in pairwise(seen):
             check.that("that two epochs differ", one != other, "the same order twice", "another order each epoch")
+    sampler, small = answer.SortaGradBatchSampler(lengths(41, 6), 4), set()
+    for epoch in range(1, 61):
+        got = batches_of(check, sampler, epoch)
+        longest = [max(sampler.seconds[i] for i in batch) for batch in got]
+        what = "that the order is random in every later epoch"
+        check.that(what, longest != sorted(longest), "from short to long", "a random order")
+        small.add([len(batch) for batch in got].index(1))
+    what = "where the smaller minibatch stands in 60 later epochs (the minibatches are shuffled, it is one of them)"
+    check.that(what, len(small) > 3, sorted(small), "many places")
 
 
 @ladder.step("a property: the jitter mixes neighbours, and only neighbours")
@@ -143,6 +152,23 @@ def jitter(answer, check):
         batches_of(check, answer.SortaGradBatchSampler(small, 5, jitter=0.1), 1),
         wanted,
     )
+    near = answer.SortaGradBatchSampler(seconds, 5, sortagrad=False, jitter=0.1)
+    got = sorted(sorted(batch) for batch in batches_of(check, near, 0))
+    what = "that the lengths are shaken in epoch 0 too, where sortagrad is False"
+    check.that(what, got != plain, "minibatches of the plain order", "neighbours that have changed places")
+    # Four lengths of a kind, 40 times over: by twos, the middle two change partners where the jitter makes them change places.
+    for ratio, lowest, highest in ((1.15, 0.01, 0.12), (1.25, 0.0, 0.0), (1.05, 0.2, 0.4)):
+        middle = [scale * value for scale in 1e6 ** np.arange(40) for value in (0.01, 1.0, ratio, 100.0)]
+        sampler = answer.SortaGradBatchSampler(middle, 2, jitter=0.1)
+        batches = [sorted(batch) for epoch in range(1, 21) for batch in batches_of(check, sampler, epoch)]
+        swapped = sum(first % 4 == 0 and last == first + 2 for first, last in batches)
+        check.that(
+            f"how often two lengths change places, one {ratio} times the other (factors uniform between 0.9 and 1.1)",
+            lowest <= swapped / 800 <= highest,
+            swapped / 800,
+            f"between {lowest} and {highest}",
+        )
+    sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     shaken, plain_order = 0, np.argsort(np.argsort(seconds))
     for epoch in range(1, 9):
         for batch in batches_of(check, sampler, epoch):

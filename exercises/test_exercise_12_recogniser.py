@@ -16,7 +16,7 @@ from ladder import Failed, Ladder, Todo, load
 
 RATE = 0.10  # word error rate to be reached
 WORDS = "hello moon tree all see yes no stop green water".split()
-EPOCHS, UTTERANCES = 12, 200
+EPOCHS, UTTERANCES = 14, 200
 
 LOSS = "your own loss and gradient are to be used"
 ladder = Ladder(
@@ -116,9 +116,7 @@ def worked_example(answer, check):
 @ladder.step("the library's model with the same weights")
 def oracle_forward(answer, check):
     batch = batch_of(1, (20, 13, 3), ([1], [1], [1]))
-    for seed, settings in enumerate(
-        [{}, {"rnn_type": "rnn"}, {"n_conv": 2, "n_rnn": 2, "time_strides": (1, 2)}, {"n_conv": 3, "rnn_type": "rnn", "n_rnn": 3}]
-    ):
+    for seed, settings in enumerate([{}, {"rnn_type": "rnn"}, {"n_conv": 2, "n_rnn": 2, "time_strides": (1, 2)}]):
         model = model_of(answer, seed, **settings)
         theirs = library_model(model, **settings)
         for mode in (False, True):
@@ -168,7 +166,7 @@ def oracle_step(answer, check):
             parameter.grad = torch.full_like(parameter, 3.0)  # left from before
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         kept = batch.features.clone()
-        for step in range(1 if scale > 1 else 3):
+        for step in range(2 if max_norm == 400 and scale == 1 else 1):
             log_probs, lengths = theirs(batch.features, batch.feature_lengths)
             loss = F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths, reduction="none").mean()
             gradients = torch.autograd.grad(loss, list(theirs.parameters()))
@@ -198,11 +196,11 @@ def traps(answer, check):
     theirs = library_model(model, rnn_type="rnn")
     log_probs, lengths = theirs(batch.features, batch.feature_lengths)
     loss = F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths, reduction="none").mean()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    losses = [check.call(answer.train_step, model, batch, optimizer) for _ in range(30)]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    losses = [check.call(answer.train_step, model, batch, optimizer) for _ in range(12)]
     check.number("the first loss of one utterance", losses[0], loss.item(), 1e-5)
     check.that(
-        "that 30 steps on one utterance halve its loss", losses[-1] < losses[0] / 2, losses[-1], f"below {losses[0] / 2:.3g}"
+        "that 12 steps on one utterance halve its loss", losses[-1] < losses[0] / 2, losses[-1], f"below {losses[0] / 2:.3g}"
     )
 
 
@@ -237,7 +235,7 @@ def train(answer, seed: int, report=lambda line: None) -> tuple[list[str], list[
     training, unheard, encoder = voices(UTTERANCES, 0, 500, seed), voices(100, 500, 600, 1000 + seed), parts.CharEncoder()
     torch.manual_seed(seed)
     model = answer.DeepSpeech2(65, encoder.vocab_size, n_conv=1, n_rnn=1, rnn_hidden=64, rnn_type="gru", batch_norm="input")
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     sampler = parts.SortaGradBatchSampler([len(audio) / 16000 for audio, _ in training], 10, seed=seed)
     for epoch in range(EPOCHS):
         sampler.set_epoch(epoch)

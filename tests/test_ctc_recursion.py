@@ -150,8 +150,12 @@ def test_posteriors_sum_to_one_within_and_to_nothing_beyond_the_utterance(seed):
     torch.testing.assert_close(sums, inside.double())
 
 
-def test_posteriors_are_the_share_of_the_paths_that_say_a_symbol():
-    log_probs, target = torch.randn(4, 3, dtype=torch.float64).log_softmax(-1), (1, 1)
+@pytest.mark.parametrize("impossible", [(), (0, 1), (1, 0), (2, 1)])
+def test_posteriors_are_the_share_of_the_paths_that_say_a_symbol(impossible):
+    logits, target = torch.randn(4, 3, dtype=torch.float64), (1, 1)
+    if impossible:
+        logits[impossible] = -math.inf
+    log_probs = logits.log_softmax(-1)
     paths = [path for path in product(range(3), repeat=4) if collapse(path) == target]
     weights = torch.stack([sum(log_probs[t, label] for t, label in enumerate(path)) for path in paths]).softmax(0)
     expected = torch.zeros(4, 3, dtype=torch.float64)

@@ -8,25 +8,25 @@ MUTANTS = [
     Mutant(
         "equal neighbours are skipped to without a blank",
         "From a to the next a a path must pass the blank between: without it both collapse into one a. Skip only where l'_s differs from l'_{s-2}.",
-        G + ", Eq. 6 and 7; the collapse, Section 3.1",
+        G + " (recursion); the collapse, Section 3.1",
         ((" and label != states[s - 2]", ""),),
     ),
     Mutant(
         "no blank may be skipped",
         "Between two different labels the blank is optional: alpha_{t-1}(s-2) belongs to the sum.",
-        G + ", Eq. 6 and 7",
+        G + " (recursion)",
         (("s >= 2 and label != 0 and label != states[s - 2]", "False"),),
     ),
     Mutant(
         "labels are skipped",
         "From one blank straight to the next a path would leave out the label between. Only into a label may it skip.",
-        G + ", Eq. 6 and 7",
+        G + " (recursion)",
         (("s >= 2 and label != 0 and label != states[s - 2]", "s >= 2 and (label == 0 or label != states[s - 2])"),),
     ),
     Mutant(
         "a state is not kept",
         "A symbol may be held: alpha_{t-1}(s) itself belongs to the sum.",
-        G + ", Eq. 6 and 7",
+        G + " (recursion)",
         (("torch.stack((before[2:], before[1:-1], ", "torch.stack((before[1:-1], "),),
     ),
     Mutant(
@@ -50,13 +50,13 @@ MUTANTS = [
     Mutant(
         "a path begins in the blank only",
         "At the first frame it stands in the first blank or in the first label.",
-        G + ", initial values of Eq. 5",
+        G + " (initial values)",
         (("alpha[0, :2] = y[0, :2]", "alpha[0, :1] = y[0, :1]"),),
     ),
     Mutant(
         "a path begins anywhere",
         "At the first frame only the first blank and the first label are possible: no label may be left out.",
-        G + ", initial values of Eq. 5",
+        G + " (initial values)",
         (("alpha[0, :2] = y[0, :2]", "alpha[0] = y[0]"),),
     ),
     Mutant(

@@ -4,7 +4,7 @@ Why it matters. Nobody says at which frame a letter is spoken. CTC sums over all
 and 50 letters more paths than there are atoms. The recursion does that sum in 500 times 101 steps. Everything else that is said
 of CTC, too few frames, infinite losses, double letters, can be read off its one line.
 
-Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, Eq. 5 to 8.
+Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, with Eq. 5 (definition) and Eq. 8 (the sum).
 Effort. 50 minutes, difficulty 3 of 3.
 You may use. torch and plain Python. Not torch's CTC loss. The result need not know its gradient: that is exercise 8.
 Check it. python exercises/exercise_07_ctc_forward.py
