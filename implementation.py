@@ -190,7 +190,7 @@ def generate_synthetic_audio(
     """
     text = text.lower()
     if not text.strip() or any(char not in _SOUNDS for char in text) or sample_rate < 8000:
-        raise ValueError(f"the voice speaks a-z, space and apostrophe at 8000 Hz or more, not {text!r} at {sample_rate} Hz")
+        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe from 8000 Hz on, not {text!r} at {sample_rate}")
     voice = _synthetic_speaker(int(np.random.choice(TRAINING_SPEAKERS)) if speaker is None else speaker)
     track = _letter_track(text, voice["rate"])
     hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)

@@ -20,7 +20,7 @@ ladder = Ladder(
     forbidden={
         **dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss", "ctc_posteriors", "ctc_loss_by_recursion"), READY),
         **dict.fromkeys(
-            ("autograd", "backward", "requires_grad_", "requires_grad", "grad", "vjp", "jacrev", "jacobian"), BY_HAND
+            ("autograd", "backward", "requires_grad_", "requires_grad", "vjp", "jacrev", "jacobian"), BY_HAND
         ),
     },
     guard=(

@@ -165,6 +165,11 @@ def test_a_text_without_sounds_is_refused(text):
         generate_synthetic_audio(text)
 
 
+def test_a_rate_too_low_for_the_voice_is_refused():
+    with pytest.raises(ValueError, match="from 8000 Hz on, not 'hello' at 4000"):
+        generate_synthetic_audio("hello", 4000)
+
+
 @pytest.mark.parametrize(("least", "most"), [(0, 2), (3, 2)])
 def test_impossible_numbers_of_words_are_refused(least, most):
     with pytest.raises(ValueError, match="min_words"):
