@@ -127,7 +127,9 @@ def test_help_gives_defaults_and_sources(capsys):
 def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--epochs", "400", "--output-dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # though a parent ignored it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, **pipes, **listening)
     deadline = time.time() + 90
     while not (folder / "checkpoint.pt").exists() and time.time() < deadline:
         time.sleep(0.1)
@@ -140,7 +142,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     assert transcribe.main([str(folder / "checkpoint.pt"), str(audio)]) == 0
     epochs = len((folder / "metrics.jsonl").read_text().splitlines())
     command[-2:] = ["--resume", str(folder)]
-    resumed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    resumed = subprocess.Popen(command, **pipes, **listening)
     deadline = time.time() + 90
     while len((folder / "metrics.jsonl").read_text().splitlines()) <= epochs and time.time() < deadline:
         time.sleep(0.1)
