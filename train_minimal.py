@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ from corpora import (
     corpus_sample_rate,
     read_corpus,
 )
-from figures import save_predictions, save_training_curves
+from figures import predictions, training_curves
 from implementation import (
     SYNTHETIC_WORDS,
     VALIDATION_SPEAKERS,
@@ -45,6 +46,7 @@ from implementation import (
 )
 from language_model import NGramModel
 from training import (
+    QUICK,
     CheckpointError,
     EpochReport,
     ModelConfig,
@@ -54,6 +56,7 @@ from training import (
     choose_precision,
     encodable,
     encoder_of,
+    epoch_metrics,
     feasible,
     load_checkpoint,
     readable,
@@ -73,6 +76,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--join", type=int, default=1, metavar="N", help="each training example joins 1..N utterances of one speaker")
     add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
+    add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
     add("--unknown", choices=("error", "drop"), default="error", help="characters outside the alphabet: report them or drop them")
     add("--no-augment", action="store_true", help="train on the clips as they are (arXiv 5.2 adds noise)")
 
@@ -113,6 +117,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.epochs = args.epochs if args.epochs is not None else 24 if args.data else 9
     args.lr = args.lr if args.lr is not None else 2e-3 if args.data else 3e-3
+    if QUICK:
+        args.epochs, args.n_train, args.n_val, args.rnn_hidden = 1, 16, 4, 16
+        print("DS2_QUICK is set: one epoch of 16 utterances with 16 hidden units, only to try the command", file=sys.stderr)
     _refuse_wrong_combinations(parser, args)
     return args
 
@@ -136,6 +143,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
+    if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
+        parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.lm and args.lm != "train" and not Path(args.lm).is_file():
@@ -235,7 +244,11 @@ def recorded_speech(
     problems += bad
     names = ("dev", *sorted(name for name in by_split if name.startswith("test")))  # of test the headers alone are read yet
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=200) for name in names}
-    return by_split["train"][: args.n_train], evaluation, corpus.problems + problems
+    train = by_split["train"]
+    if args.max_seconds:
+        train = [utterance for utterance in train if utterance.seconds <= args.max_seconds]
+        print(f"longer than {args.max_seconds:g} s, left out: {len(by_split['train']) - len(train)} recordings of train")
+    return train[: args.n_train], evaluation, corpus.problems + problems
 
 
 def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder, dict[str, Sequence], list[Problem]]:
@@ -299,8 +312,11 @@ def describe(trainer: Trainer, config: ModelConfig) -> None:
 class Run:
     """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics."""
 
-    def __init__(self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path) -> None:
+    def __init__(
+        self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path, command: str
+    ) -> None:
         self.trainer, self.config, self.encoder, self.dev, self.folder = trainer, config, encoder, dev, folder
+        self.caption = f"measured here: {command}"  # of the pictures
         self.best_wer, self.history = float("inf"), []
         self.metrics_file = folder / "metrics.jsonl"
 
@@ -331,12 +347,7 @@ class Run:
 
             report = trainer.run_epoch(on_step)
         result = evaluate(trainer.model, self.dev, self.encoder)
-        line = {
-            "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
-            "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
-            "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
-            "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
-        }  # fmt: skip
+        line = epoch_metrics(report, result)
         self.history.append(line)
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -386,8 +397,9 @@ def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
     results = {name: evaluate(best.model, dataset, run.encoder) for name, dataset in evaluation.items()}
     for name, result in results.items():
         show_result(name, result)
-    save_training_curves(run.history, run.folder / "training_curves.png")
-    save_predictions(best.model, evaluation["dev"], run.encoder, results["dev"], run.folder / "predictions.png")
+    training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
+    drawn = predictions(best.model, evaluation["dev"], run.encoder, results["dev"], run.caption)
+    drawn.savefig(run.folder / "predictions.png")
     summary = {
         name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
         for name, r in results.items()
@@ -421,9 +433,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = choose_folder(args)
         trainer, config, encoder, evaluation, left_out = prepare(args)
         open_folder(folder, args, left_out)
-        run = Run(trainer, config, encoder, evaluation["dev"], folder)
+        command = shlex.join(["python", "train_minimal.py", *(sys.argv[1:] if argv is None else argv)])
+        run = Run(trainer, config, encoder, evaluation["dev"], folder, command)
         if args.resume:
             run.resume()
+        else:
+            trainer.try_longest_batch()
         try:
             while trainer.epoch < trainer.epochs:
                 run.epoch()

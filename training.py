@@ -41,6 +41,7 @@ from implementation import (
 
 CHECKPOINT_FORMAT = 1
 WINDOW_MS, STRIDE_MS = 20.0, 10.0  # as in compute_spectrogram
+QUICK = bool(os.environ.get("DS2_QUICK"))  # scripts cut their trainings down to seconds, to try a command
 
 # ---------------------------------------------------------------------------------------------
 # Model and checkpoints
@@ -385,6 +386,16 @@ class EpochReport:
     problems: list[Problem]
 
 
+def epoch_metrics(report: EpochReport, result: dict) -> dict:
+    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev."""
+    return {
+        "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
+        "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
+        "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
+        "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
+    }  # fmt: skip
+
+
 class Trainer:
     """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
 
@@ -450,6 +461,33 @@ class Trainer:
         mean = float(np.mean(losses)) if losses else math.nan
         took = time.perf_counter() - start
         return EpochReport(self.epoch, mean, lr, took, audio, padding / max(1, padded), list(self.problems.values()))
+
+    def try_longest_batch(self) -> None:
+        """Forward and backward of silence as long as the longest minibatch: memory runs out now, not late in the first epoch.
+
+        Weights, running averages and random numbers stay as they are.
+
+        Raises:
+            CorpusError: if there is not enough memory, with what to change.
+        """
+        longest, batch_size = max(self.data.seconds, default=0.0), min(self.sampler.batch_size, len(self.data))
+        frames = max(1, round(1000 * longest / STRIDE_MS))
+        was_training = self.model.training
+        try:
+            silence = torch.zeros(batch_size, 1, self.model.n_freq, frames, device=self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+                log_probs, _ = self.model.eval()(silence, torch.full((batch_size,), frames))
+            log_probs.sum().backward()
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise CorpusError(
+                f"not enough memory for {batch_size} utterances of {longest:.1f} s, the longest minibatch: use a smaller "
+                "--batch-size, or leave the longest clips out with --max-seconds"
+            ) from error
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.model.train(was_training)
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
         remaining = list(self.sampler)[self.batch :]

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from corpora import CorpusError, JoinedDataset, SpeechDataset, read_corpus
-from figures import save_tuning_surface
+from figures import tuning_surface
 from implementation import (
     PAPER_PRUNING,
     BeamScorer,
@@ -126,7 +126,7 @@ def tune_and_compare(
     alpha, beta = tuning.best
     print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {tune_beam}: alpha {alpha:g}, beta {beta:g}")
     results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
-    save_tuning_surface(tuning, folder / "tuning.png")
+    tuning_surface(tuning).savefig(folder / "tuning.png")
     settings = {"alpha": alpha, "beta": beta, "lm": str(lm), "lexicon": lexicon, "results": results}
     (folder / "decoder.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     print(f"in {folder}: tuning.png, decoder.json")

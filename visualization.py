@@ -1,54 +1,126 @@
-"""Draws a training run again from its folder: python visualization.py [--checkpoint runs/001/checkpoint.pt]."""
+"""Draws all that this library has pictures of: python visualization.py [--checkpoint runs/001/checkpoint.pt].
+
+Features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, SortaGrad, the
+curves of the run, and the paper's Tables 1 to 5, 10 and 11. Without --checkpoint the newest run under runs/ is drawn;
+if there is none, train_minimal.py makes one first.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
-from figures import save_predictions, save_training_curves
-from implementation import VALIDATION_SPEAKERS, evaluate, generate_synthetic_dataset
-from training import CheckpointError, load_checkpoint
+import figures
+import paper_charts
+from corpora import CorpusError, SpeechDataset, read_corpus
+from implementation import (
+    VALIDATION_SPEAKERS,
+    AudioSample,
+    collate_batch,
+    evaluate,
+    generate_synthetic_dataset,
+    utterance_seconds,
+)
+from training import Checkpoint, CheckpointError, feasible, load_checkpoint
+
+N_SPEECH = 40  # utterances that are looked at
+
+
+@dataclass
+class Subject:
+    """What is drawn: a checkpoint, speech that it did not learn from, and the lines of its metrics.jsonl."""
+
+    checkpoint: Checkpoint
+    speech: list[AudioSample]
+    history: list[dict]
 
 
 def newest_checkpoint() -> Path:
-    """The checkpoint of the latest run under runs/."""
+    """The checkpoint of the latest run under runs/, or of one that is made now."""
     found = sorted(Path("runs").glob("*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise CheckpointError("no checkpoint under runs/; run python train_minimal.py first, or name one with --checkpoint")
+        print("no run under runs/ yet: training one first, as python train_minimal.py does (about 90 s)", flush=True)
+        subprocess.run([sys.executable, str(Path(__file__).with_name("train_minimal.py"))], check=True)
+        return newest_checkpoint()
     return found[-1]
 
 
+def read_subject(path: Path, data: Path | None) -> Subject:
+    """The checkpoint and speech for it: the dev split of ``data``, else synthetic speech of voices never trained on."""
+    checkpoint = load_checkpoint(path)
+    if data:
+        dataset = SpeechDataset(read_corpus(data).split("dev")[:N_SPEECH], checkpoint.config.sample_rate)
+        speech = [dataset[i] for i in range(len(dataset))]
+    else:
+        np.random.seed(1)
+        torch.manual_seed(1)
+        speech = generate_synthetic_dataset(N_SPEECH, checkpoint.config.sample_rate, speakers=VALIDATION_SPEAKERS)
+    speech, _ = feasible(speech, checkpoint.encoder, checkpoint.model)
+    if not speech:
+        raise CorpusError(f"{data}: no utterance of the split 'dev' is long enough for this model")
+    metrics = path.parent / "metrics.jsonl"
+    history = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
+    return Subject(checkpoint, speech, history)
+
+
+def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
+    """Name and figure, one after the other."""
+    model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.config.sample_rate
+    caption, speech = f"measured here: {command}", subject.speech
+    result = evaluate(model, speech, encoder)
+    print(f"{len(speech)} utterances that it did not learn from: WER {result['words']}")
+    right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
+    typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
+    short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
+    batch = collate_batch([short], encoder, n_fft=2 * (model.n_freq - 1))
+    with torch.no_grad():
+        log_probs, _ = model(batch.features, batch.feature_lengths)
+    yield "waveform_to_features", figures.waveform_to_features(typical, subject.checkpoint.config.n_fft, caption)
+    yield "architecture", figures.architecture(model, rate, caption)
+    yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)
+    yield "activations", figures.activations(model, speech, encoder, caption)
+    yield "ctc_output", figures.ctc_output(model, typical, encoder, caption)
+    yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
+    yield "beam_search_tree", figures.beam_tree(log_probs[:, 0], encoder, caption=f"{caption}; spoken: {short.transcript}")
+    yield "predictions", figures.predictions(model, speech, encoder, result, caption)
+    lengths = utterance_seconds(speech)
+    yield "sortagrad", figures.sortagrad(np.random.default_rng(0).choice(lengths, 400), caption=caption)
+    if subject.history:
+        yield "training_curves", figures.training_curves(subject.history, caption)
+    for name, draw in paper_charts.CHARTS.items():
+        figure = draw()
+        figure.suptitle(draw.__doc__)
+        yield name, figure
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run; default: the newest under runs/")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="a corpus, to look at its dev split; default: synthetic speech")
     parser.add_argument("--output-dir", type=Path, default=Path("plots"), help="where the pictures go (default: plots)")
     args = parser.parse_args(argv)
+    command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
     try:
-        path = args.checkpoint or newest_checkpoint()
-        checkpoint = load_checkpoint(path)
-    except CheckpointError as error:
+        subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
+    except (CheckpointError, CorpusError, subprocess.CalledProcessError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    np.random.seed(1)
-    torch.manual_seed(1)
-    speech = generate_synthetic_dataset(30, checkpoint.config.sample_rate, speakers=VALIDATION_SPEAKERS)
-    result = evaluate(checkpoint.model, speech, checkpoint.encoder)
-    pictures = [args.output_dir / "predictions.png"]
-    save_predictions(checkpoint.model, speech, checkpoint.encoder, result, pictures[0])
-    metrics = path.parent / "metrics.jsonl"
-    if metrics.is_file():
-        history = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-        pictures.append(args.output_dir / "training_curves.png")
-        save_training_curves(history, pictures[-1])
-    print(f"synthetic speech of unheard voices, {len(speech)} utterances: WER {result['words']}")
-    print("\n".join(str(picture) for picture in pictures))
+    names = []
+    for name, figure in pictures(subject, command):
+        figure.savefig(args.output_dir / f"{name}.png")
+        names.append(name)
+    print(f"{len(names)} pictures in {args.output_dir}: {', '.join(names)}")
     return 0
 
 

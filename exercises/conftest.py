@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def show_hint(exercise: Exercise) -> str:
     progress["hints"][exercise.name] = tier + 1
     write_progress(progress)
     more = "ask again for the next one" if tier < 2 else f"this was the last; --solution {exercise.number} shows one way"
-    return f"\nExercise {exercise.number}, hint {tier + 1} of 3: {TIERS[tier]}\n\n{exercise.hints[tier]}\n\n({more})"
+    hint = textwrap.indent(exercise.hints[tier], "  ")
+    return f"\nExercise {exercise.number}, hint {tier + 1} of 3: {TIERS[tier]}\n\n{hint}\n\n({more})"
 
 
 def reset(exercise: Exercise) -> str:

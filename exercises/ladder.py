@@ -116,7 +116,31 @@ class Exercise:
     def hints(self) -> list[str]:
         """The hints in their order: a question, the equation, pseudocode."""
         text = (FOLDER / "hints" / f"{self.name}.md").read_text(encoding="utf-8")
-        return [part.strip() for part in re.split(r"^## .*$", text, flags=re.MULTILINE)[1:]]
+        return [textwrap.dedent(part).strip() for part in re.split(r"^## .*$", text, flags=re.MULTILINE)[1:]]
+
+    @functools.cached_property
+    def definitions(self) -> dict[str, ast.AST]:
+        """What the learner writes, as the stub has it: functions, classes and their methods by name."""
+        found = definitions(self.stub.read_text(encoding="utf-8"))
+        return {name: node for name, node in found.items() if name.split(".")[0] in self.ladder.names}
+
+    def still_to_write(self, source: str) -> str:
+        """Which functions of a begun answer still raise NotImplementedError; nothing is said of one that is not begun."""
+        stub, answer = (unwritten(text) for text in (self.stub.read_text(encoding="utf-8"), source))
+        return f"still to write: {', '.join(answer)}" if answer and answer != stub else ""
+
+    @property
+    def way_back(self) -> str:
+        return f"python -m pytest exercises --reset {self.number} brings the stub back"
+
+    def check_names(self, module: types.ModuleType) -> None:
+        """Refuses an answer in which something that the stub defines was renamed or deleted."""
+        for name, node in self.definitions.items():
+            if not has(module, name):
+                line = next(line for line in ast.unparse(node).split("\n") if line.startswith(("def ", "class ")))
+                why = f"{name} is missing or has another name; the stub calls it `{line.rstrip(':')}`;\n"
+                why += f"{self.way_back} (your file is kept)"
+                raise Failed("that your file has every name of the stub", self.file.name, why=why)
 
     @functools.cached_property
     def mutants(self) -> list[Mutant]:
@@ -126,6 +150,36 @@ class Exercise:
     def ladder(self) -> Ladder:
         """The check's ladder."""
         return load(self.check).ladder
+
+
+def definitions(source: str) -> dict[str, ast.AST]:
+    """Functions, classes and their methods by name, such as ``ConvBlock.forward``."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = node
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{part.name}": part for part in node.body if isinstance(part, ast.FunctionDef)}
+    return found
+
+
+def unwritten(source: str) -> list[str]:
+    """Names of the functions in which NotImplementedError is raised."""
+    functions = {name: node for name, node in definitions(source).items() if isinstance(node, ast.FunctionDef)}
+    return [
+        name
+        for name, node in functions.items()
+        if any(isinstance(part, ast.Raise) and "NotImplementedError" in ast.unparse(part) for part in ast.walk(node))
+    ]
+
+
+def has(module: types.ModuleType, name: str) -> bool:
+    """True if the module has this function or class, or its class this method, of its own or from another class of the module."""
+    owner, _, attribute = name.rpartition(".")
+    if not owner:
+        return hasattr(module, attribute)
+    bases = getattr(getattr(module, owner), "__mro__", ())
+    return any(attribute in vars(base) for base in bases if base.__module__ == module.__name__)
 
 
 @functools.cache
@@ -161,9 +215,9 @@ def assemble(folder: Path) -> types.ModuleType:
     parts.modules = {}
     for exercise in all_exercises()[:11]:
         try:
-            parts.modules[exercise] = load(folder / exercise.file.name)
+            parts.modules[exercise] = load_answer(folder / exercise.file.name)
         except Exception:
-            raise Todo(waits_for=f"it waits for exercise {exercise.number}, whose file cannot be loaded") from None
+            raise Todo(note=f"it waits for exercise {exercise.number}, whose file cannot be used yet") from None
     own = {}
     for module in parts.modules.values():
         own |= {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
@@ -178,11 +232,11 @@ def assemble(folder: Path) -> types.ModuleType:
 
 
 class Todo(Exception):
-    """The answer is not begun, or not finished: it raised NotImplementedError."""
+    """The answer is not begun, or not finished: it raised NotImplementedError. ``note``: what it still needs."""
 
-    def __init__(self, step: int = 0, waits_for: str = "") -> None:
-        super().__init__(waits_for)
-        self.step, self.waits_for = step, waits_for
+    def __init__(self, step: int = 0, note: str = "") -> None:
+        super().__init__(note)
+        self.step = step
 
 
 NOTHING = object()
@@ -314,7 +368,7 @@ class Checker:
             with guarded(self.ladder.guard), time_limit(SECONDS_PER_CALL):
                 result = function(*args, **kwargs)
                 result = list(result) if isinstance(result, Iterator) else result
-        except NotImplementedError:
+        except (NotImplementedError, Failed):  # Failed: of a part that the check watches
             raise
         except Shortcut as shortcut:
             raise Failed("the rules of this exercise", self.given, why=str(shortcut)) from None
@@ -524,7 +578,7 @@ class Ladder:
         except Failed as failed:
             return failed
         except NotImplementedError:
-            raise Todo(index) from None
+            raise Todo(index, self.exercise.still_to_write(answer.source)) from None
         except Todo:
             raise
         except Exception as error:  # of the check itself, which can make nothing of what it was given
@@ -557,6 +611,8 @@ class Ladder:
         """Refuses what the exercise forbids, by reading the source."""
         tree = _without_main(ast.parse(source))
         defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        variables = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        variables |= defined | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
         forbidden = {**ALWAYS_FORBIDDEN, **self.forbidden}
         for node in ast.walk(tree):
             for module in _imported_modules(node):
@@ -570,7 +626,8 @@ class Ladder:
                         self._refuse(node, f"{alias.name} is what you are to write; it must not come from the library")
             for name in _mentioned(node):
                 method = isinstance(node, ast.Attribute) and name in ("eval", "exec")  # model.eval() is none of these
-                if name in forbidden and not method and (name not in defined or name in ALWAYS_FORBIDDEN):
+                own = variables if isinstance(node, ast.Name | ast.keyword) else defined  # grad = ... is not torch.autograd.grad
+                if name in forbidden and not method and (name not in own or name in ALWAYS_FORBIDDEN):
                     self._refuse(node, f"{name} is a shortcut here: {forbidden[name]}")
 
     def _refuse(self, node: ast.AST, why: str) -> None:
@@ -608,24 +665,27 @@ def _imported_modules(node: ast.AST) -> list[str]:
 
 
 def _mentioned(node: ast.AST) -> list[str]:
-    """Names that a node uses: variables, attributes, imported names."""
+    """Names that a node uses: variables, attributes, keywords of a call, imported names and what they are imported from."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return [part for alias in node.names for part in alias.name.split(".")]
+        modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+        return [part for module in modules for part in module.split(".")]
+    if isinstance(node, ast.keyword):
+        return [node.arg] if node.arg else []
     if isinstance(node, ast.Name):
         return [node.id]
     return [node.attr] if isinstance(node, ast.Attribute) else []
 
 
 def load_answer(path: Path) -> types.ModuleType:
-    """The learner's file as a module; what keeps it from loading becomes a message."""
+    """The learner's file as a module; what keeps it from being checked becomes a message."""
+    exercise = exercise_named(path.stem)
     try:
-        return load(path)
+        module = load(path)
+        exercise.check_names(module)
+        return module
     except FileNotFoundError:
-        number = Exercise(path.stem).number
-        raise Failed(
-            "that your file is there", why=f"{path.name} is missing; python -m pytest exercises --reset {number}"
-        ) from None
-    except Todo:
+        raise Failed("that your file is there", why=f"{path.name} is missing; {exercise.way_back}") from None
+    except (Todo, Failed):
         raise
     except NotImplementedError:
         raise Todo from None

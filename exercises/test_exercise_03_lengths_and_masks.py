@@ -176,9 +176,12 @@ def traps(answer, check):
     before = block.norm.running_mean.clone()
     check.call(block.eval(), x, lengths)
     check.close("running averages after evaluation (they must stay)", block.norm.running_mean, before)
-    nan = x.clone()
-    nan[1, :, :, 4:] = torch.nan
-    check.close("padding that holds nan", check.call(block, nan, lengths)[0], one_by_one(block, x, lengths, False))
+    for value in (torch.nan, torch.inf):
+        broken = x.clone()
+        broken[1, :, :, 4:] = value
+        check.close(
+            f"output where the padding holds {value}", check.call(block, broken, lengths)[0], one_by_one(block, x, lengths, False)
+        )
 
 
 def test_exercise(climb):

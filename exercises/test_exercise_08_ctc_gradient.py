@@ -19,9 +19,8 @@ ladder = Ladder(
     names=("ctc_backward_variables", "ctc_gradient"),
     forbidden={
         **dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss", "ctc_posteriors", "ctc_loss_by_recursion"), READY),
-        **dict.fromkeys(
-            ("autograd", "backward", "requires_grad_", "requires_grad", "vjp", "jacrev", "jacobian"), BY_HAND
-        ),
+        **dict.fromkeys(("autograd", "backward", "requires_grad_", "requires_grad", "grad", "func", "forward_ad"), BY_HAND),
+        **dict.fromkeys(("grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "linearize"), BY_HAND),
     },
     guard=(
         "torch.ctc_loss",
@@ -30,6 +29,7 @@ ladder = Ladder(
         "torch.nn.CTCLoss.forward",
         "torch.autograd.grad",
         "torch.autograd.backward",
+        "torch.autograd.forward_ad.make_dual",
         "torch.Tensor.backward",
         "implementation.ctc_backward_variables",
         "implementation.ctc_gradient",
@@ -122,7 +122,7 @@ def oracle_beta(answer, check):
         states, frames = extend_target(text.tolist()), int(lengths[b])
         both = alpha[:frames, b, : len(states)] + beta[:frames, b, : len(states)] - log_probs[:frames, b, states]
         wanted = -F.ctc_loss(log_probs[:, b : b + 1], text[None], lengths[b : b + 1], counts[b : b + 1], reduction="none")
-        what = f"log of the sum over s of alpha beta / y of utterance {b}: log p(l | x) at every frame (Eq. 14)"
+        what = f"log of sum_s alpha beta / y of utterance {b}: log p(l | x) at every frame (Graves et al. 2006, Eq. 14)"
         check.close(what, torch.logsumexp(both, 1), wanted.expand(frames))
         check.close(
             f"log beta beyond the length of utterance {b}", beta[frames:, b], torch.full_like(beta[frames:, b], -math.inf)

@@ -9,9 +9,11 @@ import ast
 import doctest
 import importlib.util
 import inspect
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,9 @@ def test_an_exercise_is_whole(exercise: Exercise):
     assert len(exercise.hints) == 3
     assert all(len(hint) > 100 for hint in exercise.hints)
     assert len(set(exercise.hints)) == 3
+    text = text_of(ROOT / "exercises" / "hints" / f"{exercise.name}.md")
+    question, equation, pseudocode = exercise.hints
+    assert all(part in text for part in (question, equation, textwrap.indent(pseudocode, "    ")))  # lines keep their places
     assert 5 <= exercise.minutes <= 90
     assert 1 <= exercise.difficulty <= 3
     assert all(
@@ -169,6 +174,89 @@ def test_shortcuts_are_refused_when_they_are_called():
     assert "torch.stft was called" in str(climb(EXERCISES[0], source))
 
 
+BY_AUTOGRAD = """
+{imports}
+
+def ctc_gradient(log_probs, targets, output_lengths, target_lengths):
+    def loss(logits):
+        alpha = ctc_forward_variables(logits.log_softmax(-1), targets, output_lengths, target_lengths)
+        ends = [alpha[t - 1, b, max(2 * u - 1, 0) : 2 * u + 1] for b, (t, u) in enumerate(zip(output_lengths, target_lengths))]
+        return -torch.stack([torch.logsumexp(end, 0) for end in ends]).sum()
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("imports", "body"),
+    [
+        ("", "x = torch.nn.Parameter(log_probs.clone()); return torch.autograd.grad(loss(x), x)[0]"),
+        ("from torch.autograd import grad", "x = torch.nn.Parameter(log_probs.clone()); return grad(loss(x), x)[0]"),
+        ("from torch import autograd as a", "x = torch.nn.Parameter(log_probs.clone()); return a.grad(loss(x), x)[0]"),
+        ("", "x = torch.nn.Parameter(log_probs.clone()); loss(x).backward(); return x.grad"),
+        ("", "x = torch.zeros_like(log_probs, requires_grad=True); return x"),
+        ("", "return torch.func.grad(loss)(log_probs)"),
+        ("from torch.func import grad as slope", "return slope(loss)(log_probs)"),
+        ("import torch.func as f", "return f.jacfwd(loss)(log_probs)"),
+        ("from torch.autograd.functional import jacobian as j", "return j(loss, log_probs)"),
+        ("from torch.func import *", "return jacrev(loss)(log_probs)"),
+    ],
+)
+def test_autograd_is_no_answer_to_the_gradient(imports: str, body: str):
+    source = text_of(EXERCISES[7].solution) + BY_AUTOGRAD.format(imports=imports, body=body)
+    assert "the gradient is to be computed, not asked of autograd" in str(climb(EXERCISES[7], source))
+
+
+@pytest.mark.parametrize("name", ["grad", "jacrev", "jacfwd"])
+def test_autograd_by_another_name_is_noticed_when_it_is_called(name: str):
+    body = f"return getattr(getattr(torch, 'fu' + 'nc'), {name!r})(loss)(log_probs)"
+    source = text_of(EXERCISES[7].solution) + BY_AUTOGRAD.format(imports="", body=body)
+    assert "was called; this exercise is about writing it yourself" in str(climb(EXERCISES[7], source))
+
+
+@pytest.mark.parametrize(("number", "ours", "natural"), [(1, "log_power", "spectrogram"), (8, "gradient", "grad")])
+def test_a_variable_may_have_any_name(number: int, ours: str, natural: str):
+    exercise = EXERCISES[number - 1]
+    source = re.sub(rf"\b{ours}\b", natural, text_of(exercise.solution))
+    assert f" {natural} = " in source
+    exercise.ladder.climb(load(exercise.solution, source), slow=False)
+
+
+def test_float32_may_round_in_its_own_way():
+    source = text_of(EXERCISES[0].solution)
+    assert source.count(" % n_fft") == 1
+    EXERCISES[0].ladder.climb(load(EXERCISES[0].solution, source.replace(" % n_fft", "")), slow=False)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "line"),
+    [
+        (3, "sequence_mask", "def sequence_mask(lengths: Tensor, max_length: int) -> Tensor"),
+        (3, "ConvBlock.output_lengths", "def output_lengths(self, lengths: Tensor) -> Tensor"),
+        (2, "CharEncoder.vocab_size", "def vocab_size(self) -> int"),
+        (4, "SequenceBatchNorm.forward", "def forward(self, x: Tensor, lengths: Tensor | None=None) -> Tensor"),
+        (5, "ClippedReLU", "class ClippedReLU(nn.Module)"),
+    ],
+)
+def test_a_name_that_is_missing_is_named(tmp_path: Path, number: int, name: str, line: str):
+    exercise = EXERCISES[number - 1]
+    answer = tmp_path / exercise.file.name
+    for source in (exercise.stub, exercise.solution):
+        answer.write_text(re.sub(rf"\b{name.split('.')[-1]}\b", "something_else", text_of(source)), encoding="utf-8")
+        with pytest.raises(Failed) as failed:
+            framework.load_answer(answer)
+        message = " ".join(str(failed.value).split())
+        assert f"{name} is missing or has another name; the stub calls it `{line}`" in message
+        assert f"python -m pytest exercises --reset {number} brings the stub back" in message
+
+
+def test_nothing_is_said_to_be_missing_of_what_is_not_begun():
+    source = text_of(EXERCISES[2].stub)
+    assert EXERCISES[2].still_to_write(source) == ""
+    assert EXERCISES[2].still_to_write(source.replace(TODO, "return 1", 2)) == (
+        "still to write: ConvBlock.output_lengths, ConvBlock.forward"
+    )
+
+
 def test_changed_arguments_are_noticed():
     source = text_of(EXERCISES[0].solution).replace("audio = audio - audio.mean()", "audio -= audio.mean()")
     assert "arguments are left as they were" in str(climb(EXERCISES[0], source))
@@ -222,15 +310,21 @@ def test_the_whole_check_tells_how_far_one_is(folder: Path):
     mutant = EXERCISES[2].mutants[0]
     (folder / EXERCISES[2].file.name).write_text(mutant.apply(text_of(EXERCISES[2].solution)), encoding="utf-8")
     (folder / EXERCISES[3].file.name).write_text("def SequenceBatchNorm(:\n", encoding="utf-8")
+    renamed = text_of(EXERCISES[4].solution).replace("def rnn_loop(", "def my_loop(")
+    (folder / EXERCISES[4].file.name).write_text(renamed, encoding="utf-8")
+    begun = text_of(EXERCISES[6].stub).replace(TODO, "return [0, *(state for label in target for state in (label, 0))]", 1)
+    (folder / EXERCISES[6].file.name).write_text(begun, encoding="utf-8")
     code, output = learner(folder, "-m", "pytest", "exercises")
     assert code == 1
     assert "✔  2" in output
-    assert output.count("TODO") == 9
+    assert output.count("TODO") == 8
+    assert "TODO, still to write: ctc_forward_variables, ctc_loss_by_recursion\n" in output
     assert "Next: exercise 1, framing and the log spectrogram (30 minutes, difficulty 2 of 3)" in output
     assert "1 of 12 done" in output
     assert "Exercise 3, step 2 of 7" in output
     assert mutant.name in output
     assert "Python can read your file" in output
+    assert "rnn_loop is missing or has another name" in output
     assert "Traceback" not in output
     assert "it waits for exercise 4" in output
 
@@ -260,9 +354,9 @@ def commands(folder: Path, monkeypatch: pytest.MonkeyPatch):
 def test_hints_come_one_after_the_other(commands):
     shown = [commands.show_hint(EXERCISES[2]) for _ in range(4)]
     for tier in range(3):
-        assert EXERCISES[2].hints[tier] in shown[tier]
+        assert textwrap.indent(EXERCISES[2].hints[tier], "  ") in shown[tier]
     assert shown[3] == shown[2]
-    assert EXERCISES[4].hints[0] in commands.show_hint(EXERCISES[4])
+    assert "hint 1 of 3" in commands.show_hint(EXERCISES[4])
 
 
 def test_a_reset_keeps_what_was_there(commands, folder: Path):

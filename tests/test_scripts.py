@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import paper_charts
 import setup
 import train_minimal
 import transcribe
@@ -83,6 +84,7 @@ def test_training_starts_from_a_checkpoint(run_folder, tmp_path):
         (["--n-rnn", "8"], "--n-rnn must be 1 to 7"),
         (["--lr", "0"], "--lr must be above 0"),
         (["--n-fft", "129"], "--n-fft must be even"),
+        (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--checkpoint", "y"], "choose one"),
         (["--time-strides", "2,2,2"], "wants 2 strides"),
@@ -177,10 +179,34 @@ class TestTranscribe:
         assert "none.pt: no such file" in capsys.readouterr().err
 
 
-def test_visualization_draws_a_run(run_folder, tmp_path):
-    assert visualization.main(["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]) == 0
-    for name in ("training_curves.png", "predictions.png"):
-        assert matplotlib.image.imread(tmp_path / name)[..., :3].std() > 0.05
+class TestVisualization:
+    def test_draws_everything_of_a_run(self, run_folder, tmp_path, capsys):
+        flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
+        assert visualization.main(flags) == 0
+        pictures = {path.stem for path in tmp_path.glob("*.png")}
+        measured = "waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
+        assert pictures == {*measured.split(), "predictions", "sortagrad", "training_curves", *paper_charts.CHARTS}
+        assert all(matplotlib.image.imread(path)[..., :3].std() > 0.03 for path in tmp_path.glob("*.png"))
+        assert f"{len(pictures)} pictures in {tmp_path}" in capsys.readouterr().out
+
+    def test_takes_the_newest_run_and_trains_one_if_there_is_none(self, run_folder, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        called = []
+
+        def train(command, check):
+            called.append(command[1])
+            (tmp_path / "runs" / "001").mkdir(parents=True)
+            (tmp_path / "runs" / "001" / "checkpoint.pt").write_bytes((run_folder / "checkpoint.pt").read_bytes())
+
+        monkeypatch.setattr(visualization.subprocess, "run", train)
+        assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt")
+        assert called == [str(ROOT / "train_minimal.py")]
+        assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt") and len(called) == 1
+
+    @pytest.mark.parametrize("flags", [["--checkpoint", "none.pt"], ["--checkpoint", "RUN", "--data", "no/such/folder"]])
+    def test_what_is_not_there_is_named(self, run_folder, flags, capsys):
+        assert visualization.main([flag.replace("RUN", str(run_folder / "checkpoint.pt")) for flag in flags]) == 2
+        assert flags[-1] in capsys.readouterr().err
 
 
 class TestSetup:
@@ -205,11 +231,13 @@ def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     manifest = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
     rows = [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in manifest]
     (tmp_path / "manifest.tsv").write_text("\n".join([*rows, "gone.flac\tx\ttrain\t1.0\tone"]) + "\n", encoding="utf-8")
-    flags = ["--data", str(tmp_path), "--join", "3", "--n-train", "40", "--n-val", "10", "--epochs", "1"]
+    flags = ["--data", str(tmp_path), "--join", "3", "--n-train", "40", "--n-val", "10", "--epochs", "1", "--max-seconds", "0.6"]
     tiny = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main([*flags, *tiny]) == 0
     out = capsys.readouterr().out
     assert "gone.flac" in out and "test_unseen: 500 utterances" in out and "8000 Hz" in out
+    longer = sum(float(row.split("\t")[3]) > 0.6 for row in rows[1:] if "\ttrain\t" in row)
+    assert longer and f"longer than 0.6 s, left out: {longer} recordings of train" in out
     assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()
 
 

@@ -135,6 +135,39 @@ class TestResume:
         torch.testing.assert_close(trained(num_workers=0), trained(num_workers=2), atol=1e-4, rtol=0)
 
 
+class TestLongestMinibatch:
+    def test_is_as_large_as_any_and_leaves_everything_as_it_was(self):
+        tried, shapes = make_trainer(), []
+        hook = tried.model.register_forward_pre_hook(lambda _module, inputs: shapes.append(tuple(inputs[0].shape)))
+        tried.try_longest_batch()
+        tried.run_epoch()
+        hook.remove()
+        plain = make_trainer()
+        plain.run_epoch()
+        assert shapes[0][0] == 2 and shapes[0][3] >= max(shape[3] for shape in shapes[1:])
+        assert torch.equal(weights(tried), weights(plain))
+
+    def test_too_little_memory_is_an_error_that_says_what_to_change(self, monkeypatch):
+        trainer = make_trainer()
+
+        def full(*_):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(trainer.model, "forward", full)
+        with pytest.raises(CorpusError, match=r"2 utterances of \d+\.\d s.*--batch-size.*--max-seconds"):
+            trainer.try_longest_batch()
+
+    def test_other_errors_are_not_taken_for_it(self, monkeypatch):
+        trainer = make_trainer()
+
+        def broken(*_):
+            raise RuntimeError("shapes do not fit")
+
+        monkeypatch.setattr(trainer.model, "forward", broken)
+        with pytest.raises(RuntimeError, match="shapes do not fit"):
+            trainer.try_longest_batch()
+
+
 class TestPreflight:
     encoder = CharEncoder()
 

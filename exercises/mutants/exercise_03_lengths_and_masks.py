@@ -75,6 +75,20 @@ MUTANTS = [
             ),
         ),
     ),
+    *(
+        Mutant(
+            f"the {what} of the frequency axis in place of time's",
+            "Kernels, strides and paddings are pairs, frequency x time: all three are taken at index 1 where frames are counted.",
+            "arXiv Section 3.5",
+            tuple((f"self.conv.{name}[1]", f"self.conv.{name}[0]") for name in names),
+        )
+        for what, names in (
+            ("kernel", ("kernel_size",)),
+            ("padding", ("padding",)),
+            ("kernel and stride", ("kernel_size", "stride")),
+            ("stride and padding", ("stride", "padding")),
+        )
+    ),
     Mutant(
         "the lengths of the input are given on",
         "After a stride of 2 an utterance has half as many frames. Batch norm, recurrence and loss need the new number.",
@@ -87,6 +101,18 @@ MUTANTS = [
         "the convolution.",
         "docstring of forward",
         (("        x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)\n", ""),),
+    ),
+    Mutant(
+        "the padding is multiplied by 0",
+        "0 * nan is nan, and so is 0 * inf: a product with the mask keeps what must have no influence. Put 0 in its place, with masked_fill or "
+        "torch.where.",
+        "docstring of forward",
+        (
+            (
+                "x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)",
+                "x = x * sequence_mask(lengths, x.shape[3])[:, None, None, :]",
+            ),
+        ),
     ),
     Mutant(
         "batch norm is not told the lengths",

@@ -97,6 +97,15 @@ MUTANTS = [
         "docstring; as torch",
         (("var * n / max(n - 1, 1)", "var"),),
     ),
+    *(
+        Mutant(
+            f"the running variance of a single value, {result}",
+            "One valid value has variance 0 and n - 1 = 0, and 0 / 0 would spoil the running average for ever. Divide by max(n - 1, 1).",
+            "docstring (by 1 where n is 1)",
+            (("var * n / max(n - 1, 1)", divided),),
+        )
+        for result, divided in (("nan", "var * n / (n - 1)"), ("a division by zero", "var * (n / (n - 1))"))
+    ),
     Mutant(
         "eps outside of the root",
         "sqrt(Var + eps), not sqrt(Var) + eps: where the variance is small the two differ a lot.",

@@ -20,7 +20,7 @@ MUTANTS = [
     Mutant(
         "frame t is counted twice",
         "alpha and beta both include y_t, so alpha_t(s) beta_t(s) must be divided by y_t(l'_s) once.",
-        G + ", Eq. 14",
+        "Graves et al. 2006, Eq. 14",
         (("both[:frames, b, : len(states)] - y  #", "both[:frames, b, : len(states)]  #"),),
     ),
     Mutant(

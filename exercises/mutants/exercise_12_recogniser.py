@@ -4,10 +4,22 @@ from ladder import Mutant
 
 MUTANTS = [
     Mutant(
-        "the lengths before the convolutions",
+        "forward gives back the lengths before the convolutions",
         "After strides an utterance has fewer frames; recurrence, loss and decoding need the lengths after the convolutions.",
         "arXiv Section 3.6",
         ((".log_softmax(-1), lengths", ".log_softmax(-1), feature_lengths"),),
+    ),
+    Mutant(
+        "the recurrences get the lengths before the convolutions",
+        "Batch norm and mask would take the padding for speech: give on the lengths that the last convolution gave back.",
+        "arXiv Section 3.6",
+        (("layer(self.dropout(x), lengths)", "layer(self.dropout(x), feature_lengths)"),),
+    ),
+    Mutant(
+        "the CTC functions get the lengths before the convolutions",
+        "log_probs has one row an output frame: loss and gradient need the lengths that the model gives back, not batch.feature_lengths.",
+        "docstring of forward (output_lengths)",
+        (("batch.targets, lengths, batch", "batch.targets, batch.feature_lengths, batch"),),
     ),
     Mutant(
         "only the first convolution counts for the lengths",

@@ -42,8 +42,7 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
     torch.logaddexp).
 
     Example, to do by hand first. Target "a", two frames, p(blank) = 0.6 and p(a) = 0.4 in both; states blank, a, blank. First
-    frame: 0.6, 0.4,
-    0. Second: blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank (0 + 0.4) * 0.6 = 0.24.
+    frame: 0.6, 0.4 and 0. Second frame: blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank (0 + 0.4) * 0.6 = 0.24.
 
     >>> log_probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log()  # (T', B, V)
     >>> one = torch.tensor([1])

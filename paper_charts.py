@@ -1,0 +1,177 @@
+"""Tables 1 to 5, 10 and 11 of the paper (arXiv:1512.02595), number by number, and a chart of each.
+
+Error rates are word error rates in per cent on the development sets: 'regular' is an internal set of 2048 mostly read
+utterances, 'noisy' 2048 utterances sampled from the CHiME 2015 development data (Section 3.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+
+# Table 1, Section 3.2: recurrent layers, layers in all, hidden units; train without and with BN, dev without and with BN.
+TABLE_1 = (
+    (1, 5, 2400, 10.55, 11.99, 13.55, 14.40),
+    (3, 5, 1880, 9.55, 8.29, 11.61, 10.56),
+    (5, 7, 1510, 8.59, 7.61, 10.77, 9.78),
+    (7, 9, 1280, 8.76, 7.68, 10.83, 9.52),
+)
+# Table 2, Section 3.3: train without and with BN, dev without and with BN.
+TABLE_2 = {"not sorted": (10.71, 8.04, 11.96, 9.78), "sorted": (8.76, 7.68, 10.83, 9.52)}
+# Table 3, Section 3.4: recurrent layers, layers in all; simple RNN, GRU.
+TABLE_3 = ((1, 5, 14.40, 10.53), (3, 5, 10.56, 8.00), (5, 7, 9.78, 7.79), (7, 9, 9.52, 8.19))
+# Table 4, Section 3.5: convolutions, channels, kernels, strides; regular dev, noisy dev.
+TABLE_4 = (
+    ("1-layer 1D", "1280", "11", "2", 9.52, 19.36),
+    ("2-layer 1D", "640, 640", "5, 5", "1, 2", 9.67, 19.21),
+    ("3-layer 1D", "512, 512, 512", "5, 5, 5", "1, 1, 2", 9.20, 20.22),
+    ("1-layer 2D", "32", "41x11", "2x2", 8.94, 16.22),
+    ("2-layer 2D", "32, 32", "41x11, 21x11", "2x2, 2x1", 9.06, 15.71),
+    ("3-layer 2D", "32, 32, 96", "41x11, 21x11, 21x11", "2x2, 2x1, 2x1", 8.61, 14.74),
+)
+# Table 5, Section 3.6: stride; unigrams and bigrams without, unigrams and bigrams with a language model.
+TABLE_5 = ((2, 14.93, 14.56, 9.52, 9.66), (3, 15.01, 15.60, 9.65, 10.06), (4, 18.86, 14.84, 11.92, 9.93))
+# Table 10, Section 5.3: share of the data in per cent, hours; regular dev, noisy dev.
+TABLE_10 = (
+    (1, 120, 29.23, 50.97),
+    (10, 1200, 13.80, 22.99),
+    (20, 2400, 11.65, 20.41),
+    (50, 6000, 9.51, 15.90),
+    (100, 12000, 8.46, 13.59),
+)
+# Table 11, Section 6.1.1: millions of parameters, recurrence; regular dev, noisy dev.
+TABLE_11 = (
+    (18, "GRU", 10.59, 21.38),
+    (38, "GRU", 9.06, 17.07),
+    (70, "GRU", 8.54, 15.98),
+    (70, "RNN", 8.44, 15.09),
+    (100, "GRU", 7.78, 14.17),
+    (100, "RNN", 7.73, 13.06),
+)
+
+
+def _caption(table: int, section: str, more: str) -> str:
+    return f"paper, Table {table} (arXiv:1512.02595, Section {section}); {more}"
+
+
+def _grouped_bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[float]], colours: Sequence[str]) -> None:
+    """Bars side by side in each group, each with its number."""
+    width = 0.8 / len(series)
+    for i, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=True)):
+        bars = axis.bar(np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
+        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+    axis.set_xticks(range(len(groups)), groups)
+    axis.set(ylabel="WER, %", ylim=(0, 1.18 * max(map(max, series.values()))))
+    axis.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper center")
+
+
+def batch_norm_by_depth() -> Figure:
+    """Table 1: batch norm helps the more the deeper the network, and harms the shallowest."""
+    caption = _caption(1, "3.2", "38 M parameters each; units a layer fall from 2400 to 1280")
+    figure, axes = new_figure(1, 2, (12, 4), caption, sharey=True)
+    groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_1]
+    for axis, title, first in zip(axes[0], ("training set", "development set"), (3, 5), strict=True):
+        series = {"without batch norm": [row[first] for row in TABLE_1], "with": [row[first + 1] for row in TABLE_1]}
+        _grouped_bars(axis, groups, series, (GREY, BLUE))
+        axis.set(title=title)
+    return figure
+
+
+def sortagrad_gain() -> Figure:
+    """Table 2: sorting the first epoch helps, and most where there is no batch norm."""
+    figure, axes = new_figure(1, 2, (9, 3.8), _caption(2, "3.3", "9 layers, 7 of them recurrent"), sharey=True)
+    for axis, title, first in zip(axes[0], ("training set", "development set"), (0, 2), strict=True):
+        series = {name: row[first : first + 2] for name, row in TABLE_2.items()}
+        _grouped_bars(axis, ("without\nbatch norm", "with\nbatch norm"), series, (GREY, BLUE))
+        axis.set(title=title)
+    return figure
+
+
+def rnn_or_gru() -> Figure:
+    """Table 3: at the same number of parameters the GRU is ahead, but gains nothing beyond 5 recurrent layers."""
+    caption = _caption(3, "3.4", "about 38 M parameters, batch norm, one 1D convolution; development set")
+    figure, axes = new_figure(1, 1, (7.5, 3.8), caption)
+    groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_3]
+    series = {"simple RNN": [row[2] for row in TABLE_3], "GRU": [row[3] for row in TABLE_3]}
+    _grouped_bars(axes[0, 0], groups, series, (GREY, BLUE))
+    return figure
+
+
+def convolutions() -> Figure:
+    """Table 4: convolutions over time and frequency help most on noisy speech."""
+    caption = _caption(4, "3.5", "7 recurrent layers and 1 fully connected, 35 M parameters, batch norm, SortaGrad")
+    figure, axes = new_figure(1, 1, (10, 4), caption)
+    groups = [f"{name}\n{channels}" for name, channels, *_ in TABLE_4]
+    series = {"regular dev": [row[4] for row in TABLE_4], "noisy dev": [row[5] for row in TABLE_4]}
+    _grouped_bars(axes[0, 0], groups, series, (BLUE, ORANGE))
+    axes[0, 0].set(xlabel="layers, and channels of each")
+    return figure
+
+
+def strides_and_bigrams() -> Figure:
+    """Table 5: at stride 4 single letters get too few frames; pairs of letters do not mind."""
+    caption = _caption(5, "3.6", "one 1D convolution, 7 recurrent layers, 35 M parameters; development set")
+    figure, axes = new_figure(1, 2, (10, 3.8), caption, sharey=True)
+    for axis, title, first in zip(axes[0], ("without a language model", "with a 5-gram"), (1, 3), strict=True):
+        for name, column, colour in (("single letters", first, RED), ("bigrams", first + 1, BLUE)):
+            axis.plot([row[0] for row in TABLE_5], [row[column] for row in TABLE_5], marker="o", color=colour, label=name)
+            for row in TABLE_5:
+                other = row[2 * first + 1 - column]
+                axis.annotate(f"{row[column]:.2f}", (row[0], row[column]), (0, 7 if row[column] > other else -14),
+                              textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+        axis.set(title=title, xlabel="stride in time", ylabel="WER, %", xticks=(2, 3, 4), xlim=(1.7, 4.3), ylim=(7, 21))
+        axis.legend(frameon=False, loc="upper left")
+    return figure
+
+
+def more_data() -> Figure:
+    """Table 10: ten times the data, about 40 per cent fewer errors; on two logarithmic axes nearly a line."""
+    caption = _caption(10, "5.3", "68 M parameters: 2 layers of 2D convolution and 7 recurrent; development sets")
+    figure, axes = new_figure(1, 1, (7.5, 4.2), caption)
+    axis = axes[0, 0]
+    for name, column, colour in (("noisy dev", 3, ORANGE), ("regular dev", 2, BLUE)):
+        hours, rates = [row[1] for row in TABLE_10], [row[column] for row in TABLE_10]
+        axis.loglog(hours, rates, marker="o", color=colour, label=name)
+        for x, y in zip(hours, rates, strict=True):
+            axis.annotate(f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axis.set(xlabel="hours of training speech", ylabel="WER, %", ylim=(6, 75), xlim=(90, 17000))
+    axis.set_xticks([row[1] for row in TABLE_10], [f"{row[1]:,}" for row in TABLE_10])
+    axis.set_yticks((10, 20, 50), ("10", "20", "50"))
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return figure
+
+
+def model_size() -> Figure:
+    """Table 11: larger is better; at equal size the simple RNN, with more convolutions, is slightly ahead of the GRU."""
+    caption = _caption(11, "6.1.1", "GRU: 1 2D convolution and 3 GRU layers; RNN: 3 and 7. Bigrams, stride 3; development sets")
+    figure, axes = new_figure(1, 2, (11, 3.8), caption)
+    for axis, title, column in zip(axes[0], ("regular", "noisy"), (2, 3), strict=True):
+        for name, colour, above in (("GRU", BLUE, 7), ("RNN", GREEN, -14)):
+            points = [(row[0], row[column]) for row in TABLE_11 if row[1] == name]
+            axis.plot(*zip(*points, strict=True), marker="o", color=colour, label="simple RNN" if name == "RNN" else name)
+            for x, y in points:
+                axis.annotate(f"{y:.2f}", (x, y), (4, above), textcoords="offset points", ha="center", fontsize=9)
+        sizes = sorted({row[0] for row in TABLE_11})
+        axis.set(title=title, xlabel="parameters, millions", ylabel="WER, %", xticks=sizes, xlim=(8, 110))
+        axis.margins(y=0.18)
+        axis.legend(frameon=False)
+    return figure
+
+
+# What each shows stands in its docstring, which is also its title.
+CHARTS = {
+    "paper_table_1_batch_norm": batch_norm_by_depth,
+    "paper_table_2_sortagrad": sortagrad_gain,
+    "paper_table_3_rnn_or_gru": rnn_or_gru,
+    "paper_table_4_convolutions": convolutions,
+    "paper_table_5_strides_and_bigrams": strides_and_bigrams,
+    "paper_table_10_more_data": more_data,
+    "paper_table_11_model_size": model_size,
+}
