@@ -438,10 +438,12 @@ def beam_tree(log_probs: Tensor, encoder: CharEncoder, beam_width: int = 4, capt
         if prefix:
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
             axis.text(first[prefix] + 0.1, row - 0.2, visible(encoder.decode(prefix[-1:])), fontsize=9, color=style["color"])
+    endings: dict[int, list[str]] = {}  # by row: a text may be the beginning of another one
     for hypothesis in beams[-1]:
-        text = f" {encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
-        weight = "bold" if hypothesis.labels == winner else "normal"
-        axis.text(len(rows) + 1, place[hypothesis.labels], text, va="center", fontsize=9, weight=weight)
+        text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
+        endings.setdefault(place[hypothesis.labels], []).append(text)
+    for row, texts in endings.items():
+        axis.text(len(rows) + 1.1, row, ",  ".join(texts), va="center", fontsize=9, weight="normal" if row else "bold")
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1))
     axis.set_title(f"beam of {beam_width}: the prefixes kept; right: the texts at the end and their probability", fontsize=10)
     axis.set_yticks([])

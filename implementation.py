@@ -40,6 +40,14 @@ from torch.autograd.function import once_differentiable
 ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
 
 
+class _Labels(dict):
+    """Label of each character; one that is not in the alphabet has that of its lower case, or None."""
+
+    def __missing__(self, char: str) -> int | None:
+        self[char] = self.get(char.lower())  # looked up once: a corpus has millions of characters
+        return self[char]
+
+
 class CharEncoder:
     """Characters to CTC labels and back; label 0 is the blank.
 
@@ -59,7 +67,7 @@ class CharEncoder:
             raise ValueError(f"unknown must be 'error' or 'drop', not {unknown!r}")
         self.alphabet = list(ENGLISH if alphabet == "english" else alphabet)
         self.unknown = unknown
-        self._index = {char: label for label, char in enumerate(self.alphabet, start=1)}
+        self._index = _Labels((char, label) for label, char in enumerate(self.alphabet, start=1))
         if len(self._index) != len(self.alphabet) or any(len(char) != 1 for char in self.alphabet):
             raise ValueError(f"an alphabet is a sequence of different single characters, not {alphabet!r}")
 
@@ -74,17 +82,14 @@ class CharEncoder:
         Raises:
             ValueError: for a character outside the alphabet, unless ``unknown='drop'``.
         """
-        labels = []
-        for place, char in enumerate(text):
-            label = self._index.get(char, self._index.get(char.lower()))
-            if label is not None:
-                labels.append(label)
-            elif self.unknown == "error":
-                raise ValueError(
-                    f"character {char!r} at position {place} of {text!r} is not in the alphabet; "
-                    "write it in letters, or use unknown='drop' to leave such characters out"
-                )
-        return labels
+        labels = list(map(self._index.__getitem__, text))
+        if None in labels and self.unknown == "error":
+            place = labels.index(None)
+            raise ValueError(
+                f"character {text[place]!r} at position {place} of {text!r} is not in the alphabet; "
+                "write it in letters, or use unknown='drop' to leave such characters out"
+            )
+        return [label for label in labels if label is not None]
 
     def decode(self, indices: Iterable[int]) -> str:
         """Text of labels as they stand: nothing is merged, blanks give no character."""

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from augmentation import Augmentation
+from augmentation import SYNTHETIC_AUGMENTATION, Augmentation
 from bigrams import BigramEncoder
 from corpora import (
     Corpus,
@@ -272,7 +272,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     if corpus:
         train = SpeechDataset(train, rate, cache_mb=600)
         train = JoinedDataset(train, args.join, seed=args.seed) if args.join > 1 else train
-    augmentation = Augmentation() if corpus else Augmentation(trim_ms=0.0)  # the synthetic voice speaks to the very ends
+    augmentation = Augmentation() if corpus else SYNTHETIC_AUGMENTATION
     data = TrainingSet(train, encoder, model, None if args.no_augment else augmentation, args.seed)
     trainer = Trainer(
         model, data, args.epochs, args.batch_size, args.lr, args.optimizer, args.schedule, not args.no_sortagrad,

@@ -440,6 +440,28 @@ class Checker:
         raise Failed(what, self.given, got, wanted, why=why)
 
 
+def _noting(name: str) -> Callable:
+    """The method of a checker that notes a difference where the checker stops."""
+
+    def method(self: Collector, *args: Any, **kwargs: Any) -> None:
+        try:
+            getattr(Checker, name)(self, *args, **kwargs)
+        except Failed as failed:
+            self.found.append(failed)
+
+    return method
+
+
+class Collector(Checker):
+    """A checker that goes on after a difference: its list ``found`` shows how much two answers have in common."""
+
+    def __init__(self, ladder: Ladder) -> None:
+        super().__init__(ladder)
+        self.found: list[Failed] = []
+
+    close, equal, number, that, raises = map(_noting, ("close", "equal", "number", "that", "raises"))
+
+
 def _kept(value: Any) -> Any:
     """A copy of the tensors and lists among the arguments, nothing of other objects."""
     if isinstance(value, Tensor):
@@ -567,14 +589,14 @@ class Ladder:
                 raise failed
         _passed.add(key)
 
-    def failure(self, answer: types.ModuleType, index: int) -> Failed | None:
+    def failure(self, answer: types.ModuleType, index: int, checker: Checker | None = None) -> Failed | None:
         """What one step finds wrong; same seeds each time, and one thread, which is quicker for what is small."""
         np.random.seed(index)
         torch.manual_seed(index)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            self.steps[index].function(answer, Checker(self))
+            self.steps[index].function(answer, checker or Checker(self))
         except Failed as failed:
             return failed
         except NotImplementedError:
@@ -588,8 +610,11 @@ class Ladder:
         return None
 
     def diagnose(self, answer: types.ModuleType, failed: Failed) -> Mutant | None:
-        """The known wrong answer that fails in the same way, over as many steps as possible."""
-        alike = [mutant for mutant in self.exercise.mutants if failed.like(mutant_failure(self.name, mutant, failed.step))]
+        """The known wrong answer that gets as far and fails in the same way, not only by one number that happens to agree."""
+        alike = [mutant for mutant in self.exercise.mutants if self.as_far_and_alike(mutant, failed)]
+        if alike and not _telling(failed.got):
+            mine = self.differences(answer, failed.step)
+            alike = [mutant for mutant in alike if _shared(mine, mutant_differences(self.name, mutant, failed.step)) > 0.5]
         if len(alike) < 2:
             return alike[0] if alike else None
 
@@ -606,6 +631,18 @@ class Ladder:
             return max(alike, key=agreement)
         except Todo:
             return alike[0]
+
+    def as_far_and_alike(self, mutant: Mutant, failed: Failed) -> bool:
+        """True if the mutant passes the steps before the failed one, as the answer did, and fails there with the same result."""
+        if any(mutant_failure(self.name, mutant, index) for index in range(failed.step)):
+            return False
+        return failed.like(mutant_failure(self.name, mutant, failed.step))
+
+    def differences(self, answer: types.ModuleType, index: int) -> list[Failed]:
+        """All that one step finds wrong, not only the first."""
+        collector = Collector(self)
+        self.failure(answer, index, collector)
+        return collector.found
 
     def check_rules(self, source: str) -> None:
         """Refuses what the exercise forbids, by reading the source."""
@@ -648,6 +685,22 @@ def mutant_module(name: str, mutant: Mutant) -> types.ModuleType:
 def mutant_failure(name: str, mutant: Mutant, index: int) -> Failed | None:
     """What a step finds wrong with a mutant."""
     return exercise_named(name).ladder.failure(mutant_module(name, mutant), index)
+
+
+@functools.cache
+def mutant_differences(name: str, mutant: Mutant, index: int) -> list[Failed]:
+    """All that a step finds wrong with a mutant."""
+    return exercise_named(name).ladder.differences(mutant_module(name, mutant), index)
+
+
+def _telling(value: Any) -> bool:
+    """True for a result that no two different mistakes have in common by chance: six numbers and more."""
+    return isinstance(value, Tensor | np.ndarray) and np.prod(value.shape) >= 6
+
+
+def _shared(mine: list[Failed], theirs: list[Failed]) -> float:
+    """The part of their differences that two answers have in common."""
+    return sum(any(one.like(other) for other in theirs) for one in mine) / max(1, len(mine), len(theirs))
 
 
 def _without_main(tree: ast.Module) -> ast.Module:

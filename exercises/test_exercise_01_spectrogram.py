@@ -8,7 +8,7 @@ import torch
 from ladder import Ladder
 
 READY = "write the frames and the sum out; torch.fft.rfft is allowed"
-ROUNDING = (1e-2, 1e-2)  # of float32: angles that are not reduced modulo 2 pi cost 2e-3; float64 is held to 1e-4
+ROUNDING = (1e-2, 1e-2)  # of float32: angles that are not reduced modulo 2 pi cost 2e-3; float64 is held to 1e-7
 ladder = Ladder(
     "exercise_01_spectrogram",
     names=("compute_spectrogram",),
@@ -50,7 +50,7 @@ def agree(
 ) -> None:
     wanted = reference(audio.numpy(), *settings) if wanted is None else wanted
     got = check.call(answer.compute_spectrogram, audio, *settings)
-    check.close(what, got, wanted, (1e-4, 1e-4))
+    check.close(what, got, wanted, (1e-7, 1e-7))
 
 
 @ladder.step("shape and dtype")
@@ -155,7 +155,7 @@ def more_traps(answer, check):
     )
     loud = noise(2000, 8)
     loud = (loud - loud.mean()) / (loud - loud.mean()).square().mean().sqrt()
-    for scale in (1e-6, 1e-8, 1.5e-10, 3e-11, 1e-12):
+    for scale in (1e-6, 1e-8, 1.5e-10, 3e-11, 1e-12, 3e-15, 1e-16):
         agree(check, answer, loud * scale, 16000, 20.0, 10.0, 512, what=f"features of a clip whose root mean square is {scale:g}")
     agree(check, answer, noise(2000, 11), 16000, 10.0, 20.0, 512, what="features with a hop twice as long as the window")
     agree(check, answer, noise(2000, 12), 16000, 5.0, 17.0, 128, what="features with a hop longer than the window")
@@ -165,6 +165,33 @@ def more_traps(answer, check):
         check.raises(f"a clip with {name}" if "in it" in name else name, ValueError, answer.compute_spectrogram, clip)
     for n_fft in (0, 255, -2):
         check.raises("an odd n_fft, or one below 2", ValueError, answer.compute_spectrogram, noise(800), n_fft=n_fft)
+
+
+@ladder.step("traps: far from zero, small and large settings, the same again")
+def settings(answer, check):
+    audio = noise(2000, 13)
+    far = (audio + 1e6) - 1e6  # what is left of it there
+    got = check.call(answer.compute_spectrogram, far + 1e6)
+    why = "subtract the mean first; E[x^2] - E[x]^2 loses its digits here"
+    check.close("features of a clip with an offset of a million", got, reference(far.numpy(), 16000, 20.0, 10.0, 512), (1e-5, 1e-5), why)
+    for what, settings in (
+        ("a transform of 2048 points, longer than the window", (16000, 20.0, 10.0, 2048)),
+        ("a window of 3 samples, a hop of 1", (1000, 3.0, 1.0, 4)),
+        ("windows that do not overlap", (8000, 10.0, 10.0, 80)),
+        ("n_fft equal to the window", (16000, 20.0, 10.0, 320)),
+        ("a window of one sample (w[0] is 0)", (1000, 1.0, 2.0, 2)),
+    ):
+        agree(check, answer, audio, *settings, what=f"features with {what}")
+    for dtype in (torch.int32, torch.int64, torch.uint8):
+        whole = (audio * 20 + 100).to(dtype)
+        got = check.call(answer.compute_spectrogram, whole)
+        check.close(f"features of {dtype} samples", got, reference(whole.numpy(), 16000, 20.0, 10.0, 512).float(), ROUNDING)
+    agree(check, answer, noise(1700, 14), 16000, 20.0, 10.0, 512, what="features of another clip after that")
+    agree(check, answer, audio, 16000, 20.0, 10.0, 512, what="features of the first clip again, nothing kept from before")
+    state = torch.get_rng_state()
+    check.call(answer.compute_spectrogram, audio)
+    check.that("torch's random state", bool((torch.get_rng_state() == state).all()), "changed", "as it was")
+
 
 
 def test_exercise(climb):

@@ -7,7 +7,7 @@ from itertools import groupby, product
 import numpy as np
 import torch
 
-from ladder import Ladder
+from ladder import Failed, Ladder
 
 ladder = Ladder(
     "exercise_02_characters",
@@ -129,6 +129,70 @@ def traps(answer, check):
         wanted = "".join(many.alphabet[label - 1] for label, _ in groupby(path) if label)
         check.equal("text of a path, alphabet of 400 characters", got, wanted)
     check.equal("encode again, nothing kept from before", check.call(encoder.encode, "ab"), [1, 2])
+
+
+@ladder.step("traps: odd alphabets, long paths, other kinds of labels")
+def more_traps(answer, check):
+    capitals = answer.CharEncoder("AB")
+    check.equal("labels of AB in the alphabet 'AB'", check.call(capitals.encode, "AB"), [1, 2])
+    for text in ("a", "Ab"):
+        check.raises("a small letter where the alphabet has only the capital", ValueError, capitals.encode, text)
+    got = check.call(answer.CharEncoder("AB", unknown="drop").encode, "aAb")
+    check.equal("labels of aAb in the alphabet 'AB' with unknown='drop'", got, [1])
+    check.raises("İ, whose lower case is two characters", ValueError, answer.CharEncoder().encode, "İ")
+    drop = answer.CharEncoder(unknown="drop")
+    check.equal("labels with unknown='drop', spaces at both ends", check.call(drop.encode, " a "), [27, 1, 27])
+    check.equal("labels with unknown='drop', two spaces", check.call(drop.encode, "a  1 b\n"), [1, 27, 27, 27, 2])
+    check.equal("labels of spaces at both ends", check.call(answer.CharEncoder().encode, "  a "), [27, 27, 1, 27])
+    check.equal("labels where everything is left out", check.call(drop.encode, "1234"), [])
+    odd = answer.CharEncoder("-_\0^].1😀")
+    text = "-_\0^].1😀_--"
+    check.equal("labels, alphabet '-_\\0^].1😀'", check.call(odd.encode, text), [1, 2, 3, 4, 5, 6, 7, 8, 2, 1, 1])
+    check.equal("the text of these labels", check.call(odd.decode, [1, 2, 3, 4, 5, 6, 7, 8, 2, 1, 1]), text)
+    check.equal("text of a path, alphabet '-_\\0^].1😀'", check.call(odd.ctc_decode, [1, 1, 0, 1, 2, 3, 3, 0, 8, 8]), "--_\0😀")
+    long = [1, 1, 0, 2] * 1500
+    check.equal("text of a path of 6000 frames", check.call(answer.CharEncoder("ab").ctc_decode, long), "ab" * 1500)
+    check.equal("labels of 3000 characters", check.call(answer.CharEncoder("ab").encode, "ab" * 1500), [1, 2] * 1500)
+    encoder = answer.CharEncoder("abc")
+    for labels in ([4], [0, 4, 4], [1, -4]):
+        for function in (encoder.decode, encoder.ctc_decode):
+            check.raises("a label outside 0..3, alphabet 'abc'", ValueError, function, labels)
+    path = [3, 3, 0, 3, 1, 1, 2]
+    for kind in (np.array(path, dtype=np.uint8), torch.tensor(path, dtype=torch.int32), (label for label in path)):
+        what = type(kind).__name__
+        check.equal(f"text of a path that is a {what}", check.call(encoder.ctc_decode, kind), "ccab")
+    check.equal("text of labels that are an array", check.call(encoder.decode, np.array(path, dtype=np.uint8)), "cccaab")
+    check.equal("the alphabet of the encoder afterwards", encoder.alphabet, ["a", "b", "c"])
+
+
+@ladder.step("traps: batches for greedy decoding")
+def more_batches(answer, check):
+    encoder = answer.CharEncoder("abc")
+    paths = torch.tensor([[1, 1, 3], [3, 1, 1], [1, 1, 1]])
+    log_probs = torch.nn.functional.one_hot(paths.t(), 4).double().mul(5).log_softmax(-1)
+    lengths = torch.tensor([3, 3, 2])
+    wanted = ["ac", "ca", "a"]
+    check.equal("texts where each begins with what the one before ends in", check.call(answer.greedy_decode, log_probs, encoder, lengths), wanted)
+    got = check.call(answer.greedy_decode, log_probs, encoder, lengths.int())
+    check.equal("texts with lengths in int32", got, wanted)
+    grown = log_probs.clone().requires_grad_()
+    why = "what a network gives knows its gradient: .numpy() needs .detach() before it"
+    try:
+        got = check.call(answer.greedy_decode, grown, encoder, lengths)
+    except Failed as failed:
+        failed.why = why
+        raise
+    check.equal("texts of log_probs that want a gradient", got, wanted)
+    turned = log_probs.transpose(0, 2).contiguous().transpose(0, 2)
+    check.equal("texts of a transposed tensor", check.call(answer.greedy_decode, turned, encoder, lengths), wanted)
+    shifted = log_probs.float() - 1000.0
+    check.equal("texts of values around -1000", check.call(answer.greedy_decode, shifted, encoder, lengths), wanted)
+    impossible = torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]).log()
+    check.equal("text where all symbols but one have probability 0", check.call(answer.greedy_decode, impossible, encoder), ["aa"])
+    one = torch.tensor([[[0.1, 0.9]]] * 2).log()
+    check.equal("text, alphabet of one letter", check.call(answer.greedy_decode, one, answer.CharEncoder("x")), ["x"])
+    check.equal("texts of the first batch again", check.call(answer.greedy_decode, log_probs, encoder, lengths), wanted)
+
 
 
 def test_exercise(climb):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 
@@ -96,9 +98,13 @@ def oracle_lengths(answer, check):
     check.close(
         "length of a real convolution", check.call(answer.conv_output_lengths, torch.tensor([53]), 11, 3, 5), torch.tensor([real])
     )
-    long = torch.tensor([2**24 + 1, 2**25 + 3, 2**31 + 1, 2**53 + 1])
-    got = check.call(answer.conv_output_lengths, long, 1, 1, 0)
-    check.close("long lengths, kernel 1, stride 1: nothing changes", got, long)
+    long = [2**24 + 1, 2**25 + 3, 2**31 + 1, 2**53 + 1, 2**53 + 2, 2**53 + 5, 2**60 + 1]
+    for kernel, stride, padding in ((1, 1, 0), (3, 1, 1), (11, 2, 5), (5, 3, 2)):
+        wanted = torch.tensor([(frames + 2 * padding - kernel) // stride + 1 for frames in long])
+        got = check.call(answer.conv_output_lengths, torch.tensor(long), kernel, stride, padding)
+        check.close(f"long lengths, kernel {kernel}, stride {stride}, padding {padding}: exact integers", got, wanted)
+    got = check.call(answer.conv_output_lengths, torch.tensor([2**24 + 1, 2**30 + 3], dtype=torch.int32), 3, 2, 1)
+    check.close("long lengths in int32", got, torch.tensor([2**23 + 1, 2**29 + 2], dtype=torch.int32))
     got = check.call(answer.conv_output_lengths, torch.tensor([1, 2, 3, 4]), 6, 2, 0)
     check.close("lengths where the kernel does not fit", got, torch.tensor([-2, -1, -1, 0]))
     got = check.call(answer.conv_output_lengths, torch.tensor([7]), 3, 2, 1)
@@ -110,6 +116,10 @@ def oracle_masks(answer, check):
     for lengths, longest in (([3, 0, 5, 1], 5), ([1], 1), ([2, 2], 4), ([0, 0], 3), (list(range(12)), 11)):
         wanted = torch.tensor([[t < n for t in range(longest)] for n in lengths])
         check.close("mask", check.call(answer.sequence_mask, torch.tensor(lengths), longest), wanted)
+    for dtype in (torch.int32, torch.int16, torch.uint8):
+        got = check.call(answer.sequence_mask, torch.tensor([2, 0, 3], dtype=dtype), 3)
+        check.close(f"mask of {dtype} lengths", got, torch.tensor([[True, True, False], [False] * 3, [True] * 3]))
+    check.close("mask of no frames", check.call(answer.sequence_mask, torch.tensor([0, 0]), 0), torch.zeros(2, 0, dtype=torch.bool))
     for lengths, longest in (([2049, 4097, 1], 4100), ([66_001, 70_001], 70_002)):
         got = check.call(answer.sequence_mask, torch.tensor(lengths), longest)
         wanted = torch.stack([torch.cat((torch.ones(n), torch.zeros(longest - n))).bool() for n in lengths])
@@ -182,6 +192,46 @@ def traps(answer, check):
         check.close(
             f"output where the padding holds {value}", check.call(block, broken, lengths)[0], one_by_one(block, x, lengths, False)
         )
+
+
+@ladder.step("traps: the same block again, other lengths, kinds of input")
+def more_traps(answer, check):
+    block, x, _ = block_and_batch(answer, 9)
+    block.eval()
+    for lengths in ([11, 11, 11, 11], [11, 4, 1, 8], [3, 11, 2, 5]):
+        lengths = torch.tensor(lengths)
+        got, _ = check.call(block, x, lengths)
+        what = f"output of the same batch with lengths {lengths.tolist()}: nothing is kept from the lengths before"
+        check.close(what, got, F.pad(one_by_one(block, x, lengths, False), (0, 6 - (int(lengths.max()) + 1) // 2)))
+    block, x, lengths = block_and_batch(answer, 10)
+    got, after = check.call(block, x, lengths.int())
+    check.close("output with lengths in int32", got, one_by_one(block, x, lengths, True))
+    check.close("the lengths that come back, int32", after, torch.tensor([6, 2, 1, 4], dtype=torch.int32))
+    turned = x.transpose(0, 3).contiguous().transpose(0, 3)
+    check.close("output of a transposed tensor", check.call(block, turned, lengths)[0], one_by_one(block, x, lengths, True))
+    wider = F.pad(x, (0, 6), value=9.0)
+    wanted = F.pad(one_by_one(block, x, lengths, True), (0, 3))
+    check.close("output in training with 6 more frames of padding", check.call(block, wider, lengths)[0], wanted)
+    for value in (torch.nan, torch.inf):
+        block, x, lengths = block_and_batch(answer, 11)
+        fresh = copy.deepcopy(block)
+        fresh(x.masked_fill(~inside(lengths, 11), 0.0), lengths)
+        broken = x.masked_fill(~inside(lengths, 11), value)
+        got, _ = check.call(block, broken, lengths)
+        check.close(f"output in training where the padding holds {value}", got, one_by_one(block, x, lengths, True))
+        for name in ("running_mean", "running_var"):
+            what = f"{name} after one call in training, where the padding holds {value}"
+            check.close(what, getattr(block.norm, name), getattr(fresh.norm, name), why="norm is called once, with the lengths after")
+    small = answer.ConvBlock(1, 2)
+    got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
+    check.close("output with kernel and stride as they come, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
+    check.close("its lengths", after, torch.tensor([15, 9]))
+
+
+def inside(lengths: torch.Tensor, frames: int) -> torch.Tensor:
+    """(B, 1, 1, T) True where a frame belongs to the utterance."""
+    return torch.stack([torch.arange(frames) < n for n in lengths.tolist()])[:, None, None]
+
 
 
 def test_exercise(climb):

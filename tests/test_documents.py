@@ -1,17 +1,23 @@
 """What the documents say is so: code runs, files and flags exist, numbers of defaults are those of the code."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 import train_minimal
+from implementation import generate_synthetic_audio
 from training import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
 DOCUMENTS = ("README.md", "CHEATSHEET.md", "paper_notes.md")
+SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "  # what .ci/run does
 
 
 def text_of(name):
@@ -33,12 +39,24 @@ def test_linked_files_exist(name):
         assert "://" in target or (ROOT / target).exists(), target
 
 
+def slug(heading):
+    """The anchor that a heading gets."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_linked_headings_exist(name):
+    for file, anchor in re.findall(r"\]\(([\w./]*)#([^)]+)\)", text_of(name)):
+        headings = re.findall(r"^#+ (.+)$", text_of(file or name), re.MULTILINE)
+        assert anchor in {slug(heading) for heading in headings}, f"{file}#{anchor}"
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_flags_of_commands_exist(name):
-    commands = re.findall(r"python train_minimal\.py([^`\n|]*)", text_of(name))
+    commands = re.findall(r"python train_minimal\.py([^`\n|#]*)", text_of(name))
     for flags in commands:
-        words = [word for word in flags.split() if word not in ("...", "#")]
-        train_minimal.parse_args([] if "--help" in words else words[: words.index("#")] if "#" in words else words)
+        words = [word for word in flags.split() if word not in ("...", "--help")]
+        train_minimal.parse_args(words)
 
 
 def test_defaults_in_the_cheat_sheet_are_the_codes():
@@ -52,3 +70,51 @@ def test_defaults_in_the_cheat_sheet_are_the_codes():
 def test_no_document_is_left_with_a_gap():
     for name in DOCUMENTS:
         assert not re.search(r"@[A-Z_]+@|TODO|TBD", text_of(name)), name
+
+
+def commands_of(name):
+    """Shell commands of a document: the fenced blocks, and what stands in table cells between backticks."""
+    text = text_of(name)
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    rows = [line for line in text.splitlines() if line.startswith("|") and "..." not in line]
+    lines += [command for row in rows for command in re.findall(r"`(python [^`]+\.py[^`]*)`", row)]
+    return list(dict.fromkeys(re.split(r"\s{2,}#", line)[0].strip() for line in lines if line.strip()))
+
+
+def test_the_commands_are_found():
+    assert commands_of("README.md")[:2] == [SET_UP + "python train_minimal.py", SET_UP + "python -m pytest"]
+    assert "python train_minimal.py --data PATH --max-seconds 15" in commands_of("CHEATSHEET.md")
+    assert len(commands_of("README.md")) >= 12 and len(commands_of("CHEATSHEET.md")) >= 18
+
+
+def write_speech(folder):
+    """A corpus with a manifest in ``folder``/PATH, and the recordings a.wav and b.flac."""
+    texts, rows = ("see the moon", "hello book", "green tree", "no way"), ["path\ttranscript\tsplit"]
+    (folder / "PATH").mkdir()
+    for split in ("train", "dev", "test"):
+        for i, text in enumerate(texts):
+            soundfile.write(folder / "PATH" / f"{split}{i}.wav", generate_synthetic_audio(text, speaker=i).numpy(), 16000)
+            rows.append(f"{split}{i}.wav\t{text}\t{split}")
+    (folder / "PATH" / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for name in ("a.wav", "b.flac"):
+        soundfile.write(folder / name, generate_synthetic_audio("hello", speaker=9).numpy(), 16000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "CHEATSHEET.md", "exercises/README.md"])
+def test_every_command_runs(name, tmp_path):
+    """In a copy of the project, one after the other, trainings cut down by DS2_QUICK, the tests collected but not run."""
+    project = tmp_path / "project"
+    unwanted = shutil.ignore_patterns(".git", ".venv", ".ci-venv", "runs", "plots", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, project, ignore=unwanted)
+    write_speech(project)
+    python = f'"{sys.executable}"'
+    environment = os.environ | {"DS2_QUICK": "1"}
+    for command in commands_of(name):
+        run = command.removeprefix(SET_UP)
+        run = f"{run} --collect-only -q" if re.fullmatch(r"python -m pytest( -m slow)?", run) else run
+        run = re.sub(r"^python\b", python, run)
+        done = subprocess.run(run, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    if name != "exercises/README.md":
+        assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 17

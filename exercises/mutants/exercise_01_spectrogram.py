@@ -40,6 +40,13 @@ MUTANTS = [
         (("math.pi * n / window)", "math.pi * n / (window - 1))"),),
     ),
     Mutant(
+        "the window is made in float32",
+        "torch.hann_window(window) and torch.arange(window) / window are float32 unless told otherwise: a clip of float64 then keeps only 7 digits. "
+        "Give them dtype=audio.dtype.",
+        "docstring, Returns (dtype of audio)",
+        (("n = torch.arange(window, dtype=audio.dtype)", "n = torch.arange(window, dtype=torch.float32)"),),
+    ),
+    Mutant(
         "no window at all",
         "Frames cut out sharply leak the power of each tone over all bins; the Hann window lets them fade in and out.",
         "docstring, step 3",

@@ -48,6 +48,19 @@ MUTANTS = [
         (("char = char if char in self.alphabet else char.lower()", "char = char"),),
     ),
     Mutant(
+        "the upper case is tried too",
+        "Only the lower case is: in an alphabet of capitals a small letter is unknown, and unknown characters are a ValueError.",
+        "docstring of encode",
+        (("char = char if char in self.alphabet else char.lower()",
+          "char = next((c for c in (char, char.lower(), char.upper()) if c in self.alphabet), char)"),),
+    ),
+    Mutant(
+        "spaces at the ends are cut off",
+        "A space is a character of the alphabet like any other: one label for each, at the ends too.",
+        "docstring of encode",
+        (("for char in text:", "for char in text.strip():"),),
+    ),
+    Mutant(
         "characters outside the alphabet vanish without a word",
         "A transcript with digits would be trained on as if they were silent. They are left out only where unknown='drop' says so.",
         "docstring of encode",

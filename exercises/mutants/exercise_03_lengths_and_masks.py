@@ -103,6 +103,18 @@ MUTANTS = [
         (("        x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)\n", ""),),
     ),
     Mutant(
+        "the mask of the first batch is kept",
+        "The next batch has other lengths, though its shape may be the same: make the mask anew at each call.",
+        "docstring of forward",
+        (
+            (
+                "x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)",
+                'self.__dict__.setdefault("masks", {}).setdefault(tuple(x.shape), sequence_mask(lengths, x.shape[3]))\n'
+                "        x = x.masked_fill(~self.masks[tuple(x.shape)][:, None, None, :], 0.0)",
+            ),
+        ),
+    ),
+    Mutant(
         "the padding is multiplied by 0",
         "0 * nan is nan, and so is 0 * inf: a product with the mask keeps what must have no influence. Put 0 in its place, with masked_fill or "
         "torch.where.",
