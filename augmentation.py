@@ -55,9 +55,9 @@ class Augmentation:
     noise_share: float = 0.4
     snr_db: tuple[float, float] = (0.0, 30.0)
     channel: float = 0.3
-    time_masks: int = 2
+    time_masks: int = 1
     time_width: int = 3
-    frequency_masks: int = 2
+    frequency_masks: int = 1
     frequency_width: float = 0.12
 
     def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:

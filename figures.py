@@ -414,14 +414,13 @@ def alignment(
     return figure
 
 
-def beam_tree(log_probs: Tensor, encoder: CharEncoder, beam_width: int = 4, caption: str = "measured here") -> Figure:
-    """Prefix beam search of one utterance as a tree: each line is a prefix, from the frame that took it into the beam to the
-    one that dropped it; the letter is the one that it adds to the prefix it grew from.
-
-    Args:
-        log_probs: (T', V) of one utterance; a short one, or the tree has no room.
+def beam_tree(
+    model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, beam_width: int = 4, caption: str = "measured here"
+) -> Figure:
+    """Prefix beam search of a short utterance as a tree: each line is a prefix, from the frame that took it into the beam to
+    the one that dropped it; the letter is the one that it adds to the prefix it grew from.
     """
-    rows = log_probs.double().numpy()
+    rows = _output(model, sample, encoder)[1].double().numpy()
     beams = [prefix_beam_search(rows[:frames], beam_width) for frames in range(1, len(rows) + 1)]  # the beam after each frame
     first, last = {(): 0}, {(): 0}
     for frame, beam in enumerate(beams, start=1):
@@ -445,7 +444,8 @@ def beam_tree(log_probs: Tensor, encoder: CharEncoder, beam_width: int = 4, capt
     for row, texts in endings.items():
         axis.text(len(rows) + 1.1, row, ",  ".join(texts), va="center", fontsize=9, weight="normal" if row else "bold")
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1))
-    axis.set_title(f"beam of {beam_width}: the prefixes kept; right: the texts at the end and their probability", fontsize=10)
+    title = f"spoken: {sample.transcript}; beam of {beam_width}; right: the texts at the end and their probability"
+    axis.set_title(title, fontsize=10)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     return figure

@@ -26,7 +26,6 @@ from corpora import CorpusError, SpeechDataset, read_corpus
 from implementation import (
     VALIDATION_SPEAKERS,
     AudioSample,
-    collate_batch,
     evaluate,
     generate_synthetic_dataset,
     utterance_seconds,
@@ -82,16 +81,13 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
-    batch = collate_batch([short], encoder, n_fft=2 * (model.n_freq - 1))
-    with torch.no_grad():
-        log_probs, _ = model(batch.features, batch.feature_lengths)
     yield "waveform_to_features", figures.waveform_to_features(typical, subject.checkpoint.config.n_fft, caption)
     yield "architecture", figures.architecture(model, rate, caption)
     yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)
     yield "activations", figures.activations(model, speech, encoder, caption)
     yield "ctc_output", figures.ctc_output(model, typical, encoder, caption)
     yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
-    yield "beam_search_tree", figures.beam_tree(log_probs[:, 0], encoder, caption=f"{caption}; spoken: {short.transcript}")
+    yield "beam_search_tree", figures.beam_tree(model, short, encoder, caption=caption)
     yield "predictions", figures.predictions(model, speech, encoder, result, caption)
     lengths = utterance_seconds(speech)
     yield "sortagrad", figures.sortagrad(np.random.default_rng(0).choice(lengths, 400), caption=caption)

@@ -89,7 +89,7 @@ def drawings(model, speech):
         "activations": figures.activations(model, speech, ENCODER),
         "ctc_output": figures.ctc_output(model, sample, ENCODER),
         "alignment": figures.alignment(model, sample, ENCODER),
-        "beam_tree": figures.beam_tree(output(model, sample), ENCODER),
+        "beam_tree": figures.beam_tree(model, sample, ENCODER),
     }
 
 
@@ -160,7 +160,7 @@ def test_the_path_drawn_is_the_viterbi_path(model, speech):
 
 def test_the_tree_ends_with_the_texts_of_the_search(model, speech):
     log_probs = output(model, speech[0])
-    text = words_of(figures.beam_tree(log_probs, ENCODER, beam_width=3))
+    text = words_of(figures.beam_tree(model, speech[0], ENCODER, beam_width=3))
     found = prefix_beam_search(log_probs.double().numpy(), 3)
     assert len(found) == 3
     for hypothesis in found:
