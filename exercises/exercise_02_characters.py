@@ -95,7 +95,7 @@ def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | Non
     ['a']
 
     Args:
-        log_probs: (T', B, V), frames first.
+        log_probs: (T', B, V), frames first; float32 or float64, with or without a gradient.
         encoder: turns labels into text.
         lengths: (B,) integer output frames of each utterance; what comes later is padding. None means all T'.
 

@@ -38,8 +38,8 @@ def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int)
         kernel, stride, padding: of the convolution along time; padding at each end.
 
     Returns:
-        (B,) integers of the same dtype as ``lengths``, exact for any length. Where the kernel does not fit even once, 0 or less
-        by the same formula (with floor, also below zero).
+        (B,) integers of the same dtype as ``lengths``, exact also where no float holds the number (2^53 + 1). Where the kernel
+        does not fit even once, 0 or less by the same formula (with floor, also below zero).
     """
     raise NotImplementedError
 

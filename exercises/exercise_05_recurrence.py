@@ -39,7 +39,7 @@ class ClippedReLU(nn.Module):
         self.clip = clip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of any shape; x itself is not changed."""
+        """Of any shape, infinite values too; x itself is not changed."""
         raise NotImplementedError
 
 
@@ -95,7 +95,7 @@ class BidirectionalRNNLayer(nn.Module):
         """The layer.
 
         Args:
-            x: (T, B, input_size); what stands in the padding does not matter.
+            x: (T, B, input_size), finite; what stands in the padding does not matter.
             lengths: (B,) integer frames, at least 1.
 
         Returns:

@@ -51,7 +51,7 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
             [0.3600, 0.4000, 0.2400]])
 
     Args:
-        log_probs: (T', B, V) log-probabilities, symbol 0 the blank; -inf where a symbol has none.
+        log_probs: (T', B, V) log-probabilities, with or without a gradient; symbol 0 the blank; -inf where a symbol has none.
         targets: (sum of target_lengths,) labels of all utterances, one after the other, each 1..V-1.
         output_lengths: (B,) integer output frames, at least 1.
         target_lengths: (B,) integer labels, may be 0.

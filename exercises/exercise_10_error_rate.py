@@ -42,13 +42,13 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
         reference, hypothesis: strings, lists of words, or other sequences of items that can be compared with ==.
 
     Returns:
-        an int.
+        an int (Python's own, not NumPy's).
     """
     raise NotImplementedError
 
 
 def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
-    """Word errors of one text (a str) or of a corpus (a list of str); words are separated by white space.
+    """Word errors of one text (a str) or of a corpus (a sequence of str, list or tuple); words are separated by white space.
 
     Example, by hand: three of four words are right, one is missing.
 
@@ -74,7 +74,7 @@ def word_error_rate(references: str | Sequence[str], hypotheses: str | Sequence[
     """Word errors per reference word over the whole corpus, 0.05 for 5 %.
 
     All errors of the corpus, divided by all its reference words. It can exceed 1. With no reference word at all: the number of
-    insertions.
+    insertions, as a float.
 
     >>> word_error_rate(["a", "b c d"], ["x", "b c d"])
     0.25

@@ -244,7 +244,8 @@ NOTHING = object()
 
 @dataclass(eq=False)
 class Failed(Exception):
-    """What a step found wrong. ``quoted``: got and wanted are values, to be shown in quotation marks where they are text."""
+    """What a step found wrong. ``quoted``: got and wanted are values, to be shown in quotation marks where they are text.
+    ``elsewhere``: the fault lies in another exercise, so none of this one's known mistakes is looked for."""
 
     what: str
     given: str = ""
@@ -256,6 +257,7 @@ class Failed(Exception):
     heading: str = ""
     mistake: Mutant | None = None
     quoted: bool = False
+    elsewhere: bool = False
 
     def __str__(self) -> str:
         lines = [self.heading] if self.heading else []
@@ -334,7 +336,7 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and a == b
 
 
-TOLERANCE = {torch.float64: (1e-6, 1e-8), torch.float32: (1e-4, 2e-5)}
+TOLERANCE = {torch.float64: (1e-9, 1e-10), torch.float32: (1e-4, 2e-5)}
 
 
 def _plain(value: Any) -> Any:
@@ -407,7 +409,7 @@ class Checker:
             wrong = got != wanted
         if wrong.any():
             index = tuple(wrong.nonzero()[0].tolist())
-            where = f"difference at {list(index)}: {got[index].item():.6g} instead of {wanted[index].item():.6g}"
+            where = f"difference at {list(index)}: {' instead of '.join(_apart(got[index].item(), wanted[index].item()))}"
             where += f" ({int(wrong.sum())} of {wrong.numel()} differ)"
             raise Failed(what, self.given, got.clone(), wanted, where if index else "", why)
 
@@ -438,6 +440,12 @@ class Checker:
 
     def _fail(self, what: str, got: Any, wanted: Any, why: str) -> None:
         raise Failed(what, self.given, got, wanted, why=why)
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers with as many digits as show that they differ."""
+    texts = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in (6, 9, 12, 17) if isinstance(one, float))
+    return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
 
 
 def _noting(name: str) -> Callable:
@@ -573,6 +581,17 @@ class Ladder:
 
         return add
 
+    def also(self, function: Callable) -> Callable:
+        """Decorator: the function is a further part of the step before it."""
+        first = self.steps[-1].function
+
+        def both(answer: types.ModuleType, check: Checker) -> None:
+            first(answer, check)
+            function(answer, check)
+
+        self.steps[-1].function = both
+        return function
+
     def climb(self, answer: types.ModuleType, slow: bool = True, diagnose: bool = True) -> None:
         """Runs the steps; raises ``Todo`` or ``Failed`` where one ends it."""
         if (key := (self.name, answer.source)) in _passed and not any(step.slow for step in self.steps):
@@ -585,7 +604,7 @@ class Ladder:
             if failed is not None:
                 failed.step = index
                 failed.heading = f"Exercise {self.exercise.number}, step {index + 1} of {len(self.steps)}: {step.title}"
-                failed.mistake = self.diagnose(answer, failed) if diagnose else None
+                failed.mistake = self.diagnose(answer, failed) if diagnose and not failed.elsewhere else None
                 raise failed
         _passed.add(key)
 
@@ -641,8 +660,8 @@ class Ladder:
     def differences(self, answer: types.ModuleType, index: int) -> list[Failed]:
         """All that one step finds wrong, not only the first."""
         collector = Collector(self)
-        self.failure(answer, index, collector)
-        return collector.found
+        last = self.failure(answer, index, collector)
+        return collector.found + ([last] if last else [])
 
     def check_rules(self, source: str) -> None:
         """Refuses what the exercise forbids, by reading the source."""

@@ -169,11 +169,13 @@ def more_traps(answer, check):
 
 @ladder.step("traps: far from zero, small and large settings, the same again")
 def settings(answer, check):
-    audio = noise(2000, 13)
-    far = (audio + 1e6) - 1e6  # what is left of it there
-    got = check.call(answer.compute_spectrogram, far + 1e6)
+    audio, loudest = noise(2000, 13), noise(2000, 15)
+    far = (audio + 1e8) - 1e8  # what is left of it there
+    got = check.call(answer.compute_spectrogram, far + 1e8)
     why = "subtract the mean first; E[x^2] - E[x]^2 loses its digits here"
-    check.close("features of a clip with an offset of a million", got, reference(far.numpy(), 16000, 20.0, 10.0, 512), (1e-5, 1e-5), why)
+    check.close(
+        "features of a clip with an offset of 1e8", got, reference(far.numpy(), 16000, 20.0, 10.0, 512), (1e-5, 1e-5), why
+    )
     for what, settings in (
         ("a transform of 2048 points, longer than the window", (16000, 20.0, 10.0, 2048)),
         ("a window of 3 samples, a hop of 1", (1000, 3.0, 1.0, 4)),
@@ -182,6 +184,11 @@ def settings(answer, check):
         ("a window of one sample (w[0] is 0)", (1000, 1.0, 2.0, 2)),
     ):
         agree(check, answer, audio, *settings, what=f"features with {what}")
+    whole = (loudest * 32767 / loudest.abs().max()).to(torch.int16)
+    got = check.call(answer.compute_spectrogram, whole)
+    check.close(
+        "features of 16-bit samples at full scale", got, reference(whole.numpy(), 16000, 20.0, 10.0, 512).float(), ROUNDING
+    )
     for dtype in (torch.int32, torch.int64, torch.uint8):
         whole = (audio * 20 + 100).to(dtype)
         got = check.call(answer.compute_spectrogram, whole)
@@ -191,7 +198,6 @@ def settings(answer, check):
     state = torch.get_rng_state()
     check.call(answer.compute_spectrogram, audio)
     check.that("torch's random state", bool((torch.get_rng_state() == state).all()), "changed", "as it was")
-
 
 
 def test_exercise(climb):

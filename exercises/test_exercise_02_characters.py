@@ -172,7 +172,11 @@ def more_batches(answer, check):
     log_probs = torch.nn.functional.one_hot(paths.t(), 4).double().mul(5).log_softmax(-1)
     lengths = torch.tensor([3, 3, 2])
     wanted = ["ac", "ca", "a"]
-    check.equal("texts where each begins with what the one before ends in", check.call(answer.greedy_decode, log_probs, encoder, lengths), wanted)
+    check.equal(
+        "texts where each begins with what the one before ends in",
+        check.call(answer.greedy_decode, log_probs, encoder, lengths),
+        wanted,
+    )
     got = check.call(answer.greedy_decode, log_probs, encoder, lengths.int())
     check.equal("texts with lengths in int32", got, wanted)
     grown = log_probs.clone().requires_grad_()
@@ -188,11 +192,14 @@ def more_batches(answer, check):
     shifted = log_probs.float() - 1000.0
     check.equal("texts of values around -1000", check.call(answer.greedy_decode, shifted, encoder, lengths), wanted)
     impossible = torch.tensor([[[0.0, 1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0, 0.0]], [[0.0, 1.0, 0.0, 0.0]]]).log()
-    check.equal("text where all symbols but one have probability 0", check.call(answer.greedy_decode, impossible, encoder), ["aa"])
+    check.equal(
+        "text where all symbols but one have probability 0", check.call(answer.greedy_decode, impossible, encoder), ["aa"]
+    )
+    near = torch.tensor([[[0.0, -1e-12, -2e-12, -3.0]], [[-1e-12, 0.0, -1e-12, -3.0]]], dtype=torch.float64)
+    check.equal("text where the log-probabilities differ by 1e-12", check.call(answer.greedy_decode, near, encoder), ["a"])
     one = torch.tensor([[[0.1, 0.9]]] * 2).log()
     check.equal("text, alphabet of one letter", check.call(answer.greedy_decode, one, answer.CharEncoder("x")), ["x"])
     check.equal("texts of the first batch again", check.call(answer.greedy_decode, log_probs, encoder, lengths), wanted)
-
 
 
 def test_exercise(climb):

@@ -119,7 +119,13 @@ def oracle_masks(answer, check):
     for dtype in (torch.int32, torch.int16, torch.uint8):
         got = check.call(answer.sequence_mask, torch.tensor([2, 0, 3], dtype=dtype), 3)
         check.close(f"mask of {dtype} lengths", got, torch.tensor([[True, True, False], [False] * 3, [True] * 3]))
-    check.close("mask of no frames", check.call(answer.sequence_mask, torch.tensor([0, 0]), 0), torch.zeros(2, 0, dtype=torch.bool))
+    got = check.call(answer.sequence_mask, torch.tensor([3, 200], dtype=torch.uint8), 300)
+    check.close(
+        "mask of more frames than the dtype of the lengths can count", got, torch.arange(300) < torch.tensor([[3], [200]])
+    )
+    check.close(
+        "mask of no frames", check.call(answer.sequence_mask, torch.tensor([0, 0]), 0), torch.zeros(2, 0, dtype=torch.bool)
+    )
     for lengths, longest in (([2049, 4097, 1], 4100), ([66_001, 70_001], 70_002)):
         got = check.call(answer.sequence_mask, torch.tensor(lengths), longest)
         wanted = torch.stack([torch.cat((torch.ones(n), torch.zeros(longest - n))).bool() for n in lengths])
@@ -169,6 +175,7 @@ def padding(answer, check):
 @ladder.step("traps: clip, one utterance, one frame")
 def traps(answer, check):
     block, x, lengths = block_and_batch(answer, 3, clip=0.5)
+    check.equal("the clip of a block that was made with clip 0.5", block.activation.clip, 0.5)
     got, _ = check.call(block.eval(), x, lengths)
     check.close("output with clip 0.5", got, one_by_one(block, x, lengths, False))
     block, x, lengths = block_and_batch(answer, 8, clip=0.5)
@@ -214,14 +221,20 @@ def more_traps(answer, check):
     check.close("output in training with 6 more frames of padding", check.call(block, wider, lengths)[0], wanted)
     for value in (torch.nan, torch.inf):
         block, x, lengths = block_and_batch(answer, 11)
-        fresh = copy.deepcopy(block)
-        fresh(x.masked_fill(~inside(lengths, 11), 0.0), lengths)
+        norm = copy.deepcopy(block.norm)
+        norm(block.conv(x.masked_fill(~inside(lengths, 11), 0.0)).detach(), torch.tensor([6, 2, 1, 4]))
         broken = x.masked_fill(~inside(lengths, 11), value)
         got, _ = check.call(block, broken, lengths)
         check.close(f"output in training where the padding holds {value}", got, one_by_one(block, x, lengths, True))
         for name in ("running_mean", "running_var"):
             what = f"{name} after one call in training, where the padding holds {value}"
-            check.close(what, getattr(block.norm, name), getattr(fresh.norm, name), why="norm is called once, with the lengths after")
+            check.close(what, getattr(block.norm, name), getattr(norm, name), why="norm is called once, with the lengths after")
+    block, x, lengths = block_and_batch(answer, 12)
+    wanted = one_by_one(block, x, lengths, True)
+    longer, none = torch.cat((x, torch.full_like(x[:1], 7.0))), torch.tensor([11, 4, 1, 8, 0])
+    got, after = check.call(block, longer, none)
+    check.close("output with a fifth utterance of no frame", got, torch.cat((wanted, torch.zeros_like(wanted[:1]))))
+    check.close("the lengths that come back", after, torch.tensor([6, 2, 1, 4, 0]))
     small = answer.ConvBlock(1, 2)
     got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
     check.close("output with kernel and stride as they come, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
@@ -231,7 +244,6 @@ def more_traps(answer, check):
 def inside(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     """(B, 1, 1, T) True where a frame belongs to the utterance."""
     return torch.stack([torch.arange(frames) < n for n in lengths.tolist()])[:, None, None]
-
 
 
 def test_exercise(climb):

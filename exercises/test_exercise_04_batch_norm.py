@@ -45,6 +45,7 @@ def shaken(answer, features: int, seed: int = 0, dtype=torch.float64, **settings
     ours = answer.SequenceBatchNorm(features, **settings).to(dtype)
     with torch.no_grad():
         ours.weight.uniform_(0.5, 2.0)
+        ours.weight[0] *= -1
         ours.bias.uniform_(-1.0, 1.0)
         ours.running_mean.uniform_(-1.0, 1.0)
         ours.running_var.uniform_(0.5, 2.0)
@@ -104,7 +105,7 @@ def worked_example(answer, check):
 @ladder.step("nn.BatchNorm1d on the packed valid frames: values")
 def oracle_values(answer, check):
     for kind in (3, 4):
-        for settings in ({}, {"eps": 0.5}, {"momentum": 0.3}):
+        for settings in ({}, {"eps": 0.5}, {"momentum": 0.3}, {"momentum": 1.0}, {"momentum": 0.0}):
             ours, theirs = shaken(answer, 5, kind, **settings)
             x, lengths = batch(kind, kind)
             wanted = packed(theirs, x, lengths)
@@ -179,6 +180,10 @@ def traps(answer, check):
         "a gradient",
         "none",
     )
+
+
+@ladder.also
+def more_traps(answer, check):
     x, lengths = batch(3, 50)
     far = (x.float() - 1) / 3 + 3000.0  # spread 1, far from 0
     norm = answer.SequenceBatchNorm(5)
@@ -210,6 +215,72 @@ def traps(answer, check):
     check.close("output where B = C = F = T = 4", check.call(ours, square, lengths), packed(theirs, square, lengths).detach())
     for shape in ((4, 3), (4, 2, 3), (2, 3, 4, 5), (1, 4, 1, 1, 1)):
         check.raises("another number of dimensions or features", ValueError, ours, torch.zeros(shape, dtype=torch.float64))
+
+
+@ladder.step("traps: modes, lengths of other kinds, no lengths")
+def modes(answer, check):
+    for kind in (3, 4):
+        x, lengths = batch(kind, 70 + kind)
+        ours, theirs = shaken(answer, 5, 5)
+        wanted = packed(theirs, x, lengths).detach()
+        why = "self.training says which mode it is; whether gradients are computed (torch.no_grad) has nothing to do with it"
+        with torch.no_grad():
+            check.close(f"output in training under torch.no_grad(), {kind}-D", check.call(ours, x, lengths), wanted, why=why)
+        running(check, ours, theirs, f"after a batch in training under torch.no_grad(), {kind}-D")
+        wanted = packed(theirs, x, lengths).detach()
+        check.close(f"output with lengths in int32, {kind}-D", check.call(ours, x, lengths.int()), wanted)
+        ours.eval(), theirs.eval()
+        wanted = packed(theirs, x, torch.full((3,), 7)).detach()
+        got = check.call(ours, x)
+        check.close(f"output in evaluation without lengths (all frames count), {kind}-D", got, wanted)
+        for short in ([5, 1, 4], [2, 0, 3]):
+            short = torch.tensor(short)
+            what = f"lengths {short.tolist()} in 7 frames, {kind}-D"
+            for mode in (True, False):
+                ours.train(mode), theirs.train(mode)
+                wanted = packed(theirs, x, short).detach()
+                name = "in training" if mode else "in evaluation"
+                check.close(f"output {name}, {what}", check.call(ours, x, short), wanted)
+            running(check, ours, theirs, f"after a batch with {what}")
+    norm = answer.SequenceBatchNorm(1).eval()
+    got = check.call(norm, torch.ones(1, 1, 1, 4))
+    check.close("output in evaluation, one utterance of four ones, 4-D, no lengths", got, torch.ones(1, 1, 1, 4))
+    got = check.call(norm, torch.ones(4, 1, 1))
+    check.close("output in evaluation, one utterance of four ones, 3-D, no lengths", got, torch.ones(4, 1, 1))
+
+
+@ladder.step("traps: shapes, large numbers, single precision")
+def numbers(answer, check):
+    ours, theirs = shaken(answer, 5, 6)
+    x, lengths = batch(4, 80)
+    turned = x.transpose(1, 3).contiguous().transpose(1, 3)
+    check.close("output of a transposed tensor, 4-D", check.call(ours, turned, lengths), packed(theirs, x, lengths).detach())
+    x = x[:1, :, :, :1]
+    wanted = packed(theirs, x, torch.tensor([1])).detach()
+    check.close("output of one utterance of one frame, 4-D", check.call(ours, x, torch.tensor([1])), wanted)
+    running(check, ours, theirs, "after one frame with 4 bins of frequency")
+    x, lengths = batch(3, 81)
+    for what, values in (("around 1e8", x + 1e8), ("around 1e-6, below eps", x * 1e-6), ("in the millions", x * 1e6)):
+        ours, theirs = shaken(answer, 5, 7)
+        wanted = packed(theirs, values, lengths).detach()
+        check.close(f"output of values {what}", check.call(ours, values, lengths), wanted, (1e-5, 1e-6))
+    ours, theirs = shaken(answer, 5, 8, dtype=torch.float32)
+    wanted = packed(theirs, x.float(), lengths).detach()
+    check.close("output in float32", check.call(ours, x.float(), lengths), wanted)
+    running(check, ours, theirs, "in float32")
+    ours, theirs = shaken(answer, 1, 10)
+    x, lengths = torch.randn(2101, 2, 1, dtype=torch.float64), torch.tensor([2049, 2100])
+    check.close("output of 4149 frames", check.call(ours, x, lengths), packed(theirs, x, lengths).detach())
+    running(check, ours, theirs, "after 4149 frames")
+    constant = torch.full((4, 2, 5), 3.0)
+    got = check.call(answer.SequenceBatchNorm(5), constant, torch.tensor([4, 2]))
+    check.close("output of a constant", got, torch.zeros(4, 2, 5))
+    x, lengths = batch(3, 82)
+    ours, theirs = shaken(answer, 5, 9)
+    for time in ("once", "twice"):
+        wanted = packed(theirs, x, lengths).detach()
+        check.close(f"output of the same batch {time}", check.call(ours, x, lengths), wanted)
+    running(check, ours, theirs, "after the same batch twice")
 
 
 def test_exercise(climb):

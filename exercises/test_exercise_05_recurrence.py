@@ -28,7 +28,7 @@ def unit_by_unit(x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor, clip: flo
             h = torch.zeros(x.shape[3], dtype=x.dtype)
             for s in range(len(x)):
                 h = torch.stack([x[s, direction, b, i] + (u[direction, i] * h).sum() for i in range(len(h))])
-                h = torch.minimum(torch.maximum(h, torch.tensor(0.0)), torch.tensor(clip)) * mask[s, direction, b, 0]
+                h = torch.minimum(torch.maximum(h, torch.zeros_like(h)), torch.full_like(h, clip)) * mask[s, direction, b, 0]
                 states[s, direction, b] = h
     return states
 
@@ -101,7 +101,7 @@ def worked_example(answer, check):
 
 @ladder.step("the loop: every sum written out, and nn.RNN with copied weights")
 def oracle_loop(answer, check):
-    for seed, (clip, scale) in enumerate([(20.0, 1.0), (0.7, 1.0), (20.0, 30.0)]):
+    for seed, (clip, scale) in enumerate([(20.0, 1.0), (0.75, 1.0), (20.0, 30.0)]):
         x, u, mask = loop_batch(seed)
         got = check.call(answer.rnn_loop, x * scale, u, mask, clip)
         check.close(f"states, clip {clip}", got, unit_by_unit(x * scale, u, mask, clip))
@@ -126,8 +126,10 @@ def oracle_layer(answer, check):
             layer.train(mode)
             wanted = equation_8(layer, x, lengths).detach()
             check.close(f"output {name}", check.call(layer, x, lengths), wanted)
-    for clip in (0.4, 5.0):
+    for clip, gain in ((0.375, 1.0), (5.0, 1.0), (60.0, 30.0)):
         layer = layer_of(answer, 3, 4, 9, clip)
+        with torch.no_grad():
+            layer.norm.weight.mul_(gain)
         x = torch.randn(7, 4, 3, **DOUBLE) * 2
         check.close(f"output with clip {clip}", check.call(layer, x, lengths), equation_8(layer, x, lengths).detach())
 
@@ -147,12 +149,17 @@ def gradients(answer, check):
     layer, lengths = layer_of(answer, 3, 4, 12), torch.tensor([5, 2])
     x = torch.randn(5, 2, 3, **DOUBLE, requires_grad=True)
     weight = torch.randn(5, 2, 4, **DOUBLE)
-    wanted = torch.autograd.grad((equation_8(layer, x, lengths) * weight).sum(), [x, layer.weight_ih, layer.weight_hh])
+    parameters = [layer.weight_ih, layer.weight_hh, layer.norm.weight, layer.norm.bias]
+    wanted = torch.autograd.grad((equation_8(layer, x, lengths) * weight).sum(), [x, *parameters])
     output = check.call(layer, x, lengths)
     check.that("that the output of the layer knows its gradient", output.requires_grad, "no gradient", "a gradient")
-    got = torch.autograd.grad((output * weight).sum(), [x, layer.weight_ih, layer.weight_hh], allow_unused=True)
-    for name, one, other in zip(("x", "W", "U"), got, wanted, strict=True):
+    got = torch.autograd.grad((output * weight).sum(), [x, *parameters], allow_unused=True)
+    for name, one, other in zip(("x", "W", "U", "gamma", "beta"), got, wanted, strict=True):
         check.close(f"gradient of {name} in the layer", torch.zeros_like(other) if one is None else one, other, why=why)
+    x = torch.full((1050, 2, 1, 1), 0.01, **DOUBLE, requires_grad=True)
+    states = check.call(answer.rnn_loop, x, torch.ones(2, 1, 1, **DOUBLE), torch.ones(1050, 2, 1, 1, **DOUBLE))
+    [got] = torch.autograd.grad(states[-1].sum(), x)
+    check.close("gradient of the last of 1050 states with U = 1 (1 at each step)", got, torch.ones_like(x), why=why)
     values = torch.tensor([-3.0, 1.0, 19.0, 21.0], **DOUBLE, requires_grad=True)
     clipped = check.call(answer.ClippedReLU(), values)
     check.that("that the clipped values know their gradient", clipped.requires_grad, "no gradient", "a gradient")
@@ -193,6 +200,10 @@ def traps(answer, check):
     check.close(
         "states again: nothing is kept between calls", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0)
     )
+
+
+@ladder.also
+def layer_traps(answer, check):
     layer = layer_of(answer, 2, 3, 35)
     x, lengths = torch.randn(1, 2, 2, **DOUBLE), torch.tensor([1, 1])
     check.close("output of utterances of one frame", check.call(layer, x, lengths), equation_8(layer, x, lengths).detach())
@@ -220,6 +231,58 @@ def traps(answer, check):
     for clip in (0.0, -1.0):
         check.raises("a clip that is not above 0", ValueError, answer.ClippedReLU, clip, name="ClippedReLU")
     check.call(answer.ClippedReLU(), torch.tensor([-5.0, 50.0]))
+
+
+@ladder.step("traps: small, large and infinite numbers, many steps, lengths of other kinds")
+def more_traps(answer, check):
+    tiny = torch.tensor([1e-7, 1e-30, 1.5, 19.999999])
+    check.close("clipped values, small ones: nothing is lost", check.call(answer.ClippedReLU(), tiny), tiny, (0.0, 0.0))
+    thirds = torch.tensor([1 / 3, 10 / 3, -1 / 3], **DOUBLE)
+    got = check.call(answer.ClippedReLU(), thirds)
+    check.close("clipped values in float64, all digits", got, torch.tensor([1 / 3, 10 / 3, 0.0], **DOUBLE), (0.0, 0.0))
+    got = check.call(answer.ClippedReLU(1e6), torch.tensor([0.3, -0.3]))
+    check.close("clipped values with clip 1e6", got, torch.tensor([0.3, 0.0]), (0.0, 0.0))
+    ends = torch.tensor([-torch.inf, torch.inf, -1e30, 1e30])
+    got = check.call(answer.ClippedReLU(), ends)
+    check.close("clipped values of -inf, inf, -1e30, 1e30", got, torch.tensor([0.0, 20.0, 0.0, 20.0]))
+    for shape in ((), (0,), (2, 1, 3, 2), (1, 4)):
+        values = torch.linspace(-30, 30, max(1, torch.Size(shape).numel()))[: torch.Size(shape).numel()].view(shape)
+        wanted = torch.tensor([min(max(value, 0.0), 20.0) for value in values.flatten().tolist()]).view(shape)
+        check.close(f"clipped values of shape {shape}", check.call(answer.ClippedReLU(), values), wanted)
+    turned = torch.linspace(-30, 30, 6).view(2, 3).t()
+    check.close(
+        "clipped values, transposed",
+        check.call(answer.ClippedReLU(5.0), turned),
+        torch.tensor([[0.0, 5.0], [0.0, 5.0], [0.0, 5.0]]),
+    )
+
+
+@ladder.also
+def more_states(answer, check):
+    x, u, mask = loop_batch(50, steps=1200, batch=1, hidden=2)
+    got = check.call(answer.rnn_loop, x, 0.5 * u, mask, 3.0)
+    check.close("states of 1200 steps", got, unit_by_unit(x, 0.5 * u, mask, 3.0))
+    x, u, mask = loop_batch(51)
+    got = check.call(answer.rnn_loop, 1e-9 * x, u, mask)
+    check.close("states of inputs around 1e-9", got, unit_by_unit(1e-9 * x, u, mask, 20.0), (1e-6, 0.0))
+    got = check.call(answer.rnn_loop, x, u.transpose(1, 2).contiguous().transpose(1, 2), mask)
+    check.close("states with a transposed U", got, unit_by_unit(x, u, mask, 20.0))
+    got = check.call(answer.rnn_loop, x.float(), u.float(), mask.float())
+    check.close("states in float32", got, unit_by_unit(x, u, mask, 20.0).float())
+    layer, lengths = layer_of(answer, 3, 4, 52), torch.tensor([5, 2, 7])
+    x = torch.randn(9, 3, 3, **DOUBLE)
+    for mode in (True, False):
+        layer.train(mode)
+        name, wanted = "in training" if mode else "in evaluation", equation_8(layer, x, lengths).detach()
+        check.close(f"output {name}, lengths 5, 2, 7 in 9 frames", check.call(layer, x, lengths), wanted)
+        check.close(f"output {name} with lengths in int32", check.call(layer, x, lengths.int()), wanted)
+        with torch.no_grad():
+            check.close(f"output {name} under torch.no_grad()", check.call(layer, x, lengths), wanted)
+        turned = x.transpose(0, 2).contiguous().transpose(0, 2)
+        check.close(f"output {name} of a transposed tensor", check.call(layer, turned, lengths), wanted)
+    other = torch.tensor([9, 9, 1])
+    what = "output of the same batch with other lengths: nothing is kept from the lengths before"
+    check.close(what, check.call(layer, x, other), equation_8(layer, x, other).detach())
 
 
 def test_exercise(climb):

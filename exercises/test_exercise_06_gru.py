@@ -102,9 +102,14 @@ def oracle_paper(answer, check):
 
 @ladder.step("gradients")
 def gradients(answer, check):
-    x, u, mask = batch(20)
+    for seed, steps in ((20, 6), (21, 40)):
+        gradients_of(answer, check, *batch(seed, steps))
+
+
+def gradients_of(answer, check, x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor) -> None:
+    """The gradients of x and U against those of Eq. 10."""
     x.requires_grad_(), u.requires_grad_()
-    weight = torch.randn(6, 2, 3, 4, **DOUBLE)
+    weight = torch.randn(len(x), 2, 3, 4, **DOUBLE)
     wanted = torch.autograd.grad((equation_10(x, u, mask) * weight).sum(), [x, u])
     states = check.call(answer.gru_loop, x, u, mask)
     check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
@@ -144,6 +149,27 @@ def traps(answer, check):
     x, u, mask = batch(46)
     agree(check, answer, "states for inputs around 1000 (gates and candidate saturated, nothing may overflow)", 1000 * x, u, mask)
     agree(check, answer, "states in 70 steps", *batch(45, steps=70, utterances=1, hidden=2))
+
+
+@ladder.step("traps: small numbers, many steps, no gradient")
+def more_traps(answer, check):
+    x, u, mask = batch(50)
+    got = check.call(answer.gru_loop, 1e-9 * x, u, mask)
+    check.close("states of inputs around 1e-9: nothing is lost", got, equation_10(1e-9 * x, u, mask), (1e-9, 0.0))
+    got = check.call(answer.gru_loop, x.float(), u.float(), mask.float())
+    check.close("states in float32", got, equation_10(x, u, mask).float(), (1e-4, 1e-6))
+    agree(check, answer, "states of 1200 steps", *batch(51, steps=1200, utterances=1, hidden=1))
+    x, u, mask = batch(52)
+    with torch.no_grad():
+        for what in ("states without gradient", "states without gradient, again: nothing is kept between calls"):
+            agree(check, answer, what, x, u, mask)
+    agree(check, answer, "states with a transposed U", x, u.transpose(1, 2).contiguous().transpose(1, 2), mask)
+    other = torch.ones_like(mask)
+    agree(check, answer, "states of the same x with another mask", x, u, other)
+    agree(check, answer, "states where all is masked", x, u, 0 * mask)
+    got = check.call(answer.gru_loop, x.requires_grad_(), u, other)
+    [got] = torch.autograd.grad(got[:, 0].sum(), x)
+    check.close("gradient of x in direction 1 where only the states of direction 0 count", got[:, 1], torch.zeros_like(got[:, 1]))
 
 
 def test_exercise(climb):

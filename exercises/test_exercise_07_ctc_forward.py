@@ -163,5 +163,86 @@ def traps(answer, check):
     check.close("losses of log_probs that want a gradient", got, F.ctc_loss(*turned, reduction="none"))
 
 
+def peaky(dtype: torch.dtype, low: float) -> tuple:
+    """Eight frames of a network that is sure of the blank, and a text of three equal labels that needs five."""
+    log_probs = torch.tensor([0.0, low], dtype=dtype).repeat(8, 1)[:, None].log_softmax(-1)
+    return log_probs, torch.tensor([1, 1, 1]), torch.tensor([8]), torch.tensor([3])
+
+
+@ladder.step("traps: sure networks, large alphabets, all digits, many frames")
+def numbers(answer, check):
+    why = "what is subtracted before exp must suit each state: beside 1 the others, exp(-300) and less, vanish when added"
+    for dtype, low in ((torch.float64, -300.0), (torch.float32, -50.0)):
+        arguments = peaky(dtype, low)
+        got = check.call(answer.ctc_loss_by_recursion, *arguments)
+        wanted = F.ctc_loss(*(arguments[0].double(), *arguments[1:]), reduction="none").to(dtype)
+        check.close(f"loss of 111 in 8 frames, each blank with a probability of all but exp({low:g})", got, wanted, why=why)
+    alpha = check.call(answer.ctc_forward_variables, *peaky(torch.float64, -300.0))
+    wanted = torch.tensor(math.log(10) - 900, dtype=torch.float64)  # 10 ways to place the three labels with blanks between
+    check.close("the last log alpha of the last blank there", alpha[7, 0, 6], wanted, why=why)
+    check.close("the first log alpha there", alpha[0, 0], torch.tensor([0.0, -300.0] + 5 * [-math.inf], dtype=torch.float64))
+    why = "compare labels with ==: is not tells objects apart, and equal numbers above 256 are different objects"
+    for frames in (2, 3, 5):
+        arguments = pair(60, frames, 301, [[300, 300]])
+        got = check.call(answer.ctc_loss_by_recursion, *arguments)
+        wanted = F.ctc_loss(*arguments, reduction="none", zero_infinity=False)
+        check.close(f"loss of 300 300 in {frames} frames, 301 symbols", got, wanted, why=why)
+    arguments = pair(61, 200, 6, [[1, 2, 2, 5, 3], [4]], [200, 170], sharp=3.0)
+    got = check.call(answer.ctc_loss_by_recursion, *arguments)
+    check.close("losses of 200 frames, to ten digits of float64", got, F.ctc_loss(*arguments, reduction="none"), (1e-11, 0.0))
+    arguments = pair(62, 1050, 3, [[1, 2]])
+    agree_with_torch(check, answer, "loss of 1050 frames", arguments)
+
+
+@ladder.step("traps: impossible texts, other kinds of numbers, batches of all sorts")
+def kinds(answer, check):
+    for text, wanted in (((2, 2), [0, 2, 0, 2, 0]), ((), [0]), (range(1, 4), [0, 1, 0, 2, 0, 3, 0]), ([300], [0, 300, 0])):
+        got = check.call(answer.extend_target, text)
+        check.equal("the extended target", got, wanted)
+        check.that("its type", isinstance(got, list), type(got).__name__, "list")
+        check.equal("the types in it", sorted({type(state).__name__ for state in got}), ["int"])
+    never = torch.tensor([[0.5, 0.5, 0.0]] * 4, dtype=torch.float64).log()[:, None]
+    for text in ([2], [1, 2], [2, 2]):
+        numbers = torch.tensor(text), torch.tensor([4]), torch.tensor([len(text)])
+        got = check.call(answer.ctc_loss_by_recursion, never, *numbers)
+        check.close(
+            f"loss of {text} where symbol 2 has probability 0 in every frame", got, torch.tensor([math.inf], dtype=torch.float64)
+        )
+        alpha = check.call(answer.ctc_forward_variables, never, *numbers)
+        check.close(f"log alpha of {text} there", alpha[:, 0], all_beginnings(never[:, 0], text))
+    no_blank = torch.tensor([[0.0, 1.0]] * 3, dtype=torch.float64).log()[:, None]
+    got = check.call(
+        answer.ctc_loss_by_recursion, no_blank, torch.tensor([], dtype=torch.long), torch.tensor([3]), torch.tensor([0])
+    )
+    check.close("loss of an empty target where the blank has probability 0", got, torch.tensor([math.inf], dtype=torch.float64))
+    got = check.call(answer.ctc_loss_by_recursion, no_blank, torch.tensor([1]), torch.tensor([3]), torch.tensor([1]))
+    check.close("loss of [1] where its probability is 1", got, torch.zeros(1, dtype=torch.float64))
+
+
+@ladder.also
+def batches(answer, check):
+    arguments = pair(70, 7, 4, [[1, 2], [], [3, 3, 1], [2]], [7, 2, 5, 1])
+    wanted = F.ctc_loss(*arguments, reduction="none", zero_infinity=False)
+    small = (arguments[0], *(numbers.int() for numbers in arguments[1:]))
+    check.close("losses with labels and lengths in int32", check.call(answer.ctc_loss_by_recursion, *small), wanted)
+    alpha = check.call(answer.ctc_forward_variables, *arguments)
+    for b, text in enumerate(arguments[1].split(arguments[3].tolist())):
+        one, frames, states = arguments[0][:, b], int(arguments[2][b]), 2 * len(text) + 1
+        what = f"log alpha of utterance {b} of a batch with lengths 7, 2, 5, 1"
+        check.close(what, alpha[:frames, b, :states], all_beginnings(one[:frames], text.tolist()))
+    grown = arguments[0].clone().requires_grad_()
+    got = check.call(answer.ctc_forward_variables, grown, *arguments[1:])
+    check.close("log alpha of log_probs that want a gradient, of utterance 0", got[:, 0, :5], alpha[:, 0, :5])
+    long = np.random.default_rng(3).integers(1, 4, 40).tolist()
+    got = check.call(answer.ctc_loss_by_recursion, *pair(72, 41, 4, [[1, 1, *long], long], [41, 39]))
+    check.close("losses of 42 labels in 41 frames, 40 in 39", got, torch.tensor([math.inf, math.inf], dtype=torch.float64))
+    empty = pair(71, 3, 3, [[], []], [3, 2])
+    got = check.call(answer.ctc_loss_by_recursion, *empty)
+    check.close("losses where all targets are empty", got, torch.stack((-empty[0][:, 0, 0].sum(), -empty[0][:2, 1, 0].sum())))
+    got = check.call(answer.ctc_forward_variables, *empty)
+    check.equal("the shape of log alpha there, S = 1", tuple(got.shape), (3, 2, 1))
+    check.close("losses of the first batch again", check.call(answer.ctc_loss_by_recursion, *arguments), wanted)
+
+
 def test_exercise(climb):
     climb(ladder)

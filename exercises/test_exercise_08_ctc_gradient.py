@@ -201,6 +201,10 @@ def traps(answer, check):
         "an empty target where the blank has probability 0 in a frame: no path", ValueError, answer.ctc_gradient, log_probs,
         torch.tensor([], dtype=torch.long), torch.tensor([3]), torch.tensor([0]),
     )  # fmt: skip
+
+
+@ladder.also
+def more_traps(answer, check):
     log_probs, labels, lengths, counts = arguments = pair(56, 5, 3, [[1, 2], [2], []], [5, 1, 1])
     beta, got = check.call(answer.ctc_backward_variables, *arguments), check.call(answer.ctc_gradient, *arguments)
     for b, text in enumerate(labels.split(counts.tolist())):
@@ -226,6 +230,60 @@ def traps(answer, check):
         check.call(answer.ctc_gradient, turned, *others),
         gradient_of_torch(turned, *others),
     )
+
+
+@ladder.step("traps: sure networks, large alphabets, all digits, other kinds of numbers")
+def numbers(answer, check):
+    why = "what is subtracted before exp must suit each state: beside 1 the others, exp(-300) and less, vanish when added"
+    for dtype, low in ((torch.float64, -300.0), (torch.float32, -50.0)):
+        log_probs = torch.tensor([0.0, low], dtype=dtype).repeat(8, 1)[:, None].log_softmax(-1)
+        arguments = log_probs, torch.tensor([1, 1, 1]), torch.tensor([8]), torch.tensor([3])
+        where = f"of 111 in 8 frames, each blank with a probability of all but exp({low:g})"
+        beta = check.call(answer.ctc_backward_variables, *arguments)
+        wanted = torch.tensor(3 * low + math.log(10), dtype=dtype)  # 10 ways: C(5, 3)
+        check.close(f"log beta of the first blank in the first frame {where}", beta[0, 0, 0], wanted, why=why)
+        got = check.call(answer.ctc_gradient, *arguments)
+        check.close(
+            f"the gradient in the first frame {where}", got[0, 0], torch.tensor([0.5, -0.5], dtype=dtype), (1e-4, 1e-4), why
+        )
+    why = "compare labels with ==: is not tells objects apart, and equal numbers above 256 are different objects"
+    text = "300 300 in 2 frames, 301 symbols: no path"
+    check.raises(text, ValueError, answer.ctc_gradient, *pair(60, 2, 301, [[300, 300]]))
+    arguments = pair(60, 3, 301, [[300, 300]])
+    got = check.call(answer.ctc_gradient, *arguments)
+    check.close("gradient of 300 300 in 3 frames, 301 symbols", got, gradient_of_torch(*arguments), why=why)
+    arguments = pair(61, 200, 6, [[1, 2, 2, 5, 3], [4]], [200, 170], sharp=3.0)
+    got = check.call(answer.ctc_gradient, *arguments)
+    check.close("gradient of 200 frames, to nine digits of float64", got, gradient_of_torch(*arguments), (1e-9, 1e-11))
+    arguments = pair(62, 1050, 3, [[1, 2]])
+    check.close("gradient of 1050 frames", check.call(answer.ctc_gradient, *arguments), gradient_of_torch(*arguments))
+
+
+@ladder.also
+def kinds(answer, check):
+    arguments = pair(63, 7, 4, [[1, 2], [], [3, 3, 1], [2]], [7, 2, 5, 1])
+    small = (arguments[0], *(numbers.int() for numbers in arguments[1:]))
+    wanted = gradient_of_torch(*arguments)
+    check.close("gradient with labels and lengths in int32", check.call(answer.ctc_gradient, *small), wanted)
+    check.close("gradient of the same batch again", check.call(answer.ctc_gradient, *arguments), wanted)
+    empty = pair(64, 3, 3, [[], []], [3, 2])
+    got = check.call(answer.ctc_gradient, *empty)
+    for b, frames in enumerate((3, 2)):
+        check.close("gradient where all targets are empty", got[:frames, b], all_paths(empty[0][:frames, b], []))
+    never = torch.tensor([[0.5, 0.5, 0.0]] * 4, dtype=torch.float64).log()[:, None]
+    for text in ([2], [1, 2]):
+        numbers = torch.tensor(text), torch.tensor([4]), torch.tensor([len(text)])
+        what = f"{text} where symbol 2 has probability 0 in every frame: no path"
+        check.raises(what, ValueError, answer.ctc_gradient, never, *numbers)
+        got = check.call(answer.ctc_backward_variables, never, *numbers)
+        check.close(f"log beta of {text} there (no error)", got[:, 0], all_endings(never[:, 0], text))
+    arguments = pair(66, 3, 3, [[1, 2, 1, 2]])
+    got = check.call(answer.ctc_backward_variables, *arguments)
+    check.close("log beta of 4 labels in 3 frames (no error)", got[:, 0], all_endings(arguments[0][:, 0], [1, 2, 1, 2]))
+    arguments = pair(65, 4, 3, [[1, 1, 1], [2]], [4, 4])
+    check.raises("a batch in which the first utterance has no path", ValueError, answer.ctc_gradient, *arguments)
+    got = check.call(answer.ctc_backward_variables, *arguments)
+    check.close("log beta of an utterance without any path (no error)", got[:, 0], all_endings(arguments[0][:, 0], [1, 1, 1]))
 
 
 def test_exercise(climb):

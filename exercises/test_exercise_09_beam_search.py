@@ -83,6 +83,9 @@ def agree(check, what: str, got: list, wanted: list[Hypothesis]) -> None:
         check.that(f"{what}: the type of each result", isinstance(one, Hypothesis), type(one).__name__, "Hypothesis")
     check.equal(f"{what}: labels, best first", [tuple(one.labels) for one in got], [one.labels for one in wanted])
     for one, other in zip(got, wanted, strict=True):
+        check.that(f"{what}: the type of labels", isinstance(one.labels, tuple), type(one.labels).__name__, "tuple")
+        kinds = sorted({type(label).__name__ for label in one.labels})
+        check.equal(f"{what}: the types in labels", kinds, ["int"] if one.labels else [])
         for name in ("log_ctc", "log_lm", "score"):
             check.number(f"{what}: {name} of {other.labels}", getattr(one, name), getattr(other, name), 1e-7)
         check.equal(f"{what}: words of {other.labels}", one.words, other.words)
@@ -191,6 +194,9 @@ def traps(answer, check):
     got = check.call(answer.prefix_beam_search, np.zeros((0, 4)), 3, scorer, 2.0, 1.0)
     agree(check, "no frame at all, with a language model", got, [Hypothesis((), 2 * log_lm + words, 0.0, log_lm, words)])
 
+
+@ladder.also
+def more_traps(answer, check):
     class ManyWords(TableScorer):
         def scores(self, state):
             log_lm, words = super().scores(state)
@@ -224,6 +230,93 @@ def traps(answer, check):
     single = log_probs_of(8, 4, 3).astype(np.float32)
     got = check.call(answer.prefix_beam_search, single, 2000)
     check.equal("the best text of float32 input", tuple(got[0].labels), every_text(single.astype(np.float64))[0].labels)
+
+
+class OneState(TableScorer):
+    """A model of single labels: its state is always 0, and it hands out the same two arrays each time."""
+
+    def __init__(self, seed: int, vocab: int) -> None:
+        super().__init__(seed, vocab)
+        self.row = super().scores(())
+
+    def start(self) -> int:
+        return 0
+
+    def scores(self, state: int):
+        return self.row
+
+    def advance(self, state: int, label: int) -> int:
+        return 0
+
+
+class Severe(TableScorer):
+    """Every label is thirty times as unlikely, in logarithms."""
+
+    def scores(self, state: tuple) -> tuple[np.ndarray, np.ndarray]:
+        log_lm, words = super().scores(state)
+        return 30 * log_lm, words
+
+
+class ForbidsEnds(TableScorer):
+    """Some texts may not end where they are."""
+
+    def finish(self, state: tuple) -> tuple[float, int]:
+        log_lm, words = super().finish(state)
+        return (-math.inf if log_lm < -1.0 else log_lm), words
+
+
+@ladder.step("traps: language models of other kinds, large alphabets")
+def models(answer, check):
+    log_probs = log_probs_of(20, 4, 3)
+    scorer = OneState(4, 3)
+    kept = [part.copy() for part in scorer.row]
+    for what in ("a model whose state is always 0", "the same again: its arrays are as they were"):
+        got = check.call(answer.prefix_beam_search, log_probs, 6, scorer, 0.8, 0.5)
+        agree(check, what, got, library_search(log_probs, 6, OneState(4, 3), 0.8, 0.5))
+    for part, before in zip(scorer.row, kept, strict=True):
+        check.that("the arrays of the language model afterwards", bool((part == before).all()), part, before)
+    for seed in (21, 22, 23):
+        log_probs, scorer = log_probs_of(seed, 4, 3), ForbidsEnds(seed, 3)
+        for alpha in (0.0, 0.9):
+            got = check.call(answer.prefix_beam_search, log_probs, 2000, scorer, alpha, 0.3)
+            agree(
+                check,
+                f"a model that forbids some texts at their end, alpha {alpha}",
+                got,
+                every_text(log_probs, scorer, alpha, 0.3),
+            )
+            got = check.call(answer.prefix_beam_search, log_probs, 3, scorer, alpha, 0.3)
+            what = f"a model that forbids some texts at their end, alpha {alpha}, beam_width 3"
+            agree(check, what, got, library_search(log_probs, 3, scorer, alpha, 0.3))
+    log_probs, scorer = log_probs_of(24, 5, 4), TableScorer(24, 4, True)
+    for alpha, beta in ((100.0, 0.0), (0.5, 20.0), (0.5, -20.0)):
+        got = check.call(answer.prefix_beam_search, log_probs, 4, scorer, alpha, beta)
+        agree(check, f"alpha {alpha}, beta {beta}, beam_width 4", got, library_search(log_probs, 4, scorer, alpha, beta))
+
+
+@ladder.also
+def alphabets(answer, check):
+    path = [300, 300, 0, 300, 299]
+    chances = np.where(np.arange(301) == np.array(path)[:, None], 900.0, np.random.default_rng(5).random((5, 301)))
+    log_probs = np.log(chances / chances.sum(1, keepdims=True))
+    got = check.call(answer.prefix_beam_search, log_probs, 3)
+    why = "compare labels with ==: is tells objects apart, and equal numbers above 256 are different objects"
+    check.equal("the best text of the path 300 300 - 300 299, 301 symbols", tuple(got[0].labels), (300, 300, 299), why)
+    agree(check, "the path 300 300 - 300 299, 301 symbols", got, library_search(log_probs, 3))
+    log_probs, scorer = log_probs_of(25, 7, 29), TableScorer(25, 29)
+    for settings in ({}, {"cutoff": 0.99, "max_labels": 10}):
+        got = check.call(answer.prefix_beam_search, log_probs, 10, scorer, 0.4, 0.8, **settings)
+        agree(check, f"29 symbols, 7 frames, {settings}", got, library_search(log_probs, 10, scorer, 0.4, 0.8, **settings))
+    log_probs = np.log(np.exp(15 * log_probs_of(27, 3, 3)) / np.exp(15 * log_probs_of(27, 3, 3)).sum(1, keepdims=True))
+    got = check.call(answer.prefix_beam_search, log_probs, 2000)
+    agree(check, "a sure network: some symbols have probabilities below 1e-6", got, every_text(log_probs))
+    log_probs, scorer = log_probs_of(28, 4, 3), Severe(28, 3)
+    got = check.call(answer.prefix_beam_search, log_probs, 2000, scorer, 0.7, 0.5)
+    agree(check, "a model with log-probabilities around -60", got, every_text(log_probs, scorer, 0.7, 0.5))
+    log_probs = log_probs_of(26, 1, 5)
+    agree(
+        check, "one frame, no model after one", check.call(answer.prefix_beam_search, log_probs, 3), library_search(log_probs, 3)
+    )
 
 
 def test_exercise(climb):

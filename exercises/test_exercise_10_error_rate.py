@@ -77,14 +77,16 @@ def consistent(check, counts, references: list[str], hypotheses: list[str]) -> N
 @ladder.step("shape and dtype")
 def types(answer, check):
     got = check.call(answer.edit_distance, "abc", "abd")
-    check.that(
-        "the type of the distance", isinstance(got, (int, np.integer)) and not isinstance(got, bool), type(got).__name__, "int"
-    )
+    why = "int(...) makes a number of Python's own of one of NumPy's"
+    for pair in (("abc", "abd"), ("", ""), (["a"], []), ("", "ab"), ([1, 2], [1, 2])):
+        got = check.call(answer.edit_distance, *pair)
+        check.that("the type of the distance", type(got) is int, type(got).__name__, "int", why)
     counts = check.call(answer.count_word_errors, ["a b", "c"], ["a", "c"])
     check.that("the type of the counts", isinstance(counts, ErrorCounts), type(counts).__name__, "ErrorCounts")
     check.equal("the number of alignments of two utterances", len(counts.alignment), 2)
-    rate = check.call(answer.word_error_rate, ["a b", "c"], ["a", "d"])
-    check.that("the type of the rate", isinstance(rate, float), type(rate).__name__, "float")
+    for references, hypotheses in ((["a b", "c"], ["a", "d"]), ("a", "a"), ("", ""), ("", "a b"), ([], [])):
+        rate = check.call(answer.word_error_rate, references, hypotheses)
+        check.that("the type of the rate", isinstance(rate, float), type(rate).__name__, "float")
 
 
 @ladder.step("the worked examples")
@@ -118,6 +120,10 @@ def table(answer, check):
     for reference, hypothesis, distance in known:
         got = check.call(answer.edit_distance, reference, hypothesis)
         check.equal("the distance", got, distance)
+
+
+@ladder.also
+def table_of_words(answer, check):
     rows = [
         ("a b c", "a b c", (3, 0, 0, 0)),
         ("a b c", "a x c", (2, 1, 0, 0)),
@@ -136,7 +142,8 @@ def table(answer, check):
             got = (counts.hits, counts.substitutions, counts.deletions, counts.insertions)
             check.equal("hits, substitutions, deletions, insertions", got, numbers)
         consistent(check, counts, [reference], [hypothesis])
-    for reference, hypothesis, rate in (("a b", "a b c", 0.5), ("a b", "a", 0.5), ("a b c d", "x", 1.0), ("a", "b c d", 3.0)):
+    for reference, hypothesis, rate in (("a b", "a b c", 0.5), ("a b", "a", 0.5), ("a b c d", "x", 1.0), ("a", "b c d", 3.0),
+                                         ("a b", "c d e f g", 2.5), ("a b c", "", 1.0), ("a b", "x a y b z", 1.5)):  # fmt: skip
         check.number("the rate", check.call(answer.word_error_rate, reference, hypothesis), rate)
 
 
@@ -209,6 +216,10 @@ def traps(answer, check):
     check.equal("the distance of words that are neighbours", check.call(answer.edit_distance, ["ab", "c"], ["a", "bc"]), 2)
     check.equal("the distance, capitals", check.call(answer.edit_distance, "Ab", "ab"), 1)
     check.equal("the distance of an empty list", check.call(answer.edit_distance, [], ["a"]), 1)
+
+
+@ladder.also
+def long_and_moved(answer, check):
     rng = np.random.default_rng(12)
     one = rng.integers(0, 5, 300).tolist()
     other = [item for item in one if rng.random() > 0.1] + [9, 9]
@@ -234,6 +245,60 @@ def traps(answer, check):
     check.equal("the distance of lists of lists, which can be compared with == but not hashed", got, 1)
     for function in (answer.count_word_errors, answer.word_error_rate):
         check.call(function, ["a  b ", " c"], ["a\tb", "c  c"])  # the lists stay as they are
+
+
+@ladder.step("traps: long, tuples of texts, white space of all kinds, odd words")
+def more_traps(answer, check):
+    for reference, hypothesis, distance in (("a" * 300, "", 300), ("", "a" * 70_000, 70_000), ("a" * 70_000, "", 70_000)):
+        check.equal("the distance of a long text and none", check.call(answer.edit_distance, reference, hypothesis), distance)
+    check.equal("the distance of 300 a and 280 b", check.call(answer.edit_distance, "a" * 300, "b" * 280), 300)
+    check.equal("the distance of 300 equal items", check.call(answer.edit_distance, "ab" * 150, "ab" * 150), 0)
+    for references, hypotheses in ((("a b", "c"), ("a", "b c")), (("a b", "c"), ["a", "b c"]), (["a b", "c"], ("a", "b c"))):
+        counts = check.call(answer.count_word_errors, references, hypotheses)
+        consistent(check, counts, list(references), list(hypotheses))
+        check.number("the rate, tuples of texts", check.call(answer.word_error_rate, references, hypotheses), 2 / 3)
+    for reference, hypothesis in (
+        ("a b", "a b\r\n"),
+        ("a\u3000b", "a b"), ("a b", "a\u00a0b"), ("a\vb\f", "a b"), ("a\u2003b\u2028", "a b"), (" \u3000", ""),
+    ):  # fmt: skip
+        counts = check.call(answer.count_word_errors, reference, hypothesis)
+        consistent(check, counts, [reference], [hypothesis])
+        rate = check.call(answer.word_error_rate, reference, hypothesis)
+        check.number("the rate, white space of all kinds apart (str.split() knows it)", rate, 0.0)
+    for reference, hypothesis in (
+        ("None a", "a"), ("a", "None a"), ("- * a", "a <eps>"),
+        ("*** a", "a ***"), ("0 1", "1"), ("É é", "É e\u0301"), ("a, b.", "a b"),
+    ):  # fmt: skip
+        counts = check.call(answer.count_word_errors, reference, hypothesis)
+        consistent(check, counts, [reference], [hypothesis])
+        words = reference.split()
+        rate = check.call(answer.word_error_rate, reference, hypothesis)
+        check.number("the rate of odd words", rate, recursion(words, hypothesis.split()) / len(words))
+    for reference, hypothesis, distance in (
+        ([None, 1], [1], 1),
+        ("a b", "ab", 1),
+        (" ", "", 1),
+        ("the cat", "a cat", 3),
+        ("abc", ["a", "b", "c"], 0), ([0, 1], [False, True], 0), (range(5), [0, 1, 3, 4], 1),
+        ([0], [None], 1),
+        (["", "a"], ["a"], 1), ([1000, 2000], [int("1000"), int("2001")], 1), ([1.0, 2.0], [1, 2], 0), ("😀é", "😀e", 1),
+    ):  # fmt: skip
+        check.equal("the distance of other items", check.call(answer.edit_distance, reference, hypothesis), distance)
+
+
+@ladder.also
+def alignments(answer, check):
+    counts = check.call(answer.count_word_errors, "", "")
+    check.equal("the alignment of nothing and nothing", [list(pairs) for pairs in counts.alignment], [[]])
+    counts = check.call(answer.count_word_errors, [], [])
+    check.equal("the alignments of no utterance", list(counts.alignment), [])
+    first, second = (check.call(answer.count_word_errors, text, "a") for text in ("a b", "c"))
+    check.equal(
+        "the alignment of a result after another call", [list(pairs) for pairs in first.alignment], [[("a", "a"), ("b", None)]]
+    )
+    check.equal("the alignment of the other call", [list(pairs) for pairs in second.alignment], [[("c", "a")]])
+    counts = check.call(answer.count_word_errors, "a", ["a"])
+    check.equal("hits of a text against a list of one", counts.hits, 1)
 
 
 def test_exercise(climb):

@@ -31,6 +31,11 @@ def lengths(count: int, seed: int = 0) -> list[float]:
     return np.random.default_rng(seed).permutation(1.1 ** np.arange(count)).tolist()
 
 
+def neighbours() -> list[float]:
+    """60 lengths in disorder, each with one that is longer by 2 %."""
+    return (0.01 * 1.02 ** np.random.default_rng(6).permutation(60)).tolist()
+
+
 def each_once(check, batches: list, count: int, what: str) -> None:
     check.equal(f"{what}: all utterances, each once", sorted(i for batch in batches for i in batch), list(range(count)))
 
@@ -117,7 +122,7 @@ def later_epochs(answer, check):
 
 @ladder.step("a property: the jitter mixes neighbours, and only neighbours")
 def jitter(answer, check):
-    seconds = (0.01 * 1.02 ** np.random.default_rng(6).permutation(60)).tolist()  # neighbours differ by 2 %
+    seconds = neighbours()
     sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     groups = []
     for epoch in (1, 2, 3):
@@ -156,18 +161,28 @@ def jitter(answer, check):
     got = sorted(sorted(batch) for batch in batches_of(check, near, 0))
     what = "that the lengths are shaken in epoch 0 too, where sortagrad is False"
     check.that(what, got != plain, "minibatches of the plain order", "neighbours that have changed places")
+
+
+@ladder.also
+def spread_of_jitter(answer, check):
     # Four lengths of a kind, 40 times over: by twos, the middle two change partners where the jitter makes them change places.
-    for ratio, lowest, highest in ((1.15, 0.01, 0.12), (1.25, 0.0, 0.0), (1.05, 0.2, 0.4)):
+    for share, ratio, lowest, highest in (
+        (0.1, 1.15, 0.01, 0.12),
+        (0.1, 1.25, 0.0, 0.0),
+        (0.1, 1.05, 0.2, 0.4),
+        (0.9, 4.0, 0.055, 0.125),
+    ):
         middle = [scale * value for scale in 1e6 ** np.arange(40) for value in (0.01, 1.0, ratio, 100.0)]
-        sampler = answer.SortaGradBatchSampler(middle, 2, jitter=0.1)
+        sampler = answer.SortaGradBatchSampler(middle, 2, jitter=share)
         batches = [sorted(batch) for epoch in range(1, 21) for batch in batches_of(check, sampler, epoch)]
         swapped = sum(first % 4 == 0 and last == first + 2 for first, last in batches)
         check.that(
-            f"how often two lengths change places, one {ratio} times the other (factors uniform between 0.9 and 1.1)",
+            f"how often two lengths change places, one {ratio} times the other (jitter {share}, factors uniform)",
             lowest <= swapped / 800 <= highest,
             swapped / 800,
             f"between {lowest} and {highest}",
         )
+    seconds = neighbours()
     sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     shaken, plain_order = 0, np.argsort(np.argsort(seconds))
     for epoch in range(1, 9):
@@ -240,6 +255,89 @@ def traps(answer, check):
         check.raises(
             "a batch_size below 1", ValueError, answer.SortaGradBatchSampler, seconds, size, name="SortaGradBatchSampler"
         )
+
+
+@ladder.step("traps: how random the order is, lengths nearly equal, seeds and epochs, several iterators")
+def more_traps(answer, check):
+    orders(answer, check)
+    near_and_seeds(answer, check)
+    outside(answer, check)
+
+
+def orders(answer, check) -> None:
+    """All orders of the minibatches come up."""
+    seconds = lengths(48, 8)
+    sampler = answer.SortaGradBatchSampler(seconds, 8)
+    rank = {i: place for place, i in enumerate(sorted(range(48), key=seconds.__getitem__))}
+    seen_orders = [[rank[batch[0]] // 8 for batch in batches_of(check, sampler, epoch)] for epoch in range(1, 121)]
+    for place, name in ((0, "first"), (-1, "last"), (2, "third")):
+        seen = sorted({order[place] for order in seen_orders})
+        check.equal(f"which of 6 minibatches (by length) come {name} in 120 later epochs", seen, [0, 1, 2, 3, 4, 5])
+    following = sum(later == before + 1 for order in seen_orders for before, later in pairwise(order)) / 120
+    what = "how many of 6 minibatches are followed by the next longer one, on average over 120 later epochs"
+    check.that(what, 0.4 < following < 1.6, following, "about 5 / 6")
+
+
+def near_and_seeds(answer, check) -> None:
+    """Lengths that are nearly equal, or 0; pairs of seed and epoch."""
+    seconds = lengths(48, 8)
+    for scale in (1e-9, 1e-3, 1.0, 1e9):
+        near = (1000.0 + 1e-9 * np.random.default_rng(2).permutation(30)) * scale
+        got = batches_of(check, answer.SortaGradBatchSampler(near, 4), 0)
+        wanted = [sorted(np.argsort(near)[i : i + 4].tolist()) for i in range(0, 30, 4)]
+        check.equal(
+            f"minibatches of lengths that differ in the twelfth digit, around {1000 * scale:g}", list(map(sorted, got)), wanted
+        )
+    zero = answer.SortaGradBatchSampler([0.0, 2.0, 0.0, 1.0], 2)
+    for epoch in (0, 4):
+        check.equal("minibatches where some lengths are 0", sorted(map(sorted, batches_of(check, zero, epoch))), [[0, 2], [1, 3]])
+    make = lambda seed: answer.SortaGradBatchSampler(seconds, 3, seed=seed)  # noqa: E731
+    why = "seed + epoch, or their product, is the same for different pairs; np.random.default_rng((seed, epoch)) takes both"
+    for (one, first), (other, second) in (
+        ((5, 2), (6, 1)),
+        ((0, 1), (0, 2)),
+        ((2, 3), (3, 2)),
+        ((1, 1), (2, 1)),
+        ((1, 12), (11, 2)),
+        ((0, 1001), (1, 1)),
+    ):
+        differ = batches_of(check, make(one), first) != batches_of(check, make(other), second)
+        check.that(
+            f"that seed {one} in epoch {first} is not seed {other} in epoch {second}",
+            differ,
+            "the same order",
+            "another one",
+            why,
+        )
+    large = batches_of(check, make(2**40), 10**6)
+    each_once(check, large, 48, "seed 2^40, epoch 10^6")
+    check.equal("the same seed and epoch again", batches_of(check, make(2**40), 10**6), large)
+
+
+def outside(answer, check) -> None:
+    """What is done with sampler and minibatches outside changes nothing; lengths may come in any sequence."""
+    seconds = lengths(20, 9)
+    for epoch in (0, 3):
+        sampler = answer.SortaGradBatchSampler(seconds, 6)
+        first = [list(batch) for batch in batches_of(check, sampler, epoch)]
+        for batch in batches_of(check, sampler, epoch):
+            batch.clear()
+        check.equal("the minibatches after somebody emptied those given before", batches_of(check, sampler, epoch), first)
+        one, other = iter(sampler), iter(sampler)
+        mixed = [next(iterator) for _ in range(4) for iterator in (one, other)]
+        check.equal("the minibatches of two iterators in turn", mixed, [batch for batch in first for _ in range(2)])
+        next(iter(sampler))
+        check.equal("the minibatches after an iteration that was broken off", batches_of(check, sampler, epoch), first)
+        check.equal("the number of minibatches, 20 utterances by 6", check.call(len, sampler), 4)
+    for given in (tuple(seconds), np.array(seconds), [int(10 * value) for value in seconds]):
+        sampler = answer.SortaGradBatchSampler(given, 6)
+        plain = [list(batch) for batch in batches_of(check, sampler, 0)]
+        wanted = [sorted(np.argsort(given, kind="stable")[i : i + 6].tolist()) for i in range(0, 20, 6)]
+        what = f"minibatches of epoch 0, lengths as a {type(given).__name__}"
+        check.equal(what, [sorted(batch) for batch in plain], wanted) if len(set(given)) == 20 else None
+        each_once(check, batches_of(check, sampler, 1), 20, f"lengths as a {type(given).__name__}")
+        kinds = {type(i).__name__ for epoch in (0, 1) for batch in batches_of(check, sampler, epoch) for i in batch}
+        check.equal("the types in the minibatches", sorted(kinds), ["int"])
 
 
 def test_exercise(climb):

@@ -41,14 +41,13 @@ def finished_parts(answer: types.ModuleType) -> None:
     open_ones = []
     for exercise, module in answer.parts.modules.items():
         try:
-            exercise.ladder.climb(load(module.path, module.source))
+            exercise.ladder.climb(load(module.path, module.source), diagnose=False)
         except Todo:
             open_ones.append(str(exercise.number))
         except Failed as failed:
             why = "this exercise plugs your parts together; each must pass its own check first"
-            raise Failed(
-                f"exercise {exercise.number}, {exercise.title}", failed.given, failed.got, failed.wanted, failed.where, why
-            ) from None
+            what = f"exercise {exercise.number}, {exercise.title}: {failed.what}"
+            raise Failed(what, failed.given, failed.got, failed.wanted, failed.where, why, elsewhere=True) from None
     if open_ones:
         raise Todo(note=f"it waits for exercise {', '.join(open_ones)}")
 
@@ -131,6 +130,8 @@ def worked_example(answer, check):
     check.close("lengths after two strides of 2", got, torch.tensor([26, 2, 1]))
     model = answer.DeepSpeech2(9, 5, n_conv=3, n_rnn=1, rnn_hidden=4, batch_norm="input")
     check.close("lengths after strides 2, 1, 1", check.call(model.output_lengths, torch.tensor([101, 8])), torch.tensor([51, 4]))
+    model = answer.DeepSpeech2(9, 5, n_conv=3, n_rnn=1, rnn_hidden=4, batch_norm="input", time_strides=(1, 2, 3))
+    check.close("lengths after strides 1, 2, 3", check.call(model.output_lengths, torch.tensor([101, 8])), torch.tensor([17, 2]))
 
 
 @ladder.step("the library's model with the same weights")
@@ -222,6 +223,41 @@ def traps(answer, check):
     check.that(
         "that 12 steps on one utterance halve its loss", losses[-1] < losses[0] / 2, losses[-1], f"below {losses[0] / 2:.3g}"
     )
+
+
+@ladder.also
+def kinds_of_batches(answer, check):
+    frames = (20, 6, 9)  # 10, 3 and 5 after the stride
+    batch = batch_of(6, frames, ([1, 2, 1, 4, 2], [3, 3], []))  # 3 3 in 3 frames just fits; nothing is said in the third
+    model = model_of(answer, 10)
+    theirs = library_model(model)
+    log_probs, lengths = theirs(batch.features, batch.feature_lengths)
+    loss = F.ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths, reduction="none").mean()
+    gradients = torch.autograd.grad(loss, list(theirs.parameters()))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    steps: list = []
+    optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    kept = [getattr(batch, name).clone() for name in ("feature_lengths", "targets", "target_lengths")]
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    got = check.call(answer.train_step, model, batch, optimizer)
+    check.number("the loss where a text just fits into its frames and one is empty", got, loss.item(), 1e-5)
+    check.equal("how often the optimizer steps in one train_step", len(steps), 1)
+    for old, new, gradient in zip(before, model.parameters(), gradients, strict=True):
+        check.close("the weights after that step", new, old - 0.1 * gradient, (1e-4, 1e-6))
+    for name, value in zip(("feature_lengths", "targets", "target_lengths"), kept, strict=True):
+        check.close(f"{name} of the batch afterwards", getattr(batch, name), value)
+    for settings in (
+        {"n_conv": 3, "n_rnn": 1, "clip": 0.3, "rnn_type": "rnn"},
+        {"n_conv": 2, "n_rnn": 3, "time_strides": (2, 2)},
+    ):
+        model = model_of(answer, 11, **settings).eval()
+        theirs = library_model(model, **settings).eval()
+        wanted, lengths = theirs(batch.features, batch.feature_lengths)
+        with torch.no_grad():
+            got, got_lengths = check.call(model, batch.features, batch.feature_lengths.int())
+        check.close(f"the lengths, {settings}, lengths in int32", got_lengths, lengths.int())
+        valid = implementation.sequence_mask(lengths, len(wanted)).t()[:, :, None]
+        check.close(f"log_probs within the lengths, {settings}, under torch.no_grad()", got * valid, (wanted * valid).detach())
 
 
 @functools.cache

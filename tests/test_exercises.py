@@ -281,6 +281,41 @@ def test_a_mistake_that_is_not_known_has_a_message_without_a_name():
     assert all(word in str(failed) for word in ("checked", "input", "got", "wanted"))
 
 
+def test_a_number_that_agrees_by_chance_names_no_mistake():
+    """One word in the reference and a rate of 1: so has the rate that stops at one, but it stops for all references."""
+    source = text_of(EXERCISES[9].solution)
+    rate = "(counts.substitutions + counts.deletions + counts.insertions) / max(1, words)"
+    failed = climb(EXERCISES[9], source.replace(rate, f"{rate} if words != 1 else min(1.0, {rate})"))
+    assert failed.got == 1.0
+    assert failed.mistake is None
+    [stops] = [mutant for mutant in EXERCISES[9].mutants if mutant.name == "the rate stops at one"]
+    assert climb(EXERCISES[9], stops.apply(source)).mistake == stops
+
+
+def test_a_mistake_is_not_named_where_an_earlier_step_would_have_shown_it():
+    """Without frames the end is not scored here; the known mistake never scores it, and fails at an earlier step."""
+    source = text_of(EXERCISES[8].solution)
+    end = "scorer.finish(state) if scorer else"
+    failed = climb(EXERCISES[8], source.replace(end, "scorer.finish(state) if scorer and len(log_probs) else"))
+    assert "no frame at all" in failed.what
+    assert failed.mistake is None
+
+
+def test_a_part_that_fails_is_named_by_its_exercise_alone():
+    answer = load(EXERCISES[11].solution)
+    part = answer.parts.modules[EXERCISES[5]]
+    part.source = EXERCISES[5].mutants[0].apply(part.source)
+    with pytest.raises(Failed, match="exercise 6, the GRU cell") as failed:
+        EXERCISES[11].ladder.climb(answer, slow=False)
+    assert failed.value.mistake is None
+
+
+def test_the_first_digits_in_which_two_numbers_differ_are_shown():
+    assert framework._apart(1.5, 2.25) == ("1.5", "2.25")
+    assert framework._apart(1.8513440, 1.8513447) == ("1.851344", "1.8513447")
+    assert framework._apart(2**53 + 1, 2**53 + 2) == ("9007199254740993", "9007199254740994")
+
+
 # ---------------------------------------------------------------------------------------------
 # The learner's commands, in a copy of the folder
 # ---------------------------------------------------------------------------------------------
@@ -321,7 +356,7 @@ def test_the_whole_check_tells_how_far_one_is(folder: Path):
     assert "TODO, still to write: ctc_forward_variables, ctc_loss_by_recursion\n" in output
     assert "Next: exercise 1, framing and the log spectrogram (30 minutes, difficulty 2 of 3)" in output
     assert "1 of 12 done" in output
-    assert "Exercise 3, step 2 of 7" in output
+    assert "Exercise 3, step 2 of 8" in output
     assert mutant.name in output
     assert "Python can read your file" in output
     assert "rnn_loop is missing or has another name" in output

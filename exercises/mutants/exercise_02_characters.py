@@ -51,8 +51,12 @@ MUTANTS = [
         "the upper case is tried too",
         "Only the lower case is: in an alphabet of capitals a small letter is unknown, and unknown characters are a ValueError.",
         "docstring of encode",
-        (("char = char if char in self.alphabet else char.lower()",
-          "char = next((c for c in (char, char.lower(), char.upper()) if c in self.alphabet), char)"),),
+        (
+            (
+                "char = char if char in self.alphabet else char.lower()",
+                "char = next((c for c in (char, char.lower(), char.upper()) if c in self.alphabet), char)",
+            ),
+        ),
     ),
     Mutant(
         "spaces at the ends are cut off",

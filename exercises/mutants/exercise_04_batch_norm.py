@@ -139,6 +139,18 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "torch.no_grad() is taken for evaluation",
+        "self.training says which mode it is. Under no_grad in training mode the batch's own statistics count, and the running averages follow.",
+        RUNNING,
+        (("        if self.training:\n", "        if self.training and torch.is_grad_enabled():\n"),),
+    ),
+    Mutant(
+        "without lengths an utterance is as long as the batch is large",
+        "None means all T frames of all B utterances: (B,) lengths, each T. In (B, C, F, T) T is the last axis.",
+        "docstring of forward (lengths)",
+        (("torch.full((batch,), frames) if lengths", "torch.full((batch,), min(batch, frames)) if lengths"),),
+    ),
+    Mutant(
         "evaluation moves the running averages",
         "They are learnt in training and stay as they are afterwards, or a transcript would depend on those made before.",
         RUNNING,

@@ -33,6 +33,18 @@ MUTANTS = [
         (("x.clamp(0.0, self.clip)", "x.clamp(-self.clip, self.clip)"), (".clamp(0.0, clip)", ".clamp(-clip, clip)")),
     ),
     Mutant(
+        "the clipped ReLU is a difference of two",
+        "relu(x) - relu(x - clip) is right on paper only: inf - inf is nan, and a difference of large numbers loses digits. Compare and choose: clamp.",
+        "docstring of ClippedReLU",
+        (("return x.clamp(0.0, self.clip)", "return x.relu() - (x - self.clip).relu()"),),
+    ),
+    Mutant(
+        "negative values are multiplied by 0",
+        "x * (x > 0) is nan where x is -inf: 0 * inf has no value. Compare and choose: clamp, maximum or where.",
+        "docstring of ClippedReLU",
+        (("return x.clamp(0.0, self.clip)", "return (x * (x > 0)).clamp(max=self.clip)"),),
+    ),
+    Mutant(
         "U is transposed",
         "(U h)_i = sum_j U_ij h_j. With utterances in the rows of h that is h U^T, not h U.",
         EQ3,

@@ -12,6 +12,19 @@ MUTANTS = [
         ((" and label != states[s - 2]", ""),),
     ),
     Mutant(
+        "labels are compared with `is`",
+        "is and is not tell objects apart, == and != numbers. Python keeps one object for each number up to 256, so small alphabets hide it.",
+        "docstring of ctc_forward_variables (not the same as)",
+        (("label != states[s - 2]", "label is not states[s - 2]"),),
+    ),
+    Mutant(
+        "one maximum is subtracted for all states",
+        "exp of what lies 745 and more below the largest of all states is 0, and such a state is lost, though later it may be the only one that "
+        "counts. logsumexp over the ways into each state has a maximum for each.",
+        G + " (rescaling); docstring (stay with logarithms)",
+        (("torch.logsumexp(ways, 0) + y[t]", "(ways - ways.max().clamp_min(-1e30)).exp().sum(0).log() + ways.max() + y[t]"),),
+    ),
+    Mutant(
         "no blank may be skipped",
         "Between two different labels the blank is optional: alpha_{t-1}(s-2) belongs to the sum.",
         G + " (recursion)",

@@ -6,6 +6,19 @@ G = "Graves et al. 2006, Section 4.1"
 
 MUTANTS = [
     Mutant(
+        "labels are compared with `is`",
+        "is and is not tell objects apart, == and != numbers. Python keeps one object for each number up to 256, so small alphabets hide it.",
+        "docstring of ctc_backward_variables (not the same as)",
+        (("entered != 0 and entered != left", "entered != 0 and entered is not left"),),
+    ),
+    Mutant(
+        "one maximum is subtracted for all states",
+        "exp of what lies 745 and more below the largest of all states is 0, and such a state is lost, though later it may be the only one that "
+        "counts. logsumexp over the ways into each state has a maximum for each.",
+        "Graves et al. 2006, Section 4.1 (rescaling)",
+        (("torch.logsumexp(ways, 0) + y[t]", "(ways - ways.max().clamp_min(-1e30)).exp().sum(0).log() + ways.max() + y[t]"),),
+    ),
+    Mutant(
         "beta does not count its own frame",
         "Here, as in Graves et al. 2006, beta_t(s) includes y_t(l'_s), also at the last frame. (Other texts leave it out.)",
         G + ", Eq. 9 to 11",

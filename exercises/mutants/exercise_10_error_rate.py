@@ -142,6 +142,32 @@ MUTANTS = [
         (("align(reference.split(), hypothesis.split())", 'align(reference.split(" "), hypothesis.split(" "))'),),
     ),
     Mutant(
+        "only a list is taken for a corpus",
+        "Any sequence of texts is one, a tuple too. Ask whether it is a str, not whether it is a list.",
+        COUNTS,
+        (
+            (
+                "[references] if isinstance(references, str) else references",
+                "references if isinstance(references, list) else [references]",
+            ),
+            (
+                "[hypotheses] if isinstance(hypotheses, str) else hypotheses",
+                "hypotheses if isinstance(hypotheses, list) else [hypotheses]",
+            ),
+        ),
+    ),
+    Mutant(
+        "only some white space parts words",
+        "There is more of it than blank, tab and line end: \\r\\n of other systems, the wide space of Japanese. text.split() knows them all.",
+        COUNTS,
+        (
+            (
+                "align(reference.split(), hypothesis.split())",
+                'align(*([word for word in " ".join(" ".join(text.split("\\n")).split("\\t")).split(" ") if word] for text in (reference, hypothesis)))',
+            ),
+        ),
+    ),
+    Mutant(
         "surplus hypotheses are ignored",
         "Each reference needs its hypothesis; a list that is too short or too long is a mistake of the caller and a ValueError.",
         COUNTS,

@@ -97,6 +97,12 @@ MUTANTS = [
         (("default_rng((self.seed, self.epoch))", "default_rng(self.epoch)"),),
     ),
     Mutant(
+        "seed and epoch are added up",
+        "seed + epoch is the same number for seed 5 in epoch 2 and seed 6 in epoch 1: two runs with neighbouring seeds would share their orders.",
+        DOC,
+        (("default_rng((self.seed, self.epoch))", "default_rng(self.seed + self.epoch)"),),
+    ),
+    Mutant(
         "the order depends on what was drawn before",
         "A run that goes on after an interruption must get the same minibatches: take a generator made from seed and epoch, not the global one.",
         DOC,

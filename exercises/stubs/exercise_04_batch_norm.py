@@ -64,8 +64,9 @@ class SequenceBatchNorm(nn.Module):
         """Normalises.
 
         Args:
-            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64, finite; is not changed.
-            lengths: (B,) valid frames of each utterance, some may be 0, not all; None means all T.
+            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64 like the parameters, finite; is not
+                changed.
+            lengths: (B,) valid frames of each utterance, integers, some may be 0, not all; None means all T.
 
         Returns:
             same shape and dtype as x, 0 in the padding. Gradients flow through E and Var too.

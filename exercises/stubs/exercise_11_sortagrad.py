@@ -53,8 +53,8 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
         jitter: relative change of length for the sorting.
         seed: seed and epoch together fix the order: the same ones give the same minibatches again, whatever was drawn elsewhere
-            before, and drawing them leaves the global random state of NumPy and torch as it is. (np.random.default_rng((seed,
-            epoch)) is made for that.)
+            before, and drawing them leaves the global random state of NumPy and torch as it is. Other pairs give other orders:
+            seed 5 in epoch 2 is not seed 6 in epoch 1. (np.random.default_rng((seed, epoch)) is made for that.)
 
     Raises:
         ValueError: if batch_size is below 1. (Given below.)
