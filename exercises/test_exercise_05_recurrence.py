@@ -269,6 +269,8 @@ def more_states(answer, check):
     check.close("states with a transposed U", got, unit_by_unit(x, u, mask, 20.0))
     got = check.call(answer.rnn_loop, x.float(), u.float(), mask.float())
     check.close("states in float32", got, unit_by_unit(x, u, mask, 20.0).float())
+    got = check.call(answer.rnn_loop, 9 * x.float(), u.float(), mask.float(), 0.7)
+    check.close("states in float32, clip 0.7", got, unit_by_unit(9 * x, u, mask, 0.7).float())
     layer, lengths = layer_of(answer, 3, 4, 52), torch.tensor([5, 2, 7])
     x = torch.randn(9, 3, 3, **DOUBLE)
     for mode in (True, False):
