@@ -446,6 +446,7 @@ def beam_tree(
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1))
     title = f"spoken: {sample.transcript}; beam of {beam_width}; right: the texts at the end and their probability"
     axis.set_title(title, fontsize=10)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
     return figure
