@@ -305,7 +305,7 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int = 16000, caption: s
         reach = np.abs(kernels[index]).max()
         extent = (-milliseconds, milliseconds, -khz, khz)
         axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
-    axes[-1, 0].set(xlabel="time, ms", ylabel="frequency, kHz")
+    axes[-1, 0].set(xlabel="time, ms", ylabel="from the centre, kHz")
     figure.suptitle("First convolution: red adds, blue subtracts; vertical stripes see onsets, horizontal ones resonances")
     return figure
 
@@ -339,7 +339,7 @@ def activations(
             text += f"\n{100 * (seen[i][1] < 0).mean():.0f} % become 0\n{100 * (seen[i][1] > clip).mean():.2g} % exceed {clip:g}"
         after.set(xlabel=text)
     axes[0, 0].set(ylabel="into batch norm")
-    axes[1, 0].set(ylabel="out of it")
+    axes[1, 0].set(ylabel="out of it (beige: becomes 0)")
     return figure
 
 

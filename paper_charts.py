@@ -71,7 +71,7 @@ def _grouped_bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[
 
 
 def batch_norm_by_depth() -> Figure:
-    """Table 1: batch norm helps the more the deeper the network, and harms the shallowest."""
+    """Table 1: on dev batch norm helps the more the deeper the network, and harms the shallowest."""
     caption = _caption(1, "3.2", "38 M parameters each; units a layer fall from 2400 to 1280")
     figure, axes = new_figure(1, 2, (12, 4), caption, sharey=True)
     groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_1]

@@ -66,11 +66,17 @@ from training import (
 from tune_decoder import tune_and_compare
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of a flag where its text does not say it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.default is None or "default" in (action.help or "")
+        return action.help if said else super()._get_help_string(action)
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=_Help)
     add = parser.add_argument_group("speech").add_argument
     add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
     add("--join", type=int, default=1, metavar="N", help="each training example joins 1..N utterances of one speaker")

@@ -10,7 +10,6 @@ import ctypes
 import dataclasses
 import math
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -113,11 +112,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         CheckpointError: if there is no such file, it is not a checkpoint, or it does not fit this version.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the file, {path / 'checkpoint.pt'}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; train_minimal.py writes checkpoint.pt into its output folder")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+    except Exception as error:  # reading foreign bytes as a pickle can raise anything
         raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
         raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")

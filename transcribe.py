@@ -95,6 +95,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
     if args.nbest > args.beam:
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
+    if args.lm and not Path(args.lm).is_file():
+        parser.error(f"--lm {args.lm}: no such file; python language_model.py train TEXT -o {args.lm} makes one")
     for name in ("alpha", "beta", "lexicon"):
         if getattr(args, name) and not args.lm:
             parser.error(f"--{name} weighs a language model: add --lm FILE")
@@ -118,7 +120,9 @@ def show(path: Path, found: dict, nbest: int) -> None:
     print(f"{path}\t{found['text']}", flush=True)
     if nbest > 1:
         for hypothesis in found["nbest"]:
-            parts = "{score:9.2f} = ctc {log_ctc:.2f}, lm {log_lm:.2f}, {words} words".format(**hypothesis)
+            parts = "{score:9.2f}".format(**hypothesis)
+            if hypothesis["words"] or hypothesis["log_lm"]:  # without --lm there is but one part
+                parts += " = ctc {log_ctc:.2f}, lm {log_lm:.2f}, {words} words".format(**hypothesis)
             print(f"  {parts}\t{hypothesis['text']}")
     for word in found.get("words", ()):
         print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")

@@ -166,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(args.checkpoint).parent
     if (folder / "decoder.json").exists() and not args.overwrite:
         parser.error(f"{folder / 'decoder.json'} is there from an earlier tuning; --overwrite replaces it")
+    if not Path(args.lm).is_file():
+        parser.error(f"--lm {args.lm}: no such file; python language_model.py train TEXT -o {args.lm} makes one")
     if min(args.beam, args.tune_beam, args.join) < 1:
         parser.error("--beam, --tune-beam and --join must be at least 1")
     try:

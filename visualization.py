@@ -108,9 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
     try:
         subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
-    except (CheckpointError, CorpusError, subprocess.CalledProcessError, OSError) as error:
+    except (CheckpointError, CorpusError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, subprocess.CalledProcessError):
+        print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
+        return 130
     args.output_dir.mkdir(parents=True, exist_ok=True)
     names = []
     for name, figure in pictures(subject, command):

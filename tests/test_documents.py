@@ -88,7 +88,7 @@ def test_the_commands_are_found():
 
 
 def write_speech(folder):
-    """A corpus with a manifest in ``folder``/PATH, and the recordings a.wav and b.flac."""
+    """A corpus with a manifest in ``folder``/PATH, under the names of the README's corpora too; a.wav and b.flac."""
     texts, rows = ("see the moon", "hello book", "green tree", "no way"), ["path\ttranscript\tsplit"]
     (folder / "PATH").mkdir()
     for split in ("train", "dev", "test"):
@@ -96,6 +96,8 @@ def write_speech(folder):
             soundfile.write(folder / "PATH" / f"{split}{i}.wav", generate_synthetic_audio(text, speaker=i).numpy(), 16000)
             rows.append(f"{split}{i}.wav\t{text}\t{split}")
     (folder / "PATH" / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    for name in ("fsdd", "barista_en"):
+        (folder / name).symlink_to("PATH")
     for name in ("a.wav", "b.flac"):
         soundfile.write(folder / name, generate_synthetic_audio("hello", speaker=9).numpy(), 16000)
 
