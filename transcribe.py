@@ -95,13 +95,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
     if args.nbest > args.beam:
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
-    if args.lm and not Path(args.lm).is_file():
-        parser.error(f"--lm {args.lm}: no such file; python language_model.py train TEXT -o {args.lm} makes one")
     for name in ("alpha", "beta", "lexicon"):
         if getattr(args, name) and not args.lm:
             parser.error(f"--{name} weighs a language model: add --lm FILE")
     if args.alpha is not None and not 0 <= args.alpha < math.inf:
         parser.error(f"--alpha must be at least 0, not {args.alpha}")
+    if args.lm and not Path(args.lm).is_file():
+        parser.error(f"--lm {args.lm}: no such file; python language_model.py train TEXT -o {args.lm} makes one")
     return args
 
 

@@ -118,6 +118,7 @@ def test_help_gives_defaults_and_sources(capsys):
     with pytest.raises(SystemExit):
         train_minimal.parse_args(["--help"])
     text = capsys.readouterr().out
+    assert "(default: None)" not in text and "(default: 8)" in text
     flags = (
         "--epochs --batch-size --lr --n-train --n-val --n-conv --n-rnn --rnn-hidden --rnn-type --n-fft --seed --output-dir "
         "--no-sortagrad --data --join --optimizer --schedule --precision --device --resume --checkpoint"
@@ -173,6 +174,21 @@ class TestTranscribe:
         assert transcribe.main([str(run_folder / "checkpoint.pt"), str(tmp_path / "bad.wav"), str(tmp_path / "good.wav")]) == 1
         captured = capsys.readouterr()
         assert "bad.wav" in captured.err and "good.wav" in captured.out
+
+    @pytest.mark.parametrize("content", [b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x80\x02.", b"0"])
+    def test_audio_in_the_checkpoints_place_is_named(self, tmp_path, content, capsys):
+        (tmp_path / "mine.wav").write_bytes(content)
+        assert transcribe.main([str(tmp_path / "mine.wav"), "checkpoint.pt"]) == 2
+        assert "mine.wav: not a checkpoint of this library" in capsys.readouterr().err
+
+    def test_a_folder_in_the_checkpoints_place_says_which_file(self, run_folder, capsys):
+        assert transcribe.main([str(run_folder), "a.wav"]) == 2
+        assert f"{run_folder} is a folder; give the file, {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
+
+    def test_a_missing_language_model_says_how_one_is_made(self, run_folder, capsys):
+        with pytest.raises(SystemExit):
+            transcribe.main([str(run_folder / "checkpoint.pt"), "a.wav", "--lm", "none.arpa"])
+        assert "none.arpa: no such file; python language_model.py train TEXT -o none.arpa" in capsys.readouterr().err
 
     def test_no_checkpoint_is_an_error_of_one_sentence(self, tmp_path, capsys):
         assert transcribe.main([str(tmp_path / "none.pt"), "a.wav"]) == 2
