@@ -252,6 +252,8 @@ def more_traps(answer, check):
     for reference, hypothesis, distance in (("a" * 300, "", 300), ("", "a" * 70_000, 70_000), ("a" * 70_000, "", 70_000)):
         check.equal("the distance of a long text and none", check.call(answer.edit_distance, reference, hypothesis), distance)
     check.equal("the distance of 300 a and 280 b", check.call(answer.edit_distance, "a" * 300, "b" * 280), 300)
+    for one, other in (("a" * 1500, "ab"), ("ab", "a" * 1500)):
+        check.equal("the distance of 1500 a and ab", check.call(answer.edit_distance, one, other), 1499)
     check.equal("the distance of 300 equal items", check.call(answer.edit_distance, "ab" * 150, "ab" * 150), 0)
     for references, hypotheses in ((("a b", "c"), ("a", "b c")), (("a b", "c"), ["a", "b c"]), (["a b", "c"], ("a", "b c"))):
         counts = check.call(answer.count_word_errors, references, hypotheses)

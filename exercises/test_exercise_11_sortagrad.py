@@ -299,7 +299,8 @@ def near_and_seeds(answer, check) -> None:
         ((2, 3), (3, 2)),
         ((1, 1), (2, 1)),
         ((1, 12), (11, 2)),
-        ((0, 1001), (1, 1)),
+        *(((0, factor + 1), (1, 1)) for factor in (10, 100, 1000, 10_000)),
+        *(((factor + 1, 1), (1, 2)) for factor in (10, 100, 1000, 10_000)),
     ):
         differ = batches_of(check, make(one), first) != batches_of(check, make(other), second)
         check.that(

@@ -168,7 +168,7 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "surplus hypotheses are ignored",
+        "surplus texts on either side are ignored",
         "Each reference needs its hypothesis; a list that is too short or too long is a mistake of the caller and a ValueError.",
         COUNTS,
         (

@@ -62,7 +62,7 @@ def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
     Args:
         x: (S, 2, B, H) input side of S steps.
         u: (2, H, H) recurrent matrix of each direction: row i holds what unit i takes from all units.
-        mask: (S, 2, B, 1), 1 where the step belongs to the utterance, else 0.
+        mask: (S, 2, B, 1) of the dtype of x, 1 where the step belongs to the utterance, else 0.
         clip: of the clipped ReLU.
 
     Returns:

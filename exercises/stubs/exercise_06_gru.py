@@ -47,7 +47,7 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     Args:
         x: (S, 2, B, 3H) input side of S steps: H values of r, then of z, then of n. Axis 1 is the direction.
         u: (2, 3H, H) recurrent matrix of each direction: the rows of U_r, then U_z, then U_n.
-        mask: (S, 2, B, 1), 1 where the step belongs to the utterance, else 0.
+        mask: (S, 2, B, 1) of the dtype of x, 1 where the step belongs to the utterance, else 0.
 
     Returns:
         (S, 2, B, H) states, dtype of x.
