@@ -15,7 +15,6 @@ from implementation import generate_synthetic_audio
 from training import ModelConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
 DOCUMENTS = ("README.md", "CHEATSHEET.md", "paper_notes.md")
 SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "  # what .ci/run does
 
@@ -103,20 +102,28 @@ def write_speech(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md", "CHEATSHEET.md", "exercises/README.md"])
-def test_every_command_runs(name, tmp_path):
+def test_every_command_runs(tmp_path):
     """In a copy of the project, one after the other, trainings cut down by DS2_QUICK, the tests collected but not run."""
     project = tmp_path / "project"
     unwanted = shutil.ignore_patterns(".git", ".venv", ".ci-venv", "runs", "plots", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, project, ignore=unwanted)
     write_speech(project)
-    python = f'"{sys.executable}"'
+    ran = set()  # what stands in two documents is run once
+    for name in ("README.md", "CHEATSHEET.md", "exercises/README.md"):
+        for made in ("runs/001/decoder.json", "lm.arpa"):  # each document makes them for the first time
+            (project / made).unlink(missing_ok=True)
+        for command in commands_of(name):
+            run = command.removeprefix(SET_UP)
+            if run not in ran:
+                ran.add(run)
+                run_command(run, project)
+    assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 17
+
+
+def run_command(command, project):
+    """Runs a command of the documents with this Python; it must succeed."""
+    run = f"{command} --collect-only -q" if re.fullmatch(r"python -m pytest( -m slow)?", command) else command
+    run = re.sub(r"^python\b", f'"{sys.executable}"', run)
     environment = os.environ | {"DS2_QUICK": "1"}
-    for command in commands_of(name):
-        run = command.removeprefix(SET_UP)
-        run = f"{run} --collect-only -q" if re.fullmatch(r"python -m pytest( -m slow)?", run) else run
-        run = re.sub(r"^python\b", python, run)
-        done = subprocess.run(run, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    if name != "exercises/README.md":
-        assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 17
+    done = subprocess.run(run, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
