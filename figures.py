@@ -224,7 +224,7 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
     shares["random\nminibatches"] = _padding_share(lengths, batches)
     bars = axes[0, 2].barh(list(shares), [100 * share for share in shares.values()], color=[BLUE, BLUE, GREY])
     axes[0, 2].bar_label(bars, fmt="%.1f %%", padding=3)
-    axes[0, 2].set(title="frames that are padding", xlim=(0, 118 * max(shares.values())), xlabel="%")
+    axes[0, 2].set(title="frames that are padding", xlim=(0, 118 * max(0.01, *shares.values())), xlabel="%")
     return figure
 
 

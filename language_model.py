@@ -171,9 +171,11 @@ class NGramModel:
             unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
 
         Raises:
-            ArpaError: if the file is broken; with file, line and what to do.
+            ArpaError: if there is no such file or it is broken; with file, line and what to do.
             OSError: if it cannot be read.
         """
+        if not Path(path).is_file():
+            raise ArpaError(f"{path}: no such file; python language_model.py train TEXT -o {path} makes one")
         with Path(path).open("rb") as file:
             try:
                 ngrams, order = _parse_arpa(_numbered_lines(file))
@@ -526,6 +528,8 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
         OSError, ValueError: if there is nothing to read or it is broken; with what is wrong.
     """
     path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; give a text file, or a corpus for its transcripts")
     if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
         data = path.read_bytes()
         try:

@@ -262,6 +262,13 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
     return good, problems
 
 
+def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances that the alphabet can spell and whose audio can be read, and a problem for each other one."""
+    good, unspellable = encodable(utterances, encoder)
+    good, unreadable = readable(good)
+    return good, unspellable + unreadable
+
+
 def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
     """Raises ``CorpusError`` with the first five problems when they are more than 1 % of ``total``."""
     if len(problems) > 0.01 * total:

@@ -32,7 +32,7 @@ from implementation import (
     prefix_beam_search,
 )
 from language_model import make_scorer
-from training import Checkpoint, CheckpointError, choose_device, encodable, load_checkpoint, readable
+from training import Checkpoint, CheckpointError, choose_device, load_checkpoint, usable
 
 ALPHAS = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
 BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
@@ -137,9 +137,8 @@ def evaluation_sets(args: argparse.Namespace, checkpoint: Checkpoint) -> dict[st
     corpus = read_corpus(args.data)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
-        utterances, unspellable = encodable([u for u in corpus.utterances if u.split == name], checkpoint.encoder)
-        good, unreadable = readable(utterances)
-        for problem in (*unspellable, *unreadable):
+        good, problems = usable(corpus.split(name), checkpoint.encoder)
+        for problem in problems:
             print(f"left out: {problem}")
         if good:
             data = SpeechDataset(good, checkpoint.config.sample_rate, cache_mb=300)
@@ -166,8 +165,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = Path(args.checkpoint).parent
     if (folder / "decoder.json").exists() and not args.overwrite:
         parser.error(f"{folder / 'decoder.json'} is there from an earlier tuning; --overwrite replaces it")
-    if not Path(args.lm).is_file():
-        parser.error(f"--lm {args.lm}: no such file; python language_model.py train TEXT -o {args.lm} makes one")
     if min(args.beam, args.tune_beam, args.join) < 1:
         parser.error("--beam, --tune-beam and --join must be at least 1")
     try:

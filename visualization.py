@@ -30,17 +30,18 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
-from training import Checkpoint, CheckpointError, feasible, load_checkpoint
+from training import Checkpoint, CheckpointError, feasible, load_checkpoint, usable
 
 N_SPEECH = 40  # utterances that are looked at
 
 
 @dataclass
 class Subject:
-    """What is drawn: a checkpoint, speech that it did not learn from, and the lines of its metrics.jsonl."""
+    """What is drawn: a checkpoint, speech that it did not learn from, seconds of such as it did, lines of its metrics.jsonl."""
 
     checkpoint: Checkpoint
     speech: list[AudioSample]
+    training_seconds: list[float]
     history: list[dict]
 
 
@@ -58,18 +59,23 @@ def read_subject(path: Path, data: Path | None) -> Subject:
     """The checkpoint and speech for it: the dev split of ``data``, else synthetic speech of voices never trained on."""
     checkpoint = load_checkpoint(path)
     if data:
-        dataset = SpeechDataset(read_corpus(data).split("dev")[:N_SPEECH], checkpoint.config.sample_rate)
-        speech = [dataset[i] for i in range(len(dataset))]
+        corpus = read_corpus(data)
+        utterances, problems = usable(corpus.split("dev")[:N_SPEECH], checkpoint.encoder)
+        speech = list(SpeechDataset(utterances, checkpoint.config.sample_rate))
+        seconds = utterance_seconds(corpus.split("train"))
     else:
         np.random.seed(1)
         torch.manual_seed(1)
-        speech = generate_synthetic_dataset(N_SPEECH, checkpoint.config.sample_rate, speakers=VALIDATION_SPEAKERS)
-    speech, _ = feasible(speech, checkpoint.encoder, checkpoint.model)
+        speech, problems = generate_synthetic_dataset(N_SPEECH, checkpoint.config.sample_rate, speakers=VALIDATION_SPEAKERS), []
+        seconds = utterance_seconds(generate_synthetic_dataset(400, checkpoint.config.sample_rate))
+    speech, too_short = feasible(speech, checkpoint.encoder, checkpoint.model)
+    for problem in problems + too_short:
+        print(f"left out: {problem}")
     if not speech:
-        raise CorpusError(f"{data}: no utterance of the split 'dev' is long enough for this model")
+        raise CorpusError(f"{data}: no utterance of the split 'dev' can be used with this model")
     metrics = path.parent / "metrics.jsonl"
     history = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
-    return Subject(checkpoint, speech, history)
+    return Subject(checkpoint, speech, seconds, history)
 
 
 def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
@@ -89,8 +95,8 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
     yield "beam_search_tree", figures.beam_tree(model, short, encoder, caption=caption)
     yield "predictions", figures.predictions(model, speech, encoder, result, caption)
-    lengths = utterance_seconds(speech)
-    yield "sortagrad", figures.sortagrad(np.random.default_rng(0).choice(lengths, 400), caption=caption)
+    if subject.training_seconds:
+        yield "sortagrad", figures.sortagrad(subject.training_seconds, caption=caption)
     if subject.history:
         yield "training_curves", figures.training_curves(subject.history, caption)
     for name, draw in paper_charts.CHARTS.items():

@@ -274,6 +274,13 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path, old, new, line, what):
         NGramModel.read_arpa(path)
 
 
+def test_a_missing_file_says_how_one_is_made(tmp_path):
+    with pytest.raises(ArpaError, match=r"no\.arpa: no such file; python language_model\.py train TEXT -o .*no\.arpa makes one"):
+        NGramModel.read_arpa(tmp_path / "no.arpa")
+    with pytest.raises(ValueError, match=r"texts\.txt: no such file or folder; give a text file, or a corpus"):
+        language_model.read_sentences(tmp_path / "texts.txt")
+
+
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "lm.arpa").touch()
     with pytest.raises(ArpaError, match=r"lm\.arpa:1: \\data\\ must come next, but the file ends"):

@@ -17,6 +17,7 @@ import setup
 import train_minimal
 import transcribe
 import visualization
+from implementation import generate_synthetic_audio
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -186,8 +187,7 @@ class TestTranscribe:
         assert f"{run_folder} is a folder; give the file, {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
 
     def test_a_missing_language_model_says_how_one_is_made(self, run_folder, capsys):
-        with pytest.raises(SystemExit):
-            transcribe.main([str(run_folder / "checkpoint.pt"), "a.wav", "--lm", "none.arpa"])
+        assert transcribe.main([str(run_folder / "checkpoint.pt"), "a.wav", "--lm", "none.arpa"]) == 2
         assert "none.arpa: no such file; python language_model.py train TEXT -o none.arpa" in capsys.readouterr().err
 
     def test_no_checkpoint_is_an_error_of_one_sentence(self, tmp_path, capsys):
@@ -218,6 +218,18 @@ class TestVisualization:
         assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt")
         assert called == [str(ROOT / "train_minimal.py")]
         assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt") and len(called) == 1
+
+    def test_what_a_corpus_can_not_give_is_named_and_the_rest_drawn(self, run_folder, tmp_path, capsys):
+        rows = ["path\ttranscript\tsplit\tseconds"]
+        for i, (text, split) in enumerate([("hello", "train"), ("moon tree", "dev"), ("book", "dev"), ("5 apples", "dev")]):
+            soundfile.write(tmp_path / f"{i}.wav", generate_synthetic_audio("hello moon", speaker=i).numpy(), 16000)
+            rows.append(f"{i}.wav\t{text}\t{split}\t1.0")
+        (tmp_path / "2.wav").write_bytes(b"no audio")
+        (tmp_path / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--data", str(tmp_path), "--output-dir", str(tmp_path / "p")]
+        assert visualization.main(flags) == 0
+        out = capsys.readouterr().out
+        assert "left out: " in out and "2.wav" in out and "character '5'" in out and "1 utterances that" in out
 
     @pytest.mark.parametrize("flags", [["--checkpoint", "none.pt"], ["--checkpoint", "RUN", "--data", "no/such/folder"]])
     def test_what_is_not_there_is_named(self, run_folder, flags, capsys):
