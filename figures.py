@@ -6,6 +6,7 @@ The tables of the paper are drawn by ``paper_charts.py``.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
@@ -51,7 +52,8 @@ def new_figure(
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     if caption:
-        figure.supxlabel(caption, fontsize=8, color=GREY, x=0.01, ha="left")
+        lines = textwrap.fill(caption, int(14 * size[0]))  # 14 letters of this size to an inch
+        figure.supxlabel(lines, fontsize=8, color=GREY, x=0.01, ha="left")
     return figure, axes
 
 
@@ -142,7 +144,7 @@ def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, s
     axis.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
 
 
-def tuning_surface(tuning: Tuning, caption: str = "measured here: python tune_decoder.py") -> Figure:
+def tuning_surface(tuning: Tuning, caption: str = "measured here") -> Figure:
     """Word error rate on dev over alpha and beta, the chosen pair marked."""
     figure, axes = new_figure(1, 1, (6, 4.8), caption)
     axis, rates = axes[0, 0], 100 * tuning.errors / tuning.words

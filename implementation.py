@@ -285,12 +285,14 @@ def compute_spectrogram(
     if not torch.isfinite(rms):
         raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
     audio = audio / rms.clamp_min(1e-10)
-    frames = F.pad(audio, (0, max(0, window_length - len(audio)))).unfold(0, window_length, hop)  # (T, window)
-    frames = frames * torch.hann_window(window_length, dtype=audio.dtype, device=audio.device)
-    if n_fft < window_length:
-        pieces = -(-window_length // n_fft)
-        frames = F.pad(frames, (0, pieces * n_fft - window_length)).unflatten(1, (pieces, n_fft)).sum(1)  # (T, n_fft)
-    spectrum = torch.fft.rfft(frames, n_fft)  # (T, F)
+    audio = F.pad(audio, (0, max(0, window_length - len(audio))))
+    pieces = -(-window_length // n_fft)
+    zeros = pieces * n_fft - window_length  # behind the window, and behind the last frame
+    window = F.pad(torch.hann_window(window_length, dtype=audio.dtype, device=audio.device), (0, zeros))
+    frames = F.pad(audio, (0, zeros)).unfold(0, pieces * n_fft, hop) * window  # (T, pieces * n_fft)
+    if pieces > 1:
+        frames = frames.unflatten(1, (pieces, n_fft)).sum(1)  # (T, n_fft)
+    spectrum = torch.fft.rfft(frames)  # (T, F)
     power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     # The floor, about 50 dB below the mean power of a frame, keeps digital silence finite [ours].
     features = power.add_(1e-3).log_()

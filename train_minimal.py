@@ -10,6 +10,7 @@ and augmentation.py. This script reads flags, runs the loop and shows what happe
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -92,14 +93,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rnn-hidden", type=int, default=128, help="hidden units per direction [paper: 768 to 2560]")
     add("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="recurrence; rnn is the simple one of arXiv Eq. 3")
     add("--batch-norm", choices=("output", "paper"), default="output", help="on the output, or W h only, arXiv Eq. 8")
-    add("--time-strides", metavar="2,1", help="strides in time of the convolutions, default 2,2 [ours; Table 4: 2,1]")
+    add("--time-strides", metavar="2,1", help="of the convolutions [ours; Table 4: 2,1]; default 2,2, with --data 3,1")
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     add("--n-fft", type=int, default=128, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
     add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
 
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 9, with --data 24")
+    add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 9, with --data 16")
     add("--batch-size", type=int, default=8, help="utterances a step [paper, Section 6: 512]")
     add("--lr", type=float, help="highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; default 3e-3, with --data 2e-3")
     add("--optimizer", choices=("adamw", "adam", "sgd"), default="adamw", help="sgd: the paper's, Nesterov momentum 0.99")
@@ -121,12 +122,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
     args = parser.parse_args(argv)
-    args.epochs = args.epochs if args.epochs is not None else 24 if args.data else 9
+    args.epochs = args.epochs if args.epochs is not None else 16 if args.data else 9
     args.lr = args.lr if args.lr is not None else 2e-3 if args.data else 3e-3
     if QUICK:
         args.epochs, args.n_train, args.n_val, args.rnn_hidden = 1, 16, 4, 16
         print("DS2_QUICK is set: one epoch of 16 utterances with 16 hidden units, only to try the command", file=sys.stderr)
     _refuse_wrong_combinations(parser, args)
+    args.time_strides = _time_strides(parser, args)
     return args
 
 
@@ -161,13 +163,19 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
     if args.resume and args.output_dir:
         parser.error("--resume goes on in its own folder; leave out --output-dir")
-    if args.time_strides:
-        try:
-            args.time_strides = [int(stride) for stride in args.time_strides.split(",")]
-        except ValueError:
-            parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
-        if len(args.time_strides) != args.n_conv or min(args.time_strides) < 1:
-            parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {args.time_strides}")
+
+
+def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int]:
+    """Strides in time of the convolutions, as the flag says or by default."""
+    if not args.time_strides:
+        return ([3, 1, 1] if args.data else [2, 2, 1])[: args.n_conv]
+    try:
+        strides = [int(stride) for stride in args.time_strides.split(",")]
+    except ValueError:
+        parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
+    if len(strides) != args.n_conv or min(strides) < 1:
+        parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {strides}")
+    return strides
 
 
 LM_ORDER = 4
@@ -215,7 +223,7 @@ def build_model(
     config = ModelConfig(
         sample_rate=rate, n_fft=args.n_fft, n_conv=args.n_conv, n_rnn=args.n_rnn,
         rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout,
-        time_strides=args.time_strides or [2, 2, 1][: args.n_conv],
+        time_strides=args.time_strides,
         batch_norm="input" if args.batch_norm == "paper" else "output",
     )  # fmt: skip
     encoder = CharEncoder(unknown=args.unknown)
@@ -327,8 +335,15 @@ class Run:
         self.metrics_file = folder / "metrics.jsonl"
 
     def resume(self) -> None:
-        """Takes up the state in last.pt."""
+        """Takes up the state in last.pt; raises ``CheckpointError`` if its model was made with other settings."""
         checkpoint = load_checkpoint(self.folder / "last.pt", self.trainer.device)
+        was, now = (
+            dataclasses.asdict(config) | {"outputs": encoder.vocab_size}
+            for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.config, self.encoder))
+        )
+        different = [f"{name} was {was[name]}, is {now[name]}" for name in now if was[name] != now[name]]
+        if different:
+            raise CheckpointError("can't resume with another model: " + "; ".join(different))
         self.trainer.model.load_state_dict(checkpoint.model.state_dict())
         self.trainer.load_state_dict(checkpoint.training["trainer"])
         self.best_wer = checkpoint.training["best_wer"]
@@ -337,8 +352,10 @@ class Run:
         print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
 
     def save(self, name: str) -> None:
-        """Writes a checkpoint; last.pt also holds what a resumed run needs."""
-        state = {"trainer": self.trainer.state_dict(), "best_wer": self.best_wer} if name == "last.pt" else {}
+        """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs."""
+        state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
+        if name == "last.pt":
+            state["trainer"] = self.trainer.state_dict()
         save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
 
     def epoch(self) -> None:
@@ -425,7 +442,8 @@ def decode_with_language_model(run: Run, evaluation: dict[str, Sequence], args: 
         texts = samples.transcripts if args.data else [sample.transcript for sample in samples]
         NGramModel.train([run.encoder.decode(run.encoder.encode(text)) for text in texts], LM_ORDER).write_arpa(lm)
         print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm}")
-    tune_and_compare(load_checkpoint(run.folder / "checkpoint.pt"), evaluation, lm, run.folder, lexicon=args.lexicon)
+    best = load_checkpoint(run.folder / "checkpoint.pt")
+    tune_and_compare(best, evaluation, lm, run.folder, run.caption, lexicon=args.lexicon)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

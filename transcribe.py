@@ -113,6 +113,15 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     return Decoder(args.beam, make_scorer(args.lm, checkpoint.encoder, lexicon=args.lexicon), alpha, beta)
 
 
+def warning(checkpoint: Checkpoint) -> str:
+    """A sentence if little can be expected of the checkpoint, since its training was stopped early or went badly; else empty."""
+    wer, epoch, epochs = (checkpoint.training.get(name) for name in ("best_wer", "epoch", "epochs"))
+    if wer is None or wer < 0.5:
+        return ""
+    rate = f"{100 * wer:.0f} % of the words of its dev set wrong" if math.isfinite(wer) else "no try on its dev set yet"
+    return f"warning: this checkpoint had {rate} after {epoch} of {epochs} epochs of training; expect little of its text"
+
+
 def show(path: Path, found: dict, nbest: int) -> None:
     """File and text; below them the other texts and the times where they were asked for."""
     print(f"{path}\t{found['text']}", flush=True)
@@ -134,6 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if warning(checkpoint):
+        print(warning(checkpoint), file=sys.stderr)
     failed = 0
     for path in args.audio:
         try:

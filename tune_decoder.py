@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from language_model import make_scorer
 from training import Checkpoint, CheckpointError, choose_device, load_checkpoint, usable
 
 ALPHAS = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
-BETAS = (-1.0, 0.0, 1.0, 2.0, 3.0)
+BETAS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
 
 @dataclass
@@ -114,8 +115,8 @@ def compare(name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: in
 
 
 def tune_and_compare(
-    checkpoint: Checkpoint, sets: dict[str, Sequence], lm: Path | str, folder: Path, beam: int = 50, tune_beam: int = 16,
-    unit: str | None = None, lexicon: bool = False,
+    checkpoint: Checkpoint, sets: dict[str, Sequence], lm: Path | str, folder: Path, caption: str, beam: int = 50,
+    tune_beam: int = 16, unit: str | None = None, lexicon: bool = False,
 ) -> None:  # fmt: skip
     """Chooses alpha and beta on ``sets['dev']``, prints the error rates of all sets, leaves tuning.png and decoder.json."""
     encoder = checkpoint.encoder
@@ -126,7 +127,7 @@ def tune_and_compare(
     alpha, beta = tuning.best
     print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {tune_beam}: alpha {alpha:g}, beta {beta:g}")
     results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
-    tuning_surface(tuning).savefig(folder / "tuning.png")
+    tuning_surface(tuning, caption).savefig(folder / "tuning.png")
     settings = {"alpha": alpha, "beta": beta, "lm": str(lm), "lexicon": lexicon, "results": results}
     (folder / "decoder.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     print(f"in {folder}: tuning.png, decoder.json")
@@ -170,7 +171,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
         sets = evaluation_sets(args, checkpoint)
-        tune_and_compare(checkpoint, sets, args.lm, folder, args.beam, args.tune_beam, args.unit, args.lexicon)
+        caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
+        tune_and_compare(checkpoint, sets, args.lm, folder, caption, args.beam, args.tune_beam, args.unit, args.lexicon)
     except (CheckpointError, CorpusError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -18,6 +18,7 @@ import train_minimal
 import transcribe
 import visualization
 from implementation import generate_synthetic_audio
+from training import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -69,6 +70,10 @@ def test_runs_number_themselves(tmp_path, monkeypatch):
 def test_resume_wants_the_same_settings(run_folder, capsys):
     assert train_minimal.main([*TINY, "--epochs", "3", "--resume", str(run_folder)]) == 2
     assert "epochs was 2, is 3" in capsys.readouterr().err
+    assert train_minimal.main([*TINY, "--epochs", "2", "--time-strides", "3,1", "--resume", str(run_folder)]) == 2
+    assert "another model: time_strides was [2, 2], is [3, 1]" in capsys.readouterr().err
+    assert train_minimal.main([*TINY, "--epochs", "2", "--bigrams", "--resume", str(run_folder)]) == 2
+    assert "another model: outputs was 29, is " in capsys.readouterr().err
 
 
 def test_training_starts_from_a_checkpoint(run_folder, tmp_path):
@@ -175,6 +180,18 @@ class TestTranscribe:
         assert transcribe.main([str(run_folder / "checkpoint.pt"), str(tmp_path / "bad.wav"), str(tmp_path / "good.wav")]) == 1
         captured = capsys.readouterr()
         assert "bad.wav" in captured.err and "good.wav" in captured.out
+
+    def test_a_checkpoint_of_a_stopped_run_is_warned_of(self, run_folder, tmp_path, capsys):
+        soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
+        trained = load_checkpoint(run_folder / "checkpoint.pt")
+        assert trained.training["best_wer"] > 0.5 and trained.training["epoch"] in (1, 2) and trained.training["epochs"] == 2
+        expected = {0.97: "97 % of the words of its dev set wrong", float("inf"): "no try on its dev set yet", 0.2: ""}
+        for wer, words in expected.items():
+            state = {"best_wer": wer, "epoch": 1, "epochs": 9}
+            save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
+            assert transcribe.main([str(tmp_path / "c.pt"), str(tmp_path / "a.wav")]) == 0
+            said = capsys.readouterr().err
+            assert (words in said and "after 1 of 9 epochs" in said) if words else not said
 
     @pytest.mark.parametrize("content", [b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x80\x02.", b"0"])
     def test_audio_in_the_checkpoints_place_is_named(self, tmp_path, content, capsys):
