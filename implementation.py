@@ -639,35 +639,37 @@ class _GRUScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, _clip: float, product_dtype: torch.dtype):
-        steps, hidden = x.shape[0], u.shape[2]
-        h = x.new_zeros(steps + 1, *x.shape[1:3], hidden)  # h[s] is the state before step s
-        gates, q, n = torch.empty_like(x[..., : 2 * hidden]), torch.empty_like(h[1:]), torch.empty_like(h[1:])
-        u_t = u.transpose(1, 2).to(product_dtype)
-        x_rz, x_n = x[..., : 2 * hidden].unbind(0), x[..., 2 * hidden :].unbind(0)
-        for s, (h_s, h_next, rz, m) in enumerate(zip(h[:-1], h[1:], gates, mask, strict=True)):
-            g = torch.bmm(h_s.to(product_dtype), u_t)  # (2, B, 3H)
-            torch.add(x_rz[s], g[..., : 2 * hidden], out=rz).sigmoid_()
-            q[s] = g[..., 2 * hidden :]
-            torch.addcmul(x_n[s], rz[..., :hidden], q[s], out=n[s]).tanh_()
-            torch.lerp(n[s], h_s, rz[..., hidden:], out=h_next).mul_(m)
-        ctx.save_for_backward(u, mask, h, gates, q, n)
+        hidden, u_t = u.shape[2], u.transpose(1, 2).to(product_dtype)
+        h = x.new_zeros(x.shape[0] + 1, *x.shape[1:3], hidden)  # h[s] is the state before step s
+        gates, n = torch.empty_like(x), torch.empty_like(h[1:])  # gates hold r, z, q
+        (x_rz, x_n), (rz, q) = (rows.split((2 * hidden, hidden), dim=-1) for rows in (x, gates))
+        r, z = rz.chunk(2, dim=-1)
+        for h_s, h_next, g_s, x_rz_s, x_n_s, rz_s, r_s, z_s, q_s, n_s, m in _steps(
+            h[:-1], h[1:], gates, x_rz, x_n, rz, r, z, q, n, mask
+        ):
+            _product(h_s, u_t, out=g_s)
+            rz_s.add_(x_rz_s).sigmoid_()
+            torch.addcmul(x_n_s, r_s, q_s, out=n_s).tanh_()
+            torch.lerp(n_s, h_s, z_s, out=h_next).mul_(m)
+        ctx.save_for_backward(u, mask, h, gates, n)
         ctx.product_dtype = product_dtype
         return h[1:].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        u, mask, h, gates, q, n = ctx.saved_tensors
-        r, z = gates.chunk(2, dim=-1)
+        u, mask, h, gates, n = ctx.saved_tensors
+        r, z, q = gates.chunk(3, dim=-1)
         a = mask * (1 - z) * (1 - n * n)
         factors = torch.stack((a * q * r * (1 - r), mask * (h[:-1] - n) * z * (1 - z), a * r), dim=3)  # (S,2,B,3,H)
-        keep, d_all = mask * z, torch.empty_like(n)
-        d_gates = torch.empty_like(factors)
+        d_all, d_gates, keep = torch.empty_like(n), torch.empty_like(factors), mask * z
         d_h, u_p = torch.zeros_like(n[0]), u.to(ctx.product_dtype)
-        for s in reversed(range(len(n))):
-            d = torch.add(grad[s], d_h, out=d_all[s])
-            torch.mul(d.unsqueeze(2), factors[s], out=d_gates[s])
-            d_h = d * keep[s] + torch.bmm(d_gates[s].flatten(2).to(ctx.product_dtype), u_p)
+        steps = _steps(grad, d_all, d_all.unsqueeze(3), factors, d_gates, d_gates.flatten(3), keep)
+        for grad_s, d, d_rzn, f_s, g_s, g_flat, k in reversed(steps):
+            torch.add(grad_s, d_h, out=d)
+            torch.mul(d_rzn, f_s, out=g_s)
+            _product(g_flat, u_p, out=d_h)
+            d_h.addcmul_(d, k)
         d_u = _weight_gradient(d_gates.flatten(3), h[:-1], ctx.product_dtype)
         d_gates[:, :, :, 2] = d_all * a
         return d_gates.flatten(3), d_u.to(u.dtype), None, None, None
@@ -680,8 +682,9 @@ class _RNNScan(torch.autograd.Function):
     def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, clip: float, product_dtype: torch.dtype):
         h = x.new_zeros(x.shape[0] + 1, *x.shape[1:3], u.shape[2])
         u_t = u.transpose(1, 2).to(product_dtype)
-        for x_s, h_s, h_next, m in zip(x, h[:-1], h[1:], mask, strict=True):
-            torch.add(x_s, torch.bmm(h_s.to(product_dtype), u_t), out=h_next).clamp_(0.0, clip).mul_(m)
+        for x_s, h_s, h_next, m in _steps(x, h[:-1], h[1:], mask):
+            _product(h_s, u_t, out=h_next)
+            h_next.add_(x_s).clamp_(0.0, clip).mul_(m)
         ctx.save_for_backward(u, h)
         ctx.clip, ctx.product_dtype = clip, product_dtype
         return h[1:].clone()
@@ -692,10 +695,23 @@ class _RNNScan(torch.autograd.Function):
         u, h = ctx.saved_tensors
         passes = ((h[1:] > 0) & (h[1:] < ctx.clip)).to(grad.dtype)
         d_x, d_h, u_p = torch.empty_like(h[1:]), torch.zeros_like(h[0]), u.to(ctx.product_dtype)
-        for s in reversed(range(len(d_x))):
-            torch.add(grad[s], d_h, out=d_x[s]).mul_(passes[s])
-            d_h = torch.bmm(d_x[s].to(ctx.product_dtype), u_p).to(grad.dtype)
+        for grad_s, d, p in reversed(_steps(grad, d_x, passes)):
+            torch.add(grad_s, d_h, out=d).mul_(p)
+            _product(d, u_p, out=d_h)
         return d_x, _weight_gradient(d_x, h[:-1], ctx.product_dtype).to(u.dtype), None, None, None
+
+
+def _steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """The tensors (S, ...) cut into steps beforehand: a cut within the loop takes as long as the arithmetic there."""
+    return list(zip(*(tensor.unbind(0) for tensor in tensors), strict=True))
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``out = a b``, batched, computed in the dtype of b."""
+    if b.dtype == out.dtype:
+        torch.bmm(a, b, out=out)
+    else:
+        out.copy_(torch.bmm(a.to(b.dtype), b))
 
 
 def _weight_gradient(d_gates: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:

@@ -97,7 +97,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     add("--n-fft", type=int, default=128, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
-    add("--sample-rate", type=int, help="Hz; default 16000, or the corpus's own rate when that is lower")
+    add("--sample-rate", type=int, help="Hz; default 16000; with --data 8000 if --n-fft is below 256, at most their own")
 
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 9, with --data 16")
@@ -272,7 +272,9 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     corpus = read_corpus(args.data) if args.data else None
     if corpus:
         print(corpus.summary())
-    rate = args.sample_rate or (corpus_sample_rate(corpus.utterances) if corpus else 16000)
+    rate = args.sample_rate or 16000
+    if corpus and not args.sample_rate:  # so that bins are 62.5 Hz apart; a 20 ms window tells apart about 100 Hz
+        rate = corpus_sample_rate(corpus.utterances, limit=16000 if args.n_fft >= 256 else 8000)
     texts = [u.transcript for u in corpus.split("train")] if corpus else SYNTHETIC_WORDS
     model, config, encoder = build_model(args, rate, device, texts)
     if corpus:

@@ -186,6 +186,10 @@ class TrainingSet(Dataset):
         worker = get_worker_info()
         if worker is not None:
             self.reading[worker.id] = index
+        with _one_thread():
+            return self._item(index)
+
+    def _item(self, index: int) -> tuple[Tensor, str] | Problem:
         try:
             sample = self.samples[index]
         except BadAudio as error:
@@ -217,6 +221,17 @@ class TrainingSet(Dataset):
         good = [item for item in items if not isinstance(item, Problem)]
         batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
         return batch, problems
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in the worker processes of a DataLoader: a sum that is divided among threads is rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:

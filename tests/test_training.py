@@ -132,7 +132,20 @@ class TestResume:
         assert not torch.equal(first, other)
 
     def test_workers_give_the_same_numbers(self):
-        torch.testing.assert_close(trained(num_workers=0), trained(num_workers=2), atol=1e-4, rtol=0)
+        assert torch.equal(trained(num_workers=0), trained(num_workers=2))
+
+    def test_threads_do_not_change_the_features(self):
+        sample = AudioSample(torch.randn(160000), 16000, "a")  # long enough for its sums to be divided among threads
+        data = TrainingSet([sample], CharEncoder(), ModelConfig().build(CharEncoder()), Augmentation())
+        threads, items = torch.get_num_threads(), []
+        try:
+            for count in (1, 2, 3):
+                torch.set_num_threads(count)
+                items.append(data[0][0])
+                assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(threads)
+        assert torch.equal(items[0], items[1]) and torch.equal(items[0], items[2])
 
 
 class TestLongestMinibatch:
