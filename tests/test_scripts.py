@@ -81,6 +81,23 @@ def test_training_starts_from_a_checkpoint(run_folder, tmp_path):
     assert train_minimal.main([*TINY, *flags]) == 0
 
 
+def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path):
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    rows = ["path\ttranscript\tsplit"]
+    for number, split in enumerate(("train", "train", "dev", "test")):
+        soundfile.write(speech / f"{number}.wav", generate_synthetic_audio("hello", speaker=number).numpy(), 16000)
+        rows.append(f"{number}.wav\thello\t{split}")
+    (speech / "manifest.tsv").write_text("\n".join(rows) + "\n")
+    small = ["--data", str(speech), "--n-rnn", "1", "--rnn-hidden", "8", "--epochs", "1"]
+    start = ["--checkpoint", str(run_folder / "checkpoint.pt")]
+    cases = {"a": ([], 8000, [3, 1]), "b": (["--n-fft", "256"], 16000, [3, 1]), "c": (start, 16000, [2, 2])}
+    for name, (flags, rate, strides) in cases.items():
+        assert train_minimal.main([*small, *flags, "--output-dir", str(tmp_path / name)]) == 0
+        config = load_checkpoint(tmp_path / name / "checkpoint.pt").config
+        assert (config.sample_rate, config.time_strides) == (rate, strides)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
