@@ -154,6 +154,7 @@ class TrainingSet(Dataset):
     ) -> None:  # fmt: skip
         self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
         self.n_fft, self._blocks = 2 * (model.n_freq - 1), model.output_lengths
+        self._seconds: list[float] | None = None  # of this epoch, once they were asked for
         self.reading = torch.empty(0, dtype=torch.long)  # item that each worker process is at, in shared memory
 
     def __len__(self) -> int:
@@ -162,18 +163,20 @@ class TrainingSet(Dataset):
     @property
     def seconds(self) -> list[float]:
         """Length of each utterance as this epoch's augmentation makes it; known without reading audio."""
-        seconds = utterance_seconds(self.samples)
-        if self.augmentation is None:
-            return seconds
-        draw = self.augmentation.draw_timing
-        return [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(seconds)]
+        if self._seconds is None:
+            self._seconds = utterance_seconds(self.samples)
+            if self.augmentation is not None:
+                draw = self.augmentation.draw_timing
+                self._seconds = [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(self._seconds)]
+        return self._seconds
 
     def _rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, self.epoch, index))
 
     def set_epoch(self, epoch: int) -> None:
         """Epoch whose augmentation (and joins) the items show, from 0."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self._seconds = epoch, None
         if hasattr(self.samples, "set_epoch"):
             self.samples.set_epoch(epoch)
 
