@@ -52,7 +52,7 @@ def new_figure(
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     if caption:
-        lines = textwrap.fill(caption, int(14 * size[0]))  # 14 letters of this size to an inch
+        lines = textwrap.fill(caption, int(15 * size[0]))  # 15 letters of this size to an inch
         figure.supxlabel(lines, fontsize=8, color=GREY, x=0.01, ha="left")
     return figure, axes
 

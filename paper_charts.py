@@ -6,6 +6,7 @@ utterances, 'noisy' 2048 utterances sampled from the CHiME 2015 development data
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -175,3 +176,10 @@ CHARTS = {
     "paper_table_10_more_data": more_data,
     "paper_table_11_model_size": model_size,
 }
+
+
+def titled_chart(name: str) -> Figure:
+    """A chart of ``CHARTS`` under what it shows."""
+    figure = CHARTS[name]()
+    figure.suptitle(textwrap.fill(CHARTS[name].__doc__, int(9 * figure.get_figwidth())))  # 9 letters of this size to an inch
+    return figure

@@ -99,10 +99,8 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
         yield "sortagrad", figures.sortagrad(subject.training_seconds, caption=caption)
     if subject.history:
         yield "training_curves", figures.training_curves(subject.history, caption)
-    for name, draw in paper_charts.CHARTS.items():
-        figure = draw()
-        figure.suptitle(draw.__doc__)
-        yield name, figure
+    for name in paper_charts.CHARTS:
+        yield name, paper_charts.titled_chart(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -99,10 +99,25 @@ def test_every_picture_is_drawn_and_says_where_it_is_from(model, speech):
         assert "measured here" in words_of(figure) or "drawn from the model" in words_of(figure), name
 
 
+def assert_nothing_is_cut_off(figure: Figure) -> None:
+    """Title and caption lie within the picture."""
+    figure.canvas.draw()
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, text.get_text()
+
+
+def test_a_long_caption_is_not_cut_off(model, speech):
+    tuning = Tuning((0.0, 0.5), (0.0, 1.0, 2.0), np.array([[9, 8, 7], [6, 5, 9]]), 20)
+    command = "python tune_decoder.py runs/002/checkpoint.pt --data barista_en --lm runs/002/lm.arpa --lexicon --overwrite"
+    assert_nothing_is_cut_off(figures.tuning_surface(tuning, "measured here: " + command))
+
+
 @pytest.mark.parametrize("name", paper_charts.CHARTS)
 def test_every_chart_of_the_paper_names_its_table(name):
-    figure = paper_charts.CHARTS[name]()
+    figure = paper_charts.titled_chart(name)
     assert is_drawn(figure)
+    assert_nothing_is_cut_off(figure)
     table = re.search(r"table_(\d+)", name)[1]
     assert f"paper, Table {table} (arXiv:1512.02595, Section" in words_of(figure)
     assert paper_charts.CHARTS[name].__doc__.startswith(f"Table {table}: ")
