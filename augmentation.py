@@ -63,8 +63,11 @@ class Augmentation:
     def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:
         """Changes of length; drawn first, so that the length of an utterance is known without making it."""
         widest = min(self.trim_ms / 1000, self.trim_share * seconds)
-        start, end = np.maximum(0.0, rng.uniform(-widest, widest, 2)).tolist()
-        return Timing(start, end, rng.uniform(1 - self.speed, 1 + self.speed), rng.uniform(1 - self.tempo, 1 + self.tempo))
+        start, end, speed, tempo = rng.random(4).tolist()  # in one call: a large corpus needs many of these before an epoch
+        return Timing(
+            max(0.0, _between(-widest, widest, start)), max(0.0, _between(-widest, widest, end)),
+            _between(1 - self.speed, 1 + self.speed, speed), _between(1 - self.tempo, 1 + self.tempo, tempo),
+        )  # fmt: skip
 
     def change_audio(self, audio: Tensor, sample_rate: int, timing: Timing, rng: np.random.Generator) -> Tensor:
         """Cut ends, speed, gain and noise: (samples,) waveform -> (kept samples / speed,)."""
@@ -111,6 +114,10 @@ def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:
     noise = torch.fft.irfft(spectrum * slope, size)[:n]
     level = audio.square().mean().sqrt() / noise.square().mean().sqrt().clamp_min(1e-10)
     return audio + noise * level * 10 ** (-snr_db / 20)
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share
 
 
 def _warped_bins(bins: int, stretch: float) -> Tensor:

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -270,14 +271,18 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
 
 def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
     """The utterances whose audio can be read to its end (it is read once for this), and a problem for each other one."""
-    good, problems = [], []
-    for utterance in utterances:
+
+    def problem(utterance: Utterance) -> Problem | None:
         try:
             read_audio(utterance.path, 16000)
-            good.append(utterance)
         except BadAudio as error:
-            problems.append(Problem(str(utterance.path), str(error)))
-    return good, problems
+            return Problem(str(utterance.path), str(error))
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling leave Python's lock to others
+        problems = list(pool.map(problem, utterances))
+    good = [utterance for utterance, bad in zip(utterances, problems, strict=True) if bad is None]
+    return good, [bad for bad in problems if bad is not None]
 
 
 def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[Utterance], list[Problem]]:
