@@ -48,6 +48,7 @@ from implementation import (
 from language_model import NGramModel
 from training import (
     QUICK,
+    Checkpoint,
     CheckpointError,
     EpochReport,
     ModelConfig,
@@ -97,7 +98,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dropout", type=float, default=0.0, help="share of features dropped before each recurrent layer [ours]")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     add("--n-fft", type=int, default=128, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
-    add("--sample-rate", type=int, help="Hz; default 16000; with --data 8000 if --n-fft is below 256, at most their own")
+    add("--sample-rate", type=int, help="Hz; default 16000, with --data their own up to 8000 (up to 16000 from --n-fft 256)")
 
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=int, help="passes over the speech [paper, Section 6: 20]; default 9, with --data 16")
@@ -210,11 +211,10 @@ def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem])
 
 
 def build_model(
-    args: argparse.Namespace, rate: int, device: torch.device, texts: Sequence[str] = SYNTHETIC_WORDS
+    args: argparse.Namespace, rate: int, device: torch.device, texts: Sequence[str], start: Checkpoint | None
 ) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
-    """A new model as the flags say, or the one of --checkpoint; --bigrams are learnt from ``texts``."""
-    if args.checkpoint:
-        start = load_checkpoint(args.checkpoint, device)
+    """A new model as the flags say, or that of ``start``, the --checkpoint; --bigrams are learnt from ``texts``."""
+    if start:
         if start.config.sample_rate != rate:
             raise CheckpointError(
                 f"{args.checkpoint} was trained at {start.config.sample_rate} Hz: add --sample-rate {start.config.sample_rate}"
@@ -265,10 +265,10 @@ def recorded_speech(
     return train[: args.n_train], evaluation, corpus.problems + problems
 
 
-def default_sample_rate(args: argparse.Namespace, corpus: Corpus | None) -> int:
-    """In Hz: that of --checkpoint; else the recordings' own, but so low that bins are 62.5 Hz apart [ours, see CHEATSHEET]."""
-    if args.checkpoint:
-        return load_checkpoint(args.checkpoint).config.sample_rate
+def default_sample_rate(args: argparse.Namespace, corpus: Corpus | None, start: Checkpoint | None) -> int:
+    """In Hz: that of the model to start from; else the recordings' own, but so low that bins are 62.5 Hz apart [ours]."""
+    if start:
+        return start.config.sample_rate
     return corpus_sample_rate(corpus.utterances, limit=16000 if args.n_fft >= 256 else 8000) if corpus else 16000
 
 
@@ -279,9 +279,10 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     corpus = read_corpus(args.data) if args.data else None
     if corpus:
         print(corpus.summary())
-    rate = args.sample_rate or default_sample_rate(args, corpus)
+    start = load_checkpoint(args.checkpoint, device) if args.checkpoint else None
+    rate = args.sample_rate or default_sample_rate(args, corpus, start)
     texts = [u.transcript for u in corpus.split("train")] if corpus else SYNTHETIC_WORDS
-    model, config, encoder = build_model(args, rate, device, texts)
+    model, config, encoder = build_model(args, rate, device, texts, start)
     if corpus:
         train, evaluation, problems = recorded_speech(args, corpus, rate, encoder)
     else:
@@ -350,7 +351,8 @@ class Run:
         )
         different = [f"{name} was {was[name]}, is {now[name]}" for name in now if was[name] != now[name]]
         if different:
-            raise CheckpointError("can't resume with another model: " + "; ".join(different))
+            what = "; ".join(different)
+            raise CheckpointError(f"can't resume with another model: {what}. Give the flags that the run was started with")
         self.trainer.model.load_state_dict(checkpoint.model.state_dict())
         self.trainer.load_state_dict(checkpoint.training["trainer"])
         self.best_wer = checkpoint.training["best_wer"]

@@ -165,10 +165,11 @@ class TrainingSet(Dataset):
     def seconds(self) -> list[float]:
         """Length of each utterance as this epoch's augmentation makes it; known without reading audio."""
         if self._seconds is None:
-            self._seconds = utterance_seconds(self.samples)
+            seconds = utterance_seconds(self.samples)
             if self.augmentation is not None:
                 draw = self.augmentation.draw_timing
-                self._seconds = [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(self._seconds)]
+                seconds = [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(seconds)]
+            self._seconds = seconds
         return self._seconds
 
     def _rng(self, index: int) -> np.random.Generator:

@@ -143,8 +143,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CheckpointError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if warning(checkpoint):
-        print(warning(checkpoint), file=sys.stderr)
+    if doubt := warning(checkpoint):
+        print(doubt, file=sys.stderr)
     failed = 0
     for path in args.audio:
         try:
