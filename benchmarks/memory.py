@@ -77,7 +77,7 @@ def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, 
 
     args = train_minimal_args(flags)
     rate, device = args.sample_rate or 16000, choose_device(args.device)
-    model, _, encoder = build_model(args, rate, device)
+    model, _, encoder = build_model(args, rate, device, SYNTHETIC_WORDS, start=None)
     words = " ".join(random.Random(0).choices(SYNTHETIC_WORDS, k=max(1, round(2.5 * seconds))))  # LibriSpeech: 2.7 a second
     samples = [AudioSample(torch.randn(round(seconds * rate)), rate, words) for _ in range(steps * args.batch_size)]
     trainer = Trainer(
