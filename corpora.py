@@ -590,6 +590,10 @@ class JoinedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def parts(self, index: int) -> list[int]:
+        """Numbers of the utterances in an item."""
+        return self._joins[index][0]
+
     def gap_times(self, index: int) -> list[tuple[float, float]]:
         """Beginning and end of each gap of an item, in seconds."""
         parts, gaps = self._joins[index]

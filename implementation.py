@@ -413,6 +413,7 @@ class SequenceBatchNorm(nn.Module):
 
     def scale_and_shift(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same normalisation as ``scale * x + shift``: (T, B, H) and (B,) lengths -> two (H,), with their derivatives."""
+        x = x if x.dtype == torch.float64 else x.float()  # statistics never in half precision
         if self.training:
             mask = sequence_mask(lengths, x.shape[0]).t()[:, :, None].to(x.dtype)  # (T, B, 1)
             count = int(lengths.sum())
@@ -797,12 +798,15 @@ class BidirectionalRNNLayer(nn.Module):
         if self.batch_norm == "input":
             scale, shift = self.norm.scale_and_shift(F.linear(x, self.weight_ih[0]), lengths)
             weight_ih, bias = (self.weight_ih * scale[:, None]).expand(2, -1, -1), shift.expand(2, -1)
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
-        no_bias, dtype = torch.zeros_like(bias[0]), packed.data.dtype
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        packed = nn.utils.rnn.pack_padded_sequence(x.to(dtype), lengths.cpu(), enforce_sorted=False)
+        no_bias = torch.zeros_like(bias[0])
         weights = [w.to(dtype) for d in (0, 1) for w in (weight_ih[d], self.weight_hh[d], bias[d], no_bias)]
         start = packed.data.new_zeros(2, x.shape[1], self.hidden_size)
         kernel, start = (torch.lstm, (start, start)) if self.rnn_type == "lstm" else (torch.gru, start)
-        states = kernel(packed.data, packed.batch_sizes, start, weights, True, 1, 0.0, self.training, True)[0]
+        with torch.autocast(device, enabled=False):  # which would take fp16 for cuDNN's kernels, whatever was asked
+            states = kernel(packed.data, packed.batch_sizes, start, weights, True, 1, 0.0, self.training, True)[0]
         states, _ = nn.utils.rnn.pad_packed_sequence(packed._replace(data=states), total_length=x.shape[0])
         return states.unflatten(2, (2, -1))
 
@@ -1038,8 +1042,8 @@ def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
 def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """log alpha_t(s): all beginnings of t frames of paths that stand in state s of the extended target at frame t.
 
-    Graves et al. 2006, Eq. 5-7: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip] alpha_{t-1}(s-2)) y_t(l'_s)``,
-    from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``.
+    Graves et al. 2006, Eq. 5 and the recursion behind it: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip]
+    alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``.
 
     Args:
         log_probs, targets, output_lengths, target_lengths: as ``ctc_loss``.
@@ -1152,27 +1156,30 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
     for t, frame in enumerate(scores):
         value, step = _reachable(best, may_skip).max(0) if t else (best, torch.zeros_like(may_skip, dtype=torch.long))
         best = (value + frame).clamp_min(_IMPOSSIBLE)
-        steps.append(step[0].tolist())
+        steps.append(step[0].to(torch.int8))
     state = int(torch.where(_last_states(length, best.shape[1]), best, 2 * _IMPOSSIBLE).argmax())
     path = []
     for step in reversed(steps):
         path.append(state)
-        state -= step[state]
+        state -= int(step[state])
     return path[::-1]
 
 
-def character_times(log_probs: Tensor, text: str, encoder: CharEncoder, seconds_per_frame: float) -> list[AlignedText]:
+def character_times(
+    log_probs: Tensor, text: str | Sequence[int], encoder: CharEncoder, seconds_per_frame: float
+) -> list[AlignedText]:
     """Where each unit of ``text`` (a character of ``CharEncoder``) lies, by ``forced_alignment``.
 
     Args:
         log_probs: (T', V) of one utterance.
+        text: what is said, or its labels, as a search found them.
         seconds_per_frame: hop of the features times ``model.time_stride``, such as 0.04.
 
     Returns:
         the units in order, from the beginning of the first to the end of the last frame of each; CTC emits a label in few
         frames, so a unit is shorter than its sound.
     """
-    target = encoder.encode(text)
+    target = encoder.encode(text) if isinstance(text, str) else list(text)
     path = forced_alignment(log_probs, target)
     first, last = {}, {}
     for frame, state in enumerate(path):
@@ -1249,7 +1256,7 @@ def beam_search_decode(
     """
     _check_vocabulary(log_probs, encoder)
     lengths = [log_probs.shape[0]] * log_probs.shape[1] if lengths is None else lengths.tolist()
-    by_utterance = log_probs.detach().double().transpose(0, 1).cpu().numpy()  # (B, T', V)
+    by_utterance = log_probs.detach().cpu().double().transpose(0, 1).numpy()  # (B, T', V)
     texts = []
     for frames, length in zip(by_utterance, lengths, strict=True):
         found = prefix_beam_search(frames[:length], beam_width, scorer, alpha, beta, cutoff, max_labels)
@@ -1321,6 +1328,11 @@ class _Prefixes:
         with np.errstate(invalid="ignore"):
             return np.where(np.isneginf(log_lm), -np.inf, self.alpha * np.asarray(log_lm) + self.beta * np.asarray(words))
 
+    def forget(self, prefixes: Iterable[int]) -> None:
+        """Lets go of the scorer's answers for prefixes that have left the beam."""
+        for prefix in prefixes:
+            self.added.pop(prefix, None)
+
     def labels(self, prefix: int) -> tuple[int, ...]:
         """All labels of a prefix."""
         backwards = []
@@ -1349,7 +1361,7 @@ def prefix_beam_search(
             many, extend a prefix [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
 
     Returns:
-        up to ``beam_width`` hypotheses.
+        up to ``beam_width`` hypotheses; none where the scorer's lexicon can spell nothing in these frames.
 
     Raises:
         ValueError: for numbers outside these ranges, or rows that are no log-probabilities.
@@ -1357,21 +1369,36 @@ def prefix_beam_search(
     Source: Hannun et al. 2014, arXiv:1408.2873.
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
-    _check_search(log_probs, beam_width, alpha, cutoff, max_labels)
-    prefixes = _Prefixes(scorer, alpha, beta)
+    _check_search(log_probs, beam_width, alpha, beta, cutoff, max_labels)
+    prefixes, was_full = _Prefixes(scorer, alpha, beta), False
     beam, p_b, p_nb = np.array([0]), np.array([0.0]), np.array([-np.inf])  # the empty prefix
     for frame in log_probs:
-        labels = _kept_labels(frame, cutoff, max_labels)
+        labels, before = _kept_labels(frame, cutoff, max_labels), beam
         beam, p_b, p_nb = _search_step(prefixes, beam, p_b, p_nb, frame, labels, beam_width)
-    hypotheses = []
-    for prefix, log_ctc in zip(beam.tolist(), np.logaddexp(p_b, p_nb).tolist(), strict=True):
+        prefixes.forget(set(before.tolist()) - set(beam.tolist()))
+        was_full = was_full or len(beam) == beam_width
+        if len(beam) == 0:
+            break
+    hypotheses = _complete_texts(prefixes, beam, np.logaddexp(p_b, p_nb))
+    if not hypotheses and was_full and beam_width < _WIDEST_AGAIN:
+        return prefix_beam_search(log_probs, 4 * beam_width, scorer, alpha, beta, cutoff, max_labels)[:beam_width]
+    return hypotheses
+
+
+_WIDEST_AGAIN = 2000  # a search with a lexicon whose kept prefixes all end within a word is done again, wider, up to about this
+
+
+def _complete_texts(prefixes: _Prefixes, beam: np.ndarray, log_ctc: np.ndarray) -> list[Hypothesis]:
+    """The prefixes of the last beam as texts that end here, best first; without those that the lexicon does not let end."""
+    hypotheses, scorer = [], prefixes.scorer
+    for prefix, log_p in zip(beam.tolist(), log_ctc.tolist(), strict=True):
         log_lm, words = (prefixes.log_lm[prefix], prefixes.words[prefix]) if scorer else (0.0, 0)
         if scorer:
             log_end, words_end = scorer.finish(prefixes.state[prefix])
             log_lm, words = log_lm + log_end, words + words_end
-        score = log_ctc + float(prefixes.bonus(log_lm, words))
+        score = log_p + float(prefixes.bonus(log_lm, words))
         if score > -math.inf:
-            hypotheses.append(Hypothesis(prefixes.labels(prefix), score, log_ctc, log_lm, words))
+            hypotheses.append(Hypothesis(prefixes.labels(prefix), score, log_p, log_lm, words))
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
@@ -1379,7 +1406,7 @@ def _search_step(
     prefixes: _Prefixes, beam: np.ndarray, p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One frame of the search: the (W,) prefixes of the beam with their masses -> the next ones. K labels may extend them."""
-    last = np.array([prefixes.label[prefix] for prefix in beam])
+    last = np.array([prefixes.label[prefix] for prefix in beam], dtype=np.int64)
     total = np.logaddexp(p_b, p_nb)
     grown = total[:, None] + frame[labels]  # (W, K)
     rows, columns = np.nonzero(last[:, None] == labels)
@@ -1418,11 +1445,15 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
     return kept[kept > 0]
 
 
-def _check_search(log_probs: np.ndarray, beam_width: int, alpha: float, cutoff: float, max_labels: int | None) -> None:
+def _check_search(
+    log_probs: np.ndarray, beam_width: int, alpha: float, beta: float, cutoff: float, max_labels: int | None
+) -> None:  # fmt: skip
     if beam_width < 1:
         raise ValueError(f"beam_width must be at least 1, not {beam_width}")
-    if not alpha >= 0:
-        raise ValueError(f"alpha, the weight of the language model, must be at least 0, not {alpha}")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha, the weight of the language model, must be finite and at least 0, not {alpha}")
+    if not math.isfinite(beta):
+        raise ValueError(f"beta, the weight of the number of words, must be finite, not {beta}")
     if not 0 < cutoff <= 1 or (max_labels is not None and max_labels < 1):
         raise ValueError(f"cutoff must lie in (0, 1] and max_labels be at least 1, not {cutoff} and {max_labels}")
     if log_probs.ndim != 2:

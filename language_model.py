@@ -367,8 +367,8 @@ class WordScorer:
     Args:
         model: over words.
         encoder: whose labels the beam search extends prefixes by.
-        lexicon: the only words allowed, or True for all that the model knows: what begins none of them scores -inf. None
-            allows every word; those that the model does not know count as <unk>.
+        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
+            them scores -inf. None allows every word; those that the model does not know count as <unk>.
 
     Raises:
         ValueError: if the model is not over words, the alphabet can write none of them, or the lexicon holds no word or one
@@ -382,7 +382,9 @@ class WordScorer:
             raise ValueError("WordScorer needs a language model over words, but this one is over characters; use CharacterScorer")
         self.model, self._units = model, ["", *encoder.alphabet]
         self._space = self._units.index(" ") if " " in self._units else None
-        self._lexicon = _checked_lexicon(model.vocabulary, lexicon, set("".join(self._units)) - {" "})
+        letters = set("".join(self._units)) - {" "}
+        self.unwritable = sorted(word for word in model.vocabulary if not set(word) <= letters)
+        self._lexicon = _checked_lexicon(model.vocabulary, lexicon, letters)
         self._beginnings = frozenset(word[:end] for word in self._lexicon or () for end in range(1, len(word) + 1))
         self._allowed = _Cache(self._find_allowed, 2**21 // len(self._units) + 1)  # 16 MB
 
@@ -428,7 +430,9 @@ def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, lett
                          "train it on texts in the letters of the alphabet, lower case where it is")
     if lexicon is None or lexicon is False:
         return None
-    words = frozenset(known if lexicon is True else [lexicon] if isinstance(lexicon, str) else lexicon)
+    if lexicon is True:
+        return frozenset(word for word in known if set(word) <= letters)
+    words = frozenset([lexicon] if isinstance(lexicon, str) else lexicon)
     foreign = [word for word in words if not set(word) <= letters]
     if foreign or not words:
         problem = f"the alphabet cannot write {len(foreign)} of its words, such as {min(foreign)!r}" if foreign else "it is empty"
@@ -458,7 +462,8 @@ class CharacterScorer:
         self._space = self._tokens.index([SPACE]) if [SPACE] in self._tokens else None
         foreign = model.vocabulary - {SPACE, *(token for tokens in self._tokens for token in tokens)}
         if foreign:
-            raise ValueError(f"the alphabet lacks {len(foreign)} characters that the model knows, such as {min(foreign)!r}; "
+            shown = ", ".join(map(repr, sorted(foreign)[:30])) + (", ..." if len(foreign) > 30 else "")
+            raise ValueError(f"the alphabet lacks {len(foreign)} characters that the model knows: {shown}; "
                              "train it on texts in the letters of the alphabet, lower case where it is")
         self._log_p = _Cache(self._find_log_p, 2**21 // len(self._tokens) + 1)  # 16 MB
 
@@ -504,12 +509,20 @@ def make_scorer(
     """The scorer of an ARPA file, by words or by characters.
 
     Raises:
-        ValueError: if the file is broken, or its alphabet does not fit the encoder's.
+        ValueError: if the file is broken, or its alphabet does not fit the encoder's, or a lexicon is asked of a model of
+            characters.
     """
     model = NGramModel.read_arpa(path, unit)
     if model.unit == "character":
+        if lexicon:
+            raise ValueError(f"{path} is a model of characters, which knows no words: take one of words, or leave out --lexicon")
         return CharacterScorer(model, encoder)
-    return WordScorer(model, encoder, lexicon or None)
+    scorer = WordScorer(model, encoder, lexicon or None)
+    if lexicon and scorer.unwritable:
+        some = ", ".join(map(repr, scorer.unwritable[:5])) + (", ..." if len(scorer.unwritable) > 5 else "")
+        print(f"{path}: not in the lexicon, since the alphabet cannot write them: {len(scorer.unwritable)} words, {some}",
+              file=sys.stderr)
+    return scorer
 
 
 # ---------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
-from language_model import NGramModel
+from language_model import NGramModel, make_scorer
 from training import (
     QUICK,
     Checkpoint,
@@ -115,6 +115,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("language model").add_argument
     add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
+    add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
 
     add = parser.add_argument_group("output").add_argument
@@ -156,6 +157,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
+    if args.unit and args.lm in (None, "train"):
+        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).is_file():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
     if args.bigrams and args.checkpoint:
@@ -281,11 +284,14 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
         print(corpus.summary())
     start = load_checkpoint(args.checkpoint, device) if args.checkpoint else None
     rate = args.sample_rate or default_sample_rate(args, corpus, start)
-    texts = [u.transcript for u in corpus.split("train")] if corpus else SYNTHETIC_WORDS
-    model, config, encoder = build_model(args, rate, device, texts, start)
+    characters = encoder_of(start.encoder.alphabet, args.unknown) if start else CharEncoder(unknown=args.unknown)
     if corpus:
-        train, evaluation, problems = recorded_speech(args, corpus, rate, encoder)
-    else:
+        train, evaluation, problems = recorded_speech(args, corpus, rate, characters)
+    texts = [utterance.transcript for utterance in train] if corpus else SYNTHETIC_WORDS
+    model, config, encoder = build_model(args, rate, device, texts, start)
+    if args.lm not in (None, "train"):
+        make_scorer(args.lm, encoder, args.unit, args.lexicon)  # refuses now, not after the training
+    if not corpus:
         (train, evaluation), problems = synthetic_speech(args, rate), []
     train, too_short = feasible(train, encoder, model)
     report_left_out(problems, too_short)
@@ -350,6 +356,9 @@ class Run:
             for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.config, self.encoder))
         )
         different = [f"{name} was {was[name]}, is {now[name]}" for name in now if was[name] != now[name]]
+        if not different and checkpoint.encoder.alphabet != self.encoder.alphabet:
+            units = sorted(set(checkpoint.encoder.alphabet) ^ set(self.encoder.alphabet))
+            different = [f"the outputs differ in {', '.join(map(repr, units[:30]))}" if units else "the outputs' order differs"]
         if different:
             what = "; ".join(different)
             raise CheckpointError(f"can't resume with another model: {what}. Give the flags that the run was started with")
@@ -451,8 +460,8 @@ def decode_with_language_model(run: Run, evaluation: dict[str, Sequence], args: 
         texts = samples.transcripts if args.data else [sample.transcript for sample in samples]
         NGramModel.train([run.encoder.decode(run.encoder.encode(text)) for text in texts], LM_ORDER).write_arpa(lm)
         print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm}")
-    best = load_checkpoint(run.folder / "checkpoint.pt")
-    tune_and_compare(best, evaluation, lm, run.folder, run.caption, lexicon=args.lexicon)
+    best = dataclasses.replace(load_checkpoint(run.folder / "checkpoint.pt"), encoder=run.encoder)  # as --unknown says
+    tune_and_compare(best, evaluation, lm, run.folder, run.caption, unit=args.unit, lexicon=args.lexicon)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -183,9 +183,10 @@ class TrainingSet(Dataset):
             self.samples.set_epoch(epoch)
 
     def name(self, index: int) -> str:
-        """File of an item where there is one, else its number."""
+        """File of an item where there is one, those of a joined item, else its number."""
         samples = getattr(self.samples, "dataset", self.samples)  # what was joined
-        return _name(samples.utterances[index] if hasattr(samples, "utterances") else None, index)
+        parts = self.samples.parts(index) if samples is not self.samples else [index]
+        return " + ".join(_name(samples.utterances[part] if hasattr(samples, "utterances") else None, part) for part in parts)
 
     def __getitem__(self, index: int) -> tuple[Tensor, str] | Problem:
         worker = get_worker_info()
@@ -350,9 +351,14 @@ def choose_device(name: str) -> torch.device:
         available.append("mps")
     if name == "auto":
         return torch.device("cuda" if "cuda" in available else "cpu")
-    if name.split(":")[0] not in available:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    missing = device is None or device.type not in available
+    if missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device {name!r} is not here; this machine has: {', '.join(available)}")
-    return torch.device(name)
+    return device
 
 
 def cpu_has_bf16() -> bool:
@@ -504,11 +510,13 @@ class Trainer:
         """
         longest, batch_size = max(self.data.seconds, default=0.0), min(self.sampler.batch_size, len(self.data))
         frames = max(1, round(1000 * longest / STRIDE_MS))
-        was_training = self.model.training
+        was_training, averages = self.model.training, {name: value.clone() for name, value in self.model.named_buffers()}
+        devices = [self.device] if self.device.type == "cuda" else []
         try:
             silence = torch.zeros(batch_size, 1, self.model.n_freq, frames, device=self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                log_probs, _ = self.model.eval()(silence, torch.full((batch_size,), frames))
+            autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
+            with torch.random.fork_rng(devices), autocast:
+                log_probs, _ = self.model.train()(silence, torch.full((batch_size,), frames))  # cuDNN: no gradient in eval mode
             log_probs.sum().backward()
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
@@ -519,6 +527,7 @@ class Trainer:
             ) from error
         finally:
             self.optimizer.zero_grad(set_to_none=True)
+            self.model.load_state_dict(averages, strict=False)
             self.model.train(was_training)
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
@@ -536,7 +545,7 @@ class Trainer:
         try:
             yield
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if "DataLoader worker (pid" not in str(error):  # not an exception within a worker, which brings its own traceback
                 raise
             at = ", ".join(self.data.name(index) for index in self.data.reading.tolist() if index >= 0)
             raise CorpusError(

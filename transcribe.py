@@ -54,15 +54,17 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     sample = AudioSample(read_audio(path, config.sample_rate), config.sample_rate, "")
     batch = collate_batch([sample], encoder, config.n_fft).to(next(checkpoint.model.parameters()).device)
     log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
-    rows = log_probs[: int(lengths[0]), 0].double().cpu()  # (T', V)
+    rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)
     if decoder.beam == 1 and decoder.scorer is None:
+        labels = [label for label in torch.unique_consecutive(rows.argmax(1)).tolist() if label != encoder.blank_idx]
         found = {"text": greedy_decode(log_probs, encoder, lengths)[0], "seconds": sample.seconds}
     else:
         hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
+        labels = hypotheses[0].labels if hypotheses else ()
         nbest_list = [_described(hypothesis, encoder.decode(hypothesis.labels)) for hypothesis in hypotheses[:nbest]]
-        found = {"text": nbest_list[0]["text"] if nbest_list else "", "seconds": sample.seconds, "nbest": nbest_list}
+        found = {"text": encoder.decode(labels), "seconds": sample.seconds, "nbest": nbest_list}
     if times:
-        characters = character_times(rows, found["text"], encoder, checkpoint.model.time_stride * STRIDE_MS / 1000)
+        characters = character_times(rows, labels, encoder, checkpoint.model.time_stride * STRIDE_MS / 1000)
         found["words"] = [dataclasses.asdict(word) for word in word_times(characters)]
         found["characters"] = [dataclasses.asdict(character) for character in characters]
     return found
@@ -83,6 +85,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--lm", metavar="FILE", help="language model, ARPA, from language_model.py or KenLM")
     add("--alpha", type=float, help="its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else 1")
     add("--beta", type=float, help="weight of the number of words; default: of decoder.json, else 1")
+    add("--unit", choices=("word", "character"), help="of the language model; default: of decoder.json, else as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
@@ -95,11 +98,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
     if args.nbest > args.beam:
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
-    for name in ("alpha", "beta", "lexicon"):
+    for name in ("alpha", "beta", "unit", "lexicon"):
         if getattr(args, name) and not args.lm:
             parser.error(f"--{name} weighs a language model: add --lm FILE")
     if args.alpha is not None and not 0 <= args.alpha < math.inf:
         parser.error(f"--alpha must be at least 0, not {args.alpha}")
+    if args.beta is not None and not math.isfinite(args.beta):
+        parser.error(f"--beta must be a finite number, not {args.beta}")
     return args
 
 
@@ -108,9 +113,28 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     if not args.lm:
         return Decoder(args.beam)
     tuned_file = args.checkpoint.parent / "decoder.json"
-    tuned = json.loads(tuned_file.read_text(encoding="utf-8")) if tuned_file.exists() else {"alpha": 1.0, "beta": 1.0}
+    tuned = read_tuned(tuned_file)
     alpha, beta = (tuned[name] if getattr(args, name) is None else getattr(args, name) for name in ("alpha", "beta"))
-    return Decoder(args.beam, make_scorer(args.lm, checkpoint.encoder, lexicon=args.lexicon), alpha, beta)
+    scorer = make_scorer(args.lm, checkpoint.encoder, args.unit or tuned.get("unit"), args.lexicon)
+    other = "lm" in tuned and (Path(tuned["lm"]).name, tuned.get("lexicon")) != (Path(args.lm).name, args.lexicon)
+    if other and None in (args.alpha, args.beta):
+        asked = f"--lm {tuned['lm']}{' --lexicon' if tuned.get('lexicon') else ''}"
+        print(f"warning: alpha and beta of {tuned_file} were tuned with {asked}, and may not suit this search", file=sys.stderr)
+    return Decoder(args.beam, scorer, alpha, beta)
+
+
+def read_tuned(path: Path) -> dict:
+    """What tune_decoder.py left beside the checkpoint; alpha and beta 1 where it left nothing."""
+    if not path.exists():
+        return {"alpha": 1.0, "beta": 1.0}
+    try:
+        tuned = json.loads(path.read_text(encoding="utf-8"))
+        fits = all(math.isfinite(tuned[name]) for name in ("alpha", "beta"))
+    except (ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or take it away")
+    return tuned
 
 
 def warning(checkpoint: Checkpoint) -> str:

@@ -51,7 +51,7 @@ def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder)
     """The model's output for each utterance, in the dataset's order, computed once for all searches."""
     outputs: list[Output | None] = [None] * len(dataset)
     for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
-        frames = log_probs.double().transpose(0, 1).cpu().numpy()  # (B, T', V)
+        frames = log_probs.cpu().double().transpose(0, 1).numpy()  # (B, T', V)
         for i, text, rows, length in zip(indices, batch.texts, frames, lengths.tolist(), strict=True):
             outputs[i] = Output(rows[:length], encoder.decode(encoder.encode(text)))
     return outputs
@@ -128,7 +128,7 @@ def tune_and_compare(
     print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {tune_beam}: alpha {alpha:g}, beta {beta:g}")
     results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
     tuning_surface(tuning, caption).savefig(folder / "tuning.png")
-    settings = {"alpha": alpha, "beta": beta, "lm": str(lm), "lexicon": lexicon, "results": results}
+    settings = {"alpha": alpha, "beta": beta, "lm": str(lm), "unit": scorer.model.unit, "lexicon": lexicon, "results": results}
     (folder / "decoder.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     print(f"in {folder}: tuning.png, decoder.json")
 

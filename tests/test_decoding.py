@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import implementation
 from implementation import CharEncoder, beam_search_decode, greedy_decode, prefix_beam_search
 
 ENGLISH = CharEncoder()
@@ -203,6 +204,9 @@ def test_pruning_keeps_the_fewest_symbols_that_reach_the_cutoff():
     [
         ({"alpha": -0.1}, "alpha, .* at least 0, not -0.1"),
         ({"alpha": float("nan")}, "at least 0, not nan"),
+        ({"alpha": float("inf")}, "finite and at least 0, not inf"),
+        ({"beta": float("nan")}, "beta, .* finite, not nan"),
+        ({"beta": float("-inf")}, "beta, .* finite, not -inf"),
         ({"cutoff": 0.0}, r"cutoff must lie in \(0, 1\]"),
         ({"max_labels": 0}, "max_labels be at least 1"),
         ({"beam_width": 0}, "beam_width must be at least 1, not 0"),
@@ -211,6 +215,60 @@ def test_pruning_keeps_the_fewest_symbols_that_reach_the_cutoff():
 def test_wrong_search_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         prefix_beam_search(random_log_probs(3, 3, 0), **arguments)
+
+
+class OnlyWords:
+    """A scorer that lets through texts of these words, spelt in labels without a space, and scores nothing else."""
+
+    def __init__(self, words: list[tuple[int, ...]], vocab: int) -> None:
+        self.words, self.vocab, self.asked = words, vocab, 0
+
+    def start(self) -> tuple[int, ...]:
+        return ()
+
+    def scores(self, state: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        self.asked += 1
+        begun = [any(word[: len(state) + 1] == (*state, label) for word in self.words) for label in range(self.vocab)]
+        return np.where(begun, 0.0, -np.inf), np.zeros(self.vocab)
+
+    def advance(self, state: tuple[int, ...], label: int) -> tuple[int, ...]:
+        return (*state, label)
+
+    def finish(self, state: tuple[int, ...]) -> tuple[float, int]:
+        return (0.0 if not state or state in self.words else -np.inf), 0
+
+
+def test_a_narrow_beam_that_ends_within_words_is_searched_again_wider():
+    words, found = [(1, 2, 3), (2, 3, 1), (3, 1, 2)], 0
+    for seed in range(40):
+        log_probs = random_log_probs(8, 4, seed)
+        best = prefix_beam_search(log_probs, 1000, OnlyWords(words, 4))
+        narrow = prefix_beam_search(log_probs, 1, OnlyWords(words, 4))
+        assert len(narrow) == 1 and narrow[0].labels in [hypothesis.labels for hypothesis in best]
+        found += narrow[0].labels == best[0].labels
+    assert found > 20
+
+
+def test_where_the_lexicon_can_spell_nothing_nothing_is_found():
+    sure = np.log(np.full((4, 4), 1e-300))
+    sure[:, 3] = 0.0
+    sure[sure < 0] = -np.inf
+    assert prefix_beam_search(sure, 5, OnlyWords([(1, 2)], 4)) == []
+    assert prefix_beam_search(sure, 5, OnlyWords([(3,)], 4))[0].labels == (3,)
+
+
+def test_scores_are_kept_for_the_prefixes_of_the_beam_alone(monkeypatch):
+    held = []
+
+    class Watched(implementation._Prefixes):
+        def forget(self, prefixes) -> None:
+            super().forget(prefixes)
+            held.append(len(self.added))
+
+    monkeypatch.setattr(implementation, "_Prefixes", Watched)
+    every = [word for n in range(1, 6) for word in product((1, 2, 3), repeat=n)]
+    prefix_beam_search(random_log_probs(30, 4, 0), 6, OnlyWords(every, 4))
+    assert len(held) == 30 and max(held) <= 6
 
 
 def test_rows_that_are_no_probabilities_are_refused_by_their_frame():

@@ -397,14 +397,29 @@ def test_the_memory_of_a_scorer_is_bounded():
     (WordScorer, "character", "a b", None, "over words"),
     (CharacterScorer, "word", "a b", None, "over characters"),
     (WordScorer, "word", "THE CAT", None, "write none of the model.s words, such as .CAT."),
-    (WordScorer, "word", "the café", True, "cannot write 1 of its words, such as 'café'"),
     (WordScorer, "word", "the cat", ["no", "new york", "N", "5"], "cannot write 3 of its words, such as '5'"),
     (WordScorer, "word", "the cat", [], "it is empty"),
-    (CharacterScorer, "character", "the café", None, "lacks 1 characters that the model knows, such as 'é'"),
+    (CharacterScorer, "character", "a café naïf", None, "lacks 2 characters that the model knows: 'é', 'ï';"),
+    (CharacterScorer, "character", "the café", None, "lacks 1 characters that the model knows: 'é';"),
 ])
 def test_a_model_that_does_not_fit_the_encoder_is_refused(kind, unit, training, lexicon, what):
     with pytest.raises(ValueError, match=what):
         kind(NGramModel.train([training], 2, unit), ENGLISH, *([lexicon] if kind is WordScorer else []))
+
+
+def test_a_lexicon_leaves_out_words_that_the_alphabet_can_not_write_and_says_so(tmp_path, capsys):
+    NGramModel.train(["the café 2"]).write_arpa(tmp_path / "lm.arpa")
+    scorer = language_model.make_scorer(tmp_path / "lm.arpa", ENGLISH, lexicon=True)
+    assert scorer.unwritable == ["2", "café"] and "2 words, '2', 'café'" in capsys.readouterr().err
+    assert walk(scorer, ENGLISH.encode("the"))[0] > -math.inf and walk(scorer, ENGLISH.encode("caf"))[0] == -math.inf
+    language_model.make_scorer(tmp_path / "lm.arpa", ENGLISH)
+    assert not capsys.readouterr().err
+
+
+def test_a_model_of_characters_has_no_lexicon(tmp_path):
+    NGramModel.train(["the cat"], 2, "character").write_arpa(tmp_path / "lm.arpa")
+    with pytest.raises(ValueError, match=r"lm\.arpa is a model of characters.*leave out --lexicon"):
+        language_model.make_scorer(tmp_path / "lm.arpa", ENGLISH, lexicon=True)
 
 
 def test_words_outside_the_alphabet_do_no_harm_without_a_lexicon():

@@ -263,6 +263,29 @@ def test_half_precision_products_keep_float32_states(rnn_type, batch_norm):
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
 
 
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
+def test_the_fused_road_in_half_precision_keeps_float32_statistics(rnn_type, monkeypatch):
+    layer, x = random_layer(rnn_type, "input").float().train(), random_batch().detach().float()
+    seen, real = [], layer.norm._update
+    monkeypatch.setattr(layer.norm, "_update", lambda mean, var, count: (seen.extend((mean, var)), real(mean, var, count)))
+    kernel = getattr(torch, rnn_type)
+
+    def spy(data, *rest):
+        assert data.dtype == torch.bfloat16 and not torch.is_autocast_enabled("cpu")
+        return kernel(data, *rest)
+
+    monkeypatch.setattr(torch, rnn_type, spy)
+    with torch.autocast("cpu", torch.bfloat16):
+        states = layer._fused_states(x, LENGTHS)
+        product = torch.nn.functional.linear(x, layer.weight_ih[0])
+    assert product.dtype == torch.bfloat16 and [value.dtype for value in seen] == [torch.float32] * 2
+    valid = torch.cat([product.float()[:length, b] for b, length in enumerate(LENGTHS.tolist())])
+    torch.testing.assert_close(seen[0], valid.mean(0))
+    torch.testing.assert_close(seen[1], valid.var(0, correction=0))
+    expected = layer._scan(layer._input_side(x, LENGTHS), LENGTHS)
+    torch.testing.assert_close(states.float(), expected, atol=0.1, rtol=0.03)
+
+
 @pytest.mark.parametrize("arguments", [{"rnn_type": "elman"}, {"batch_norm": "both"}])
 def test_unknown_kinds_are_refused(arguments):
     [(name, value)] = arguments.items()

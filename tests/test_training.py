@@ -160,6 +160,16 @@ class TestLongestMinibatch:
         assert shapes[0][0] == 2 and shapes[0][3] >= max(shape[3] for shape in shapes[1:])
         assert torch.equal(weights(tried), weights(plain))
 
+    def test_runs_in_training_mode_and_keeps_running_averages_and_random_numbers(self):
+        trainer, modes = make_trainer(), []
+        trainer.model.eval().dropout.p = 0.5
+        trainer.model.register_forward_pre_hook(lambda module, _inputs: modes.append(module.training))
+        before, numbers = {name: value.clone() for name, value in trainer.model.named_buffers()}, torch.get_rng_state()
+        trainer.try_longest_batch()
+        assert modes == [True] and not trainer.model.training  # cuDNN has no gradient of a recurrence in evaluation mode
+        assert before and all(torch.equal(value, before[name]) for name, value in trainer.model.named_buffers())
+        assert torch.equal(torch.get_rng_state(), numbers)
+
     def test_too_little_memory_is_an_error_that_says_what_to_change(self, monkeypatch):
         trainer = make_trainer()
 
@@ -269,6 +279,18 @@ def test_a_worker_that_dies_is_an_error_that_names_what_it_read():
         Trainer(model, data, epochs=1, batch_size=2, num_workers=1).run_epoch()
 
 
+def test_an_exception_within_a_worker_is_not_taken_for_its_death():
+    class Broken(list):
+        def __getitem__(self, index):
+            raise RuntimeError("the disc is on fire")
+
+    encoder = CharEncoder()
+    model = SMALL.build(encoder)
+    data = TrainingSet(Broken(generate_synthetic_dataset(4, max_words=1)), encoder, model)
+    with pytest.raises(RuntimeError, match="the disc is on fire"):
+        Trainer(model, data, epochs=1, batch_size=2, num_workers=1).run_epoch()
+
+
 class TestAugmentation:
     def test_is_fixed_by_seed_epoch_and_index(self):
         data = make_trainer().data
@@ -365,6 +387,9 @@ class TestMachine:
     def test_a_device_that_is_not_here_is_refused_with_what_is(self):
         with pytest.raises(ValueError, match="device 'tpu' is not here; this machine has: cpu"):
             training.choose_device("tpu")
+        for name in ("cpu:foo", "", "cuda:99"):
+            with pytest.raises(ValueError, match="is not here; this machine has: cpu"):
+                training.choose_device(name)
 
     def test_bf16_without_hardware_is_refused_and_auto_is_not(self, monkeypatch):
         cpu = torch.device("cpu")
@@ -397,3 +422,17 @@ def test_the_real_sets_are_all_spellable_at_the_default_stride():
         utterances = corpora.read_corpus(data / name).utterances
         good, problems = training.feasible(utterances, encoder, model)
         assert len(good) == len(utterances), problems[:3]
+
+
+def test_a_joined_item_is_named_by_all_its_files(tmp_path):
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(8000), 8000)
+    (tmp_path / "manifest.tsv").write_text(
+        "path\tspeaker\tsplit\ttranscript\n" + "".join(f"{n}.wav\ts\ttrain\tword {'abcd'[n]}\n" for n in range(4))
+    )
+    encoder, corpus = CharEncoder(), corpora.read_corpus(tmp_path)
+    joined = corpora.JoinedDataset(corpora.SpeechDataset(corpus.utterances, 8000), 3)
+    data = TrainingSet(joined, encoder, SMALL.build(encoder))
+    for index in range(4):
+        files = [name.rsplit("/", 1)[-1] for name in data.name(index).split(" + ")]
+        assert [f"word {'abcd'[int(name[0])]}" for name in files] == joined[index].transcript.replace(" word", "|word").split("|")

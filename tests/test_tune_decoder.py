@@ -8,6 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import train_minimal
 import transcribe
@@ -122,6 +123,7 @@ def test_transcribe_with_a_language_model_shows_scores_and_times(corpus, capsys)
         (["--lm", "x.arpa", "--alpha", "-1"], "--alpha must be at least 0, not -1"),
         (["--nbest", "3"], "--nbest 3 needs a beam search at least as wide"),
         (["--beam", "0"], "--beam must be at least 1, not 0"),
+        (["--lm", "x.arpa", "--beta", "nan"], "--beta must be a finite number, not nan"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags, message, capsys):
@@ -179,3 +181,79 @@ def test_bigram_outputs_train_save_and_transcribe(corpus, tmp_path, capsys):
     again = ["--data", str(folder), "--checkpoint", str(tmp_path / "run" / "checkpoint.pt"), "--epochs", "1"]
     assert train_minimal.main([*again, "--output-dir", str(tmp_path / "more")]) == 0
     assert load_checkpoint(tmp_path / "more" / "checkpoint.pt").encoder.alphabet == checkpoint.encoder.alphabet
+
+
+def test_a_language_model_that_does_not_fit_is_refused_before_training(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\tthe\n\n\\end\\\n")
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", str(tmp_path / "bad.arpa")]) == 2
+    captured = capsys.readouterr()
+    assert "bad.arpa:7: section" in captured.err and "epoch" not in captured.out and not (tmp_path / "run").exists()
+
+
+def test_dropped_characters_trouble_neither_the_search_nor_bigrams(corpus, tmp_path):
+    folder, samples = corpus
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    manifest = (folder / "manifest.tsv").read_text()
+    manifest = manifest.replace(f"dev\t{samples[6].transcript}", f"dev\tcafé {samples[6].transcript}")
+    manifest = manifest.replace(f"train\t{samples[0].transcript}", f"train\té {samples[0].transcript}")
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(tmp_path), *small, "--unknown", "drop", "--lm", "train", "--bigrams"]) == 0
+    assert (tmp_path / "run" / "decoder.json").exists()
+
+
+def test_bigrams_are_learnt_from_the_utterances_that_are_trained_on(corpus, tmp_path):
+    folder, samples = corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--bigrams", "--n-train", "2"]) == 0
+    expected = BigramEncoder.learn([sample.transcript for sample in samples[:2]]).alphabet
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").encoder.alphabet == expected
+
+
+def test_times_are_of_the_labels_that_were_found(corpus, monkeypatch):
+    """c after ab and x, in an alphabet where the same text may also be cut as a, b: its time is that of its own frame."""
+    folder, _ = corpus
+    encoder, (blank, x, pair, c) = BigramEncoder(["a", "b", "c", "x", "ab"]), (0, 4, 5, 3)
+    path = [x, blank, pair, blank, c, blank, blank, blank, blank, blank]
+    log_probs = np.log(np.where(np.eye(6)[path] == 1, 0.95, 0.01)).astype(np.float32)
+    checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
+    model = checkpoint.model
+    monkeypatch.setattr(model, "forward", lambda features, lengths: (torch.tensor(log_probs)[:, None], torch.tensor([10])))
+    checkpoint.encoder = encoder
+    for decoder in (None, transcribe.Decoder(beam=4)):
+        found = transcribe.transcribe(checkpoint, folder / "0.wav", decoder, times=True)
+        hop = model.time_stride * 0.01
+        assert found["text"] == "xabc" and [unit["text"] for unit in found["characters"]] == ["x", "ab", "c"]
+        assert [unit["start"] for unit in found["characters"]] == pytest.approx([0.0, 2 * hop, 4 * hop])
+
+
+def test_tuned_weights_are_read_with_care(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
+    command = [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa"), "--beam", "4"]
+    for broken in ("{", "[]", '{"alpha": 1}', '{"alpha": NaN, "beta": 1}', '{"alpha": "1", "beta": 1}'):
+        (tmp_path / "decoder.json").write_text(broken)
+        assert transcribe.main(command) == 2
+        assert "decoder.json is broken" in capsys.readouterr().err
+    (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "x/lm.arpa", "lexicon": false, "unit": "word"}')
+    assert transcribe.main(command) == 0
+    assert "tuned with" not in capsys.readouterr().err
+    assert transcribe.main([*command, "--lexicon"]) == 0
+    assert "were tuned with --lm x/lm.arpa, and may not suit this search" in capsys.readouterr().err
+    assert transcribe.main([*command, "--lexicon", "--alpha", "1", "--beta", "1"]) == 0
+    assert "tuned with" not in capsys.readouterr().err
+
+
+def test_the_unit_of_the_language_model_can_be_said(corpus, tmp_path, capsys):
+    folder, samples = corpus
+    NGramModel.train([sample.transcript.replace(" ", "") for sample in samples], 2, "character").write_arpa(tmp_path / "lm.arpa")
+    command = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(tmp_path / "lm.arpa"), "--beam", "4"]
+    assert transcribe.main([*command, "--unit", "character", "--lexicon"]) == 2
+    assert "model of characters" in capsys.readouterr().err
+    assert transcribe.main([*command, "--unit", "character"]) == 0
+    with pytest.raises(SystemExit):
+        train_minimal.main(["--lm", "train", "--unit", "character"])
+    assert "--unit says how the model of --lm FILE" in capsys.readouterr().err
