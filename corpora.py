@@ -139,7 +139,7 @@ _LENGTH_UNKNOWN = 0x7FFF_0000  # bytes; programs that write to a pipe put about 
 def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
     """An open audio file; what goes wrong inside the block is raised as ``BadAudio``, too."""
     if not os.path.isfile(path):
-        raise BadAudio("file not found", path)
+        raise BadAudio("a folder, not an audio file" if os.path.isdir(path) else "file not found", path)
     try:
         with soundfile.SoundFile(path) as file:
             shortened = _SHORTENED.search(file.extra_info)

@@ -120,11 +120,17 @@ def predictions(
     for (above, below), index in zip(axes.T, chosen, strict=True):
         features, log_probs = _output(model, dataset[index], encoder)
         draw_spectrogram(above, features, dataset[index])
-        title = f"REF {result['references'][index]}\nHYP {result['hypotheses'][index]}"
+        texts = {"REF": result["references"][index], "HYP": result["hypotheses"][index]}
+        title = "\n".join(_shortened(f"{kind} {text}") for kind, text in texts.items())
         above.set_title(title, loc="left", family="monospace", fontsize=9)
         _draw_symbols(below, log_probs.exp().numpy(), encoder, model.time_stride * HOP_SECONDS)
         below.set(xlim=(0, dataset[index].seconds))
     return figure
+
+
+def _shortened(text: str, width: int = 58) -> str:
+    """As much of a line as fits above a picture."""
+    return text if len(text) <= width else text[: width - 4] + " ..."
 
 
 def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
@@ -341,7 +347,7 @@ def activations(
             text += f"\n{100 * (seen[i][1] < 0).mean():.0f} % become 0\n{100 * (seen[i][1] > clip).mean():.2g} % exceed {clip:g}"
         after.set(xlabel=text)
     axes[0, 0].set(ylabel="into batch norm")
-    axes[1, 0].set(ylabel="out of it (beige: becomes 0)")
+    axes[1, 0].set(ylabel="out of it\n(beige: becomes 0)")
     return figure
 
 

@@ -76,6 +76,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if said else super()._get_help_string(action)
 
 
+MODEL_FLAGS = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "batch_norm", "time_strides", "dropout", "n_fft")
+BATCH_NORM = {"output": "output", "paper": "input"}  # what ModelConfig calls the placements
+
+
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=_Help)
@@ -126,10 +130,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     args.epochs = args.epochs if args.epochs is not None else 16 if args.data else 9
     args.lr = args.lr if args.lr is not None else 2e-3 if args.data else 3e-3
+    _refuse_wrong_combinations(parser, args)
+    args.given = [name for name in MODEL_FLAGS if getattr(args, name) != parser.get_default(name)]
     if QUICK:
         args.epochs, args.n_train, args.n_val, args.rnn_hidden = 1, 16, 4, 16
-        print("DS2_QUICK is set: one epoch of 16 utterances with 16 hidden units, only to try the command", file=sys.stderr)
-    _refuse_wrong_combinations(parser, args)
+        units = "" if args.checkpoint else " with 16 hidden units"
+        print(f"DS2_QUICK is set: one epoch of 16 utterances{units}, only to try the command", file=sys.stderr)
     args.time_strides = _time_strides(parser, args)
     return args
 
@@ -161,12 +167,14 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).is_file():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
-    if args.bigrams and args.checkpoint:
-        parser.error("--checkpoint brings its own outputs: leave out --bigrams")
     if args.resume and args.checkpoint:
         parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
-    if args.resume and args.output_dir:
+    if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
+    if args.bigrams and args.checkpoint:
+        parser.error("--checkpoint brings its own outputs: leave out --bigrams")
 
 
 def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int]:
@@ -189,6 +197,8 @@ RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_
 def choose_folder(args: argparse.Namespace) -> Path:
     """Where the run goes; a run that stands there is refused unless --overwrite or --resume. Nothing is written yet."""
     if args.resume:
+        if Path(args.resume).is_file():
+            raise CheckpointError(f"--resume {args.resume} is a file: give the folder of the run, {Path(args.resume).parent}")
         if not (Path(args.resume) / "last.pt").is_file():
             raise CheckpointError(f"--resume {args.resume}: no last.pt there, so no run to take up")
         return Path(args.resume)
@@ -200,12 +210,17 @@ def choose_folder(args: argparse.Namespace) -> Path:
     folder = Path(args.output_dir)
     if any((folder / name).exists() for name in RUN_FILES) and not args.overwrite:
         raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output-dir {folder} is a file: choose another folder")
     return folder
 
 
 def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem]) -> None:
     """Makes the folder of a run that is ready to start, and clears it of the run that --overwrite replaces."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder}: this folder can't be made ({error.strerror}): choose another --output-dir") from None
     if not args.resume:
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
@@ -218,6 +233,11 @@ def build_model(
 ) -> tuple[DeepSpeech2, ModelConfig, CharEncoder]:
     """A new model as the flags say, or that of ``start``, the --checkpoint; --bigrams are learnt from ``texts``."""
     if start:
+        asked = vars(args) | {"batch_norm": BATCH_NORM[args.batch_norm]}
+        other = [name for name in args.given if asked[name] != getattr(start.config, name)]
+        if other:
+            flags = ", ".join(f"--{name.replace('_', '-')} (there {getattr(start.config, name)})" for name in other)
+            raise CheckpointError(f"--checkpoint {args.checkpoint} brings its own model: leave out {flags}")
         if start.config.sample_rate != rate:
             raise CheckpointError(
                 f"{args.checkpoint} was trained at {start.config.sample_rate} Hz: add --sample-rate {start.config.sample_rate}"
@@ -227,7 +247,7 @@ def build_model(
         sample_rate=rate, n_fft=args.n_fft, n_conv=args.n_conv, n_rnn=args.n_rnn,
         rnn_hidden=args.rnn_hidden, rnn_type=args.rnn_type, dropout=args.dropout,
         time_strides=args.time_strides,
-        batch_norm="input" if args.batch_norm == "paper" else "output",
+        batch_norm=BATCH_NORM[args.batch_norm],
     )  # fmt: skip
     encoder = CharEncoder(unknown=args.unknown)
     if args.bigrams:

@@ -245,7 +245,8 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
     good, problems = [], []
     for index, item in enumerate(items):
         try:
-            encoder.encode(item.transcript)
+            if not encoder.encode(item.transcript):
+                raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
             good.append(item)
         except ValueError as error:
             problems.append(Problem(_name(item, index), str(error)))
@@ -582,7 +583,10 @@ class Trainer:
         names = ("epochs", "lr", "schedule", "batch_size", "seed", "utterances")
         different = [f"{name} was {state.get(name)}, is {mine[name]}" for name in names if state.get(name) != mine[name]]
         if different:
-            raise CheckpointError("can't resume with other settings: " + "; ".join(different))
+            raise CheckpointError(
+                f"can't resume with other settings: {'; '.join(different)}. Give the flags that the run was started with, or "
+                "begin a new run from its weights with --checkpoint"
+            )
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"].cpu())

@@ -26,7 +26,7 @@ from implementation import (
     word_times,
 )
 from language_model import make_scorer
-from training import STRIDE_MS, Checkpoint, CheckpointError, choose_device, load_checkpoint
+from training import STRIDE_MS, WINDOW_MS, Checkpoint, CheckpointError, choose_device, load_checkpoint
 
 
 @dataclass
@@ -52,6 +52,8 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """
     decoder, config, encoder = decoder or Decoder(), checkpoint.config, checkpoint.encoder
     sample = AudioSample(read_audio(path, config.sample_rate), config.sample_rate, "")
+    if 1000 * sample.seconds < WINDOW_MS:
+        raise BadAudio(f"lasts {1000 * sample.seconds:.1f} ms, too short for speech: one window takes {WINDOW_MS:g} ms", path)
     batch = collate_batch([sample], encoder, config.n_fft).to(next(checkpoint.model.parameters()).device)
     log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
     rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)

@@ -84,6 +84,8 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     caption, speech = f"measured here: {command}", subject.speech
     result = evaluate(model, speech, encoder)
     print(f"{len(speech)} utterances that it did not learn from: WER {result['words']}")
+    if subject.history and result["wer"] > 2 * subject.history[-1]["dev_wer"] + 0.2:
+        print("much worse than on its own dev set: was it trained on recordings? Then add --data PATH", file=sys.stderr)
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
@@ -118,7 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, subprocess.CalledProcessError):
         print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
         return 130
-    args.output_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        args.output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"error: --output-dir {args.output_dir}: no such folder can be made ({error.strerror})", file=sys.stderr)
+        return 2
     names = []
     for name, figure in pictures(subject, command):
         figure.savefig(args.output_dir / f"{name}.png")

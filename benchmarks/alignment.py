@@ -48,8 +48,11 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="(default: test)")
     parser.add_argument("--join", type=int, default=5, help="(default: 5)")
     args = parser.parse_args()
-    checkpoint = load_checkpoint(args.checkpoint)
-    takes = SpeechDataset(read_corpus(args.data).split(args.split), checkpoint.config.sample_rate)
+    try:
+        checkpoint = load_checkpoint(args.checkpoint)
+        takes = SpeechDataset(read_corpus(args.data).split(args.split), checkpoint.config.sample_rate)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
     errors, skipped = boundary_errors(checkpoint, JoinedDataset(takes, args.join))
     size = 1000 * np.abs(errors)
     print(f"{len(errors)} word boundaries of {args.split}, 1 to {args.join} takes joined; {skipped} items too short to align")

@@ -776,4 +776,5 @@ def run_file(path: str) -> None:
     """What ``python exercises/exercise_NN_topic.py`` does: run that exercise's own check."""
     import pytest
 
-    raise SystemExit(pytest.main([str(Exercise(Path(path).stem).check), f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]))
+    where = [str(Exercise(Path(path).stem).check), f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
+    raise SystemExit(pytest.main([*where, *sys.argv[1:]]))

@@ -150,6 +150,13 @@ def jitter(answer, check):
     )
     got = batches_of(check, answer.SortaGradBatchSampler(seconds, 5, jitter=0.0), 1)
     check.equal("minibatches, all sorted, with jitter 0", sorted(sorted(batch) for batch in got), plain)
+    check.that(
+        "that epoch 1 gives the same minibatches each time it is asked for",
+        batches_of(check, sampler, 1) == batches_of(check, sampler, 1),
+        "others the second time",
+        "the same",
+        "seed and epoch alone must fix the order: draw from np.random.default_rng((seed, epoch)), and change nothing in self",
+    )
     small, large = ([scale * value for value in seconds] for scale in (0.001, 1000.0))
     wanted = batches_of(check, answer.SortaGradBatchSampler(large, 5, jitter=0.1), 1)
     check.equal(

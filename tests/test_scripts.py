@@ -76,9 +76,13 @@ def test_resume_wants_the_same_settings(run_folder, capsys):
     assert "another model: outputs was 29, is " in capsys.readouterr().err
 
 
-def test_training_starts_from_a_checkpoint(run_folder, tmp_path):
+def test_training_starts_from_a_checkpoint(run_folder, tmp_path, capsys):
     flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path / "b"), "--epochs", "1"]
     assert train_minimal.main([*TINY, *flags]) == 0
+    flags[3] = str(tmp_path / "c")
+    assert train_minimal.main([*flags, "--rnn-hidden", "32", "--batch-norm", "paper"]) == 2
+    said = capsys.readouterr().err
+    assert "brings its own model: leave out --rnn-hidden (there 16), --batch-norm (there output)" in said
 
 
 def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path):
@@ -89,7 +93,7 @@ def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path)
         soundfile.write(speech / f"{number}.wav", generate_synthetic_audio("hello", speaker=number).numpy(), 16000)
         rows.append(f"{number}.wav\thello\t{split}")
     (speech / "manifest.tsv").write_text("\n".join(rows) + "\n")
-    small = ["--data", str(speech), "--n-rnn", "1", "--rnn-hidden", "8", "--epochs", "1"]
+    small = ["--data", str(speech), "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1"]
     start = ["--checkpoint", str(run_folder / "checkpoint.pt")]
     cases = {"a": ([], 8000, [3, 1]), "b": (["--n-fft", "256"], 16000, [3, 1]), "c": (start, 16000, [2, 2])}
     for name, (flags, rate, strides) in cases.items():
@@ -110,6 +114,8 @@ def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path)
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--checkpoint", "y"], "choose one"),
+        (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
+        (["--seed", "-1"], "--seed must be 0 to 2^32 - 1, not -1"),
         (["--time-strides", "2,2,2"], "wants 2 strides"),
         (["--time-strides", "fast"], "whole numbers"),
         (["--rnn-type", "transformer"], "invalid choice"),
@@ -127,6 +133,9 @@ def test_wrong_flags_are_refused_plainly(flags, message, capsys):
     [
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--resume", "no/such/run"], "no last.pt there"),
+        (["--resume", "no/such/run", "--output-dir", "no/such/run/"], "no last.pt there"),
+        (["--resume", __file__], "is a file: give the folder of the run"),
+        (["--output-dir", __file__], "is a file: choose another folder"),
         (["--checkpoint", "no.pt"], "no.pt: no such file"),
         (["--device", "abacus"], "device 'abacus' is not here"),
     ],
@@ -193,10 +202,14 @@ class TestTranscribe:
 
     def test_a_bad_file_is_named_and_the_others_are_done(self, run_folder, tmp_path, capsys):
         (tmp_path / "bad.wav").write_bytes(b"no audio")
+        soundfile.write(tmp_path / "short.wav", np.zeros(150), 8000)
         soundfile.write(tmp_path / "good.wav", np.zeros(8000), 8000)
-        assert transcribe.main([str(run_folder / "checkpoint.pt"), str(tmp_path / "bad.wav"), str(tmp_path / "good.wav")]) == 1
+        files = [str(tmp_path / name) for name in ("bad.wav", "short.wav", "good.wav")]
+        assert transcribe.main([str(run_folder / "checkpoint.pt"), *files, str(tmp_path)]) == 1
         captured = capsys.readouterr()
-        assert "bad.wav" in captured.err and "good.wav" in captured.out
+        assert "bad.wav" in captured.err and "good.wav" in captured.out and "short.wav" not in captured.out
+        assert "short.wav: lasts 18.8 ms, too short for speech" in captured.err
+        assert f"{tmp_path}: a folder, not an audio file" in captured.err
 
     def test_a_checkpoint_of_a_stopped_run_is_warned_of(self, run_folder, tmp_path, capsys):
         soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)

@@ -220,6 +220,11 @@ class TestPreflight:
         assert good == items[:1]
         assert "b.wav" in str(problems[0]) and "'7' at position 0" in str(problems[0])
 
+    def test_a_text_of_which_nothing_is_left_is_named(self):
+        items = [Utterance(path="a.wav", transcript="seven 7"), Utterance(path="b.wav", transcript="北京")]
+        good, problems = training.encodable(items, CharEncoder(unknown="drop"))
+        assert good == items[:1] and "b.wav" in str(problems[0]) and "nothing of its transcript '北京'" in str(problems[0])
+
     def test_more_than_one_percent_stops(self):
         training.stop_if_many([Problem("x", "y")], 100)
         with pytest.raises(CorpusError, match="2 of 100 utterances are bad, more than 1 %: x: y"):

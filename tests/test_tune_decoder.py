@@ -247,13 +247,18 @@ def test_tuned_weights_are_read_with_care(corpus, tmp_path, capsys):
     assert "tuned with" not in capsys.readouterr().err
 
 
-def test_the_unit_of_the_language_model_can_be_said(corpus, tmp_path, capsys):
+def test_the_unit_of_the_language_model_can_be_said(corpus, tmp_path, capsys, monkeypatch):
     folder, samples = corpus
     NGramModel.train([sample.transcript.replace(" ", "") for sample in samples], 2, "character").write_arpa(tmp_path / "lm.arpa")
     command = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(tmp_path / "lm.arpa"), "--beam", "4"]
     assert transcribe.main([*command, "--unit", "character", "--lexicon"]) == 2
     assert "model of characters" in capsys.readouterr().err
     assert transcribe.main([*command, "--unit", "character"]) == 0
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
+    (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unit": "character"}')
+    seen = []
+    monkeypatch.setattr(transcribe, "make_scorer", lambda path, encoder, unit, lexicon: seen.append(unit))
+    assert transcribe.main([str(tmp_path / "checkpoint.pt"), *command[1:]]) == 0 and seen == ["character"]
     with pytest.raises(SystemExit):
         train_minimal.main(["--lm", "train", "--unit", "character"])
     assert "--unit says how the model of --lm FILE" in capsys.readouterr().err
