@@ -101,6 +101,8 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
     for axis in axes[0]:
         axis.set(xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
+        if len(epochs) == 1:
+            axis.set_xticks(epochs)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     return figure

@@ -1080,7 +1080,8 @@ def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: T
 def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), to be read and drawn.
 
-    Same arguments, value and, by autograd, gradient; training keeps torch's compiled loss, which is many times quicker.
+    Same arguments, value and, by autograd, gradient (of an infinite loss 0, where torch's is nan); training keeps torch's
+    compiled loss, which is many times quicker.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)

@@ -546,7 +546,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
         data = path.read_bytes()
         try:
-            return [line.lower() for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+            return [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             number = data.count(b"\n", 0, error.start) + 1
             raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or take the line out") from None

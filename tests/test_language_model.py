@@ -281,6 +281,11 @@ def test_a_missing_file_says_how_one_is_made(tmp_path):
         language_model.read_sentences(tmp_path / "texts.txt")
 
 
+def test_blanks_around_and_between_words_of_a_text_do_not_count(tmp_path):
+    (tmp_path / "texts.txt").write_text("\tThe  cat \n\n   sat\u00a0down\n")
+    assert language_model.read_sentences(tmp_path / "texts.txt") == ["the cat", "sat down"]
+
+
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "lm.arpa").touch()
     with pytest.raises(ArpaError, match=r"lm\.arpa:1: \\data\\ must come next, but the file ends"):
