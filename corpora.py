@@ -150,6 +150,8 @@ def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
             if file.frames > 2**40:
                 raise BadAudio("its header gives no length", path)
             yield file
+    except UnicodeError as error:
+        raise BadAudio("its name is not UTF-8; rename it", path) from error
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise BadAudio(f"cannot be read as audio ({getattr(error, 'error_string', error)})", path) from error
 
@@ -185,6 +187,8 @@ def read_audio(path: Path | str, sample_rate: int) -> Tensor:
         raise BadAudio(f"truncated: {len(audio)} of {frames} frames are there", path)
     if not np.isfinite(audio).all():
         raise BadAudio("holds samples that are not finite", path)
+    if np.abs(audio).max() > 1e15:  # its power would be infinite; sound lies between -1 and 1
+        raise BadAudio(f"holds samples as large as {np.abs(audio).max():.2g}, which are no sound", path)
     audio = audio.mean(axis=1)  # (frames,)
     if rate != sample_rate:
         audio = soxr.resample(audio, rate, sample_rate, quality="HQ")  # (samples,)
@@ -615,11 +619,18 @@ class JoinedDataset(Dataset):
         return AudioSample(torch.cat(pieces), self.dataset.sample_rate, self.transcripts[index])
 
 
+def show_any_name() -> None:
+    """Lets the output name files and texts with characters that the terminal can't show, by their numbers."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> int:
     """Print what a corpus holds and all of its problems; exit code 1 if there are any."""
     parser = argparse.ArgumentParser(description="Check a speech corpus.")
     parser.add_argument("path", help="folder, manifest or transcription file")
-    sys.stdout.reconfigure(errors="backslashreplace")
+    show_any_name()
     try:
         corpus = read_corpus(parser.parse_args().path)
     except (OSError, CorpusError) as error:

@@ -10,12 +10,16 @@ and augmentation.py. This script reads flags, runs the loop and shows what happe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import hashlib
 import json
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +38,7 @@ from corpora import (
     check_problems,
     corpus_sample_rate,
     read_corpus,
+    show_any_name,
 )
 from figures import predictions, training_curves
 from implementation import (
@@ -171,6 +176,13 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
     if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
+    for name in ("data", "output_dir"):
+        if getattr(args, name) == "":
+            parser.error(f"--{name.replace('_', '-')} is empty: give a path, or leave it out")
+    if args.num_workers < 0:
+        parser.error(f"--num-workers must be at least 0, not {args.num_workers}")
+    if args.resume and args.overwrite:
+        parser.error("--resume takes up the run, --overwrite replaces it: choose one")
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
     if args.bigrams and args.checkpoint:
@@ -210,15 +222,38 @@ def choose_folder(args: argparse.Namespace) -> Path:
     folder = Path(args.output_dir)
     if any((folder / name).exists() for name in RUN_FILES) and not args.overwrite:
         raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
+    if args.lm and Path(args.lm).resolve() in [(folder / name).resolve() for name in RUN_FILES]:
+        raise ValueError(f"--overwrite would delete {args.lm}, which --lm wants to read: copy it to another folder first")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output-dir {folder} is a file: choose another folder")
     return folder
 
 
-def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem]) -> None:
-    """Makes the folder of a run that is ready to start, and clears it of the run that --overwrite replaces."""
+def settings_of(args: argparse.Namespace, trainer: Trainer) -> dict:
+    """What, beside the model and the trainer's numbers, a resumed run must have as it was: flags, and the speech by its texts."""
+    samples = trainer.data.samples
+    samples = samples.dataset if args.join > 1 else samples  # before the joins
+    texts = samples.transcripts if args.data else [sample.transcript for sample in samples]
+    flags = {name: getattr(args, name) for name in ("join", "no_augment", "no_sortagrad", "optimizer", "unknown")}
+    return flags | {"transcripts": hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]}
+
+
+def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem]) -> Path:
+    """Makes the folder of a run that is ready to start, and clears it of the run that --overwrite replaces.
+
+    Returns:
+        the folder; the next free number where another run, begun meanwhile, has taken this one.
+    """
+    numbered = args.output_dir is None and not args.resume
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=not numbered)
+                break
+            except FileExistsError:
+                if not numbered:
+                    raise
+                folder = folder.with_name(f"{int(folder.name) + 1:03d}")
     except OSError as error:
         raise ValueError(f"{folder}: this folder can't be made ({error.strerror}): choose another --output-dir") from None
     if not args.resume:
@@ -226,6 +261,7 @@ def open_folder(folder: Path, args: argparse.Namespace, left_out: list[Problem])
             (folder / name).unlink(missing_ok=True)
     if left_out:
         (folder / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
+    return folder
 
 
 def build_model(
@@ -268,7 +304,6 @@ def recorded_speech(
     args: argparse.Namespace, corpus: Corpus, rate: int, encoder: CharEncoder
 ) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
     """Utterances to train on, evaluation sets by name ('dev' first), and what was left out."""
-    check_problems(corpus)
     utterances, problems = encodable(corpus.utterances, encoder)
     stop_if_many(problems, len(corpus.utterances), "; --unknown drop leaves such characters out of the transcripts")
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
@@ -279,6 +314,10 @@ def recorded_speech(
     by_split["dev"], bad = readable(by_split["dev"])
     stop_if_many(bad, len(by_split["dev"]) + len(bad))
     problems += bad
+    stop_if_many(corpus.problems + problems, len(corpus.utterances) + len(corpus.problems))
+    unused = [name for name in by_split if name not in ("train", "dev") and not name.startswith("test")]
+    for name in unused:
+        print(f"split {name!r}: {len(by_split[name])} utterances, neither trained nor tested on (known: train, dev, test...)")
     names = ("dev", *sorted(name for name in by_split if name.startswith("test")))  # of test the headers alone are read yet
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=200) for name in names}
     train = by_split["train"]
@@ -302,6 +341,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, ModelConfig, CharEncoder
     corpus = read_corpus(args.data) if args.data else None
     if corpus:
         print(corpus.summary())
+        check_problems(corpus)
     start = load_checkpoint(args.checkpoint, device) if args.checkpoint else None
     rate = args.sample_rate or default_sample_rate(args, corpus, start)
     characters = encoder_of(start.encoder.alphabet, args.unknown) if start else CharEncoder(unknown=args.unknown)
@@ -357,15 +397,42 @@ def describe(trainer: Trainer, config: ModelConfig) -> None:
 # ---------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def interrupt_after_step() -> Iterator[list]:
+    """Ctrl-C waits until a step is done, so that no half of one is saved: the list then holds something. Twice ends at once."""
+    interrupted = []
+
+    def note(_signal: int, _frame: object) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+        interrupted.append(True)
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield interrupted  # somebody else's handler stays
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    except CorpusError:
+        if interrupted:  # worker processes get Ctrl-C too, and are gone then
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Run:
     """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics."""
 
     def __init__(
-        self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path, command: str
-    ) -> None:
+        self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path, command: str,
+        settings: dict | None = None,
+    ) -> None:  # fmt: skip
         self.trainer, self.config, self.encoder, self.dev, self.folder = trainer, config, encoder, dev, folder
         self.caption = f"measured here: {command}"  # of the pictures
-        self.best_wer, self.history = float("inf"), []
+        self.best_wer, self.history, self.settings = float("inf"), [], settings or {}
+        self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
         self.metrics_file = folder / "metrics.jsonl"
 
     def resume(self) -> None:
@@ -382,18 +449,40 @@ class Run:
         if different:
             what = "; ".join(different)
             raise CheckpointError(f"can't resume with another model: {what}. Give the flags that the run was started with")
+        state = checkpoint.training
+        if "trainer" not in state:
+            raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
+        was = state.get("settings", self.settings)
+        different = [f"{name} was {was.get(name)}, is {now}" for name, now in self.settings.items() if was.get(name) != now]
+        if different:
+            what = "; ".join(different)
+            raise CheckpointError(f"can't resume with other settings: {what}. Give the flags that the run was started with")
         self.trainer.model.load_state_dict(checkpoint.model.state_dict())
-        self.trainer.load_state_dict(checkpoint.training["trainer"])
-        self.best_wer = checkpoint.training["best_wer"]
-        if self.metrics_file.exists():
-            self.history = [json.loads(line) for line in self.metrics_file.read_text(encoding="utf-8").splitlines()]
+        self.trainer.load_state_dict(state["trainer"])
+        self.best_wer, self.report = state["best_wer"], None
+        if state.get("report"):
+            self.report = EpochReport(**state["report"], problems=[])
+        self.history = self._read_history()
         print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
+
+    def _read_history(self) -> list[dict]:
+        """The lines of metrics.jsonl up to the epoch that is resumed at."""
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []
+        try:
+            history = [json.loads(line) for line in lines]
+        except ValueError:
+            raise CheckpointError(f"{self.metrics_file} has a broken line: take it out, then resume") from None
+        evaluated = self.trainer.epoch - (self.report is not None)
+        return [line for line in history if line["epoch"] <= evaluated]
 
     def save(self, name: str) -> None:
         """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs."""
         state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
-            state["trainer"] = self.trainer.state_dict()
+            report = dataclasses.asdict(self.report) if self.report else None
+            if report:
+                del report["problems"]  # they were printed
+            state |= {"trainer": self.trainer.state_dict(), "settings": self.settings, "report": report}
         save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
 
     def epoch(self) -> None:
@@ -405,13 +494,17 @@ class Run:
             def on_step(loss: float, _utterances: int) -> None:
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.1f}")
+                if interrupted:
+                    raise KeyboardInterrupt
 
-            report = trainer.run_epoch(on_step)
+            if self.report is None:  # else Ctrl-C came while the epoch was evaluated
+                with interrupt_after_step() as interrupted:
+                    self.report = trainer.run_epoch(on_step)
+        report = self.report
         result = evaluate(trainer.model, self.dev, self.encoder)
-        line = epoch_metrics(report, result)
-        self.history.append(line)
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self.history.append(epoch_metrics(report, result))
+        self.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in self.history), encoding="utf-8")
+        self.report = None
         if result["wer"] <= self.best_wer:
             self.best_wer = result["wer"]
             self.save("checkpoint.pt")
@@ -452,9 +545,13 @@ def without_unreadable(dataset: SpeechDataset) -> SpeechDataset:
 def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
     """Test sets with the best weights, pictures, where everything lies."""
     best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
-    for name, dataset in evaluation.items():
-        if name != "dev":
-            evaluation[name] = without_unreadable(dataset)
+    too_bad = []
+    for name in [name for name in evaluation if name != "dev"]:
+        try:
+            evaluation[name] = without_unreadable(evaluation[name])
+        except CorpusError as error:  # said at the end: the other results are not lost for it
+            del evaluation[name]
+            too_bad.append(f"{name}: {error}")
     results = {name: evaluate(best.model, dataset, run.encoder) for name, dataset in evaluation.items()}
     for name, result in results.items():
         show_result(name, result)
@@ -468,6 +565,8 @@ def finish(run: Run, evaluation: dict[str, Sequence]) -> None:
     (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
     print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
+    if too_bad:
+        raise CorpusError("not evaluated: " + "; ".join(too_bad))
 
 
 def decode_with_language_model(run: Run, evaluation: dict[str, Sequence], args: argparse.Namespace) -> None:
@@ -485,6 +584,7 @@ def decode_with_language_model(run: Run, evaluation: dict[str, Sequence], args: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    show_any_name()
     args = parse_args(argv)
     start = time.perf_counter()
     if args.threads:
@@ -494,15 +594,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         folder = choose_folder(args)
         trainer, config, encoder, evaluation, left_out = prepare(args)
-        open_folder(folder, args, left_out)
+        folder = open_folder(folder, args, left_out)
         command = shlex.join(["python", "train_minimal.py", *(sys.argv[1:] if argv is None else argv)])
-        run = Run(trainer, config, encoder, evaluation["dev"], folder, command)
+        run = Run(trainer, config, encoder, evaluation["dev"], folder, command, settings_of(args, trainer))
         if args.resume:
             run.resume()
         else:
             trainer.try_longest_batch()
         try:
-            while trainer.epoch < trainer.epochs:
+            while trainer.epoch < trainer.epochs or run.report:
                 run.epoch()
         except KeyboardInterrupt:
             run.save("last.pt")

@@ -102,7 +102,11 @@ def save_checkpoint(
         "alphabet": encoder.alphabet, "model": model.state_dict(), "training": training or {},
     }  # fmt: skip
     temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
+    try:
+        torch.save(content, temporary)
+    except (RuntimeError, OSError) as error:  # torch raises RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{path} can't be written; is the disk full? ({str(error).splitlines()[0]})") from error
     os.replace(temporary, path)
 
 
@@ -199,7 +203,7 @@ class TrainingSet(Dataset):
         try:
             sample = self.samples[index]
         except BadAudio as error:
-            return Problem(str(error.path), str(error))
+            return Problem(self.name(index), error.reason)
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
         if self.augmentation is not None:
             features = self._augmented(sample, self._rng(index))
@@ -209,7 +213,7 @@ class TrainingSet(Dataset):
         features = compute_spectrogram(sample.audio, sample.sample_rate, n_fft=self.n_fft)
         frames = self._output_frames(features)
         if frames < needed:
-            return Problem(repr(sample.transcript), f"{frames} output frames, CTC needs {needed}")
+            return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, its audio gives {frames}")
         return features, sample.transcript
 
     def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
@@ -279,7 +283,7 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
         try:
             read_audio(utterance.path, 16000)
         except BadAudio as error:
-            return Problem(str(utterance.path), str(error))
+            return Problem(str(utterance.path), error.reason)
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling leave Python's lock to others
@@ -461,8 +465,14 @@ class Trainer:
         self.sampler = SortaGradBatchSampler(utterance_seconds(data.samples), batch_size, sortagrad, seed=data.seed)
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
+        self.tally = self._nothing_yet()
         self.problems: dict[str, Problem] = {}
         keep_freed_memory()
+
+    @staticmethod
+    def _nothing_yet() -> dict:
+        """What is counted over an epoch, also across interruptions."""
+        return {"losses": [], "seconds": 0.0, "audio_seconds": 0.0, "frames": 0, "padding": 0}
 
     @property
     def step(self) -> int:
@@ -481,7 +491,7 @@ class Trainer:
         self.data.set_epoch(self.epoch)  # joins change lengths
         self.sampler.seconds = np.asarray(self.data.seconds)
         self.sampler.set_epoch(self.epoch)
-        losses, audio, padding, padded, start, lr = [], 0.0, 0, 0, time.perf_counter(), self.lr
+        tally, start, lr = self.tally, time.perf_counter(), self.lr
         with self._worker_deaths_named():
             for batch, problems in self._batches():
                 self._note(problems)
@@ -489,17 +499,20 @@ class Trainer:
                 if batch is not None:
                     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
                         loss = train_step(self.model, batch.to(self.device), self.optimizer, self.max_norm)
-                    losses.append(loss)
-                    audio += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
-                    padded += batch.features.shape[0] * batch.features.shape[3]
-                    padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+                    tally["losses"].append(loss)
+                    tally["audio_seconds"] += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
+                    tally["frames"] += batch.features.shape[0] * batch.features.shape[3]
+                    tally["padding"] += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+                tally["seconds"], start = tally["seconds"] + time.perf_counter() - start, time.perf_counter()
                 self.batch += 1
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
-        self.epoch, self.batch = self.epoch + 1, 0
-        mean = float(np.mean(losses)) if losses else math.nan
-        took = time.perf_counter() - start
-        return EpochReport(self.epoch, mean, lr, took, audio, padding / max(1, padded), list(self.problems.values()))
+        self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._nothing_yet()
+        mean = float(np.mean(tally["losses"])) if tally["losses"] else math.nan
+        share = tally["padding"] / max(1, tally["frames"])
+        return EpochReport(
+            self.epoch, mean, lr, tally["seconds"], tally["audio_seconds"], share, list(self.problems.values())
+        )  # fmt: skip
 
     def try_longest_batch(self) -> None:
         """Forward and backward of silence as long as the longest minibatch: memory runs out now, not late in the first epoch.
@@ -570,7 +583,7 @@ class Trainer:
         return {
             "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "lr": self.lr, "schedule": self.schedule,
             "batch_size": self.sampler.batch_size, "seed": self.data.seed, "utterances": len(self.data),
-            "optimizer": self.optimizer.state_dict(), "torch_rng": torch.get_rng_state(),
+            "optimizer": self.optimizer.state_dict(), "torch_rng": torch.get_rng_state(), "tally": self.tally,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
@@ -587,6 +600,6 @@ class Trainer:
                 f"can't resume with other settings: {'; '.join(different)}. Give the flags that the run was started with, or "
                 "begin a new run from its weights with --checkpoint"
             )
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        self.epoch, self.batch, self.tally = state["epoch"], state["batch"], state.get("tally", self._nothing_yet())
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"].cpu())

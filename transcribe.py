@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from corpora import BadAudio, read_audio
+from corpora import BadAudio, read_audio, show_any_name
 from implementation import (
     PAPER_PRUNING,
     AudioSample,
@@ -162,6 +162,7 @@ def show(path: Path, found: dict, nbest: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    show_any_name()
     args = parse_args(argv)
     try:
         checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))

@@ -516,13 +516,15 @@ def test_flac_without_length(tmp_path):
 
 def test_other_bad_audio(tmp_path):
     assert_bad(tmp_path / "gone.wav", "file not found")
-    assert_bad(tmp_path, "file not found")
+    assert_bad(tmp_path, "a folder, not an audio file")
     assert_bad(write_audio(tmp_path / "empty.wav", seconds=0), "zero-length audio")
     one_sample = write_audio(tmp_path / "short.wav", seconds=1 / 48000, rate=48000)
     assert_bad(one_sample, "too short to be resampled to 8000 Hz")
     for value in (np.nan, np.inf):
         soundfile.write(tmp_path / "a.wav", np.array([0.0, value]), RATE, subtype="FLOAT")
         assert_bad(tmp_path / "a.wav", "holds samples that are not finite")
+    soundfile.write(tmp_path / "a.wav", np.array([0.0, 1e29], dtype=np.float32), RATE, subtype="FLOAT")
+    assert_bad(tmp_path / "a.wav", "holds samples as large as 1e+29, which are no sound")
 
 
 def test_bad_audio_comes_back_from_a_worker(tmp_path):

@@ -1,6 +1,8 @@
 """The scripts as a user runs them: train_minimal.py, transcribe.py, visualization.py, setup.py."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import paper_charts
 import setup
@@ -67,6 +70,95 @@ def test_runs_number_themselves(tmp_path, monkeypatch):
     assert sorted(path.name for path in Path("runs").iterdir()) == ["001", "002"]
 
 
+def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = train_minimal.parse_args(TINY)
+    folders = [train_minimal.choose_folder(args) for _ in range(2)]  # both before either is made
+    assert folders == [Path("runs/001")] * 2
+    assert [train_minimal.open_folder(folder, args, []) for folder in folders] == [Path("runs/001"), Path("runs/002")]
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    timed = ("seconds",)
+    return [{name: value for name, value in line.items() if name not in timed} for line in lines]
+
+
+def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(run_folder, tmp_path, monkeypatch):
+    flags, real = [*TINY, "--epochs", "2"], (train_minimal.evaluate, torch.Tensor.backward)
+    calls = {"evaluate": 0, "backward": 0}
+
+    def evaluate(*arguments):
+        calls["evaluate"] += 1
+        if calls["evaluate"] == 1:
+            raise KeyboardInterrupt
+        return real[0](*arguments)
+
+    def backward(tensor, *arguments, **options):
+        calls["backward"] += 1
+        if calls["backward"] == 3:  # the first is that of try_longest_batch
+            os.kill(os.getpid(), signal.SIGINT)
+        return real[1](tensor, *arguments, **options)
+
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        monkeypatch.setattr(train_minimal, "evaluate", evaluate)
+        assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "a")]) == 130
+        assert load_checkpoint(tmp_path / "a" / "last.pt").training["report"]["epoch"] == 1
+        assert train_minimal.main([*flags, "--resume", str(tmp_path / "a")]) == 0
+        monkeypatch.setattr(torch.Tensor, "backward", backward)
+        assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "b")]) == 130
+        assert load_checkpoint(tmp_path / "b" / "last.pt").training["trainer"]["batch"] == 2
+        assert train_minimal.main([*flags, "--resume", str(tmp_path / "b")]) == 0
+    finally:
+        signal.signal(signal.SIGINT, old)
+    whole = load_checkpoint(run_folder / "last.pt").model.state_dict()
+    for name in "ab":
+        assert metrics(tmp_path / name) == metrics(run_folder)
+        found = load_checkpoint(tmp_path / name / "last.pt").model.state_dict()
+        assert all(torch.equal(value, whole[key]) for key, value in found.items())
+
+
+def test_resume_wants_the_same_speech_and_flags_and_a_whole_state(run_folder, tmp_path, capsys):
+    shutil.copytree(run_folder, tmp_path / "run")
+    command = [*TINY, "--epochs", "2", "--resume", str(tmp_path / "run")]
+    cases = {"no_augment was False, is True": ["--no-augment"], "no_sortagrad was False": ["--no-sortagrad"],
+             "optimizer was adamw, is sgd": ["--optimizer", "sgd"], "transcripts was": ["--n-train", "17"]}  # fmt: skip
+    for message, flags in cases.items():
+        assert train_minimal.main([*command, *flags]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"epoch": 1')
+    assert train_minimal.main(command) == 2
+    assert "metrics.jsonl has a broken line" in capsys.readouterr().err
+    shutil.copy(tmp_path / "run" / "checkpoint.pt", tmp_path / "run" / "last.pt")
+    assert train_minimal.main(command) == 2
+    assert "holds weights alone" in capsys.readouterr().err
+
+
+def prepared(*flags):
+    """Trainer, configuration and dev set that the flags lead to."""
+    trainer, config, _, evaluation, _ = train_minimal.prepare(train_minimal.parse_args([*TINY, *flags]))
+    return trainer, config, evaluation["dev"]
+
+
+def test_flags_reach_what_they_name(monkeypatch):
+    voices = []
+    real = train_minimal.generate_synthetic_dataset
+    monkeypatch.setattr(
+        train_minimal, "generate_synthetic_dataset", lambda *a, **k: (voices.append(k.get("speakers")), real(*a, **k))[1]
+    )
+    trainer, config, _ = prepared()
+    assert voices[1] is train_minimal.VALIDATION_SPEAKERS and voices[0] is None
+    assert trainer.data.augmentation == train_minimal.SYNTHETIC_AUGMENTATION and trainer.sampler.sortagrad
+    assert config.batch_norm == "output" and isinstance(trainer.optimizer, torch.optim.AdamW) and trainer.schedule == "onecycle"
+    trainer, config, _ = prepared("--no-augment", "--no-sortagrad", "--batch-norm", "paper", "--optimizer", "sgd",
+                                  "--schedule", "anneal", "--batch-size", "3", "--lr", "1e-4", "--dropout", "0.25")  # fmt: skip
+    assert trainer.data.augmentation is None and not trainer.sampler.sortagrad
+    assert config.batch_norm == "input" and config.dropout == 0.25 and trainer.model.dropout.p == 0.25
+    assert isinstance(trainer.optimizer, torch.optim.SGD) and trainer.optimizer.param_groups[0]["nesterov"]
+    assert (trainer.schedule, trainer.sampler.batch_size, trainer.lr) == ("anneal", 3, 1e-4)
+
+
 def test_resume_wants_the_same_settings(run_folder, capsys):
     assert train_minimal.main([*TINY, "--epochs", "3", "--resume", str(run_folder)]) == 2
     assert "epochs was 2, is 3" in capsys.readouterr().err
@@ -115,6 +207,10 @@ def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path)
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--checkpoint", "y"], "choose one"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
+        (["--resume", "x", "--overwrite"], "choose one"),
+        (["--data", ""], "--data is empty"),
+        (["--output-dir", ""], "--output-dir is empty"),
+        (["--num-workers", "-1"], "--num-workers must be at least 0"),
         (["--seed", "-1"], "--seed must be 0 to 2^32 - 1, not -1"),
         (["--time-strides", "2,2,2"], "wants 2 strides"),
         (["--time-strides", "fast"], "whole numbers"),

@@ -191,6 +191,21 @@ class TestLongestMinibatch:
             trainer.try_longest_batch()
 
 
+def test_a_checkpoint_that_can_not_be_written_is_one_sentence_and_leaves_the_old_one(tmp_path, monkeypatch):
+    trainer, config = make_trainer(), SMALL
+    save_checkpoint(tmp_path / "c.pt", trainer.model, config, CharEncoder())
+    before = (tmp_path / "c.pt").read_bytes()
+
+    def full(_content, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc]\nmore")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"c\.pt can't be written; is the disk full\?"):
+        save_checkpoint(tmp_path / "c.pt", trainer.model, config, CharEncoder())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"] and (tmp_path / "c.pt").read_bytes() == before
+
+
 class TestPreflight:
     encoder = CharEncoder()
 
@@ -252,6 +267,17 @@ class TestBadAudioInTraining:
         (tmp_path / "17.wav").write_bytes(b"RIFF")
         report = self.train(utterances)
         assert [p.where for p in report.problems] == [str(tmp_path / "17.wav")]
+
+    def test_clips_of_one_text_that_are_too_short_are_named_and_counted_one_by_one(self, tmp_path):
+        utterances = write_corpus(tmp_path, 300)
+        for i in (17, 50, 99):  # shorter than their headers' place in the manifest says
+            soundfile.write(tmp_path / f"{i}.wav", 0.1 * np.random.default_rng(i).standard_normal(200), 8000)
+        report = self.train(utterances)
+        assert sorted(p.where for p in report.problems) == sorted(str(tmp_path / f"{i}.wav") for i in (17, 50, 99))
+        assert "'ab' needs 2 output frames, its audio gives 1" in str(report.problems[0])
+        soundfile.write(tmp_path / "100.wav", 0.1 * np.random.default_rng(0).standard_normal(200), 8000)
+        with pytest.raises(CorpusError, match="4 of 300 utterances are bad"):
+            self.train(utterances)
 
     def test_many_bad_files_stop_it(self, tmp_path):
         utterances = write_corpus(tmp_path)

@@ -166,7 +166,27 @@ def test_test_audio_that_can_not_be_read_is_named_at_the_end(corpus, tmp_path, c
     assert train_minimal.main(["--data", str(tmp_path), *small]) == 2  # 1 of 3 is more than 1 %
     captured = capsys.readouterr()
     assert "epoch   1/1" in captured.out and "11.flac" in captured.err and "1 of 3 utterances are bad" in captured.err
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    assert "not evaluated: test: 1 of 3" in captured.err
+    assert list(json.loads((tmp_path / "run" / "results.json").read_text())) == ["dev"]  # not lost
+    assert (tmp_path / "run" / "checkpoint.pt").exists() and (tmp_path / "run" / "predictions.png").exists()
+
+
+def test_overwrite_does_not_delete_the_language_model_that_it_is_to_use(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    (tmp_path / "lm.arpa").write_bytes((folder / "lm.arpa").read_bytes())
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path), "--overwrite"]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", str(tmp_path / "lm.arpa")]) == 2
+    assert "copy it to another folder first" in capsys.readouterr().err and (tmp_path / "lm.arpa").exists()
+
+
+def test_a_split_of_another_name_is_not_left_out_silently(corpus, tmp_path, capsys):
+    folder, _ = corpus
+    manifest = (folder / "manifest.tsv").read_text().replace("\ttest\t", "\teval\t")
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    train_minimal.prepare(train_minimal.parse_args(["--data", str(tmp_path), "--rnn-hidden", "16"]))
+    assert "split 'eval': 3 utterances, neither trained nor tested on" in capsys.readouterr().out
 
 
 def test_bigram_outputs_train_save_and_transcribe(corpus, tmp_path, capsys):
