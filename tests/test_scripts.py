@@ -16,6 +16,7 @@ import soundfile
 import torch
 
 import paper_charts
+import training_run
 import setup
 import train_minimal
 import transcribe
@@ -85,7 +86,7 @@ def metrics(folder):
 
 
 def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(run_folder, tmp_path, monkeypatch):
-    flags, real = [*TINY, "--epochs", "2"], (train_minimal.evaluate, torch.Tensor.backward)
+    flags, real = [*TINY, "--epochs", "2"], (training_run.evaluate, torch.Tensor.backward)
     calls = {"evaluate": 0, "backward": 0}
 
     def evaluate(*arguments):
@@ -102,7 +103,7 @@ def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(ru
 
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        monkeypatch.setattr(train_minimal, "evaluate", evaluate)
+        monkeypatch.setattr(training_run, "evaluate", evaluate)
         assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "a")]) == 130
         assert load_checkpoint(tmp_path / "a" / "last.pt").training["report"]["epoch"] == 1
         assert train_minimal.main([*flags, "--resume", str(tmp_path / "a")]) == 130
