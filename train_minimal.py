@@ -47,7 +47,6 @@ from implementation import (
     utterance_seconds,
 )
 from language_model import NGramModel, make_scorer
-from training_run import Run
 from training import (
     QUICK,
     Checkpoint,
@@ -64,6 +63,7 @@ from training import (
     readable,
     stop_if_many,
 )
+from training_run import Run
 from tune_decoder import tune_and_compare
 
 

@@ -16,9 +16,9 @@ import soundfile
 import torch
 
 import paper_charts
-import training_run
 import setup
 import train_minimal
+import training_run
 import transcribe
 import visualization
 from implementation import generate_synthetic_audio
