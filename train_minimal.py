@@ -470,8 +470,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             trainer.try_longest_batch()
         try:
-            while trainer.epoch < trainer.epochs or run.report:
-                run.epoch()
+            run.train()
         except KeyboardInterrupt:
             run.save("last.pt")
             if not (folder / "checkpoint.pt").exists():

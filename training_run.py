@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,14 +19,15 @@ from training import CheckpointError, EpochReport, ModelConfig, Trainer, epoch_m
 
 
 @contextlib.contextmanager
-def interrupt_after_step() -> Iterator[list]:
-    """Ctrl-C waits until a step is done, so that no half of one is saved: the list then holds something. Twice ends at once."""
+def interrupts_noted() -> Iterator[list]:
+    """Ctrl-C only fills the list, for the loop to end where nothing is half done; a second one ends it at once."""
     interrupted = []
 
     def note(_signal: int, _frame: object) -> None:
         if interrupted:
             raise KeyboardInterrupt
         interrupted.append(True)
+        os.write(2, b"\nstopping after this step, or after the evaluation under way; Ctrl-C again stops at once\n")
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if not ours or threading.current_thread() is not threading.main_thread():
@@ -105,7 +107,15 @@ class Run:
             state |= {"trainer": self.trainer.state_dict(), "settings": self.settings, "report": report}
         save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
 
-    def epoch(self) -> None:
+    def train(self) -> None:
+        """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, in a state that can be saved."""
+        with interrupts_noted() as interrupted:
+            while self.trainer.epoch < self.trainer.epochs or self.report:
+                self.epoch(interrupted)
+                if interrupted:
+                    raise KeyboardInterrupt
+
+    def epoch(self, interrupted: Sequence = ()) -> None:
         """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6)."""
         trainer = self.trainer
         title = f"epoch {trainer.epoch + 1}"
@@ -118,8 +128,7 @@ class Run:
                     raise KeyboardInterrupt
 
             if self.report is None:  # else Ctrl-C came while the epoch was evaluated
-                with interrupt_after_step() as interrupted:
-                    self.report = trainer.run_epoch(on_step)
+                self.report = trainer.run_epoch(on_step)
         report = self.report
         result = evaluate(trainer.model, self.dev, self.encoder)
         self.history.append(epoch_metrics(report, result))
