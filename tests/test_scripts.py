@@ -85,6 +85,7 @@ def metrics(folder):
     return [{name: value for name, value in line.items() if name not in timed} for line in lines]
 
 
+@pytest.mark.slow
 def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(run_folder, tmp_path, monkeypatch):
     flags, real = [*TINY, "--epochs", "2"], (training_run.evaluate, torch.Tensor.backward)
     calls = {"evaluate": 0, "backward": 0}
