@@ -112,6 +112,7 @@ def test_every_command_runs(tmp_path):
     for name in ("README.md", "CHEATSHEET.md", "exercises/README.md"):
         for made in ("runs/001/decoder.json", "lm.arpa"):  # each document makes them for the first time
             (project / made).unlink(missing_ok=True)
+        ran = {command for command in ran if "lm.arpa" not in command}
         for command in commands_of(name):
             run = command.removeprefix(SET_UP)
             if run not in ran:
