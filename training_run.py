@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from corpora import CorpusError
+from corpora import CorpusError, Problem
 from implementation import CharEncoder, evaluate
 from training import CheckpointError, EpochReport, ModelConfig, Trainer, epoch_metrics, load_checkpoint, save_checkpoint
 
@@ -82,8 +82,8 @@ class Run:
         self.trainer.model.load_state_dict(checkpoint.model.state_dict())
         self.trainer.load_state_dict(state["trainer"])
         self.best_wer, self.report = state["best_wer"], None
-        if state.get("report"):
-            self.report = EpochReport(**state["report"], problems=[])
+        if report := state.get("report"):
+            self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
         self.history = self._read_history()
         print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
 
@@ -102,8 +102,6 @@ class Run:
         state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
             report = dataclasses.asdict(self.report) if self.report else None
-            if report:
-                del report["problems"]  # they were printed
             state |= {"trainer": self.trainer.state_dict(), "settings": self.settings, "report": report}
         save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
 
