@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
         print(f"to mend it: {MEND}")
     if not complete["to train and transcribe:"]:
         return 1
-    from training import choose_device, cpu_has_bf16
+    from training.machine import choose_device, cpu_has_bf16
 
     print(f"device: {choose_device('auto').type}; bf16 in this CPU's hardware: {'yes' if cpu_has_bf16() else 'no'}")
     print(check_model())

@@ -22,21 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augmentation import SYNTHETIC_AUGMENTATION, Augmentation
-from bigrams import BigramEncoder
-from corpora import (
-    Corpus,
-    CorpusError,
-    JoinedDataset,
-    Problem,
-    SpeechDataset,
-    Utterance,
-    check_problems,
-    corpus_sample_rate,
-    read_corpus,
-    show_any_name,
-)
-from figures import predictions, training_curves
+from decoding.ngrams import NGramModel
+from decoding.scorers import make_scorer
 from implementation import (
     SYNTHETIC_WORDS,
     VALIDATION_SPEAKERS,
@@ -46,24 +33,18 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
-from language_model import NGramModel, make_scorer
-from training import (
-    QUICK,
-    Checkpoint,
-    CheckpointError,
-    ModelConfig,
-    Trainer,
-    TrainingSet,
-    choose_device,
-    choose_precision,
-    encodable,
-    encoder_of,
-    feasible,
-    load_checkpoint,
-    readable,
-    stop_if_many,
-)
-from training_run import Run
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint
+from pictures.figures import predictions, training_curves
+from pictures.terminal import show_any_name
+from speech.alphabets import BigramEncoder, encoder_of
+from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
+from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
+from speech.datasets import JoinedDataset, SpeechDataset
+from speech.preflight import check_problems, encodable, feasible, readable, stop_if_many
+from training.data import TrainingSet
+from training.loop import Trainer
+from training.machine import QUICK, choose_device, choose_precision
+from training.run import Run
 from tune_decoder import tune_and_compare
 
 

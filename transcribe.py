@@ -3,78 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from corpora import BadAudio, read_audio, show_any_name
-from implementation import (
-    PAPER_PRUNING,
-    AudioSample,
-    BeamScorer,
-    Hypothesis,
-    character_times,
-    collate_batch,
-    greedy_decode,
-    prefix_beam_search,
-    word_times,
-)
-from language_model import make_scorer
-from training import STRIDE_MS, WINDOW_MS, Checkpoint, CheckpointError, choose_device, load_checkpoint
-
-
-@dataclass
-class Decoder:
-    """How log-probabilities become text: greedily at beam 1 without a language model, else by beam search (Eq. 12)."""
-
-    beam: int = 1
-    scorer: BeamScorer | None = None
-    alpha: float = 0.0
-    beta: float = 0.0
-
-
-@torch.no_grad()
-def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = None, nbest: int = 1, times: bool = False) -> dict:
-    """What is said in one audio file of any sample rate and number of channels.
-
-    Returns:
-        dict with 'text' and 'seconds'; with a beam search 'nbest', a list of up to ``nbest`` dicts of text and the three parts
-        of its score; with ``times`` 'words' and 'characters', each a list of text, start and end in seconds.
-
-    Raises:
-        BadAudio: if the file can't be read.
-    """
-    decoder, config, encoder = decoder or Decoder(), checkpoint.config, checkpoint.encoder
-    sample = AudioSample(read_audio(path, config.sample_rate), config.sample_rate, "")
-    if 1000 * sample.seconds < WINDOW_MS:
-        raise BadAudio(f"lasts {1000 * sample.seconds:.1f} ms, too short for speech: one window takes {WINDOW_MS:g} ms", path)
-    batch = collate_batch([sample], encoder, config.n_fft).to(next(checkpoint.model.parameters()).device)
-    log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
-    rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)
-    if decoder.beam == 1 and decoder.scorer is None:
-        labels = [label for label in torch.unique_consecutive(rows.argmax(1)).tolist() if label != encoder.blank_idx]
-        found = {"text": greedy_decode(log_probs, encoder, lengths)[0], "seconds": sample.seconds}
-    else:
-        hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
-        labels = hypotheses[0].labels if hypotheses else ()
-        nbest_list = [_described(hypothesis, encoder.decode(hypothesis.labels)) for hypothesis in hypotheses[:nbest]]
-        found = {"text": encoder.decode(labels), "seconds": sample.seconds, "nbest": nbest_list}
-    if times:
-        characters = character_times(rows, labels, encoder, checkpoint.model.time_stride * STRIDE_MS / 1000)
-        found["words"] = [dataclasses.asdict(word) for word in word_times(characters)]
-        found["characters"] = [dataclasses.asdict(character) for character in characters]
-    return found
-
-
-def _described(hypothesis: Hypothesis, text: str) -> dict:
-    parts = {name: getattr(hypothesis, name) for name in ("score", "log_ctc", "log_lm", "words")}
-    return {"text": text} | parts
+from decoding.scorers import make_scorer
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.transcription import Decoder, read_tuned, transcribe, warning
+from pictures.terminal import show_any_name
+from speech.audio import BadAudio
+from training.machine import choose_device
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -84,7 +24,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
     add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
-    add("--lm", metavar="FILE", help="language model, ARPA, from language_model.py or KenLM")
+    add("--lm", metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
     add("--alpha", type=float, help="its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else 1")
     add("--beta", type=float, help="weight of the number of words; default: of decoder.json, else 1")
     add("--unit", choices=("word", "character"), help="of the language model; default: of decoder.json, else as the file tells")
@@ -123,29 +63,6 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
         asked = f"--lm {tuned['lm']}{' --lexicon' if tuned.get('lexicon') else ''}"
         print(f"warning: alpha and beta of {tuned_file} were tuned with {asked}, and may not suit this search", file=sys.stderr)
     return Decoder(args.beam, scorer, alpha, beta)
-
-
-def read_tuned(path: Path) -> dict:
-    """What tune_decoder.py left beside the checkpoint; alpha and beta 1 where it left nothing."""
-    if not path.exists():
-        return {"alpha": 1.0, "beta": 1.0}
-    try:
-        tuned = json.loads(path.read_text(encoding="utf-8"))
-        fits = all(math.isfinite(tuned[name]) for name in ("alpha", "beta"))
-    except (ValueError, KeyError, TypeError):
-        fits = False
-    if not fits:
-        raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or take it away")
-    return tuned
-
-
-def warning(checkpoint: Checkpoint) -> str:
-    """A sentence if little can be expected of the checkpoint, since its training was stopped early or went badly; else empty."""
-    wer, epoch, epochs = (checkpoint.training.get(name) for name in ("best_wer", "epoch", "epochs"))
-    if wer is None or wer < 0.5:
-        return ""
-    rate = f"{100 * wer:.0f} % of the words of its dev set wrong" if math.isfinite(wer) else "no try on its dev set yet"
-    return f"warning: this checkpoint had {rate} after {epoch} of {epochs} epochs of training; expect little of its text"
 
 
 def show(path: Path, found: dict, nbest: int) -> None:

@@ -20,9 +20,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-import figures
-import paper_charts
-from corpora import CorpusError, SpeechDataset, read_corpus
 from implementation import (
     VALIDATION_SPEAKERS,
     AudioSample,
@@ -30,7 +27,11 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
-from training import Checkpoint, CheckpointError, feasible, load_checkpoint, usable
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from pictures import figures, paper_charts
+from speech.corpora import CorpusError, read_corpus
+from speech.datasets import SpeechDataset
+from speech.preflight import feasible, usable
 
 N_SPEECH = 40  # utterances that are looked at
 

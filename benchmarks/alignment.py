@@ -19,6 +19,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from corpora import JoinedDataset, SpeechDataset, read_corpus
+
 from implementation import character_times, collate_batch, ctc_required_frames, word_times
 from training import STRIDE_MS, Checkpoint, load_checkpoint
 

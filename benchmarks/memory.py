@@ -114,8 +114,8 @@ def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
     import numpy as np
     import soundfile
     import torch
-
     from corpora import read_corpus
+
     from implementation import generate_synthetic_dataset
 
     if data:

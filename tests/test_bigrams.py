@@ -5,10 +5,10 @@ from __future__ import annotations
 import string
 
 import pytest
+from bigrams import BigramEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigrams import BigramEncoder
 from implementation import CharEncoder
 
 texts = st.text(alphabet=string.ascii_lowercase + " '", max_size=30)

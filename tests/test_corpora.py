@@ -10,14 +10,11 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import corpora
 import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-import corpora
 from corpora import (
     BadAudio,
     Corpus,
@@ -31,6 +28,8 @@ from corpora import (
     read_audio,
     read_corpus,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 RATE = 8000
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 
+import figures
 import matplotlib.image
 import numpy as np
+import paper_charts
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-import figures
-import paper_charts
 from implementation import (
     CharEncoder,
     DeepSpeech2,

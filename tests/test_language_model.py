@@ -10,15 +10,15 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import language_model
 import numpy as np
 import pytest
+from bigrams import BigramEncoder
 from hypothesis import given
 from hypothesis import strategies as st
-
-import language_model
-from bigrams import BigramEncoder
-from implementation import CharEncoder
 from language_model import ArpaError, CharacterScorer, NGramModel, WordScorer
+
+from implementation import CharEncoder
 
 SENTENCES = ("the cat sat on the mat", "the dog sat", "a cat saw the dog on a mat", "it's a dog", "no")
 ENGLISH = CharEncoder()

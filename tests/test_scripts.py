@@ -11,14 +11,14 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import paper_charts
 import pytest
 import soundfile
 import torch
+import training_run
 
-import paper_charts
 import setup
 import train_minimal
-import training_run
 import transcribe
 import visualization
 from implementation import generate_synthetic_audio

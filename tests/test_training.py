@@ -4,15 +4,15 @@ import os
 import pickle
 from itertools import pairwise
 
+import corpora
 import numpy as np
 import pytest
 import soundfile
 import torch
-
-import corpora
-import training
 from augmentation import Augmentation, Timing
 from corpora import CorpusError, Problem, SpeechDataset, Utterance
+
+import training
 from implementation import AudioSample, CharEncoder, compute_spectrogram, generate_synthetic_dataset
 from training import CheckpointError, ModelConfig, Trainer, TrainingSet, load_checkpoint, save_checkpoint
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from bigrams import BigramEncoder
+from language_model import NGramModel, WordScorer
 
 import train_minimal
 import transcribe
 import tune_decoder
-from bigrams import BigramEncoder
 from implementation import CharEncoder, generate_synthetic_dataset
-from language_model import NGramModel, WordScorer
 from training import load_checkpoint
 from tune_decoder import Output, Tuning, count_search_errors, tune
 

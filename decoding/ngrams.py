@@ -1,36 +1,27 @@
-"""N-gram language models, and what a prefix beam search asks of them.
+"""N-gram language models: Kneser-Ney smoothing, and ARPA files.
 
-    texts -> NGramModel.train -> write_arpa -> lm.arpa -> read_arpa -> WordScorer or CharacterScorer -> beam search
+    texts -> NGramModel.train -> write_arpa -> lm.arpa -> read_arpa -> scorers.WordScorer or CharacterScorer -> beam search
 
-The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). From
-here come log p_lm and word_count; alpha and beta are the search's. Logarithms are natural, except in ``ngrams``, which
-holds what an ARPA file holds: base 10. ``python language_model.py train sentences.txt -o lm.arpa`` makes such a file.
+Logarithms are natural, except in ``ngrams``, which holds what an ARPA file holds: base 10.
+``python train_language_model.py sentences.txt -o lm.arpa`` makes such a file.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from implementation import CharEncoder
 
 BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something
 _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as in KenLM
-
 NGram = tuple[str, ...]
+
 
 # ---------------------------------------------------------------------------------------------
 # Kneser-Ney smoothing
@@ -243,6 +234,7 @@ def _log10(p: float) -> float:
 # ARPA files
 # ---------------------------------------------------------------------------------------------
 
+
 _Lines = Iterator[tuple[int, str]]  # line number from 1, text; blank lines are left out; at the end of the file an empty text
 
 
@@ -337,274 +329,3 @@ def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, 
         raise _BadLine(number, f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; "
                                "put that in, or take this line out")
     ngrams[words] = log_p, backoff
-
-
-# ---------------------------------------------------------------------------------------------
-# Scorers for the beam search. A prefix of labels leads to a state, and both scorers say what from there each label adds.
-# Labels are letters, or pairs of letters (Section 3.6), as the encoder has them.
-# ---------------------------------------------------------------------------------------------
-
-
-class _Cache(dict):
-    """``compute(key)``, remembered; emptied when there are ``size`` of them."""
-
-    def __init__(self, compute: Callable[[Hashable], np.ndarray], size: int) -> None:
-        super().__init__()
-        self.compute, self.size = compute, size
-
-    def __missing__(self, key: Hashable) -> np.ndarray:
-        if len(self) >= self.size:
-            self.clear()
-        return self.setdefault(key, self.compute(key))
-
-
-class WordScorer:
-    """Scores a prefix by a model over words: a word counts when a space, or the end of the text, completes it.
-
-    The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, letters of the
-    word begun). A space at the start or after a space completes no word and adds nothing.
-
-    Args:
-        model: over words.
-        encoder: whose labels the beam search extends prefixes by.
-        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
-            them scores -inf. None allows every word; those that the model does not know count as <unk>.
-
-    Raises:
-        ValueError: if the model is not over words, the alphabet can write none of them, or the lexicon holds no word or one
-            that the alphabet cannot write.
-
-    Source: Section 3.8; Hannun et al. 2014, arXiv:1408.2873, for the lexicon.
-    """
-
-    def __init__(self, model: NGramModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None) -> None:
-        if model.unit != "word":
-            raise ValueError("WordScorer needs a language model over words, but this one is over characters; use CharacterScorer")
-        self.model, self._units = model, ["", *encoder.alphabet]
-        self._space = self._units.index(" ") if " " in self._units else None
-        letters = set("".join(self._units)) - {" "}
-        self.unwritable = sorted(word for word in model.vocabulary if not set(word) <= letters)
-        self._lexicon = _checked_lexicon(model.vocabulary, lexicon, letters)
-        self._beginnings = frozenset(word[:end] for word in self._lexicon or () for end in range(1, len(word) + 1))
-        self._allowed = _Cache(self._find_allowed, 2**21 // len(self._units) + 1)  # 16 MB
-
-    def start(self) -> tuple[NGram, str]:
-        """The state before the first label."""
-        return self.model.start(), ""
-
-    def scores(self, state: tuple[NGram, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each label adds, and words that it completes; both (V,) float, 0 for the blank."""
-        context, word = state
-        log_p, words = self._allowed[word].copy(), np.zeros(len(self._units))
-        if word and self._space is not None:
-            log_p[self._space], words[self._space] = self._score_word(context, word), 1
-        return log_p, words
-
-    def advance(self, state: tuple[NGram, str], label: int) -> tuple[NGram, str]:
-        """The state after one more label."""
-        context, word = state
-        if label != self._space:
-            return context, word + self._units[label]
-        return (self.model.next(context, word)[1], "") if word else state
-
-    def finish(self, state: tuple[NGram, str]) -> tuple[float, int]:
-        """Natural log p_lm and words that are added if the text ends here: those of a last word, and of </s>."""
-        context, word = state
-        if not word:
-            return self.model.end(context), 0
-        return self._score_word(context, word) + self.model.end(self.model.next(context, word)[1]), 1
-
-    def _score_word(self, context: NGram, word: str) -> float:
-        return self.model.next(context, word)[0] if self._lexicon is None or word in self._lexicon else -math.inf
-
-    def _find_allowed(self, word: str) -> np.ndarray:
-        """(V,): 0 where a word may go on from these letters, -inf where not."""
-        allowed = [self._lexicon is None or unit in ("", " ") or word + unit in self._beginnings for unit in self._units]
-        return np.where(allowed, 0.0, -math.inf)
-
-
-def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, letters: set[str]) -> frozenset[str] | None:
-    """The words allowed, None for all, once they and those that the model knows fit the letters of the alphabet."""
-    if not any(set(word) <= letters for word in known):
-        raise ValueError(f"the alphabet can write none of the model's words, such as {min(known, default='')!r}; "
-                         "train it on texts in the letters of the alphabet, lower case where it is")
-    if lexicon is None or lexicon is False:
-        return None
-    if lexicon is True:
-        return frozenset(word for word in known if set(word) <= letters)
-    words = frozenset([lexicon] if isinstance(lexicon, str) else lexicon)
-    foreign = [word for word in words if not set(word) <= letters]
-    if foreign or not words:
-        problem = f"the alphabet cannot write {len(foreign)} of its words, such as {min(foreign)!r}" if foreign else "it is empty"
-        raise ValueError(f"the lexicon does not fit: {problem}; give words in the letters of the alphabet, and no others")
-    return words
-
-
-class CharacterScorer:
-    """Scores a prefix by a model over characters: log p(character | those before) at each of them.
-
-    The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
-    begun). Where the alphabet has no space, each label counts as a word, as each character does in Mandarin (Section 3.8).
-
-    Args:
-        model: over characters.
-        encoder: whose labels the beam search extends prefixes by; characters that the model does not know count as <unk>.
-
-    Raises:
-        ValueError: if the model is not over characters, or knows one that the alphabet does not have.
-    """
-
-    def __init__(self, model: NGramModel, encoder: CharEncoder) -> None:
-        if model.unit != "character":
-            raise ValueError("CharacterScorer needs a language model over characters, but this one is over words; use WordScorer")
-        self.model = model
-        self._tokens = [model.tokens(unit) for unit in ("", *encoder.alphabet)]  # those of each label
-        self._space = self._tokens.index([SPACE]) if [SPACE] in self._tokens else None
-        foreign = model.vocabulary - {SPACE, *(token for tokens in self._tokens for token in tokens)}
-        if foreign:
-            shown = ", ".join(map(repr, sorted(foreign)[:30])) + (", ..." if len(foreign) > 30 else "")
-            raise ValueError(f"the alphabet lacks {len(foreign)} characters that the model knows: {shown}; "
-                             "train it on texts in the letters of the alphabet, lower case where it is")
-        self._log_p = _Cache(self._find_log_p, 2**21 // len(self._tokens) + 1)  # 16 MB
-
-    def start(self) -> tuple[NGram, bool]:
-        """The state before the first label."""
-        return self.model.start(), False
-
-    def scores(self, state: tuple[NGram, bool]) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each label adds, and words that it completes; both (V,) float, 0 for the blank."""
-        context, in_word = state
-        words = np.zeros(len(self._tokens))
-        if self._space is None:
-            words[1:] = 1
-        elif in_word:
-            words[self._space] = 1
-        return self._log_p[context].copy(), words
-
-    def advance(self, state: tuple[NGram, bool], label: int) -> tuple[NGram, bool]:
-        """The state after one more label."""
-        context, in_word = state
-        for token in self._tokens[label]:
-            context, in_word = self.model.next(context, token)[1], self._space is not None and token != SPACE
-        return context, in_word
-
-    def finish(self, state: tuple[NGram, bool]) -> tuple[float, int]:
-        """Natural log p_lm and words that are added if the text ends here."""
-        return self.model.end(state[0]), int(state[1])
-
-    def _find_log_p(self, context: NGram) -> np.ndarray:
-        """(V,) natural log p of each label; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
-        log_p = np.zeros(len(self._tokens))
-        for label, tokens in enumerate(self._tokens):
-            state = context
-            for token in tokens:
-                step, state = self.model.next(state, token)
-                log_p[label] += step
-        return log_p
-
-
-def make_scorer(
-    path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False
-) -> WordScorer | CharacterScorer:
-    """The scorer of an ARPA file, by words or by characters.
-
-    Raises:
-        ValueError: if the file is broken, or its alphabet does not fit the encoder's, or a lexicon is asked of a model of
-            characters.
-    """
-    model = NGramModel.read_arpa(path, unit)
-    if model.unit == "character":
-        if lexicon:
-            raise ValueError(f"{path} is a model of characters, which knows no words: take one of words, or leave out --lexicon")
-        return CharacterScorer(model, encoder)
-    scorer = WordScorer(model, encoder, lexicon or None)
-    if lexicon and scorer.unwritable:
-        some = ", ".join(map(repr, scorer.unwritable[:5])) + (", ..." if len(scorer.unwritable) > 5 else "")
-        print(f"{path}: not in the lexicon, since the alphabet cannot write them: {len(scorer.unwritable)} words, {some}",
-              file=sys.stderr)
-    return scorer
-
-
-# ---------------------------------------------------------------------------------------------
-# Command line
-# ---------------------------------------------------------------------------------------------
-
-
-def read_sentences(path: Path | str, split: str = "train") -> list[str]:
-    """Sentences in lower case, from a text file with one a line, or the transcripts of a corpus.
-
-    Args:
-        path: a text file in UTF-8, or what ``corpora.read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl or .transcription.
-        split: of the corpus; a text file has none.
-
-    Raises:
-        OSError, ValueError: if there is nothing to read or it is broken; with what is wrong.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or folder; give a text file, or a corpus for its transcripts")
-    if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
-        data = path.read_bytes()
-        try:
-            return [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or take the line out") from None
-    from corpora import check_problems, read_corpus  # here, for it needs torch and audio libraries
-
-    corpus = read_corpus(path)
-    check_problems(corpus)
-    if not corpus.split(split):
-        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(corpus.splits))}")
-    return [utterance.transcript.lower() for utterance in corpus.split(split)]
-
-
-def _train(args: argparse.Namespace) -> None:
-    if args.output.exists() and not args.overwrite:
-        raise ValueError(f"{args.output} exists already; give another name, or --overwrite to replace it")
-    if not args.output.absolute().parent.is_dir():
-        raise ValueError(f"the folder of {args.output} does not exist; make it first")
-    sentences = read_sentences(args.input, args.split)
-    model = NGramModel.train(sentences, args.order, args.unit)
-    model.write_arpa(args.output)
-    sizes = Counter(map(len, model.ngrams))
-    print(f"{args.output}: {args.unit} model of {len(sentences)} sentences, "
-          + ", ".join(f"{sizes[n]} {n}-grams" for n in sorted(sizes)))
-
-
-def _score(args: argparse.Namespace) -> None:
-    model = NGramModel.read_arpa(args.model)
-    text, state = args.text.lower(), model.start()
-    for token in [*model.tokens(text), EOS]:
-        log_p, state = model.next(state, token)
-        print(f"{log_p:9.3f}  {token}" + ("" if (token,) in model.ngrams else "  (unknown)"))
-    print(f"{model.score(text):9.3f}  natural log probability; perplexity {model.perplexity([text]):.2f}")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Train an n-gram language model, or score a text by one; in lower case.")
-    commands = parser.add_subparsers(required=True)
-    train = commands.add_parser("train", help="train a model with Kneser-Ney smoothing")
-    train.add_argument("input", help="text file with a sentence a line, or a corpus (folder or manifest): its transcripts")
-    train.add_argument("-o", "--output", type=Path, required=True, help="ARPA file to write")
-    train.add_argument("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
-    train.add_argument("--unit", choices=UNITS, default="word", help="what the n-grams are made of (default: word)")
-    train.add_argument("--split", default="train", help="split of the corpus (default: train)")
-    train.add_argument("--overwrite", action="store_true", help="replace the output if it exists")
-    train.set_defaults(run=_train)
-    score = commands.add_parser("score", help="natural log probability of each word or character of a text")
-    score.add_argument("model", help="ARPA file")
-    score.add_argument("text", help="in quotes")
-    score.set_defaults(run=_score)
-    args = parser.parse_args(argv)
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        args.run(args)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

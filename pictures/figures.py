@@ -1,7 +1,7 @@
 """Pictures of speech, models and runs. Each shows measured values; its caption says of what.
 
 Every function returns a ``matplotlib.figure.Figure``: a notebook shows it, a script saves it with ``figure.savefig(path)``.
-The tables of the paper are drawn by ``paper_charts.py``.
+The tables of the paper are drawn by ``pictures/paper_charts.py``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from implementation import (
 )
 
 if TYPE_CHECKING:
-    from tune_decoder import Tuning
+    from decoding.tuning import Tuning
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"

@@ -1,40 +1,26 @@
-"""Real speech from disk: corpora in four layouts, audio files, and datasets for training.
+"""Real speech from disk: what a corpus holds, in four layouts.
 
-    read_corpus(path) -> Corpus -> check_problems -> SpeechDataset -> JoinedDataset
+    read_corpus(path) -> Corpus -> preflight.check_problems -> datasets.SpeechDataset -> datasets.JoinedDataset
 
 A line of a corpus that cannot be used becomes a ``Problem`` naming file and line, and its utterance is
-left out; nothing is dropped silently. ``python corpora.py PATH`` prints what a corpus holds and all of
+left out; nothing is dropped silently. ``python check_corpus.py PATH`` prints what a corpus holds and all of
 its problems.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
 import math
 import os
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import soundfile
-import soxr
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from implementation import AudioSample
-
-# ---------------------------------------------------------------------------------------------
-# What a corpus holds
-# ---------------------------------------------------------------------------------------------
+from speech.audio import BadAudio, audio_seconds, open_audio
 
 
 @dataclass(frozen=True)
@@ -61,17 +47,6 @@ class Problem:
 
 class CorpusError(ValueError):
     """A corpus as a whole cannot be used."""
-
-
-class BadAudio(Exception):
-    """An audio file cannot be read: ``reason`` says why, ``path`` which (None after a DataLoader worker)."""
-
-    def __init__(self, reason: str, path: Path | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.path = reason, path
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
 @dataclass
@@ -108,95 +83,6 @@ class Corpus:
         return "\n".join(lines)
 
 
-def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
-    """Refuse a corpus too broken to train on.
-
-    Args:
-        corpus: as ``read_corpus`` returns it.
-        limit: largest share of bad lines that is accepted.
-
-    Raises:
-        CorpusError: if more than ``limit`` of the lines are bad, or no utterance is usable.
-    """
-    bad, good = len(corpus.problems), len(corpus.utterances)
-    if good and bad <= limit * (good + bad):
-        return
-    share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
-    first = "".join(f"\n  {problem}" for problem in corpus.problems[:5])
-    raise CorpusError(f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.{first}")
-
-
-# ---------------------------------------------------------------------------------------------
-# Audio files
-# ---------------------------------------------------------------------------------------------
-
-# libsndfile shortens a truncated WAV or AIFF to what is there, and only its log tells.
-_SHORTENED = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_LENGTH_UNKNOWN = 0x7FFF_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
-
-
-@contextmanager
-def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
-    """An open audio file; what goes wrong inside the block is raised as ``BadAudio``, too."""
-    if not os.path.isfile(path):
-        raise BadAudio("a folder, not an audio file" if os.path.isdir(path) else "file not found", path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            shortened = _SHORTENED.search(file.extra_info)
-            if shortened and int(shortened[2]) < int(shortened[1]) < _LENGTH_UNKNOWN:
-                raise BadAudio(f"truncated: {shortened[2]} of {shortened[1]} bytes of audio are there", path)
-            if file.frames == 0:
-                raise BadAudio("zero-length audio", path)
-            if file.frames > 2**40:
-                raise BadAudio("its header gives no length", path)
-            yield file
-    except UnicodeError as error:
-        raise BadAudio("its name is not UTF-8; rename it", path) from error
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise BadAudio(f"cannot be read as audio ({getattr(error, 'error_string', error)})", path) from error
-
-
-def audio_seconds(path: Path) -> float:
-    """Duration of an audio file in seconds, from its header.
-
-    Raises:
-        BadAudio: if the file is unreadable, empty, or a truncated WAV.
-    """
-    with _open_audio(path) as file:
-        return file.frames / file.samplerate
-
-
-def read_audio(path: Path | str, sample_rate: int) -> Tensor:
-    """Read an audio file as one channel at the wanted rate.
-
-    Args:
-        path: anything libsndfile reads: WAV, FLAC, OGG, MP3.
-        sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
-
-    Returns:
-        (samples,) float32, the mean of the channels.
-
-    Raises:
-        BadAudio: if the file is unreadable, corrupt, truncated, empty, or holds NaN or infinity.
-    """
-    path = Path(path)
-    with _open_audio(path) as file:
-        frames, rate = file.frames, file.samplerate
-        audio = file.read(dtype="float32", always_2d=True)  # (frames, channels)
-    if len(audio) < frames:
-        raise BadAudio(f"truncated: {len(audio)} of {frames} frames are there", path)
-    if not np.isfinite(audio).all():
-        raise BadAudio("holds samples that are not finite", path)
-    if np.abs(audio).max() > 1e15:  # its power would be infinite; sound lies between -1 and 1
-        raise BadAudio(f"holds samples as large as {np.abs(audio).max():.2g}, which are no sound", path)
-    audio = audio.mean(axis=1)  # (frames,)
-    if rate != sample_rate:
-        audio = soxr.resample(audio, rate, sample_rate, quality="HQ")  # (samples,)
-    if len(audio) == 0:
-        raise BadAudio(f"too short to be resampled to {sample_rate} Hz", path)
-    return torch.from_numpy(audio)
-
-
 def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> int:
     """The most common native sample rate of the first 20 utterances, in Hz, at most ``limit``.
 
@@ -206,7 +92,7 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
     rates = Counter()
     for utterance in utterances[:20]:
         try:
-            with _open_audio(utterance.path) as file:
+            with open_audio(utterance.path) as file:
                 rates[file.samplerate] += 1
         except BadAudio:
             continue  # reported when the utterance itself is read
@@ -219,6 +105,7 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
 # Layouts. Each reader yields ('file:line', utterance), still to be checked, and adds to `problems`
 # the lines in which it finds no utterance.
 # ---------------------------------------------------------------------------------------------
+
 
 _Lines = Iterator[tuple[str, Utterance]]
 _MANIFESTS = (".tsv", ".csv", ".jsonl")
@@ -503,142 +390,3 @@ def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utteran
     utterances = [u if u.split not in ("", "train") else replace(u, split=split_of.get(key(u), "train"))
                   for u in utterances]
     return utterances, f"with {' and '.join(carved)} carved by {'speaker' if by_speaker else 'utterance'}"
-
-
-# ---------------------------------------------------------------------------------------------
-# Datasets
-# ---------------------------------------------------------------------------------------------
-
-
-class SpeechDataset(Dataset):
-    """Utterances as ``AudioSample``, read from disk when asked for.
-
-    The lists ``seconds``, ``transcripts`` and ``speakers`` have one entry per utterance.
-
-    Args:
-        utterances: as ``Corpus.split`` returns them.
-        sample_rate: rate of the audio in Hz; other rates are resampled.
-        cache_mb: audio is kept in memory once read, in each process that reads, if all of it fits into so many megabytes.
-
-    Raises:
-        BadAudio: by ``dataset[i]``, if the file cannot be read.
-    """
-
-    def __init__(self, utterances: Sequence[Utterance], sample_rate: int = 16000, cache_mb: int = 0) -> None:
-        self.utterances, self.sample_rate = list(utterances), sample_rate
-        self.seconds = [u.seconds or audio_seconds(u.path) for u in self.utterances]
-        self.transcripts = [u.transcript for u in self.utterances]
-        self.speakers = [u.speaker for u in self.utterances]
-        self._cache: dict[int, Tensor] = {}
-        self._keep = 4 * sample_rate * sum(self.seconds) <= cache_mb * 1_000_000  # float32; part of a large corpus gains nothing
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def __getitem__(self, index: int) -> AudioSample:
-        audio = self._cache.get(index)
-        if audio is None:
-            audio = read_audio(self.utterances[index].path, self.sample_rate)
-            if self._keep:
-                self._cache[index] = audio
-        return AudioSample(audio.clone(), self.sample_rate, self.transcripts[index])
-
-
-class JoinedDataset(Dataset):
-    """Longer utterances, made by joining several of one speaker; a new choice every epoch.
-
-    Item i begins with utterance i; 0 to ``max_join - 1`` others of its speaker follow (uniform, each at most
-    once). The gaps hold noise 60 dB below the speech before them. All is a function of ``(seed, epoch, i)``.
-    ``seconds``, ``transcripts`` and ``speakers`` are those of the joined items of the epoch.
-
-    Args:
-        dataset: a ``SpeechDataset``; its utterances without a speaker count as one speaker's.
-        max_join: largest number of utterances in one item.
-        gap_seconds: shortest and longest gap, in seconds.
-        seed: of the random choices, not negative.
-
-    Raises:
-        ValueError: if ``max_join`` is below 1 or ``gap_seconds`` is not an interval.
-    """
-
-    def __init__(self, dataset: SpeechDataset, max_join: int, gap_seconds: tuple[float, float] = (0.02, 0.25),
-                 seed: int = 0) -> None:
-        if max_join < 1 or not 0 <= gap_seconds[0] <= gap_seconds[1]:
-            raise ValueError(f"cannot join {max_join} utterances with gaps of {gap_seconds} seconds")
-        self.dataset, self.max_join, self.gap_seconds, self.seed = dataset, max_join, gap_seconds, seed
-        self.speakers = dataset.speakers
-        self._of_speaker = defaultdict(list)
-        for index, speaker in enumerate(self.speakers):
-            self._of_speaker[speaker].append(index)
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the joins of an epoch; DataLoader workers that are already running do not see it."""
-        self.epoch = epoch
-        self._joins = [self._join(index) for index in range(len(self.dataset))]
-        seconds, words = self.dataset.seconds, self.dataset.transcripts
-        self.seconds = [sum(seconds[p] for p in parts) + sum(gaps) / self.dataset.sample_rate
-                        for parts, gaps in self._joins]
-        self.transcripts = [" ".join(words[p] for p in parts) for parts, _ in self._joins]
-
-    def _join(self, index: int) -> tuple[list[int], list[int]]:
-        """The utterances of an item, and the gaps between them in samples."""
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        voice = self._of_speaker[self.speakers[index]]  # ascending
-        count = min(int(rng.integers(self.max_join)), len(voice) - 1)
-        chosen = rng.choice(len(voice) - 1, size=count, replace=False) if count else []
-        others = [voice[c] if voice[c] < index else voice[c + 1] for c in chosen]
-        gaps = rng.uniform(*self.gap_seconds, size=count) * self.dataset.sample_rate
-        return [index, *others], [round(gap) for gap in gaps]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def parts(self, index: int) -> list[int]:
-        """Numbers of the utterances in an item."""
-        return self._joins[index][0]
-
-    def gap_times(self, index: int) -> list[tuple[float, float]]:
-        """Beginning and end of each gap of an item, in seconds."""
-        parts, gaps = self._joins[index]
-        times, end = [], 0.0
-        for part, gap in zip(parts, gaps, strict=False):  # the last part has no gap behind it
-            start = end + self.dataset.seconds[part]
-            end = start + gap / self.dataset.sample_rate
-            times.append((start, end))
-        return times
-
-    def __getitem__(self, index: int) -> AudioSample:
-        parts, gaps = self._joins[index]
-        rng = np.random.default_rng([self.seed, self.epoch, parts[0], 1])
-        pieces = [self.dataset[parts[0]].audio]
-        for part, gap in zip(parts[1:], gaps, strict=True):
-            level = 1e-3 * pieces[-1].square().mean().sqrt()  # -60 dB
-            pieces.append(level * torch.from_numpy(rng.standard_normal(gap, dtype=np.float32)))
-            pieces.append(self.dataset[part].audio)
-        return AudioSample(torch.cat(pieces), self.dataset.sample_rate, self.transcripts[index])
-
-
-def show_any_name() -> None:
-    """Lets the output name files and texts with characters that the terminal can't show, by their numbers."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's has not
-            stream.reconfigure(errors="backslashreplace")
-
-
-def main() -> int:
-    """Print what a corpus holds and all of its problems; exit code 1 if there are any."""
-    parser = argparse.ArgumentParser(description="Check a speech corpus.")
-    parser.add_argument("path", help="folder, manifest or transcription file")
-    show_any_name()
-    try:
-        corpus = read_corpus(parser.parse_args().path)
-    except (OSError, CorpusError) as error:
-        print(error)
-        return 1
-    print(corpus.summary(show=len(corpus.problems)))
-    return 1 if corpus.problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

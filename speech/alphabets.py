@@ -1,4 +1,4 @@
-"""Pairs of letters as outputs (Section 3.6): fewer labels a word, so that the network may take longer strides in time."""
+"""Alphabets beyond single letters: pairs of letters as outputs (Section 3.6), so that the network may take longer strides."""
 
 from __future__ import annotations
 
@@ -71,3 +71,8 @@ class BigramEncoder(CharEncoder):
 def _cut(text: str) -> list[str]:
     """Non-overlapping pairs from the start of each word, what is left over, and spaces."""
     return re.findall("[^ ]{1,2}| ", text)
+
+
+def encoder_of(units: Sequence[str], unknown: str = "error") -> CharEncoder:
+    """The encoder whose units these are, characters or bigrams (arXiv 3.6)."""
+    return (BigramEncoder if any(len(unit) > 1 for unit in units) else CharEncoder)(units, unknown)

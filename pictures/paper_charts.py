@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, new_figure
 
 # Table 1, Section 3.2: recurrent layers, layers in all, hidden units; train without and with BN, dev without and with BN.
 TABLE_1 = (

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from corpora import CorpusError, Problem
 from implementation import CharEncoder, evaluate
-from training import CheckpointError, EpochReport, ModelConfig, Trainer, epoch_metrics, load_checkpoint, save_checkpoint
+from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
+from speech.corpora import CorpusError, Problem
+from training.loop import EpochReport, Trainer, epoch_metrics
 
 
 @contextlib.contextmanager

@@ -1,0 +1,28 @@
+"""Prints what a corpus of speech holds and all of its problems: python check_corpus.py PATH."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pictures.terminal import show_any_name
+from speech.corpora import CorpusError, read_corpus
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 1 if there are problems."""
+    show_any_name()
+    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser.add_argument("path", help="folder, manifest or transcription file")
+    try:
+        corpus = read_corpus(parser.parse_args(argv).path)
+    except (OSError, CorpusError) as error:
+        print(error)
+        return 1
+    print(corpus.summary(show=len(corpus.problems)))
+    return 1 if corpus.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

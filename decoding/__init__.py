@@ -1,0 +1,1 @@
+"""From log-probabilities to text with a language model: n-grams, scorers for the beam search, tuning."""

@@ -1,0 +1,97 @@
+"""The beam search's language-model weights alpha and beta, chosen on dev (Section 3.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from implementation import (
+    PAPER_PRUNING,
+    BeamScorer,
+    CharEncoder,
+    DeepSpeech2,
+    ErrorCounts,
+    count_word_errors,
+    evaluation_batches,
+    prefix_beam_search,
+)
+
+ALPHAS = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
+BETAS = (0.0, 1.0, 2.0, 3.0, 4.0)
+
+
+@dataclass
+class Output:
+    """What the network said of one utterance: ``log_probs`` (T', V), and the reference text."""
+
+    log_probs: np.ndarray
+    reference: str
+
+
+def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder) -> list[Output]:
+    """The model's output for each utterance, in the dataset's order, computed once for all searches."""
+    outputs: list[Output | None] = [None] * len(dataset)
+    for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
+        frames = log_probs.cpu().double().transpose(0, 1).numpy()  # (B, T', V)
+        for i, text, rows, length in zip(indices, batch.texts, frames, lengths.tolist(), strict=True):
+            outputs[i] = Output(rows[:length], encoder.decode(encoder.encode(text)))
+    return outputs
+
+
+@dataclass
+class Tuning:
+    """Word errors on dev for each pair of weights: ``errors`` (alphas, betas), of ``words`` reference words."""
+
+    alphas: Sequence[float]
+    betas: Sequence[float]
+    errors: np.ndarray
+    words: int
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """alpha and beta with the fewest errors; of several the middle one, which lies farthest from the others' edges."""
+        pairs = np.argwhere(self.errors == self.errors.min())
+        middle = pairs[np.abs(pairs - pairs.mean(0)).sum(1).argmin()]
+        return float(self.alphas[middle[0]]), float(self.betas[middle[1]])
+
+
+def count_search_errors(
+    outputs: Sequence[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
+    alpha: float = 0.0, beta: float = 0.0,
+) -> ErrorCounts:  # fmt: skip
+    """Word errors of the beam search, pruned as in Section 7.3."""
+    texts = []
+    for output in outputs:
+        found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
+        texts.append(encoder.decode(found[0].labels) if found else "")
+    return count_word_errors([output.reference for output in outputs], texts)
+
+
+def tune(
+    dev: Sequence[Output], encoder: CharEncoder, scorer: BeamScorer, beam_width: int,
+    alphas: Sequence[float] = ALPHAS, betas: Sequence[float] = BETAS, on_pair: Callable[[], object] = lambda: None,
+) -> Tuning:  # fmt: skip
+    """Word errors on dev over the grid of alpha and beta (Section 3.8: tuned on a held-out development set)."""
+    errors = np.zeros((len(alphas), len(betas)), dtype=int)
+    for i, alpha in enumerate(alphas):
+        for j, beta in enumerate(betas):
+            counts = count_search_errors(dev, encoder, beam_width, scorer, alpha, beta)
+            errors[i, j] = counts.errors
+            on_pair()
+    return Tuning(alphas, betas, errors, counts.reference_length)
+
+
+def compare(name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: BeamScorer, weights: tuple) -> dict:
+    """Prints and returns the error rates of one set: greedy, beam, beam with the language model."""
+    references = [output.reference for output in outputs]
+    greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
+    rates = {
+        "greedy": count_word_errors(references, greedy),
+        f"beam {beam}": count_search_errors(outputs, encoder, beam),
+        f"beam {beam} + language model": count_search_errors(outputs, encoder, beam, scorer, *weights),
+    }
+    for kind, counts in rates.items():
+        print(f"{name:<12} {kind:<28} WER {counts}")
+    return {kind: {"wer": c.rate, "word_errors": c.errors, "words": c.reference_length} for kind, c in rates.items()}

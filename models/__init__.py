@@ -1,0 +1,1 @@
+"""What a trained model is kept in, and what it is used for."""

@@ -1,0 +1,1 @@
+"""Speech: audio files, corpora, what of them can be used, alphabets, augmentation."""

@@ -1,0 +1,101 @@
+"""What of a corpus can be used, and why not: transcripts, audio, and the time that CTC needs."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
+from speech.audio import BadAudio, read_audio
+from speech.corpora import Corpus, CorpusError, Problem, Utterance
+
+WINDOW_MS, STRIDE_MS = 20.0, 10.0
+
+
+def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
+    """Refuse a corpus too broken to train on.
+
+    Args:
+        corpus: as ``read_corpus`` returns it.
+        limit: largest share of bad lines that is accepted.
+
+    Raises:
+        CorpusError: if more than ``limit`` of the lines are bad, or no utterance is usable.
+    """
+    bad, good = len(corpus.problems), len(corpus.utterances)
+    if good and bad <= limit * (good + bad):
+        return
+    share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
+    first = "".join(f"\n  {problem}" for problem in corpus.problems[:5])
+    raise CorpusError(f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.{first}")
+
+
+def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
+    """The items (with ``transcript``) whose text the alphabet can spell, and a problem for each other one."""
+    good, problems = [], []
+    for index, item in enumerate(items):
+        try:
+            if not encoder.encode(item.transcript):
+                raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
+            good.append(item)
+        except ValueError as error:
+            problems.append(Problem(item_name(item, index), str(error)))
+    return good, problems
+
+
+def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
+    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time, and the arithmetic for the others."""
+    good, problems = [], []
+    frames = [max(1, 1 + math.floor((item.seconds * 1000 - WINDOW_MS) / STRIDE_MS + 1e-6)) for item in items]
+    output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
+    for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
+        labels = encoder.encode(item.transcript)
+        needed = ctc_required_frames(labels)
+        if outputs >= needed:
+            good.append(item)
+        else:
+            what = (
+                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
+                f"output frames, {item.seconds:.2f} s give {outputs}"
+            )
+            problems.append(Problem(item_name(item, index), what))
+    return good, problems
+
+
+def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances whose audio can be read to its end (it is read once for this), and a problem for each other one."""
+
+    def problem(utterance: Utterance) -> Problem | None:
+        try:
+            read_audio(utterance.path, 16000)
+        except BadAudio as error:
+            return Problem(str(utterance.path), error.reason)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling leave Python's lock to others
+        problems = list(pool.map(problem, utterances))
+    good = [utterance for utterance, bad in zip(utterances, problems, strict=True) if bad is None]
+    return good, [bad for bad in problems if bad is not None]
+
+
+def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[Utterance], list[Problem]]:
+    """The utterances that the alphabet can spell and whose audio can be read, and a problem for each other one."""
+    good, unspellable = encodable(utterances, encoder)
+    good, unreadable = readable(good)
+    return good, unspellable + unreadable
+
+
+def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
+    """Raises ``CorpusError`` with the first five problems when they are more than 1 % of ``total``."""
+    if len(problems) > 0.01 * total:
+        first = "; ".join(str(problem) for problem in list(problems)[:5])
+        raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")
+
+
+def item_name(item: object, index: int) -> str:
+    """The file of an item where it has one, else its number."""
+    return str(getattr(item, "path", f"utterance {index}"))

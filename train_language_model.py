@@ -1,0 +1,77 @@
+"""Trains an n-gram language model, in lower case: python train_language_model.py PATH -o lm.arpa.
+
+    python train_language_model.py sentences.txt -o lm.arpa        # a text file with a sentence a line
+    python train_language_model.py path/to/corpus -o lm.arpa       # the transcripts of a corpus
+    python train_language_model.py lm.arpa --score "see the moon"  # what a model says of a text; nothing is trained
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from decoding.ngrams import EOS, UNITS, NGramModel
+from pictures.terminal import show_any_name
+from speech.sentences import read_sentences
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Flags of the command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("path", type=Path, help="text file with a sentence a line, or a corpus (folder or manifest); with --score an ARPA file")
+    add("-o", "--output", type=Path, help="ARPA file to write")
+    add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
+    add("--unit", choices=UNITS, help="what the n-grams are made of (default: word; with --score as the file tells)")
+    add("--split", default="train", help="split of the corpus (default: train)")
+    add("--overwrite", action="store_true", help="replace the output if it exists")
+    add("--score", metavar="TEXT", help="train nothing: show the natural log probability of each word or character of a text")
+    args = parser.parse_args(argv)
+    if args.score is None and args.output is None:
+        parser.error("-o says which ARPA file to write: add -o lm.arpa, or --score TEXT to ask a model that is there")
+    if args.score is not None and args.output is not None:
+        parser.error("--score trains nothing, so there is nothing to write: leave out -o")
+    return args
+
+
+def train(args: argparse.Namespace) -> None:
+    """Trains a model and writes it."""
+    if args.output.exists() and not args.overwrite:
+        raise ValueError(f"{args.output} exists already; give another name, or --overwrite to replace it")
+    if not args.output.absolute().parent.is_dir():
+        raise ValueError(f"the folder of {args.output} does not exist; make it first")
+    sentences = read_sentences(args.path, args.split)
+    model = NGramModel.train(sentences, args.order, args.unit or "word")
+    model.write_arpa(args.output)
+    sizes = Counter(map(len, model.ngrams))
+    ngrams = ", ".join(f"{sizes[n]} {n}-grams" for n in sorted(sizes))
+    print(f"{args.output}: {model.unit} model of {len(sentences)} sentences, {ngrams}")
+
+
+def score(args: argparse.Namespace) -> None:
+    """Prints what a model says of a text, token by token."""
+    model = NGramModel.read_arpa(args.path, args.unit)
+    text, state = args.score.lower(), model.start()
+    for token in [*model.tokens(text), EOS]:
+        log_p, state = model.next(state, token)
+        print(f"{log_p:9.3f}  {token}" + ("" if (token,) in model.ngrams else "  (unknown)"))
+    print(f"{model.score(text):9.3f}  natural log probability; perplexity {model.perplexity([text]):.2f}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 2 where something is wrong with what was given."""
+    show_any_name()
+    args = parse_args(argv)
+    try:
+        (train if args.score is None else score)(args)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Features and transcripts for training, augmented anew each epoch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from implementation import (
+    AudioSample,
+    CharEncoder,
+    DeepSpeech2,
+    SpectrogramBatch,
+    collate_features,
+    compute_spectrogram,
+    ctc_required_frames,
+    utterance_seconds,
+)
+from speech.audio import BadAudio
+from speech.augmentation import Augmentation
+from speech.corpora import Problem
+from speech.preflight import item_name
+
+
+class TrainingSet(Dataset):
+    """Features and transcripts for training, augmented anew each epoch.
+
+    Item i is ``(features (F, T), text)``, or a ``Problem`` where the audio can't be read or is too short for its
+    text. It depends on (seed, epoch, i) alone, so workers and resumed runs see the same.
+    """
+
+    def __init__(
+        self, samples: Sequence[AudioSample], encoder: CharEncoder, model: DeepSpeech2,
+        augmentation: Augmentation | None = None, seed: int = 0,
+    ) -> None:  # fmt: skip
+        self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
+        self.n_fft, self._blocks = 2 * (model.n_freq - 1), model.output_lengths
+        self._seconds: list[float] | None = None  # of this epoch, once they were asked for
+        self.reading = torch.empty(0, dtype=torch.long)  # item that each worker process is at, in shared memory
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def seconds(self) -> list[float]:
+        """Length of each utterance as this epoch's augmentation makes it; known without reading audio."""
+        if self._seconds is None:
+            seconds = utterance_seconds(self.samples)
+            if self.augmentation is not None:
+                draw = self.augmentation.draw_timing
+                seconds = [draw(length, self._rng(index)).seconds(length) for index, length in enumerate(seconds)]
+            self._seconds = seconds
+        return self._seconds
+
+    def _rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, self.epoch, index))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Epoch whose augmentation (and joins) the items show, from 0."""
+        if epoch != self.epoch:
+            self.epoch, self._seconds = epoch, None
+        if hasattr(self.samples, "set_epoch"):
+            self.samples.set_epoch(epoch)
+
+    def name(self, index: int) -> str:
+        """File of an item where there is one, those of a joined item, else its number."""
+        samples = getattr(self.samples, "dataset", self.samples)  # what was joined
+        parts = self.samples.parts(index) if samples is not self.samples else [index]
+        return " + ".join(item_name(samples.utterances[part] if hasattr(samples, "utterances") else None, part) for part in parts)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, str] | Problem:
+        worker = get_worker_info()
+        if worker is not None:
+            self.reading[worker.id] = index
+        with _one_thread():
+            return self._item(index)
+
+    def _item(self, index: int) -> tuple[Tensor, str] | Problem:
+        try:
+            sample = self.samples[index]
+        except BadAudio as error:
+            return Problem(self.name(index), error.reason)
+        needed = ctc_required_frames(self.encoder.encode(sample.transcript))
+        if self.augmentation is not None:
+            features = self._augmented(sample, self._rng(index))
+            if self._output_frames(features) >= needed:
+                return features, sample.transcript
+        # Changed to be too short for its text, it is taken as it is.
+        features = compute_spectrogram(sample.audio, sample.sample_rate, n_fft=self.n_fft)
+        frames = self._output_frames(features)
+        if frames < needed:
+            return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, its audio gives {frames}")
+        return features, sample.transcript
+
+    def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
+        timing = self.augmentation.draw_timing(sample.seconds, rng)
+        audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, timing, rng)
+        features = compute_spectrogram(audio, sample.sample_rate, n_fft=self.n_fft)
+        return self.augmentation.change_features(features, timing.tempo, rng)
+
+    def _output_frames(self, features: Tensor) -> int:
+        return int(self._blocks(torch.tensor([features.shape[1]])))
+
+    def collate(self, items: list) -> tuple[SpectrogramBatch | None, list[Problem]]:
+        """Items of a minibatch -> the batch (None if nothing is left) and the problems among them."""
+        problems = [item for item in items if isinstance(item, Problem)]
+        good = [item for item in items if not isinstance(item, Problem)]
+        batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
+        return batch, problems
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """As in the worker processes of a DataLoader: a sum that is divided among threads is rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,41 @@
+"""Optimisers, and the learning rate over the steps."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from implementation import DeepSpeech2
+
+
+def make_optimizer(name: str, model: DeepSpeech2, lr: float, weight_decay: float = 1e-2) -> torch.optim.Optimizer:
+    """'adamw', 'adam', or 'sgd' with Nesterov momentum 0.99 [paper, Section 6]."""
+    if name == "sgd":
+        return torch.optim.SGD(model.parameters(), lr, momentum=0.99, nesterov=True)
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), lr, fused=True)
+    if name != "adamw":
+        raise ValueError(f"optimizer must be adamw, adam or sgd, not {name!r}")
+    matrices = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
+    vectors = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]  # biases, gamma, beta: no decay
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr, fused=True)
+
+
+def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int) -> float:
+    """Learning rate at a step as a share of the highest.
+
+    'onecycle': up in the first 15 % of the steps, then down to 0 along a half cosine [ours]. 'anneal': divided by 1.2
+    after each epoch [paper, Section 6]. 'constant': 1.
+    """
+    if schedule == "onecycle":
+        rise = max(1, round(0.15 * total))
+        if step < rise:
+            return 0.05 + 0.95 * step / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+    if schedule == "anneal":
+        return 1.2 ** -(step // per_epoch)
+    if schedule == "constant":
+        return 1.0
+    raise ValueError(f"schedule must be onecycle, anneal or constant, not {schedule!r}")
