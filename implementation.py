@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import ClassVar, Protocol
 
@@ -299,6 +299,60 @@ def compute_spectrogram(
     features -= features.mean()
     features /= features.square().mean().sqrt().clamp_min(1e-5)
     return features.t()  # (F, T)
+
+
+@dataclass(frozen=True)
+class Features:
+    """How audio becomes the input of a model. Who needs bins, frames or seconds asks here.
+
+    Attributes:
+        kind: 'spectrogram', see ``compute_spectrogram``.
+        sample_rate: in Hz, of the audio.
+        window_ms, stride_ms: window and hop in ms, rounded to whole samples.
+        n_fft: points of the Fourier transform.
+        normalisation: 'utterance': mean 0 and standard deviation 1 over each utterance.
+    """
+
+    kind: str = "spectrogram"
+    sample_rate: int = 16000
+    window_ms: float = 20.0
+    stride_ms: float = 10.0
+    n_fft: int = 512
+    normalisation: str = "utterance"
+
+    def __post_init__(self) -> None:
+        if self.kind != "spectrogram" or self.normalisation != "utterance":
+            raise ValueError(f"features must be 'spectrogram' per 'utterance', not {self.kind!r} per {self.normalisation!r}")
+        if self.sample_rate < 1 or self.window < 1 or self.hop < 1:
+            raise ValueError(f"a window of {self.window_ms} ms every {self.stride_ms} ms has no sample at {self.sample_rate} Hz")
+
+    def __call__(self, audio: Tensor, rate: int | None = None) -> Tensor:
+        """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T) features."""
+        return compute_spectrogram(audio, rate or self.sample_rate, self.window_ms, self.stride_ms, self.n_fft)
+
+    @property
+    def window(self) -> int:
+        """Samples of a window."""
+        return round(self.sample_rate * self.window_ms / 1000)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.sample_rate * self.stride_ms / 1000)
+
+    @property
+    def bins(self) -> int:
+        """F, features of a frame."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """The true hop: at 11025 Hz 10 ms are 110 samples, which last 9.977 ms."""
+        return self.hop / self.sample_rate
+
+    def frames(self, seconds: float) -> int:
+        """T of audio that lasts so long; what is shorter than a window counts as one."""
+        return 1 + max(0, round(seconds * self.sample_rate) - self.window) // self.hop
 
 
 # ---------------------------------------------------------------------------------------------
@@ -834,12 +888,59 @@ class BidirectionalRNNLayer(nn.Module):
 # Model
 # ---------------------------------------------------------------------------------------------
 
-# Table 4, the 2D rows: channels, kernel and stride, (frequency, time).
-CONVOLUTIONS = (
-    (32, (41, 11), (2, 2)),
-    (32, (21, 11), (2, 1)),
-    (96, (21, 11), (2, 1)),
-)
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of Table 4: channels, kernel and stride, both (frequency bins, frames).
+
+    A kernel of 0 bins takes all of them as its input channels: a 1D convolution, over time alone.
+    """
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+def _table_4_row(channels: str, kernels: str, strides: str) -> tuple[Convolution, ...]:
+    pairs = ([tuple(map(int, pair.split("x"))) for pair in text.split()] for text in (kernels, strides))
+    return tuple(map(Convolution, map(int, channels.split()), *pairs))
+
+
+# Table 4 by name, (frequency x time); a 1D convolution has no bins.
+CONVOLUTIONS = {
+    "1-layer 1D": _table_4_row("1280", "0x11", "1x2"),
+    "2-layer 1D": _table_4_row("640 640", "0x5 0x5", "1x1 1x2"),
+    "3-layer 1D": _table_4_row("512 512 512", "0x5 0x5 0x5", "1x1 1x1 1x2"),
+    "1-layer 2D": _table_4_row("32", "41x11", "2x2"),
+    "2-layer 2D": _table_4_row("32 32", "41x11 21x11", "2x2 2x1"),
+    "3-layer 2D": _table_4_row("32 32 96", "41x11 21x11 21x11", "2x2 2x1 2x1"),
+}
+
+
+def output_lengths(feature_lengths: Tensor, convolutions: Sequence[Convolution]) -> Tensor:
+    """(B,) feature frames -> (B,) frames after the convolutions, integers throughout."""
+    for layer in convolutions:
+        feature_lengths = conv_output_lengths(feature_lengths, layer.kernel[1], layer.stride[1], layer.kernel[1] // 2)
+    return feature_lengths
+
+
+def chosen_convolutions(
+    row: int | str | Sequence[Convolution], time_strides: Sequence[int] | None = None
+) -> tuple[Convolution, ...]:
+    """Convolutions by number (the 2D rows of Table 4), by the name of a row, or as given; with other strides in time if given.
+
+    Raises:
+        ValueError: if Table 4 has no such row, or the strides do not fit.
+    """
+    name = f"{row}-layer 2D" if isinstance(row, int) else row
+    if isinstance(name, str) and name not in CONVOLUTIONS:
+        raise ValueError(f"n_conv must be 1 to 3 and convolutions a row of Table 4 ({', '.join(CONVOLUTIONS)}), not {row!r}")
+    layers = CONVOLUTIONS[name] if isinstance(name, str) else tuple(name)
+    if time_strides is None:
+        return layers
+    if len(time_strides) != len(layers) or min(time_strides) < 1:
+        raise ValueError(f"time_strides needs {len(layers)} strides of at least 1, one a convolution, not {tuple(time_strides)}")
+    strides = zip(layers, time_strides, strict=True)
+    return tuple(replace(layer, stride=(layer.stride[0], int(stride))) for layer, stride in strides)
 
 
 class DeepSpeech2(nn.Module):
@@ -865,26 +966,23 @@ class DeepSpeech2(nn.Module):
     def __init__(
         self, n_freq: int, vocab_size: int, n_conv: int = 2, n_rnn: int = 3, rnn_hidden: int = 256,
         rnn_type: str = "gru", batch_norm: str = "output", time_strides: Sequence[int] | None = None,
-        dropout: float = 0.0, clip: float = 20.0,
+        dropout: float = 0.0, clip: float = 20.0, convolutions: str | Sequence[Convolution] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        if not 1 <= n_conv <= len(CONVOLUTIONS):
-            raise ValueError(f"n_conv must be 1 to {len(CONVOLUTIONS)} (Table 4), not {n_conv}")
         if not 1 <= n_rnn <= 7:
             raise ValueError(f"n_rnn must be 1 to 7, not {n_rnn}")
         if rnn_hidden < 1 or n_freq < 2 or vocab_size < 2:
             raise ValueError(
                 f"rnn_hidden {rnn_hidden} must be at least 1, n_freq {n_freq} and vocab_size {vocab_size} at least 2"
             )
-        if time_strides is not None and (len(time_strides) != n_conv or min(time_strides) < 1):
-            raise ValueError(f"time_strides needs {n_conv} strides of at least 1, one a convolution, not {tuple(time_strides)}")
         self.n_freq, self.vocab_size = n_freq, vocab_size
+        self.features = Features(n_fft=2 * (n_freq - 1))
+        self.specification = chosen_convolutions(n_conv if convolutions is None else convolutions, time_strides)
         self.convolutions = nn.ModuleList()
         channels, bins = 1, n_freq
-        for layer, (out_channels, kernel, stride) in enumerate(CONVOLUTIONS[:n_conv]):
-            stride = stride if time_strides is None else (stride[0], int(time_strides[layer]))
-            self.convolutions.append(ConvBlock(channels, out_channels, kernel, stride, clip))
-            channels, bins = out_channels, -(-bins // stride[0])
+        for layer in self.specification:
+            self.convolutions.append(ConvBlock(channels, layer.channels, layer.kernel, layer.stride, clip))
+            channels, bins = layer.channels, -(-bins // layer.stride[0])
         self.recurrences = nn.ModuleList()
         width = channels * bins
         for _ in range(n_rnn):
@@ -896,13 +994,16 @@ class DeepSpeech2(nn.Module):
     @property
     def time_stride(self) -> int:
         """Feature frames per output frame."""
-        return math.prod(block.conv.stride[1] for block in self.convolutions)
+        return math.prod(layer.stride[1] for layer in self.specification)
+
+    @property
+    def seconds_per_output(self) -> float:
+        """Seconds from one output frame to the next."""
+        return self.time_stride * self.features.seconds_per_frame
 
     def output_lengths(self, feature_lengths: Tensor) -> Tensor:
         """(B,) feature frames -> (B,) output frames, integers."""
-        for block in self.convolutions:
-            feature_lengths = block.output_lengths(feature_lengths)
-        return feature_lengths
+        return output_lengths(feature_lengths, self.specification)
 
     def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the symbols in each output frame (Eq. 5).
@@ -1657,10 +1758,13 @@ def collate_features(features: Sequence[Tensor], texts: Sequence[str], encoder: 
     )
 
 
-def collate_batch(samples: Sequence[AudioSample], encoder: CharEncoder, n_fft: int = 512) -> SpectrogramBatch:
-    """Features of the samples as one padded batch; 20 ms windows every 10 ms, ``n_fft // 2 + 1`` bins."""
-    features = [compute_spectrogram(sample.audio, sample.sample_rate, n_fft=n_fft) for sample in samples]
-    return collate_features(features, [sample.transcript for sample in samples], encoder)
+def collate_batch(
+    samples: Sequence[AudioSample], encoder: CharEncoder, n_fft: int = 512, features: Features | None = None
+) -> SpectrogramBatch:
+    """Features of the samples as one padded batch; by default 20 ms windows every 10 ms, ``n_fft // 2 + 1`` bins."""
+    features = features or Features(n_fft=n_fft)
+    computed = [features(sample.audio, sample.sample_rate) for sample in samples]
+    return collate_features(computed, [sample.transcript for sample in samples], encoder)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1791,7 +1895,7 @@ def evaluation_batches(
     try:
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
-            batch = collate_batch([dataset[i] for i in indices], encoder, n_fft=2 * (model.n_freq - 1)).to(device)
+            batch = collate_batch([dataset[i] for i in indices], encoder, features=model.features).to(device)
             yield indices, batch, *model.eval()(batch.features, batch.feature_lengths)
     finally:
         model.train(was_training)
