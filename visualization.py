@@ -59,16 +59,17 @@ def newest_checkpoint() -> Path:
 def read_subject(path: Path, data: Path | None) -> Subject:
     """The checkpoint and speech for it: the dev split of ``data``, else synthetic speech of voices never trained on."""
     checkpoint = load_checkpoint(path)
+    rate = checkpoint.model.features.sample_rate
     if data:
         corpus = read_corpus(data)
         utterances, problems = usable(corpus.split("dev")[:N_SPEECH], checkpoint.encoder)
-        speech = list(SpeechDataset(utterances, checkpoint.config.sample_rate))
+        speech = list(SpeechDataset(utterances, rate))
         seconds = utterance_seconds(corpus.split("train"))
     else:
         np.random.seed(1)
         torch.manual_seed(1)
-        speech, problems = generate_synthetic_dataset(N_SPEECH, checkpoint.config.sample_rate, speakers=VALIDATION_SPEAKERS), []
-        seconds = utterance_seconds(generate_synthetic_dataset(400, checkpoint.config.sample_rate))
+        speech, problems = generate_synthetic_dataset(N_SPEECH, rate, speakers=VALIDATION_SPEAKERS), []
+        seconds = utterance_seconds(generate_synthetic_dataset(400, rate))
     speech, too_short = feasible(speech, checkpoint.encoder, checkpoint.model)
     for problem in problems + too_short:
         print(f"left out: {problem}")
@@ -81,7 +82,7 @@ def read_subject(path: Path, data: Path | None) -> Subject:
 
 def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one after the other."""
-    model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.config.sample_rate
+    model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.model.features.sample_rate
     caption, speech = f"measured here: {command}", subject.speech
     result = evaluate(model, speech, encoder)
     print(f"{len(speech)} utterances that it did not learn from: WER {result['words']}")
@@ -90,7 +91,7 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
-    yield "waveform_to_features", figures.waveform_to_features(typical, subject.checkpoint.config.n_fft, caption)
+    yield "waveform_to_features", figures.waveform_to_features(typical, model.features.n_fft, caption)
     yield "architecture", figures.architecture(model, rate, caption)
     yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)
     yield "activations", figures.activations(model, speech, encoder, caption)

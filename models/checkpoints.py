@@ -4,36 +4,66 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from implementation import CharEncoder, DeepSpeech2
+from implementation import CharEncoder, DeepSpeech2, Features
 from speech.alphabets import encoder_of
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
+DEFAULT_FEATURES = Features(n_fft=128)  # 65 bins are enough for the speech at hand [ours]
 
 
 @dataclass
 class ModelConfig:
-    """All that is needed to build the model and its features again; ``time_strides`` None means those of Table 4."""
+    """All that is needed to build the model and its features again.
 
-    sample_rate: int = 16000
-    n_fft: int = 128
+    Attributes:
+        features: what the model hears.
+        n_conv: 1 to 3 convolutions, the 2D rows of Table 4.
+        convolutions: another row of Table 4 by name, such as '3-layer 1D', in place of ``n_conv``.
+        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, dropout: as ``DeepSpeech2`` takes them; 128 hidden units are few,
+            so that a laptop trains them in minutes [ours].
+        time_strides: of the convolutions; None: those of Table 4.
+    """
+
+    features: Features = DEFAULT_FEATURES
     n_conv: int = 2
+    convolutions: str | None = None
     n_rnn: int = 3
     rnn_hidden: int = 128
     rnn_type: str = "gru"
     batch_norm: str = "output"
+    bidirectional: bool = True
     time_strides: list[int] | None = None
     dropout: float = 0.0
 
+    @property
+    def sample_rate(self) -> int:
+        """In Hz, of the features."""
+        return self.features.sample_rate
+
+    @property
+    def n_fft(self) -> int:
+        """Points of the features' Fourier transform."""
+        return self.features.n_fft
+
+    def flat(self) -> dict:
+        """All settings by name, those of the features among them."""
+        settings = dataclasses.asdict(self)
+        return settings.pop("features") | settings
+
     def build(self, encoder: CharEncoder) -> DeepSpeech2:
         """A new model with random weights."""
-        values = dataclasses.asdict(self)
-        del values["sample_rate"]
-        return DeepSpeech2(n_freq=values.pop("n_fft") // 2 + 1, vocab_size=encoder.vocab_size, **values)
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "features"}
+        if values.pop("bidirectional") is False:
+            values["bidirectional"] = False
+        model = DeepSpeech2(n_freq=self.features.bins, vocab_size=encoder.vocab_size, **values)
+        model.features = self.features
+        return model
 
 
 class CheckpointError(ValueError):
@@ -79,6 +109,22 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         CheckpointError: if there is no such file, it is not a checkpoint, or it does not fit this version.
     """
     path = Path(path)
+    content = _read(path, device)
+    encoder = encoder_of(content["alphabet"])
+    try:
+        config = config_from(content["config"])
+        model = config.build(encoder).to(device).eval()
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: no model can be built from its settings: {error}") from error
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them: {error}") from error
+    return Checkpoint(model, config, encoder, content.get("training", {}))
+
+
+def _read(path: Path, device: str | torch.device) -> dict:
+    """The parts of a checkpoint's file, once it is known to be one."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the file, {path / 'checkpoint.pt'}")
     if not path.is_file():
@@ -91,13 +137,21 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
     if content["format"] != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path}: format {content['format']}, this version reads {CHECKPOINT_FORMAT}; train again")
-    known = {f.name for f in dataclasses.fields(ModelConfig)}
-    if content["config"].keys() != known:
-        raise CheckpointError(f"{path}: settings differ from this version's: {sorted(content['config'].keys() ^ known)}")
-    config, encoder = ModelConfig(**content["config"]), encoder_of(content["alphabet"])
-    model = config.build(encoder).to(device).eval()
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them: {error}") from error
-    return Checkpoint(model, config, encoder, content["training"])
+    return content
+
+
+def config_from(settings: Mapping) -> ModelConfig:
+    """The configuration that a checkpoint of this version or an older one holds; what it does not name has its default.
+
+    Raises:
+        ValueError: for settings that this version does not know.
+    """
+    settings = dict(settings)
+    features = dict(settings.pop("features", {}))
+    features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # where they once stood
+    unknown = settings.keys() - {f.name for f in dataclasses.fields(ModelConfig)}
+    unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise ValueError(f"this version does not know {names}; use the newer one that wrote the file, or train again")
+    return ModelConfig(features=dataclasses.replace(DEFAULT_FEATURES, **features), **settings)

@@ -24,8 +24,6 @@ from implementation import (
 from models.checkpoints import Checkpoint
 from speech.audio import BadAudio, read_audio
 
-WINDOW_MS, STRIDE_MS = 20.0, 10.0
-
 
 @dataclass
 class Decoder:
@@ -48,12 +46,14 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     Raises:
         BadAudio: if the file can't be read.
     """
-    decoder, config, encoder = decoder or Decoder(), checkpoint.config, checkpoint.encoder
-    sample = AudioSample(read_audio(path, config.sample_rate), config.sample_rate, "")
-    if 1000 * sample.seconds < WINDOW_MS:
-        raise BadAudio(f"lasts {1000 * sample.seconds:.1f} ms, too short for speech: one window takes {WINDOW_MS:g} ms", path)
-    batch = collate_batch([sample], encoder, config.n_fft).to(next(checkpoint.model.parameters()).device)
-    log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
+    decoder, model, encoder = decoder or Decoder(), checkpoint.model, checkpoint.encoder
+    features = model.features
+    sample = AudioSample(read_audio(path, features.sample_rate), features.sample_rate, "")
+    if len(sample.audio) < features.window:
+        lasts, window = 1000 * sample.seconds, 1000 * features.window / features.sample_rate
+        raise BadAudio(f"lasts {lasts:.1f} ms, too short for speech: one window takes {window:g} ms", path)
+    batch = collate_batch([sample], encoder, features=features).to(next(model.parameters()).device)
+    log_probs, lengths = model(batch.features, batch.feature_lengths)
     rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)
     if decoder.beam == 1 and decoder.scorer is None:
         labels = [label for label in torch.unique_consecutive(rows.argmax(1)).tolist() if label != encoder.blank_idx]
@@ -64,7 +64,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         nbest_list = [_described(hypothesis, encoder.decode(hypothesis.labels)) for hypothesis in hypotheses[:nbest]]
         found = {"text": encoder.decode(labels), "seconds": sample.seconds, "nbest": nbest_list}
     if times:
-        characters = character_times(rows, labels, encoder, checkpoint.model.time_stride * STRIDE_MS / 1000)
+        characters = character_times(rows, labels, encoder, model.seconds_per_output)
         found["words"] = [dataclasses.asdict(word) for word in word_times(characters)]
         found["characters"] = [dataclasses.asdict(character) for character in characters]
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +11,6 @@ import torch
 from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
 from speech.audio import BadAudio, read_audio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
-
-WINDOW_MS, STRIDE_MS = 20.0, 10.0
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
@@ -50,7 +47,7 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
 def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
     """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time, and the arithmetic for the others."""
     good, problems = [], []
-    frames = [max(1, 1 + math.floor((item.seconds * 1000 - WINDOW_MS) / STRIDE_MS + 1e-6)) for item in items]
+    frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
     for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
         labels = encoder.encode(item.transcript)

@@ -16,8 +16,8 @@ from implementation import (
     DeepSpeech2,
     SpectrogramBatch,
     collate_features,
-    compute_spectrogram,
     ctc_required_frames,
+    output_lengths,
     utterance_seconds,
 )
 from speech.audio import BadAudio
@@ -31,6 +31,13 @@ class TrainingSet(Dataset):
 
     Item i is ``(features (F, T), text)``, or a ``Problem`` where the audio can't be read or is too short for its
     text. It depends on (seed, epoch, i) alone, so workers and resumed runs see the same.
+
+    Args:
+        samples: utterances; their lengths are known without reading audio where the dataset knows them.
+        encoder: spells the transcripts.
+        model: whose features and convolutions count; the network itself is not kept, so that no worker process gets it.
+        augmentation: None leaves the clips as they are.
+        seed: of the augmentation.
     """
 
     def __init__(
@@ -38,8 +45,9 @@ class TrainingSet(Dataset):
         augmentation: Augmentation | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
-        self.n_fft, self._blocks = 2 * (model.n_freq - 1), model.output_lengths
+        self.features, self.specification = model.features, model.specification
         self._seconds: list[float] | None = None  # of this epoch, once they were asked for
+        self._shared_epoch: Tensor | None = None  # that of the main process
         self.reading = torch.empty(0, dtype=torch.long)  # item that each worker process is at, in shared memory
 
     def __len__(self) -> int:
@@ -60,11 +68,22 @@ class TrainingSet(Dataset):
         return np.random.default_rng((self.seed, self.epoch, index))
 
     def set_epoch(self, epoch: int) -> None:
-        """Epoch whose augmentation (and joins) the items show, from 0."""
+        """Epoch whose augmentation (and joins) the items show, from 0; worker processes follow."""
+        self._show(epoch)
+        if self._shared_epoch is not None:
+            self._shared_epoch.fill_(epoch)
+
+    def _show(self, epoch: int) -> None:
         if epoch != self.epoch:
             self.epoch, self._seconds = epoch, None
-        if hasattr(self.samples, "set_epoch"):
+        if getattr(self.samples, "epoch", epoch) != epoch:
             self.samples.set_epoch(epoch)
+
+    def share_with(self, workers: int) -> None:
+        """Before so many worker processes start: where they will read the epoch, and say what they are at."""
+        if self._shared_epoch is None:
+            self._shared_epoch = torch.tensor(self.epoch).share_memory_()
+        self.reading = torch.full((workers,), -1).share_memory_()
 
     def name(self, index: int) -> str:
         """File of an item where there is one, those of a joined item, else its number."""
@@ -75,9 +94,15 @@ class TrainingSet(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, str] | Problem:
         worker = get_worker_info()
         if worker is not None:
-            self.reading[worker.id] = index
+            self._follow(worker.id, index)
         with _one_thread():
             return self._item(index)
+
+    def _follow(self, worker: int, index: int) -> None:
+        """In a worker process, which lives on from epoch to epoch: says what it is at, and takes over the epoch."""
+        if self._shared_epoch is not None:
+            self.reading[worker] = index
+            self._show(int(self._shared_epoch))
 
     def _item(self, index: int) -> tuple[Tensor, str] | Problem:
         try:
@@ -90,7 +115,7 @@ class TrainingSet(Dataset):
             if self._output_frames(features) >= needed:
                 return features, sample.transcript
         # Changed to be too short for its text, it is taken as it is.
-        features = compute_spectrogram(sample.audio, sample.sample_rate, n_fft=self.n_fft)
+        features = self.features(sample.audio, sample.sample_rate)
         frames = self._output_frames(features)
         if frames < needed:
             return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, its audio gives {frames}")
@@ -99,11 +124,11 @@ class TrainingSet(Dataset):
     def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:
         timing = self.augmentation.draw_timing(sample.seconds, rng)
         audio = self.augmentation.change_audio(sample.audio, sample.sample_rate, timing, rng)
-        features = compute_spectrogram(audio, sample.sample_rate, n_fft=self.n_fft)
+        features = self.features(audio, sample.sample_rate)
         return self.augmentation.change_features(features, timing.tempo, rng)
 
     def _output_frames(self, features: Tensor) -> int:
-        return int(self._blocks(torch.tensor([features.shape[1]])))
+        return int(output_lengths(torch.tensor([features.shape[1]]), self.specification))
 
     def collate(self, items: list) -> tuple[SpectrogramBatch | None, list[Problem]]:
         """Items of a minibatch -> the batch (None if nothing is left) and the problems among them."""

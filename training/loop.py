@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
+import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
-from implementation import DeepSpeech2, SortaGradBatchSampler, SpectrogramBatch, sequence_mask, train_step, utterance_seconds
-from models.checkpoints import CheckpointError
+from implementation import (
+    DeepSpeech2,
+    Features,
+    SortaGradBatchSampler,
+    SpectrogramBatch,
+    sequence_mask,
+    train_step,
+    utterance_seconds,
+)
 from speech.corpora import CorpusError, Problem
 from speech.preflight import stop_if_many
 from training.data import TrainingSet
-from training.machine import keep_freed_memory
-from training.optimisation import learning_rate_factor, make_optimizer
-
-STRIDE_MS = 10.0
+from training.machine import choose_precision, keep_freed_memory
+from training.optimisation import make_optimizer, make_scheduler
+from training.settings import TrainingSettings, differences, refuse_to_resume
 
 
 @dataclass
@@ -46,45 +55,84 @@ def epoch_metrics(report: EpochReport, result: dict) -> dict:
     }  # fmt: skip
 
 
+@dataclass
+class Tally:
+    """What is counted over an epoch, also across interruptions: losses of the steps, seconds of time and of audio, frames."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    audio_seconds: float = 0.0
+    frames: int = 0
+    padding: int = 0
+
+    def add(self, loss: float, batch: SpectrogramBatch, features: Features) -> None:
+        """Counts a step."""
+        self.losses.append(loss)
+        self.audio_seconds += int(batch.feature_lengths.sum()) * features.hop / features.sample_rate
+        self.frames += batch.features.shape[0] * batch.features.shape[3]
+        self.padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+
+
+class RemainingBatches(Sampler[list[int]]):
+    """Minibatches of the epoch under way that come after the first ``done``; for one ``DataLoader`` over all epochs."""
+
+    def __init__(self, sampler: SortaGradBatchSampler) -> None:
+        self.sampler, self.done = sampler, 0
+
+    def __len__(self) -> int:
+        return len(self.sampler) - self.done
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(list(self.sampler)[self.done :])
+
+
 class Trainer:
     """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
 
     Args:
-        model, data: what to train, on what.
-        epochs: the whole length, for the schedule.
-        batch_size: utterances a step.
-        lr: highest learning rate.
-        optimizer, schedule: see ``make_optimizer`` and ``learning_rate_factor``.
-        sortagrad: order the first epoch by length (Section 3.3).
-        precision: torch.float32 or torch.bfloat16 for the products; statistics and losses stay in float32.
-        num_workers: processes that prepare features; 0 prepares them in this one.
+        model, data: what to train, on what; the order of the utterances follows the seed of ``data``.
+        settings: how; ``device``, ``threads``, ``seed`` and ``checkpoint`` are for those who make model and data.
     """
 
-    def __init__(
-        self, model: DeepSpeech2, data: TrainingSet, epochs: int, batch_size: int = 8, lr: float = 3e-4,
-        optimizer: str = "adamw", schedule: str = "onecycle", sortagrad: bool = True, max_norm: float = 400.0,
-        precision: torch.dtype = torch.float32, num_workers: int = 0,
-    ) -> None:  # fmt: skip
-        self.model, self.data, self.epochs, self.lr, self.schedule = model, data, epochs, lr, schedule
-        self.max_norm, self.precision, self.num_workers = max_norm, precision, num_workers
+    def __init__(self, model: DeepSpeech2, data: TrainingSet, settings: TrainingSettings) -> None:
+        self.model, self.data, self.settings = model, data, settings
         self.device = next(model.parameters()).device
-        self.optimizer = make_optimizer(optimizer, model, lr)
-        self.sampler = SortaGradBatchSampler(utterance_seconds(data.samples), batch_size, sortagrad, seed=data.seed)
+        self.precision = choose_precision(settings.precision, self.device)  # of the products
+        self.optimizer = make_optimizer(settings.optimizer, model, settings.lr)
+        self.sampler = SortaGradBatchSampler(
+            utterance_seconds(data.samples), settings.batch_size, settings.sortagrad, seed=data.seed
+        )
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
-        self.tally = self._nothing_yet()
+        self.scheduler = self._scheduler()
+        self.tally = Tally()
         self.problems: dict[str, Problem] = {}
+        self._remaining = RemainingBatches(self.sampler)
+        if settings.num_workers:
+            data.share_with(settings.num_workers)
+        self._loader = DataLoader(
+            data, batch_sampler=self._remaining, num_workers=settings.num_workers, collate_fn=data.collate,
+            persistent_workers=settings.num_workers > 0,  # what they cached is kept
+            worker_init_fn=_leave_interrupts_to_the_loop,
+            generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
+        )  # fmt: skip
         keep_freed_memory()
 
-    @staticmethod
-    def _nothing_yet() -> dict:
-        """What is counted over an epoch, also across interruptions."""
-        return {"losses": [], "seconds": 0.0, "audio_seconds": 0.0, "frames": 0, "padding": 0}
+    @property
+    def epochs(self) -> int:
+        """How many there will be in all."""
+        return self.settings.epochs
 
     @property
     def step(self) -> int:
         """Steps done since the start."""
         return self.epoch * len(self.sampler) + self.batch
+
+    def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
+        per_epoch, settings = len(self.sampler), self.settings
+        return make_scheduler(
+            self.optimizer, settings.schedule, settings.lr, settings.epochs * per_epoch, per_epoch, self.step
+        )  # fmt: skip
 
     def run_epoch(self, on_step: Callable[[float, int], None] | None = None) -> EpochReport:
         """Trains one epoch, or what is left of the one under way.
@@ -94,32 +142,49 @@ class Trainer:
 
         Raises:
             CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
+            FloatingPointError: when features, loss or gradient are not finite.
         """
-        self.data.set_epoch(self.epoch)  # joins change lengths
-        self.sampler.seconds = np.asarray(self.data.seconds)
-        self.sampler.set_epoch(self.epoch)
-        tally, start, lr = self.tally, time.perf_counter(), self.lr
+        tally, start, lr = self.tally, time.perf_counter(), self.settings.lr
         with self._worker_deaths_named():
             for batch, problems in self._batches():
                 self._note(problems)
-                lr = self._set_learning_rate()
-                if batch is not None:
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                        loss = train_step(self.model, batch.to(self.device), self.optimizer, self.max_norm)
-                    tally["losses"].append(loss)
-                    tally["audio_seconds"] += float(batch.feature_lengths.sum()) * STRIDE_MS / 1000
-                    tally["frames"] += batch.features.shape[0] * batch.features.shape[3]
-                    tally["padding"] += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
-                tally["seconds"], start = tally["seconds"] + time.perf_counter() - start, time.perf_counter()
+                lr = self.scheduler.get_last_lr()[0]
+                loss = None if batch is None else self._train_step(batch)
+                self._advance_schedule(stepped=batch is not None)
+                tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
                 self.batch += 1
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
-        self.epoch, self.batch, self.tally = self.epoch + 1, 0, self._nothing_yet()
-        mean = float(np.mean(tally["losses"])) if tally["losses"] else math.nan
-        share = tally["padding"] / max(1, tally["frames"])
-        return EpochReport(
-            self.epoch, mean, lr, tally["seconds"], tally["audio_seconds"], share, list(self.problems.values())
-        )  # fmt: skip
+        self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
+        mean = float(np.mean(tally.losses)) if tally.losses else math.nan
+        share = tally.padding / max(1, tally.frames)
+        return EpochReport(self.epoch, mean, lr, tally.seconds, tally.audio_seconds, share, list(self.problems.values()))
+
+    def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
+        self.data.set_epoch(self.epoch)  # joins change lengths
+        self.sampler.seconds = np.asarray(self.data.seconds)
+        self.sampler.set_epoch(self.epoch)
+        self._remaining.done = self.batch
+        self.data.reading.fill_(-1)
+        return iter(self._loader)
+
+    def _train_step(self, batch: SpectrogramBatch) -> float:
+        with self._autocast():
+            loss = train_step(self.model, batch.to(self.device), self.optimizer)
+        self.tally.add(loss, batch, self.data.features)
+        return loss
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
+
+    def _advance_schedule(self, stepped: bool) -> None:
+        """A minibatch of which every clip was left out counts too; torch would warn that the optimiser made no step."""
+        if stepped:
+            self.scheduler.step()
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self.scheduler.step()
 
     def try_longest_batch(self) -> None:
         """Forward and backward of silence as long as the longest minibatch: memory runs out now, not late in the first epoch.
@@ -130,13 +195,12 @@ class Trainer:
             CorpusError: if there is not enough memory, with what to change.
         """
         longest, batch_size = max(self.data.seconds, default=0.0), min(self.sampler.batch_size, len(self.data))
-        frames = max(1, round(1000 * longest / STRIDE_MS))
+        frames = max(1, round(longest / self.data.features.seconds_per_frame))
         was_training, averages = self.model.training, {name: value.clone() for name, value in self.model.named_buffers()}
         devices = [self.device] if self.device.type == "cuda" else []
         try:
             silence = torch.zeros(batch_size, 1, self.model.n_freq, frames, device=self.device)
-            autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
-            with torch.random.fork_rng(devices), autocast:
+            with torch.random.fork_rng(devices), self._autocast():
                 log_probs, _ = self.model.train()(silence, torch.full((batch_size,), frames))  # cuDNN: no gradient in eval mode
             log_probs.sum().backward()
         except (MemoryError, RuntimeError) as error:
@@ -150,15 +214,6 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             self.model.load_state_dict(averages, strict=False)
             self.model.train(was_training)
-
-    def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
-        remaining = list(self.sampler)[self.batch :]
-        loader = DataLoader(
-            self.data, batch_sampler=remaining, num_workers=self.num_workers, collate_fn=self.data.collate,
-            generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
-        )  # fmt: skip
-        self.data.reading = torch.full((self.num_workers,), -1).share_memory_()
-        return iter(loader)
 
     @contextlib.contextmanager
     def _worker_deaths_named(self) -> Iterator[None]:
@@ -174,39 +229,40 @@ class Trainer:
                 "Look at that audio alone, or try --num-workers 0"
             ) from error
 
-    def _set_learning_rate(self) -> float:
-        per_epoch = len(self.sampler)
-        lr = self.lr * learning_rate_factor(self.schedule, self.step, self.epochs * per_epoch, per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
-
     def _note(self, problems: list[Problem]) -> None:
         self.problems |= {problem.where: problem for problem in problems}
         stop_if_many(list(self.problems.values()), len(self.data))
 
+    def _settings(self) -> dict:
+        """What a resumed run must have as it was."""
+        names = ("epochs", "lr", "schedule", "batch_size")
+        return {name: getattr(self.settings, name) for name in names} | {"seed": self.data.seed, "utterances": len(self.data)}
+
     def state_dict(self) -> dict:
         """Everything beside the weights that a resumed run needs to go on as if it had never stopped."""
-        return {
-            "epoch": self.epoch, "batch": self.batch, "epochs": self.epochs, "lr": self.lr, "schedule": self.schedule,
-            "batch_size": self.sampler.batch_size, "seed": self.data.seed, "utterances": len(self.data),
-            "optimizer": self.optimizer.state_dict(), "torch_rng": torch.get_rng_state(), "tally": self.tally,
+        on_cuda = self.device.type == "cuda"
+        return self._settings() | {
+            "epoch": self.epoch, "batch": self.batch, "optimizer": self.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state(self.device) if on_cuda else None,
+            "tally": dataclasses.asdict(self.tally), "problems": [dataclasses.asdict(p) for p in self.problems.values()],
         }  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes up a saved state.
+        """Takes up a saved state, also of a version that kept less of it.
 
         Raises:
             CheckpointError: if the run was made with other data or settings; the message names them.
         """
-        mine = self.state_dict()
-        names = ("epochs", "lr", "schedule", "batch_size", "seed", "utterances")
-        different = [f"{name} was {state.get(name)}, is {mine[name]}" for name in names if state.get(name) != mine[name]]
-        if different:
-            raise CheckpointError(
-                f"can't resume with other settings: {'; '.join(different)}. Give the flags that the run was started with, or "
-                "begin a new run from its weights with --checkpoint"
-            )
-        self.epoch, self.batch, self.tally = state["epoch"], state["batch"], state.get("tally", self._nothing_yet())
+        refuse_to_resume("other settings", differences(state, self._settings()))
+        self.epoch, self.batch, self.tally = state["epoch"], state["batch"], Tally(**state.get("tally", {}))
+        self.problems = {problem["where"]: Problem(**problem) for problem in state.get("problems", ())}
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler = self._scheduler()
         torch.set_rng_state(state["torch_rng"].cpu())
+        if self.device.type == "cuda" and state.get("cuda_rng") is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+
+def _leave_interrupts_to_the_loop(_worker: int) -> None:
+    """Ctrl-C reaches worker processes too; they go on, so that the step under way gets its minibatch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
-QUICK = bool(os.environ.get("DS2_QUICK"))  # scripts cut their trainings down to seconds, to try a command
+
+def is_switched_on(value: str) -> bool:
+    """Whether an environment variable says yes: anything but nothing, 0, false, no and off."""
+    return value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts cut their trainings down to seconds, to try a command
 
 
 def choose_device(name: str) -> torch.device:
@@ -33,15 +39,24 @@ def choose_device(name: str) -> torch.device:
 
 def cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; without it bf16 is many times slower than fp32."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _cpu_flag("avx512_bf16", "amx_bf16")
-
-
-def _cpu_flag(*names: str) -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text(errors="ignore")
-    except OSError:
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    if not any(_says_yes(check) for check in checks):
         return False
-    return any(name in flags for name in names)
+    return _says_yes(lambda: torch.ops.mkldnn._is_mkldnn_bf16_supported())  # oneDNN has the products; not every build has it
+
+
+def _says_yes(check: Callable[[], bool] | None) -> bool:
+    """The answer of a check that this version of torch may lack."""
+    try:
+        return check is not None and bool(check())
+    except Exception:  # whatever a build lacks
+        return False
+
+
+def cuda_has_bf16(device: torch.device) -> bool:
+    """Whether the GPU multiplies bfloat16 in hardware; older ones emulate it, which is slower than fp32."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -50,9 +65,9 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ValueError: for bf16 on hardware without it, or another name.
     """
-    has_bf16 = cpu_has_bf16() if device.type == "cpu" else device.type == "cuda" and torch.cuda.is_bf16_supported()
     if name not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {name!r}")
+    has_bf16 = cpu_has_bf16() if device.type == "cpu" else device.type == "cuda" and cuda_has_bf16(device)
     if name == "bf16" and not has_bf16:
         raise ValueError(f"precision bf16: this {device.type} does not multiply bf16 in hardware; use fp32 or auto")
     return torch.bfloat16 if name == "bf16" or (name == "auto" and has_bf16) else torch.float32

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 
 from implementation import DeepSpeech2
 
+WEIGHT_DECAY = 1e-2  # of adamw [ours]
 
-def make_optimizer(name: str, model: DeepSpeech2, lr: float, weight_decay: float = 1e-2) -> torch.optim.Optimizer:
+
+def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Optimizer:
     """'adamw', 'adam', or 'sgd' with Nesterov momentum 0.99 [paper, Section 6]."""
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr, momentum=0.99, nesterov=True)
@@ -19,7 +22,7 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float, weight_decay: float
         raise ValueError(f"optimizer must be adamw, adam or sgd, not {name!r}")
     matrices = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
     vectors = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]  # biases, gamma, beta: no decay
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr, fused=True)
 
 
@@ -39,3 +42,15 @@ def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int) -
     if schedule == "constant":
         return 1.0
     raise ValueError(f"schedule must be onecycle, anneal or constant, not {schedule!r}")
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0
+) -> LambdaLR:
+    """Gives the optimiser at each step ``lr`` times the factor of ``learning_rate_factor``, from ``step`` on.
+
+    It holds no state but the number of the step, so a resumed run makes it anew.
+    """
+    for group in optimizer.param_groups:
+        group["initial_lr"] = lr
+    return LambdaLR(optimizer, lambda number: learning_rate_factor(schedule, number, total, per_epoch), last_epoch=step - 1)

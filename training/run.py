@@ -9,14 +9,68 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from implementation import CharEncoder, evaluate
-from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
 from speech.corpora import CorpusError, Problem
 from training.loop import EpochReport, Trainer, epoch_metrics
+from training.settings import OutputSettings, differences, refuse_to_resume
+
+RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
+
+
+def choose_folder(output: OutputSettings) -> Path:
+    """Where the run goes; a run that stands there is refused unless it is to be replaced or resumed. Nothing is written yet."""
+    if output.resume:
+        if Path(output.resume).is_file():
+            raise CheckpointError(f"--resume {output.resume} is a file: give the folder of the run, {Path(output.resume).parent}")
+        if not (Path(output.resume) / "last.pt").is_file():
+            raise CheckpointError(f"--resume {output.resume}: no last.pt there, so no run to take up")
+        return Path(output.resume)
+    if output.folder is None:
+        number = 1
+        while Path("runs", f"{number:03d}").exists():
+            number += 1
+        return Path("runs", f"{number:03d}")
+    folder = Path(output.folder)
+    if any((folder / name).exists() for name in RUN_FILES) and not output.overwrite:
+        raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
+    lm = output.language_model and output.language_model.file
+    if lm and Path(lm).resolve() in [(folder / name).resolve() for name in RUN_FILES]:
+        raise ValueError(f"--overwrite would delete {lm}, which --lm wants to read: copy it to another folder first")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output-dir {folder} is a file: choose another folder")
+    return folder
+
+
+def open_folder(folder: Path, output: OutputSettings, left_out: Sequence[Problem]) -> Path:
+    """Makes the folder of a run that is ready to start, and clears it of the run that is to be replaced.
+
+    Returns:
+        the folder; the next free number where another run, begun meanwhile, has taken this one.
+    """
+    numbered = output.folder is None and not output.resume
+    try:
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=not numbered)
+                break
+            except FileExistsError:
+                if not numbered:
+                    raise
+                folder = folder.with_name(f"{int(folder.name) + 1:03d}")
+    except OSError as error:
+        raise ValueError(f"{folder}: this folder can't be made ({error.strerror}): choose another --output-dir") from None
+    if not output.resume:
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
+    if left_out:
+        (folder / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
+    return folder
 
 
 @contextlib.contextmanager
@@ -38,55 +92,81 @@ def interrupts_noted() -> Iterator[list]:
     try:
         yield interrupted
     except CorpusError:
-        if interrupted:  # worker processes get Ctrl-C too, and are gone then
+        if interrupted:  # worker processes get Ctrl-C too; one that is just starting is gone then
             raise KeyboardInterrupt from None
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Run:
-    """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics."""
+@dataclass
+class Parts:
+    """What a run is made of.
 
-    def __init__(
-        self, trainer: Trainer, config: ModelConfig, encoder: CharEncoder, dev: Sequence, folder: Path, command: str,
-        settings: dict | None = None,
-    ) -> None:  # fmt: skip
-        self.trainer, self.config, self.encoder, self.dev, self.folder = trainer, config, encoder, dev, folder
+    Attributes:
+        trainer, config, encoder: what is trained, and how it is saved.
+        evaluation: sets by name, 'dev' first.
+        texts: transcripts of the training utterances, before they are joined.
+        left_out: what can't be used of the speech.
+        settings: what else a resumed run must have as it was, by the names of the flags.
+    """
+
+    trainer: Trainer
+    config: ModelConfig
+    encoder: CharEncoder
+    evaluation: dict[str, Sequence]
+    texts: Sequence[str] = ()
+    left_out: list[Problem] = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
+
+
+class Run:
+    """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics.
+
+    Args:
+        parts: what it is made of.
+        folder: where all of it goes.
+        command: started it, as the pictures say.
+    """
+
+    def __init__(self, parts: Parts, folder: Path, command: str) -> None:
+        self.parts, self.trainer, self.folder = parts, parts.trainer, folder
         self.caption = f"measured here: {command}"  # of the pictures
-        self.best_wer, self.history, self.settings = float("inf"), [], settings or {}
+        self.best_wer, self.history = float("inf"), []
         self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
         self.metrics_file = folder / "metrics.jsonl"
 
     def resume(self) -> None:
-        """Takes up the state in last.pt; raises ``CheckpointError`` if its model was made with other settings."""
+        """Takes up the state in last.pt; raises ``CheckpointError`` if it was made with other settings."""
         checkpoint = load_checkpoint(self.folder / "last.pt", self.trainer.device)
-        was, now = (
-            dataclasses.asdict(config) | {"outputs": encoder.vocab_size}
-            for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.config, self.encoder))
-        )
-        different = [f"{name} was {was[name]}, is {now[name]}" for name in now if was[name] != now[name]]
-        if not different and checkpoint.encoder.alphabet != self.encoder.alphabet:
-            units = sorted(set(checkpoint.encoder.alphabet) ^ set(self.encoder.alphabet))
-            different = [f"the outputs differ in {', '.join(map(repr, units[:30]))}" if units else "the outputs' order differs"]
-        if different:
-            what = "; ".join(different)
-            raise CheckpointError(f"can't resume with another model: {what}. Give the flags that the run was started with")
+        self._refuse_another(checkpoint)
         state = checkpoint.training
-        if "trainer" not in state:
-            raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
-        was = state.get("settings", self.settings)
-        different = [f"{name} was {was.get(name)}, is {now}" for name, now in self.settings.items() if was.get(name) != now]
-        if different:
-            what = "; ".join(different)
-            raise CheckpointError(f"can't resume with other settings: {what}. Give the flags that the run was started with")
-        self.trainer.model.load_state_dict(checkpoint.model.state_dict())
         self.trainer.load_state_dict(state["trainer"])
+        self.trainer.model.load_state_dict(checkpoint.model.state_dict())
         self.best_wer, self.report = state["best_wer"], None
         if report := state.get("report"):
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
         self.history = self._read_history()
         print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
+
+    def _refuse_another(self, checkpoint: Checkpoint) -> None:
+        """Raises ``CheckpointError`` where the checkpoint's run had another model or other settings, or there is no run in it."""
+        was, now = (
+            config.flat() | {"outputs": encoder.vocab_size}
+            for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.parts.config, self.parts.encoder))
+        )
+        refuse_to_resume("another model", differences(was, now) or self._other_outputs(checkpoint.encoder))
+        if "trainer" not in checkpoint.training:
+            raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
+        settings = self.parts.settings
+        refuse_to_resume("other settings", differences(checkpoint.training.get("settings", settings), settings))
+
+    def _other_outputs(self, encoder: CharEncoder) -> list[str]:
+        """In what the outputs of an encoder with as many differ from the run's."""
+        units = sorted(set(encoder.alphabet) ^ set(self.parts.encoder.alphabet))
+        if units:
+            return [f"the outputs differ in {', '.join(map(repr, units[:30]))}"]
+        return [] if encoder.alphabet == self.parts.encoder.alphabet else ["the outputs' order differs"]
 
     def _read_history(self) -> list[dict]:
         """The lines of metrics.jsonl up to the epoch that is resumed at."""
@@ -103,8 +183,14 @@ class Run:
         state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
             report = dataclasses.asdict(self.report) if self.report else None
-            state |= {"trainer": self.trainer.state_dict(), "settings": self.settings, "report": report}
-        save_checkpoint(self.folder / name, self.trainer.model, self.config, self.encoder, state)
+            state |= {"trainer": self.trainer.state_dict(), "settings": self.parts.settings, "report": report}
+        save_checkpoint(self.folder / name, self.trainer.model, self.parts.config, self.parts.encoder, state)
+
+    def save_stopped(self) -> None:
+        """Writes the state after Ctrl-C, as last.pt, and as checkpoint.pt where no epoch was evaluated yet."""
+        self.save("last.pt")
+        if not (self.folder / "checkpoint.pt").exists():
+            self.save("checkpoint.pt")
 
     def train(self) -> None:
         """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, in a state that can be saved."""
@@ -129,7 +215,7 @@ class Run:
             if self.report is None:  # else Ctrl-C came while the epoch was evaluated
                 self.report = trainer.run_epoch(on_step)
         report = self.report
-        result = evaluate(trainer.model, self.dev, self.encoder)
+        result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
         self.history.append(epoch_metrics(report, result))
         self.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in self.history), encoding="utf-8")
         self.report = None

@@ -1,0 +1,179 @@
+"""A run put together from its settings: speech, model, trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decoding.scorers import make_scorer
+from implementation import (
+    SYNTHETIC_WORDS,
+    VALIDATION_SPEAKERS,
+    CharEncoder,
+    DeepSpeech2,
+    generate_synthetic_dataset,
+)
+from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
+from speech.alphabets import BigramEncoder, encoder_of
+from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
+from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
+from speech.datasets import JoinedDataset, SpeechDataset
+from speech.preflight import check_problems, encodable, feasible, readable, stop_if_many
+from training.data import TrainingSet
+from training.loop import Trainer
+from training.machine import choose_device, choose_precision
+from training.report import EVALUATION_CACHE_MB, describe, report_left_out
+from training.run import Parts, Run, choose_folder, open_folder
+from training.settings import OutputSettings, SpeechSettings, TrainingSettings
+
+TRAINING_CACHE_MB = 600  # of audio, in each process that reads
+
+
+def start_run(
+    speech: SpeechSettings, model: ModelConfig, training: TrainingSettings, output: OutputSettings, command: str
+) -> Run:
+    """A run that is ready for ``Run.train``, new or taken up again: the whole of train_minimal.py but its last lines.
+
+        run = start_run(SpeechSettings(), ModelConfig(time_strides=[2, 2]), TrainingSettings(), OutputSettings(), "my run")
+        run.train()
+        finish(run)
+
+    Args:
+        command: started the run, as its pictures will say.
+
+    Raises:
+        ValueError, OSError: for settings or speech that can't be used; the message says what to do. Nothing is written then.
+    """
+    folder = choose_folder(output)
+    parts = assemble(speech, model, training)
+    lm = output.language_model
+    if lm and lm.file != "train":
+        make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon)  # refuses now, not after the training
+    describe(parts)
+    run = Run(parts, open_folder(folder, output, parts.left_out), command)
+    if output.resume:
+        run.resume()
+    else:
+        parts.trainer.try_longest_batch()
+    return run
+
+
+def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSettings) -> Parts:
+    """Speech, model and trainer as the settings say; what is left out of the speech is named."""
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    np.random.seed(training.seed)
+    torch.manual_seed(training.seed)
+    device = choose_device(training.device)
+    choose_precision(training.precision, device)  # refuses now, not after the corpus is read
+    corpus = read_corpus(speech.data) if speech.data else None
+    if corpus:
+        print(corpus.summary())
+        check_problems(corpus)
+    start = load_checkpoint(training.checkpoint, device) if training.checkpoint else None
+    if start:
+        _refuse_another_model(start.config, model, speech.sample_rate, training.checkpoint)
+    config = start.config if start else _with_sample_rate(model, speech, corpus)
+    encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else CharEncoder(unknown=speech.unknown)
+    if corpus:
+        train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder)
+    if speech.bigrams and not start:
+        texts = [utterance.transcript for utterance in train] if corpus else SYNTHETIC_WORDS
+        encoder = BigramEncoder.learn(texts, unknown=speech.unknown)
+    network = start.model if start else config.build(encoder).to(device)
+    if not corpus:
+        (train, evaluation), problems = synthetic_speech(speech, config.sample_rate), []
+    train, too_short = feasible(train, encoder, network)
+    report_left_out(problems, too_short)
+    if not train:
+        raise CorpusError("no utterance is left to train on")
+    texts = [item.transcript for item in train]
+    data = training_set(speech, train, encoder, network, training.seed)
+    kept = _kept_by_a_resumed_run(speech, training, texts)
+    return Parts(Trainer(network, data, training), config, encoder, evaluation, texts, problems + too_short, kept)
+
+
+def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
+    """A new model's settings with the sample rate of the speech."""
+    limit = 16000 if model.n_fft >= 256 else 8000  # so low that bins are 62.5 Hz apart [ours]
+    rate = speech.sample_rate or (corpus_sample_rate(corpus.utterances, limit) if corpus else 16000)
+    return dataclasses.replace(model, features=dataclasses.replace(model.features, sample_rate=rate))
+
+
+def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | None, path: str | Path) -> None:
+    """Raises ``CheckpointError`` where settings other than the defaults are not those of the checkpoint to start from."""
+    there, defaults = start.flat(), ModelConfig().flat()
+    asked = {name: value for name, value in model.flat().items() if value != defaults[name] and name != "sample_rate"}
+    other = [name for name, value in asked.items() if value != there[name]]
+    if other:
+        flags = {name: "--conv" if name == "convolutions" else f"--{name.replace('_', '-')}" for name in other}
+        named = ", ".join(f"{flag} (there {there[name]})" for name, flag in flags.items())
+        raise CheckpointError(f"--checkpoint {path} brings its own model: leave out {named}")
+    if rate not in (None, start.sample_rate):
+        raise CheckpointError(f"{path} was trained at {start.sample_rate} Hz: add --sample-rate {start.sample_rate}")
+
+
+def synthetic_speech(speech: SpeechSettings, rate: int) -> tuple[list, dict[str, list]]:
+    """Embedded synthetic utterances: to train on, and of other voices to validate on."""
+    n_train, n_val = speech.n_train or 400, speech.n_val or 100
+    train = generate_synthetic_dataset(n_train, rate)
+    dev = generate_synthetic_dataset(n_val, rate, speakers=VALIDATION_SPEAKERS)
+    print(f"embedded synthetic speech: {n_train} utterances to train on, {n_val} of unheard voices to validate on")
+    return train, {"dev": dev}
+
+
+def recorded_speech(
+    speech: SpeechSettings, corpus: Corpus, rate: int, encoder: CharEncoder
+) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
+    """Utterances to train on, evaluation sets by name ('dev' first), and what was left out."""
+    by_split, problems = _usable_splits(speech, corpus, encoder)
+    for name in by_split:
+        if name not in ("train", "dev") and not name.startswith("test"):
+            print(f"split {name!r}: {len(by_split[name])} utterances, neither trained nor tested on (known: train, dev, test...)")
+    names = ("dev", *sorted(name for name in by_split if name.startswith("test")))  # of test the headers alone are read yet
+    evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}
+    train = by_split["train"]
+    if speech.max_seconds:
+        train = [utterance for utterance in train if utterance.seconds <= speech.max_seconds]
+        print(f"longer than {speech.max_seconds:g} s, left out: {len(by_split['train']) - len(train)} recordings of train")
+    return train[: speech.n_train], evaluation, problems
+
+
+def _usable_splits(
+    speech: SpeechSettings, corpus: Corpus, encoder: CharEncoder
+) -> tuple[dict[str, list[Utterance]], list[Problem]]:
+    """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
+    utterances, problems = encodable(corpus.utterances, encoder)
+    stop_if_many(problems, len(corpus.utterances), "; --unknown drop leaves such characters out of the transcripts")
+    by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
+    for name in ("train", "dev"):
+        if not by_split.get(name):
+            raise CorpusError(f"{speech.data}: no utterance is in the split {name!r}; there are {corpus.splits}")
+    dev, bad = readable(by_split["dev"][: speech.n_val or 500])
+    stop_if_many(bad, len(dev) + len(bad))
+    problems = corpus.problems + problems + bad
+    stop_if_many(problems, len(corpus.utterances) + len(corpus.problems))
+    return by_split | {"dev": dev}, problems
+
+
+def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, model: DeepSpeech2, seed: int) -> TrainingSet:
+    """What is trained on: recordings are read when needed, and joined if asked; all is augmented if asked."""
+    if speech.data:
+        train = SpeechDataset(train, model.features.sample_rate, cache_mb=TRAINING_CACHE_MB)
+        train = JoinedDataset(train, speech.join, seed=seed) if speech.join > 1 else train
+    augmentation = Augmentation() if speech.data else SYNTHETIC_AUGMENTATION
+    return TrainingSet(train, encoder, model, augmentation if speech.augment else None, seed)
+
+
+def _kept_by_a_resumed_run(speech: SpeechSettings, training: TrainingSettings, texts: Sequence[str]) -> dict:
+    """What, beside the model and the trainer's numbers, a resumed run must have as it was: flags, and the speech by its texts."""
+    return {
+        "join": speech.join, "no_augment": not speech.augment, "no_sortagrad": not training.sortagrad,
+        "optimizer": training.optimizer, "unknown": speech.unknown,
+        "transcripts": hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12],
+    }  # fmt: skip

@@ -1,0 +1,208 @@
+"""The flags of train_minimal.py: read, checked, and turned into the settings of a run. Nothing below sees a flag."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from implementation import Features
+from models.checkpoints import ModelConfig
+from training.machine import QUICK
+from training.settings import (
+    RECORDING_EPOCHS,
+    RECORDING_LR,
+    RECORDING_STRIDES,
+    SYNTHETIC_STRIDES,
+    LanguageModelSettings,
+    OutputSettings,
+    SpeechSettings,
+    TrainingSettings,
+)
+
+BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
+AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "threads")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of a flag where its text does not say it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.default is None or "default" in (action.help or "")
+        return action.help if said else super()._get_help_string(action)
+
+
+def parse_args(
+    argv: Sequence[str] | None = None, description: str = "Trains Deep Speech 2."
+) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
+    """The settings of a run as the command line says; wrong flags end the program with a sentence."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=_Help)
+    for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
+        add_group(parser)
+    args = parser.parse_args(argv)
+    if args.epochs is None:
+        args.epochs = RECORDING_EPOCHS if args.data else TrainingSettings.epochs
+    if args.lr is None:
+        args.lr = RECORDING_LR if args.data else TrainingSettings.lr
+    _refuse_wrong_values(parser, args)
+    _refuse_wrong_combinations(parser, args)
+    args.time_strides = _time_strides(parser, args)
+    if QUICK:
+        args.epochs, args.n_train, args.n_val = 1, 16, 4
+        args.rnn_hidden = args.rnn_hidden if args.checkpoint else 16
+        units = "" if args.checkpoint else " with 16 hidden units"
+        print(f"DS2_QUICK is set: one epoch of 16 utterances{units}, only to try the command", file=sys.stderr)
+    return _speech(args), _model(args), _training(args), _output(args)
+
+
+def _add_speech(parser: argparse.ArgumentParser) -> None:
+    add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
+    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
+    add("--join", type=int, default=default.join, metavar="N", help="each training example joins 1..N utterances of one speaker")
+    add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
+    add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
+    add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
+    outside = "characters outside the alphabet: report them or drop them"
+    add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
+    add("--no-augment", action="store_true", help="train on the clips as they are (arXiv 5.2 adds noise)")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    add, default = parser.add_argument_group("model").add_argument, ModelConfig
+    add("--conv", choices=("2d", "1d"), default="2d", help="convolutions over frequency and time, or time alone, arXiv Table 4")
+    add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help="of them, kernels and strides of arXiv Table 4")
+    add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
+    add("--rnn-hidden", type=int, default=default.rnn_hidden, help="hidden units per direction [paper: 768 to 2560]")
+    kinds, norms = ("gru", "rnn", "lstm"), tuple(BATCH_NORM)
+    add("--rnn-type", choices=kinds, default=default.rnn_type, help="recurrence; rnn is the simple one of arXiv Eq. 3")
+    what = "on the output, on W h only as in arXiv Eq. 8, none, or on each step alone (Eq. 7; rnn)"
+    add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
+    add("--time-strides", metavar="2,1", help="of the convolutions [ours; Table 4: 2,1]; default 2,2, with --data 3,1")
+    add("--dropout", type=float, default=default.dropout, help="share of features dropped before each recurrent layer [ours]")
+    add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
+    add("--n-fft", type=int, default=default.features.n_fft, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
+    add("--sample-rate", type=int, help="Hz; default 16000, with --data their own up to 8000 (up to 16000 from --n-fft 256)")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add, default = parser.add_argument_group("training").add_argument, TrainingSettings
+    passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
+    add("--epochs", type=int, help=passes)
+    add("--batch-size", type=int, default=default.batch_size, help="utterances a step [paper, Section 6: 512]")
+    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}"
+    add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
+    optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "constant")
+    add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
+    add("--schedule", choices=schedules, default=default.schedule, help="anneal: the paper's, /1.2 an epoch")
+    add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
+    products = "of products; auto: bf16 where in hardware"
+    add("--precision", choices=("auto", "fp32", "bf16"), default=default.precision, help=products)
+    add("--device", default=default.device, help="cpu, cuda or mps")
+    add("--num-workers", type=int, default=default.num_workers, help="processes that prepare features")
+    add("--threads", type=int, help="CPU threads; default torch's choice")
+    add("--seed", type=int, default=default.seed, help="of weights, order, synthetic speech and augmentation")
+
+
+def _add_language_model(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("language model").add_argument
+    add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
+    add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
+    add("--lexicon", action="store_true", help="only words of the language model")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("output").add_argument
+    add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
+    add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
+    add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
+    add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
+
+
+def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in AT_LEAST_ONE:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+    if not 1 <= args.n_conv <= 3:
+        parser.error(f"--n-conv must be 1, 2 or 3 (arXiv Table 4), not {args.n_conv}")
+    if args.n_rnn > 7:
+        parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
+    if not args.lr > 0:
+        parser.error(f"--lr must be above 0, not {args.lr}")
+    if not 0 <= args.dropout < 1:
+        parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
+    if args.n_fft < 16 or args.n_fft % 2:
+        parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
+    if args.sample_rate is not None and args.sample_rate < 8000:
+        parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
+    for name in ("data", "output_dir"):
+        if getattr(args, name) == "":
+            parser.error(f"--{name.replace('_', '-')} is empty: give a path, or leave it out")
+    if args.num_workers < 0:
+        parser.error(f"--num-workers must be at least 0, not {args.num_workers}")
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
+
+
+def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.join > 1 and not args.data:
+        parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
+    if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
+        parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
+    if args.batch_norm == "step" and args.rnn_type != "rnn":
+        parser.error("--batch-norm step is that of the simple recurrence (arXiv Eq. 7): add --rnn-type rnn")
+    if args.lexicon and not args.lm:
+        parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
+    if args.unit and args.lm in (None, "train"):
+        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
+    if args.lm and args.lm != "train" and not Path(args.lm).is_file():
+        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
+    if args.resume and args.checkpoint:
+        parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
+    if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
+        parser.error("--resume goes on in its own folder; leave out --output-dir")
+    if args.resume and args.overwrite:
+        parser.error("--resume takes up the run, --overwrite replaces it: choose one")
+    if args.bigrams and args.checkpoint:
+        parser.error("--checkpoint brings its own outputs: leave out --bigrams")
+
+
+def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int] | None:
+    """Strides in time of the convolutions, as the flag says or by default; None: those of the checkpoint to start from."""
+    if not args.time_strides:
+        defaults = RECORDING_STRIDES if args.data else SYNTHETIC_STRIDES
+        return None if args.checkpoint else list(defaults[: args.n_conv])
+    try:
+        strides = [int(stride) for stride in args.time_strides.split(",")]
+    except ValueError:
+        parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
+    if len(strides) != args.n_conv or min(strides) < 1:
+        parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {strides}")
+    return strides
+
+
+def _speech(args: argparse.Namespace) -> SpeechSettings:
+    same = ("data", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate")
+    return SpeechSettings(augment=not args.no_augment, **{name: getattr(args, name) for name in same})
+
+
+def _model(args: argparse.Namespace) -> ModelConfig:
+    same = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "time_strides", "dropout")
+    return ModelConfig(
+        features=Features(n_fft=args.n_fft), convolutions=f"{args.n_conv}-layer 1D" if args.conv == "1d" else None,
+        batch_norm=BATCH_NORM[args.batch_norm], **{name: getattr(args, name) for name in same},
+    )  # fmt: skip
+
+
+def _training(args: argparse.Namespace) -> TrainingSettings:
+    same = (
+        "epochs", "batch_size", "lr", "optimizer", "schedule",
+        "precision", "device", "num_workers", "threads", "seed", "checkpoint",
+    )  # fmt: skip
+    return TrainingSettings(sortagrad=not args.no_sortagrad, **{name: getattr(args, name) for name in same})
+
+
+def _output(args: argparse.Namespace) -> OutputSettings:
+    language_model = LanguageModelSettings(args.lm, args.unit, args.lexicon) if args.lm else None
+    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model)

@@ -1,0 +1,139 @@
+"""What a run says: what it is made of, what is left out, and how well it did, with and without a language model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from decoding.ngrams import NGramModel
+from decoding.scorers import make_scorer
+from decoding.tuning import ALPHAS, BETAS, compare, network_outputs, tune
+from implementation import evaluate, utterance_seconds
+from models.checkpoints import Checkpoint, load_checkpoint
+from pictures.figures import predictions, training_curves, tuning_surface
+from speech.corpora import CorpusError, Problem
+from speech.datasets import SpeechDataset
+from speech.preflight import readable, stop_if_many
+from training.run import Parts, Run
+from training.settings import LanguageModelSettings
+
+LM_ORDER = 4
+EVALUATION_CACHE_MB = 200  # of audio, for each set
+BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
+    "output": "batch norm on the layers' output",
+    "input": "batch norm on W h (the paper's Eq. 8)",
+    "step": "batch norm on each step alone (the paper's Eq. 7)",
+    "none": "no batch norm in them",
+}
+
+
+def report_left_out(problems: Sequence[Problem], too_short: Sequence[Problem] = ()) -> None:
+    """Names the first ten utterances that will not be used; all of them go to left_out.txt."""
+    for what, found in (("bad", problems), ("too short for their text", too_short)):
+        if found:
+            print(f"left out, {what}: {len(found)}" + (", all in left_out.txt" if len(found) > 10 else ""))
+            print("\n".join(f"  {problem}" for problem in found[:10]))
+
+
+def describe(parts: Parts) -> None:
+    """The run in three lines: model, machine, data."""
+    trainer, config = parts.trainer, parts.config
+    model, data = trainer.model, trainer.data
+    weights = sum(p.numel() for p in model.parameters())
+    directions = "bidirectional" if config.bidirectional else "forward"
+    print(
+        f"model: {len(model.specification)} convolutions, {config.n_rnn} {directions} {config.rnn_type} layers of "
+        f"{config.rnn_hidden}, {BATCH_NORMS[config.batch_norm]}, {weights / 1e6:.2f} M weights;\n       {model.features.bins} "
+        f"bins at {model.features.sample_rate} Hz, an output every {1000 * model.seconds_per_output:g} ms"
+    )
+    products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
+    print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
+    minutes, steps = sum(utterance_seconds(data.samples)) / 60, len(trainer.sampler)
+    print(f"training: {len(data)} utterances, {minutes:.1f} minutes, {steps} steps an epoch, {trainer.epochs} epochs")
+
+
+def show_result(name: str, result: dict) -> None:
+    """Error rates with counts, and the aligned transcripts of the worst, the middle and the best utterance."""
+    print(f"\n{name}: {result['n_samples']} utterances, WER {result['words']}, CER {result['characters']}")
+    if result["n_infeasible"]:
+        print(f"  {result['n_infeasible']} utterances have too few frames for their text; their loss is infinite")
+    ranked = result["words"].from_worst_to_best()
+    for utterance in dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])):
+        print(result["words"].aligned_lines(utterance))
+
+
+def finish(run: Run, language_model: LanguageModelSettings | None = None) -> None:
+    """Evaluates the weights best on dev, draws the pictures, writes results.json; then decodes with the language model if given.
+
+    Raises:
+        CorpusError: if more than 1 % of a test set can't be read; the other sets are evaluated all the same.
+    """
+    best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
+    best = replace(best, encoder=run.parts.encoder)  # which drops unknown characters where it is to
+    sets, too_bad = readable_sets(run.parts.evaluation)
+    results = {name: evaluate(best.model, dataset, best.encoder) for name, dataset in sets.items()}
+    for name, result in results.items():
+        show_result(name, result)
+    training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
+    drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
+    drawn.savefig(run.folder / "predictions.png")
+    summary = {
+        name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
+        for name, r in results.items()
+    }
+    (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
+    print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
+    if too_bad:
+        raise CorpusError("not evaluated: " + "; ".join(too_bad))
+    if language_model:
+        decode_with_language_model(run, best, sets, language_model)
+
+
+def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:
+    """The sets without the test utterances whose audio can't be read, which are named; a sentence for each set with many such."""
+    sets, too_bad = {"dev": evaluation["dev"]}, []  # dev was read before the training
+    for name, dataset in evaluation.items():
+        if name != "dev":
+            good, bad = readable(dataset.utterances)
+            report_left_out(bad)
+            try:
+                stop_if_many(bad, len(dataset))
+            except CorpusError as error:  # said at the end: the other results are not lost for it
+                too_bad.append(f"{name}: {error}")
+                continue
+            sets[name] = SpeechDataset(good, dataset.sample_rate, cache_mb=EVALUATION_CACHE_MB) if bad else dataset
+    return sets, too_bad
+
+
+def decode_with_language_model(run: Run, best: Checkpoint, sets: dict[str, Sequence], lm: LanguageModelSettings) -> None:
+    """Decodes the sets again by beam search; 'train' makes the language model of the training transcripts first."""
+    if lm.file == "train":
+        lm = replace(lm, file=run.folder / "lm.arpa")
+        texts = [best.encoder.decode(best.encoder.encode(text)) for text in run.parts.texts]
+        NGramModel.train(texts, LM_ORDER).write_arpa(lm.file)
+        print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm.file}")
+    tune_and_compare(best, sets, lm, run.folder, run.caption)
+
+
+def tune_and_compare(
+    checkpoint: Checkpoint, sets: dict[str, Sequence], lm: LanguageModelSettings, folder: Path, caption: str
+) -> None:
+    """Chooses alpha and beta on ``sets['dev']``, prints the error rates of all sets, leaves tuning.png and decoder.json."""
+    encoder = checkpoint.encoder
+    scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon)
+    outputs = {name: network_outputs(checkpoint.model, data, encoder) for name, data in sets.items()}
+    with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
+        tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
+    alpha, beta = tuning.best
+    print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
+    results = {name: compare(name, rows, encoder, lm.beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
+    tuning_surface(tuning, caption).savefig(folder / "tuning.png")
+    tuned = {"alpha": alpha, "beta": beta, "lm": str(lm.file), "unit": scorer.model.unit, "lexicon": lm.lexicon}
+    (folder / "decoder.json").write_text(json.dumps(tuned | {"results": results}, indent=2) + "\n", encoding="utf-8")
+    print(f"in {folder}: tuning.png, decoder.json")

@@ -1,0 +1,124 @@
+"""What a run is told, beside the model's own settings (``models.checkpoints.ModelConfig``). Defaults stand here, nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.checkpoints import CheckpointError
+
+# What train_minimal.py takes in place of the defaults where no flag says otherwise [ours, chosen on dev].
+SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, of as many convolutions as there are; Table 4: 2,1,1
+RECORDING_EPOCHS, RECORDING_LR = 16, 2e-3
+
+
+@dataclass(frozen=True)
+class SpeechSettings:
+    """Which speech there is to train and test on, and how it is written.
+
+    Attributes:
+        data: a corpus, see ``speech.corpora``; None: the embedded synthetic voice.
+        join: each training example joins 1 to so many utterances of one speaker.
+        n_train: utterances to train on; None: 400 synthetic ones, or all of ``data``.
+        n_val: utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
+        max_seconds: longer training recordings are left out; None: none.
+        unknown: characters outside the alphabet: 'error' or 'drop'.
+        augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
+        bigrams: whether outputs are pairs of letters too (arXiv 3.6).
+        sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
+            Fourier points on), so that bins are 62.5 Hz apart [ours].
+    """
+
+    data: str | Path | None = None
+    join: int = 1
+    n_train: int | None = None
+    n_val: int | None = None
+    max_seconds: float | None = None
+    unknown: str = "error"
+    augment: bool = True
+    bigrams: bool = False
+    sample_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a model is trained; the defaults are ours and those for the embedded voice.
+
+    Attributes:
+        epochs: passes over the speech, which the schedule spans [paper, Section 6: 20].
+        batch_size: utterances a step [paper, Section 6: 512].
+        lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4].
+        optimizer: 'adamw', 'adam' or 'sgd', see ``make_optimizer``.
+        schedule: 'onecycle', 'anneal' or 'constant', see ``learning_rate_factor``.
+        sortagrad: whether the first epoch is ordered by length [paper, Section 3.3].
+        precision: of products: 'fp32', 'bf16', or 'auto': bf16 where in hardware. Statistics and losses stay in float32.
+        device: 'cpu', 'cuda', 'mps', or 'auto'.
+        num_workers: processes that prepare features; 0: this one does.
+        threads: of the CPU; None: torch's choice.
+        seed: of weights, order, synthetic speech and augmentation.
+        checkpoint: file whose model and weights are trained on; None: a new model.
+    """
+
+    epochs: int = 9
+    batch_size: int = 8
+    lr: float = 3e-3
+    optimizer: str = "adamw"
+    schedule: str = "onecycle"
+    sortagrad: bool = True
+    precision: str = "auto"
+    device: str = "auto"
+    num_workers: int = 0
+    threads: int | None = None
+    seed: int = 0
+    checkpoint: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """The language model to decode with (Section 3.8), and how wide the search is.
+
+    Attributes:
+        file: in the ARPA format; 'train': one is made of the training transcripts.
+        unit: 'word' or 'character'; None: as the file tells.
+        lexicon: whether only words of the model are allowed.
+        beam: width of the search [ours; paper, Section 6: 500].
+        tune_beam: width while alpha and beta are chosen on dev [ours].
+    """
+
+    file: str | Path
+    unit: str | None = None
+    lexicon: bool = False
+    beam: int = 50
+    tune_beam: int = 16
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where a run goes, and what is made of it once it is trained.
+
+    Attributes:
+        folder: of a new run; None: the next free runs/NNN.
+        overwrite: whether the run that stands in ``folder`` may be replaced.
+        resume: folder of an interrupted run that is to be taken up.
+        language_model: decodes dev and the test sets once more; None: none does.
+    """
+
+    folder: str | Path | None = None
+    overwrite: bool = False
+    resume: str | Path | None = None
+    language_model: LanguageModelSettings | None = None
+
+
+def differences(was: Mapping, now: Mapping) -> list[str]:
+    """'lr was 0.001, is 0.002' for each setting of ``now`` that was otherwise."""
+    return [f"{name} was {was.get(name)}, is {value}" for name, value in now.items() if was.get(name) != value]
+
+
+def refuse_to_resume(what: str, different: Sequence[str]) -> None:
+    """Raises ``CheckpointError`` if anything is different, which ``what`` sums up: 'another model'."""
+    if different:
+        raise CheckpointError(
+            f"can't resume with {what}: {'; '.join(different)}. Give the flags that the run was started with, or "
+            "begin a new run from its weights with --checkpoint"
+        )
