@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from implementation import CharEncoder, generate_synthetic_dataset
-from training import ModelConfig, save_checkpoint
+from helpers import ROOT
+from implementation import CharEncoder, Features, generate_synthetic_dataset
+from models.checkpoints import ModelConfig, save_checkpoint
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
@@ -65,7 +66,7 @@ def folder(tmp_path_factory) -> Path:
         soundfile.write(folder / f"{number}.wav", sample.audio.numpy(), sample.sample_rate)
         rows.append(f"{number}.wav\t{sample.transcript}\ttest")
     (folder / "manifest.tsv").write_text("\n".join(rows))
-    config, encoder = ModelConfig(sample_rate=8000, n_fft=64, n_rnn=1, rnn_hidden=8), CharEncoder()
+    config, encoder = ModelConfig(Features(sample_rate=8000, n_fft=64), n_rnn=1, rnn_hidden=8), CharEncoder()
     save_checkpoint(folder / "checkpoint.pt", config.build(encoder), config, encoder)
     return folder
 

@@ -20,12 +20,12 @@ import pytest
 import torch
 
 import implementation
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "exercises"))
 
-import ladder as framework  # noqa: E402
-from ladder import Exercise, Failed, Mutant, Todo, all_exercises, load  # noqa: E402
+import ladder as framework
+from ladder import Exercise, Failed, Mutant, Todo, all_exercises, load
 
 EXERCISES = all_exercises()
 MUTANTS = [pytest.param(e, mutant, id=f"{e.number}: {mutant.name}") for e in EXERCISES for mutant in e.mutants]

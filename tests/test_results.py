@@ -3,12 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
+from helpers import DATA, ROOT, needs_digits
 
 
 def run(tmp_path, *flags):
@@ -26,7 +24,7 @@ def test_the_default_run_learns_the_synthetic_voice(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+@needs_digits
 def test_a_short_training_learns_two_spoken_digits(tmp_path):
     rows = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
     kept = [rows[0], *(row for row in rows[1:] if row.endswith(("one", "six")))]

@@ -8,7 +8,6 @@ import re
 import sys
 from collections import defaultdict
 from itertools import groupby, pairwise, product
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -18,7 +17,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "ctc_from_scratch.ipynb"
+from helpers import ROOT
+
+NOTEBOOK = ROOT / "notebooks" / "ctc_from_scratch.ipynb"
 STORED = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
 CODE = [cell for cell in STORED["cells"] if cell["cell_type"] == "code"]
 labellings = st.lists(st.integers(1, 3), max_size=4).map(tuple)

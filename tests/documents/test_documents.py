@@ -5,16 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import soundfile
 
 import train_minimal
+from helpers import ROOT
 from implementation import generate_synthetic_audio
-from training import ModelConfig
+from models.checkpoints import ModelConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "CHEATSHEET.md", "paper_notes.md")
 SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "  # what .ci/run does
 

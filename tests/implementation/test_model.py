@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,7 +22,10 @@ LENGTHS = [13, 4, 9]
 def narrow_convolutions():
     """Table 4 with a few channels: the same network, quicker. test_convolution.py holds the true numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        narrow = [(channels // 8, kernel, stride) for channels, kernel, stride in implementation.CONVOLUTIONS]
+        narrow = {
+            name: tuple(replace(layer, channels=layer.channels // 16) for layer in row)
+            for name, row in implementation.CONVOLUTIONS.items()
+        }
         patch.setattr(implementation, "CONVOLUTIONS", narrow)
         yield
 

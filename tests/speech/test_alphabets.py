@@ -5,11 +5,11 @@ from __future__ import annotations
 import string
 
 import pytest
-from bigrams import BigramEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from implementation import CharEncoder
+from speech.alphabets import BigramEncoder
 
 texts = st.text(alphabet=string.ascii_lowercase + " '", max_size=30)
 few_letters = st.lists(st.text(alphabet="ab '", max_size=12), max_size=6)

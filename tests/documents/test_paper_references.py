@@ -12,13 +12,13 @@ import operator
 import re
 import tokenize
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PAPER = json.loads((ROOT / "tests/paper_numbers.json").read_text(encoding="utf-8"))
+from helpers import ROOT
+
+PAPER = json.loads((ROOT / "tests/documents/paper_numbers.json").read_text(encoding="utf-8"))
 OUTLINES = {"arXiv": PAPER["outline"], **PAPER["other_papers"]}
 YEARS = ("2006", "2012", "2014", "2015", "2016", "2020", "2022")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHEATSHEET.md", ROOT / "paper_notes.md", ROOT / "CONTRIBUTING.md"]

@@ -6,14 +6,13 @@ import ast
 import json
 import os
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
+from helpers import DATA, ROOT
+
 STORED = json.loads((ROOT / "notebook.ipynb").read_text(encoding="utf-8"))
 CODE = [cell for cell in STORED["cells"] if cell["cell_type"] == "code"]
 

@@ -9,7 +9,22 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from implementation import BidirectionalRNNLayer, _GRUScan, _RNNScan, gru_loop, rnn_loop
+from implementation import (
+    BidirectionalRNNLayer,
+    RecurrentLayer,
+    _fused_states,
+    _GRUScan,
+    _RNNScan,
+    gru_loop,
+    gru_step,
+    layer_states,
+    lstm_step,
+    plain_definitions,
+    recur,
+    recur_faster,
+    rnn_loop,
+    rnn_step,
+)
 
 LENGTHS = torch.tensor([7, 3, 5, 1])
 INPUT, HIDDEN = 3, 4
@@ -60,7 +75,7 @@ def run_torchs(twin: nn.RNNBase, x: torch.Tensor) -> torch.Tensor:
 @rnn_types
 def test_states_equal_torchs_on_packed_sequences(rnn_type):
     layer, x = random_layer(rnn_type, "output"), random_batch()
-    states = layer._scan(layer._input_side(x, LENGTHS), LENGTHS).flatten(2)
+    states = layer_states(layer, x, LENGTHS)[0].flatten(2)
     torch.testing.assert_close(states, run_torchs(torchs_layer(layer), x))
     assert (states < 20).all()
 
@@ -69,7 +84,7 @@ def test_states_equal_torchs_on_packed_sequences(rnn_type):
 def test_gradients_equal_torchs_on_packed_sequences(rnn_type):
     layer, x = random_layer(rnn_type, "output"), random_batch()
     twin = torchs_layer(layer)
-    states, expected = layer._scan(layer._input_side(x, LENGTHS), LENGTHS).flatten(2), run_torchs(twin, x)
+    states, expected = layer_states(layer, x, LENGTHS)[0].flatten(2), run_torchs(twin, x)
     cotangent = torch.randn_like(expected)
     ours = torch.autograd.grad((states * cotangent).sum(), [x, layer.weight_ih, layer.weight_hh, layer.bias])
     names = [f"{name}_{suffix}" for name in ("weight_ih", "weight_hh", "bias_ih") for suffix in ("l0", "l0_reverse")]
@@ -110,7 +125,7 @@ def scan_input(gates: int, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tens
 
 
 def assert_scan_equals_loop(scan, loop, x, u, mask, *clip) -> torch.Tensor:
-    states, expected = scan.apply(x, u, mask, *(clip or [None]), torch.float64), loop(x, u, mask, *clip)
+    states, expected = scan.apply(x, u, mask, None, *(clip or [None]), torch.float64), loop(x, u, mask, *clip)
     torch.testing.assert_close(states, expected)
     cotangent = torch.randn_like(expected)
     gradients = [torch.autograd.grad((y * cotangent).sum(), (x, u)) for y in (states, expected)]
@@ -133,7 +148,7 @@ def test_the_simple_scan_equals_its_loop_below_and_at_the_clip(clip, scale):
 @pytest.mark.parametrize(("scan", "gates", "clip"), [(_GRUScan, 3, 20.0), (_RNNScan, 1, 20.0), (_RNNScan, 1, 0.8)])
 def test_gradients_equal_finite_differences(scan, gates, clip):
     x, u, mask = scan_input(gates)
-    assert torch.autograd.gradcheck(lambda x, u: scan.apply(x, u, mask, clip, torch.float64), (x, u))
+    assert torch.autograd.gradcheck(lambda x, u: scan.apply(x, u, mask, None, clip, torch.float64), (x, u))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -211,7 +226,7 @@ def test_the_papers_layer_shares_w_and_has_no_other_bias_than_beta():
 def test_the_backward_direction_starts_at_the_utterances_own_end(rnn_type):
     """At its last frame the state is one step from zero, whatever the batch's longest utterance is."""
     layer, x = random_layer(rnn_type, "output"), random_batch()
-    states = layer._scan(layer._input_side(x, LENGTHS), LENGTHS)[:, :, 1]
+    states = layer_states(layer, x, LENGTHS)[0][:, :, 1]
     zero = torch.zeros(HIDDEN, dtype=torch.float64)
     for utterance, length in enumerate(LENGTHS.tolist()):
         side = layer.weight_ih[1] @ x[length - 1, utterance] + layer.bias[1]
@@ -276,13 +291,13 @@ def test_the_fused_road_in_half_precision_keeps_float32_statistics(rnn_type, mon
 
     monkeypatch.setattr(torch, rnn_type, spy)
     with torch.autocast("cpu", torch.bfloat16):
-        states = layer._fused_states(x, LENGTHS)
+        states = _fused_states(layer, x, LENGTHS)[0]
         product = torch.nn.functional.linear(x, layer.weight_ih[0])
     assert product.dtype == torch.bfloat16 and [value.dtype for value in seen] == [torch.float32] * 2
     valid = torch.cat([product.float()[:length, b] for b, length in enumerate(LENGTHS.tolist())])
     torch.testing.assert_close(seen[0], valid.mean(0))
     torch.testing.assert_close(seen[1], valid.var(0, correction=0))
-    expected = layer._scan(layer._input_side(x, LENGTHS), LENGTHS)
+    expected = layer_states(layer, x, LENGTHS)[0]
     torch.testing.assert_close(states.float(), expected, atol=0.1, rtol=0.03)
 
 
@@ -304,8 +319,8 @@ def test_unknown_kinds_are_refused(arguments):
 def test_the_fused_road_gives_the_scans_states_gradients_and_averages(rnn_type, batch_norm, training):
     layer, x = random_layer(rnn_type, batch_norm).train(training), random_batch()
     twin = deepcopy(layer)
-    scanned = layer._scan(layer._input_side(x, LENGTHS), LENGTHS)
-    fused = twin._fused_states(x, LENGTHS)
+    scanned = layer_states(layer, x, LENGTHS)[0]
+    fused = _fused_states(twin, x, LENGTHS)[0]
     torch.testing.assert_close(fused, scanned)
     weights = torch.randn_like(scanned)
     ours, theirs = (
@@ -319,3 +334,152 @@ def test_the_fused_road_gives_the_scans_states_gradients_and_averages(rnn_type, 
             torch.testing.assert_close(other, mine)
     torch.testing.assert_close(twin.norm.running_var, layer.norm.running_var)
     torch.testing.assert_close(twin.norm.running_mean, layer.norm.running_mean)
+
+
+# ---------------------------------------------------------------------------------------------
+# One direction, a carried state, no batch norm, and Eq. 7
+# ---------------------------------------------------------------------------------------------
+
+
+def forward_only(rnn_type: str, batch_norm: str = "output") -> tuple[RecurrentLayer, RecurrentLayer]:
+    """A forward-only layer, and one in both directions whose forward direction has the same weights."""
+    layer = RecurrentLayer(INPUT, HIDDEN, rnn_type, batch_norm, bidirectional=False).double()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    both = RecurrentLayer(INPUT, HIDDEN, rnn_type, batch_norm).double()
+    for parameter, wide in ((layer.weight_ih, both.weight_ih), (layer.weight_hh, both.weight_hh), (layer.bias, both.bias)):
+        if parameter is not None:
+            wide.data[: len(parameter)] = parameter.data
+    return layer, both
+
+
+@rnn_types
+def test_forward_only_states_are_the_forward_states_of_both_directions_and_torchs(rnn_type):
+    layer, both = forward_only(rnn_type)
+    x = random_batch()
+    states = layer_states(layer, x, LENGTHS)[0]
+    assert states.shape == (7, 4, 1, HIDDEN) and layer.output_size == HIDDEN
+    torch.testing.assert_close(states[:, :, 0], layer_states(both, x, LENGTHS)[0][:, :, 0])
+    torch.testing.assert_close(states[:, :, 0], run_torchs(torchs_layer(both), x)[:, :, :HIDDEN])
+    expected = both.norm.__class__(HIDDEN).double()(states[:, :, 0], LENGTHS).clamp(0, 20)
+    layer.norm.weight.data.fill_(1)
+    layer.norm.bias.data.zero_()
+    torch.testing.assert_close(layer(x, LENGTHS), expected)
+
+
+@rnn_types
+@pytest.mark.parametrize("batch_norm", ["output", "input", "none"])
+def test_a_forward_only_layer_goes_on_where_it_stopped(rnn_type, batch_norm):
+    layer, lengths = forward_only(rnn_type, batch_norm)[0].eval(), torch.tensor([9, 9])
+    x = torch.randn(9, 2, INPUT, dtype=torch.float64)
+    whole, end = layer.run(x, lengths)
+    pieces, state = [], None
+    for piece in x.split((1, 5, 3)):
+        y, state = layer.run(piece, torch.full((2,), len(piece)), state)
+        pieces.append(y)
+    torch.testing.assert_close(torch.cat(pieces), whole)
+    torch.testing.assert_close(state, end)
+
+
+@pytest.mark.parametrize("rnn_type", ["gru", "lstm"])
+def test_the_fused_road_takes_and_gives_the_state_too(rnn_type):
+    layer = forward_only(rnn_type)[0]
+    x, lengths = torch.randn(5, 3, INPUT, dtype=torch.float64), torch.tensor([5, 5, 5])
+    start = tuple(torch.randn(1, 3, HIDDEN, dtype=torch.float64) for _ in range(2 if rnn_type == "lstm" else 1))
+    torch.testing.assert_close(_fused_states(layer, x, lengths, start), layer_states(layer, x, lengths, start))
+
+
+@pytest.mark.parametrize(("step", "gates"), [(gru_step, 3), (rnn_step, 1)])
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_scans_take_a_starting_state_and_give_its_gradient(step, gates, directions):
+    x, u, mask = scan_input(gates)
+    x, u, mask = x[:, :directions], u[:directions], mask[:, :directions]
+    start = torch.randn(directions, 3, HIDDEN, dtype=torch.float64, requires_grad=True)
+    results = []
+    for road in (recur, recur_faster):
+        states, (end,) = road(step, x, u, mask, (start,))
+        gradients = torch.autograd.grad((states.sin().sum() + 2 * end.sum()), (x, u, start))
+        results.append((states, end, *gradients))
+    torch.testing.assert_close(*results)
+    assert results[0][-1].abs().sum() > 0
+
+
+@rnn_types
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("batch_norm", ["output", "input", "none"])
+def test_plain_definitions_and_their_twins_give_the_same(rnn_type, batch_norm, bidirectional):
+    layer = RecurrentLayer(INPUT, HIDDEN, rnn_type, batch_norm, bidirectional=bidirectional).double()
+    results = []
+    for plain in (True, False):
+        x = torch.arange(84, dtype=torch.float64).sin().view(7, 4, INPUT).requires_grad_()
+        with plain_definitions() if plain else torch.enable_grad():
+            y = layer(x, LENGTHS)
+        results.append((y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])))
+    torch.testing.assert_close(*results)
+
+
+@rnn_types
+def test_without_batch_norm_the_layer_is_equation_3(rnn_type):
+    """``h = f(W x + b + U h)`` of each utterance and direction on its own, the directions summed."""
+    layer, x = random_layer(rnn_type, "none"), random_batch()
+    outputs = []
+    for utterance, length in enumerate(LENGTHS.tolist()):
+        side = x[:length, utterance] @ layer.weight_ih[0].t() + layer.bias[0]
+        directions = []
+        for u, frames in zip(layer.weight_hh, (side, side.flip(0)), strict=True):
+            h, c, states = torch.zeros(HIDDEN).double(), torch.zeros(HIDDEN).double(), []
+            for a in frames:
+                h, c = STEPS[rnn_type](a, h, c, u, 20.0)
+                states.append(h)
+            directions.append(torch.stack(states))
+        outputs.append(directions[0] + directions[1].flip(0))
+    expected = nn.utils.rnn.pad_sequence(outputs)
+    torch.testing.assert_close(layer(x, LENGTHS), expected)
+    assert layer.norm is None and layer.output_size == HIDDEN
+
+
+def equation_7(layer: RecurrentLayer, x: torch.Tensor) -> torch.Tensor:
+    """``h_t = f(B(W x_t + U h_{t-1}))``, B over the utterances that have a frame at that step, direction by direction."""
+    outputs = torch.zeros(*x.shape[:2], HIDDEN, dtype=torch.float64)
+    for u, steps in zip(layer.weight_hh, (range(7), reversed(range(7))), strict=True):
+        h = torch.zeros(len(LENGTHS), HIDDEN, dtype=torch.float64)
+        for t in steps:
+            there = torch.tensor([t < length for length in LENGTHS.tolist()])
+            a = x[t, there] @ layer.weight_ih[0].t() + h[there] @ u.t()
+            a = (a - a.mean(0)) / torch.sqrt(a.var(0, correction=0) + 1e-5)
+            h = torch.zeros_like(h)
+            h[there] = (a * layer.norm.weight + layer.norm.bias).clamp(0, 20)
+            outputs[t] += h
+    return outputs
+
+
+def test_equation_7_normalises_each_step_by_itself():
+    layer, x = random_layer("rnn", "step"), random_batch()
+    y = layer(x, LENGTHS)
+    torch.testing.assert_close(y, equation_7(layer, x))
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), [x, *layer.parameters()]))
+    assert layer.norm.running_mean.abs().sum() > 0 and (layer.norm.running_var != 1).all()
+
+
+def test_equation_7_takes_running_averages_in_evaluation():
+    layer, x = random_layer("rnn", "step").eval(), random_batch()
+    layer.norm.running_mean.normal_()
+    layer.norm.running_var.uniform_(0.5, 2)
+    y = layer(x, LENGTHS)
+    alone = torch.cat([layer(x[:length, b : b + 1], torch.tensor([length])) for b, length in enumerate(LENGTHS.tolist())])
+    valid = torch.cat([y[:length, b : b + 1] for b, length in enumerate(LENGTHS.tolist())])
+    torch.testing.assert_close(valid, alone)
+
+
+def test_equation_7_is_for_the_simple_recurrence():
+    with pytest.raises(ValueError, match="batch_norm='step' is Eq. 7, written for the simple recurrence"):
+        RecurrentLayer(3, 4, "gru", "step")
+
+
+def test_the_lstm_carries_its_cell_too():
+    x, u = torch.randn(6, 1, 2, 4 * HIDDEN).double(), torch.randn(1, 4 * HIDDEN, HIDDEN).double()
+    mask = torch.ones(6, 1, 2, 1).double()
+    whole, end = recur(lstm_step, x, u, mask)
+    first, state = recur(lstm_step, x[:4], u, mask[:4])
+    second, last = recur(lstm_step, x[4:], u, mask[4:], state)
+    torch.testing.assert_close((torch.cat((first, second)), last), (whole, end))

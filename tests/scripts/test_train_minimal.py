@@ -1,4 +1,6 @@
-"""The scripts as a user runs them: train_minimal.py, transcribe.py, visualization.py, setup.py."""
+"""train_minimal.py as a user runs it."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -11,30 +13,18 @@ from pathlib import Path
 
 import matplotlib.image
 import numpy as np
-import paper_charts
 import pytest
 import soundfile
 import torch
-import training_run
 
-import setup
 import train_minimal
 import transcribe
-import visualization
+from decoding.ngrams import NGramModel
+from helpers import DATA, ROOT, TINY, needs_digits
 from implementation import generate_synthetic_audio
-from training import load_checkpoint, save_checkpoint
-
-ROOT = Path(__file__).resolve().parents[1]
-DATA = ROOT.parent / "shared" / "data"
-TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "16", "--n-val", "4"]
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """A tiny run of two epochs and what it printed."""
-    folder = tmp_path_factory.mktemp("run")
-    assert train_minimal.main([*TINY, "--epochs", "2", "--output-dir", str(folder)]) == 0
-    return folder
+from models.checkpoints import load_checkpoint
+from speech.alphabets import BigramEncoder
+from training import run
 
 
 def test_a_run_leaves_its_files(run_folder):
@@ -87,7 +77,7 @@ def metrics(folder):
 
 @pytest.mark.slow
 def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(run_folder, tmp_path, monkeypatch):
-    flags, real = [*TINY, "--epochs", "2"], (training_run.evaluate, torch.Tensor.backward)
+    flags, real = [*TINY, "--epochs", "2"], (run.evaluate, torch.Tensor.backward)
     calls = {"evaluate": 0, "backward": 0}
 
     def evaluate(*arguments):
@@ -104,7 +94,7 @@ def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(ru
 
     old = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        monkeypatch.setattr(training_run, "evaluate", evaluate)
+        monkeypatch.setattr(run, "evaluate", evaluate)
         assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "a")]) == 130
         assert load_checkpoint(tmp_path / "a" / "last.pt").training["report"]["epoch"] == 1
         assert train_minimal.main([*flags, "--resume", str(tmp_path / "a")]) == 130
@@ -287,120 +277,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     assert numbers == sorted(set(numbers)) and numbers[0] == 1
 
 
-class TestTranscribe:
-    def test_any_rate_and_channels_text_and_json(self, run_folder, tmp_path, capsys):
-        rng = np.random.default_rng(0)
-        soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)
-        soundfile.write(tmp_path / "b.flac", 0.1 * rng.standard_normal(8000), 8000)
-        files = [str(tmp_path / "a.wav"), str(tmp_path / "b.flac")]
-        assert transcribe.main([str(run_folder / "checkpoint.pt"), *files]) == 0
-        assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == files
-        assert transcribe.main([str(run_folder / "checkpoint.pt"), "--json", "--beam", "4", *files]) == 0
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [line["file"] for line in lines] == files and [line["seconds"] for line in lines] == [1.0, 1.0]
-
-    def test_a_bad_file_is_named_and_the_others_are_done(self, run_folder, tmp_path, capsys):
-        (tmp_path / "bad.wav").write_bytes(b"no audio")
-        soundfile.write(tmp_path / "short.wav", np.zeros(150), 8000)
-        soundfile.write(tmp_path / "good.wav", np.zeros(8000), 8000)
-        files = [str(tmp_path / name) for name in ("bad.wav", "short.wav", "good.wav")]
-        assert transcribe.main([str(run_folder / "checkpoint.pt"), *files, str(tmp_path)]) == 1
-        captured = capsys.readouterr()
-        assert "bad.wav" in captured.err and "good.wav" in captured.out and "short.wav" not in captured.out
-        assert "short.wav: lasts 18.8 ms, too short for speech" in captured.err
-        assert f"{tmp_path}: a folder, not an audio file" in captured.err
-
-    def test_a_checkpoint_of_a_stopped_run_is_warned_of(self, run_folder, tmp_path, capsys):
-        soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
-        trained = load_checkpoint(run_folder / "checkpoint.pt")
-        assert trained.training["best_wer"] > 0.5 and trained.training["epoch"] in (1, 2) and trained.training["epochs"] == 2
-        expected = {0.97: "97 % of the words of its dev set wrong", float("inf"): "no try on its dev set yet", 0.2: ""}
-        for wer, words in expected.items():
-            state = {"best_wer": wer, "epoch": 1, "epochs": 9}
-            save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
-            assert transcribe.main([str(tmp_path / "c.pt"), str(tmp_path / "a.wav")]) == 0
-            said = capsys.readouterr().err
-            assert (words in said and "after 1 of 9 epochs" in said) if words else not said
-
-    @pytest.mark.parametrize("content", [b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x80\x02.", b"0"])
-    def test_audio_in_the_checkpoints_place_is_named(self, tmp_path, content, capsys):
-        (tmp_path / "mine.wav").write_bytes(content)
-        assert transcribe.main([str(tmp_path / "mine.wav"), "checkpoint.pt"]) == 2
-        assert "mine.wav: not a checkpoint of this library" in capsys.readouterr().err
-
-    def test_a_folder_in_the_checkpoints_place_says_which_file(self, run_folder, capsys):
-        assert transcribe.main([str(run_folder), "a.wav"]) == 2
-        assert f"{run_folder} is a folder; give the file, {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
-
-    def test_a_missing_language_model_says_how_one_is_made(self, run_folder, capsys):
-        assert transcribe.main([str(run_folder / "checkpoint.pt"), "a.wav", "--lm", "none.arpa"]) == 2
-        assert "none.arpa: no such file; python language_model.py train TEXT -o none.arpa" in capsys.readouterr().err
-
-    def test_no_checkpoint_is_an_error_of_one_sentence(self, tmp_path, capsys):
-        assert transcribe.main([str(tmp_path / "none.pt"), "a.wav"]) == 2
-        assert "none.pt: no such file" in capsys.readouterr().err
-
-
-class TestVisualization:
-    def test_draws_everything_of_a_run(self, run_folder, tmp_path, capsys):
-        flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
-        assert visualization.main(flags) == 0
-        pictures = {path.stem for path in tmp_path.glob("*.png")}
-        measured = "waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
-        assert pictures == {*measured.split(), "predictions", "sortagrad", "training_curves", *paper_charts.CHARTS}
-        assert all(matplotlib.image.imread(path)[..., :3].std() > 0.03 for path in tmp_path.glob("*.png"))
-        assert f"{len(pictures)} pictures in {tmp_path}" in capsys.readouterr().out
-
-    def test_takes_the_newest_run_and_trains_one_if_there_is_none(self, run_folder, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-        called = []
-
-        def train(command, check):
-            called.append(command[1])
-            (tmp_path / "runs" / "001").mkdir(parents=True)
-            (tmp_path / "runs" / "001" / "checkpoint.pt").write_bytes((run_folder / "checkpoint.pt").read_bytes())
-
-        monkeypatch.setattr(visualization.subprocess, "run", train)
-        assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt")
-        assert called == [str(ROOT / "train_minimal.py")]
-        assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt") and len(called) == 1
-
-    def test_what_a_corpus_can_not_give_is_named_and_the_rest_drawn(self, run_folder, tmp_path, capsys):
-        rows = ["path\ttranscript\tsplit\tseconds"]
-        for i, (text, split) in enumerate([("hello", "train"), ("moon tree", "dev"), ("book", "dev"), ("5 apples", "dev")]):
-            soundfile.write(tmp_path / f"{i}.wav", generate_synthetic_audio("hello moon", speaker=i).numpy(), 16000)
-            rows.append(f"{i}.wav\t{text}\t{split}\t1.0")
-        (tmp_path / "2.wav").write_bytes(b"no audio")
-        (tmp_path / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-        flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--data", str(tmp_path), "--output-dir", str(tmp_path / "p")]
-        assert visualization.main(flags) == 0
-        out = capsys.readouterr().out
-        assert "left out: " in out and "2.wav" in out and "character '5'" in out and "1 utterances that" in out
-
-    @pytest.mark.parametrize("flags", [["--checkpoint", "none.pt"], ["--checkpoint", "RUN", "--data", "no/such/folder"]])
-    def test_what_is_not_there_is_named(self, run_folder, flags, capsys):
-        assert visualization.main([flag.replace("RUN", str(run_folder / "checkpoint.pt")) for flag in flags]) == 2
-        assert flags[-1] in capsys.readouterr().err
-
-
-class TestSetup:
-    def test_says_what_is_there_and_runs_a_model(self, capsys):
-        assert setup.main([]) in (0, 1)
-        out = capsys.readouterr().out
-        assert "torch" in out and "a small model forward and back" in out and "Python 3" in out
-
-    def test_names_a_missing_package_and_the_mend(self, capsys, monkeypatch):
-        monkeypatch.setattr(setup, "NEEDED", ("no-such-package",))
-        assert setup.main([]) == 1
-        out = capsys.readouterr().out
-        assert "no-such-package missing" in out and "pip install -r requirements.txt" in out
-
-    def test_is_no_installer(self, capsys):
-        assert setup.main(["install"]) == 2
-        assert "pip install -r requirements.txt" in capsys.readouterr().out
-
-
-@pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+@needs_digits
 def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     manifest = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
     rows = [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in manifest]
@@ -428,3 +305,95 @@ def test_a_run_that_can_not_start_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train_minimal.main(["--data", "no/such/folder"]) == 2
     assert not Path("runs").exists()
+
+
+def test_training_makes_and_uses_the_language_model_of_its_transcripts(small_corpus, tmp_path, capsys):
+    folder, samples = small_corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", "train", "--lexicon"]) == 0
+    out = capsys.readouterr().out
+    assert "tuned on dev" in out and out.count("+ language model") == 2  # dev and test
+    words = {word for sample in samples[:6] for word in sample.transcript.split()}
+    assert NGramModel.read_arpa(tmp_path / "run" / "lm.arpa").vocabulary == words
+    assert json.loads((tmp_path / "run" / "decoder.json").read_text())["lexicon"] is True
+
+
+def test_test_audio_that_can_not_be_read_is_named_at_the_end(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    for file in folder.iterdir():
+        if file.suffix in (".wav", ".tsv"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    soundfile.write(tmp_path / "11.flac", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
+    broken = (tmp_path / "11.flac").read_bytes()
+    (tmp_path / "11.flac").write_bytes(broken[: len(broken) // 3] + b"\0" * 400)  # a whole header, broken audio
+    manifest = (tmp_path / "manifest.tsv").read_text().replace("11.wav", "11.flac")
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(tmp_path), *small]) == 2  # 1 of 3 is more than 1 %
+    captured = capsys.readouterr()
+    assert "epoch   1/1" in captured.out and "11.flac" in captured.err and "1 of 3 utterances are bad" in captured.err
+    assert "not evaluated: test: 1 of 3" in captured.err
+    assert list(json.loads((tmp_path / "run" / "results.json").read_text())) == ["dev"]  # not lost
+    assert (tmp_path / "run" / "checkpoint.pt").exists() and (tmp_path / "run" / "predictions.png").exists()
+
+
+def test_overwrite_does_not_delete_the_language_model_that_it_is_to_use(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    (tmp_path / "lm.arpa").write_bytes((folder / "lm.arpa").read_bytes())
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path), "--overwrite"]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", str(tmp_path / "lm.arpa")]) == 2
+    assert "copy it to another folder first" in capsys.readouterr().err and (tmp_path / "lm.arpa").exists()
+
+
+def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    manifest = (folder / "manifest.tsv").read_text().replace("\ttest\t", "\teval\t")
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    train_minimal.prepare(train_minimal.parse_args(["--data", str(tmp_path), "--rnn-hidden", "16"]))
+    assert "split 'eval': 3 utterances, neither trained nor tested on" in capsys.readouterr().out
+
+
+def test_bigram_outputs_train_save_and_transcribe(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--bigrams", "--time-strides", "3,2"]) == 0
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert isinstance(checkpoint.encoder, BigramEncoder) and checkpoint.model.vocab_size == checkpoint.encoder.vocab_size > 29
+    command = [str(tmp_path / "run" / "checkpoint.pt"), str(folder / "0.wav")]
+    assert transcribe.main([*command, "--lm", str(folder / "lm.arpa"), "--beam", "4", "--lexicon", "--times"]) == 0
+    assert "0.wav\t" in capsys.readouterr().out
+    again = ["--data", str(folder), "--checkpoint", str(tmp_path / "run" / "checkpoint.pt"), "--epochs", "1"]
+    assert train_minimal.main([*again, "--output-dir", str(tmp_path / "more")]) == 0
+    assert load_checkpoint(tmp_path / "more" / "checkpoint.pt").encoder.alphabet == checkpoint.encoder.alphabet
+
+
+def test_a_language_model_that_does_not_fit_is_refused_before_training(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\tthe\n\n\\end\\\n")
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--lm", str(tmp_path / "bad.arpa")]) == 2
+    captured = capsys.readouterr()
+    assert "bad.arpa:7: section" in captured.err and "epoch" not in captured.out and not (tmp_path / "run").exists()
+
+
+def test_dropped_characters_trouble_neither_the_search_nor_bigrams(small_corpus, tmp_path):
+    folder, samples = small_corpus
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    manifest = (folder / "manifest.tsv").read_text()
+    manifest = manifest.replace(f"dev\t{samples[6].transcript}", f"dev\tcafé {samples[6].transcript}")
+    manifest = manifest.replace(f"train\t{samples[0].transcript}", f"train\té {samples[0].transcript}")
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(tmp_path), *small, "--unknown", "drop", "--lm", "train", "--bigrams"]) == 0
+    assert (tmp_path / "run" / "decoder.json").exists()
+
+
+def test_bigrams_are_learnt_from_the_utterances_that_are_trained_on(small_corpus, tmp_path):
+    folder, samples = small_corpus
+    small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
+    assert train_minimal.main(["--data", str(folder), *small, "--bigrams", "--n-train", "2"]) == 0
+    expected = BigramEncoder.learn([sample.transcript for sample in samples[:2]]).alphabet
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").encoder.alphabet == expected

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import re
 
-import figures
 import matplotlib.image
 import numpy as np
-import paper_charts
 import pytest
 import torch
 from matplotlib.figure import Figure
 
+from decoding.tuning import Tuning
 from implementation import (
     CharEncoder,
     DeepSpeech2,
@@ -25,7 +24,7 @@ from implementation import (
     train_step,
     utterance_seconds,
 )
-from tune_decoder import Tuning
+from pictures import figures, paper_charts
 
 ENCODER = CharEncoder()
 

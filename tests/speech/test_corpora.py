@@ -1,62 +1,18 @@
-"""Reading real speech: every layout, every kind of bad line, audio files, datasets. Audio is made by the tests."""
+"""Corpora of every layout, every kind of bad line, carved splits. Audio is made by the tests."""
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import sys
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
-import corpora
-import numpy as np
 import pytest
-import soundfile
-import torch
-from corpora import (
-    BadAudio,
-    Corpus,
-    CorpusError,
-    JoinedDataset,
-    Problem,
-    SpeechDataset,
-    Utterance,
-    check_problems,
-    corpus_sample_rate,
-    read_audio,
-    read_corpus,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-RATE = 8000
-
-
-def write_audio(path: Path, seconds: float = 0.1, rate: int = RATE, channels: int = 1, hertz: float = 440.0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
-    soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
-    return path
-
-
-def write_noise(path: Path, seconds: float = 1.0, rate: int = RATE) -> Path:
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)), rate)
-    return path
-
-
-def manifest(folder: Path, text: str | bytes, name: str = "manifest.tsv", audio: str = "a b c") -> Path:
-    for stem in audio.split():
-        write_audio(folder / f"{stem}.wav")
-    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return folder / name
-
-
-def told(corpus: Corpus) -> list[tuple]:
-    """Everything an utterance says but its path, which is shown relative to the corpus."""
-    return [(u.path.relative_to(corpus.root).as_posix(), u.transcript, u.speaker, u.split) for u in corpus.utterances]
-
+from helpers import DATA, make_corpus, manifest, told, write_audio
+from speech.corpora import CorpusError, Utterance, corpus_sample_rate, read_corpus
+from speech.datasets import SpeechDataset
 
 # ---------------------------------------------------------------------------------------------
 # Layouts
@@ -325,44 +281,11 @@ def test_librispeech_lines_without_text_or_audio(tmp_path):
         f"{file}:1: the transcript is empty", f"{file}:3: audio file {file.parent}/84-7-0009.flac not found"]
 
 
-def make_corpus(good: int, bad: int) -> Corpus:
-    utterances = [Utterance(Path(f"{n}.wav"), "x", "", "train", 1.0) for n in range(good)]
-    return Corpus("manifest", Path("root"), utterances, [Problem(f"m.tsv:{n + 2}", "bad") for n in range(bad)])
-
-
-def test_check_problems():
-    check_problems(make_corpus(99, 1))
-    check_problems(make_corpus(1, 1), limit=0.5)
-    with pytest.raises(CorpusError) as error:
-        check_problems(make_corpus(93, 7))
-    assert str(error.value) == (
-        "root: 7 of 100 lines are bad (7.0%, accepted are 1.0%).\n  m.tsv:2: bad\n  m.tsv:3: bad\n  m.tsv:4: bad\n"
-        "  m.tsv:5: bad\n  m.tsv:6: bad")
-    with pytest.raises(CorpusError, match="no utterance is usable"):
-        check_problems(make_corpus(0, 0), limit=1.0)
-
-
 def test_summary():
     summary = make_corpus(90, 7).summary()
     assert "90 utterances, splits as the corpus gives them" in summary
     assert "  train: 90 utterances, 1.5 minutes, speakers: unknown\n" in summary
     assert "problems: 7\n  m.tsv:2: bad\n" in summary and summary.endswith("  m.tsv:6: bad\n  ... and 2 more")
-
-
-def test_command_line(tmp_path, monkeypatch, capsys):
-    def run(path: Path) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["corpora.py", str(path)])
-        return corpora.main(), capsys.readouterr().out
-
-    code, out = run(manifest(tmp_path, "path\ttext\na.wav\tx\n" + "gone.wav\ty\n" * 7))
-    assert code == 1 and out.count("gone.wav not found") == 7
-    code, out = run(tmp_path / "nowhere")
-    assert code == 1 and "nowhere does not exist" in out
-    code, out = run(manifest(tmp_path, "path\ttext\na.wav\tx\n"))
-    assert code == 0 and "problems: 0" in out
-    monkeypatch.setattr(sys, "argv", ["corpora.py", str(manifest(tmp_path, "path\ttext\n你.wav\tx\n"))])
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    assert corpora.main() == 1  # a terminal that cannot show the name
 
 
 # ---------------------------------------------------------------------------------------------
@@ -428,112 +351,6 @@ def test_a_lone_test_split_stays_alone(tmp_path):
     assert read_corpus(unsplit(tmp_path, 2, 10, split="test")).splits == {"test": 20}
 
 
-# ---------------------------------------------------------------------------------------------
-# Audio files
-# ---------------------------------------------------------------------------------------------
-
-
-def test_audio_is_read_unchanged_at_its_own_rate(tmp_path):
-    path = write_noise(tmp_path / "a.wav")
-    stored, _ = soundfile.read(path, dtype="int16")
-    audio = read_audio(path, RATE)
-    assert audio.dtype == torch.float32 and audio.shape == (RATE,)
-    assert torch.equal(audio, torch.from_numpy(stored.astype(np.float32) / 2**15))
-
-
-def test_channels_are_averaged(tmp_path):
-    left, right = np.full(100, 0.5), np.full(100, -0.25)
-    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
-    assert torch.equal(read_audio(tmp_path / "a.wav", RATE), torch.full((100,), 0.125))
-
-
-@pytest.mark.parametrize(("rate", "wanted"), [(8000, 16000), (44100, 16000), (48000, 8000)])
-def test_resampling_keeps_duration_frequency_and_loudness(tmp_path, rate, wanted):
-    audio = read_audio(write_audio(tmp_path / "a.wav", seconds=1.0, rate=rate, hertz=1000.0), wanted)
-    assert len(audio) == wanted
-    spectrum = torch.fft.rfft(audio * torch.hann_window(wanted)).abs()  # 1 s, so bin number = frequency in Hz
-    assert spectrum.argmax() == 1000
-    assert audio[wanted // 4: -wanted // 4].abs().max() == pytest.approx(0.5, abs=0.005)
-
-
-def test_what_the_new_rate_cannot_hold_is_filtered_out(tmp_path):
-    audio = read_audio(write_audio(tmp_path / "a.wav", seconds=1.0, rate=16000, hertz=6000.0), 8000)
-    assert audio[1000:-1000].abs().max() < 1e-3
-
-
-def assert_bad(path: Path, reason: str, sample_rate: int = RATE) -> None:
-    with pytest.raises(BadAudio) as error:
-        read_audio(path, sample_rate)
-    assert error.value.path == path
-    assert str(error.value).startswith(f"{path}: {reason}")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.002, 0.3, 0.999])
-def test_truncated_flac(tmp_path, share):
-    whole = write_noise(tmp_path / "a.flac", rate=16000).read_bytes()
-    (tmp_path / "cut.flac").write_bytes(whole[:int(share * len(whole))])
-    assert_bad(tmp_path / "cut.flac", "cannot be read as audio (")
-
-
-def test_fewer_frames_than_the_header_says(tmp_path):
-    whole = bytearray(write_noise(tmp_path / "a.ogg", seconds=4.0).read_bytes())
-    whole[len(whole) // 2:len(whole) // 2 + 3000] = bytes(3000)
-    (tmp_path / "holes.ogg").write_bytes(whole)
-    assert_bad(tmp_path / "holes.ogg", "truncated: ")
-
-
-def test_flac_damaged_in_the_middle(tmp_path):
-    whole = bytearray(write_noise(tmp_path / "a.flac", seconds=4.0).read_bytes())
-    whole[len(whole) // 2:len(whole) // 2 + 2000] = bytes(2000)
-    (tmp_path / "damaged.flac").write_bytes(whole)
-    assert_bad(tmp_path / "damaged.flac", "cannot be read as audio (")
-
-
-@pytest.mark.parametrize("kind", ["wav", "aiff"])
-def test_truncated_wav_and_aiff(tmp_path, kind):
-    whole = write_noise(tmp_path / f"a.{kind}").read_bytes()
-    (tmp_path / f"cut.{kind}").write_bytes(whole[:-2])
-    assert_bad(tmp_path / f"cut.{kind}", "truncated: 1")
-
-
-@pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_FFFF])
-def test_wav_from_a_pipe_whose_header_gives_no_length_is_read(tmp_path, length):
-    whole = bytearray(write_noise(tmp_path / "a.wav").read_bytes())
-    start = whole.find(b"data") + 4
-    whole[start:start + 4] = length.to_bytes(4, "little")
-    (tmp_path / "pipe.wav").write_bytes(whole)
-    assert len(read_audio(tmp_path / "pipe.wav", RATE)) == RATE
-
-
-def test_flac_without_length(tmp_path):
-    whole = bytearray(write_noise(tmp_path / "a.flac").read_bytes())
-    whole[21] &= 0xF0  # STREAMINFO: 36 bits of total samples
-    whole[22:26] = bytes(4)
-    (tmp_path / "pipe.flac").write_bytes(whole)
-    assert_bad(tmp_path / "pipe.flac", "its header gives no length")
-
-
-def test_other_bad_audio(tmp_path):
-    assert_bad(tmp_path / "gone.wav", "file not found")
-    assert_bad(tmp_path, "a folder, not an audio file")
-    assert_bad(write_audio(tmp_path / "empty.wav", seconds=0), "zero-length audio")
-    one_sample = write_audio(tmp_path / "short.wav", seconds=1 / 48000, rate=48000)
-    assert_bad(one_sample, "too short to be resampled to 8000 Hz")
-    for value in (np.nan, np.inf):
-        soundfile.write(tmp_path / "a.wav", np.array([0.0, value]), RATE, subtype="FLOAT")
-        assert_bad(tmp_path / "a.wav", "holds samples that are not finite")
-    soundfile.write(tmp_path / "a.wav", np.array([0.0, 1e29], dtype=np.float32), RATE, subtype="FLOAT")
-    assert_bad(tmp_path / "a.wav", "holds samples as large as 1e+29, which are no sound")
-
-
-def test_bad_audio_comes_back_from_a_worker(tmp_path):
-    error = pickle.loads(pickle.dumps(BadAudio("reason", tmp_path)))
-    assert (error.reason, error.path) == ("reason", tmp_path)
-    dataset = SpeechDataset([Utterance(tmp_path / "gone.wav", "x", seconds=1.0)])
-    with pytest.raises(BadAudio, match=r"gone\.wav: file not found"):
-        next(iter(torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=1)))
-
-
 def test_corpus_sample_rate(tmp_path):
     utterances = [Utterance(tmp_path / "gone.wav", "x")]
     with pytest.raises(CorpusError, match="none of the first 1 audio files can be read"):
@@ -548,141 +365,8 @@ def test_corpus_sample_rate(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------
-# Datasets
-# ---------------------------------------------------------------------------------------------
-
-SPEAKERS = ["ann", "ann", "ann", "bob", "bob", "", "", "eve"]
-
-
-@pytest.fixture(scope="module")
-def speech(tmp_path_factory) -> list[Utterance]:
-    """Eight utterances of 0.2, 0.21, ... seconds, each a tone of its own; their transcripts are letters."""
-    folder, utterances = tmp_path_factory.mktemp("speech"), []
-    for n, speaker in enumerate(SPEAKERS):
-        path = write_audio(folder / f"{n}.wav", seconds=0.2 + 0.01 * n, hertz=500.0 + 100 * n)
-        utterances.append(Utterance(path, "abcdefgh"[n], speaker, "train", 0.2 + 0.01 * n))
-    return utterances
-
-
-def test_speech_dataset(speech):
-    dataset = SpeechDataset(speech, sample_rate=16000)
-    assert len(dataset) == 8 and dataset.speakers == SPEAKERS and dataset.transcripts == list("abcdefgh")
-    for index, sample in enumerate(dataset[i] for i in range(8)):
-        assert (sample.sample_rate, sample.transcript) == (16000, "abcdefgh"[index])
-        assert torch.equal(sample.audio, read_audio(speech[index].path, 16000))
-        assert len(sample.audio) / 16000 == pytest.approx(dataset.seconds[index])
-    assert SpeechDataset([Utterance(speech[0].path, "a")]).seconds == [pytest.approx(0.2)]
-
-
-@pytest.mark.parametrize(("cache_mb", "expected"), [(4, "01234567"), (3, "000111222333444555666777")])
-def test_audio_is_cached_if_all_of_it_fits(speech, monkeypatch, cache_mb, expected):
-    dataset, reads = SpeechDataset(speech, sample_rate=500_000, cache_mb=cache_mb), []  # 8 of about 0.4 MB
-    fresh = [read_audio(u.path, 500_000) for u in speech]
-    monkeypatch.setattr(corpora, "read_audio", lambda path, rate: reads.append(path.stem) or read_audio(path, rate))
-    for index, audio in enumerate(fresh):
-        for _ in range(3):
-            again = dataset[index].audio
-            assert torch.equal(again, audio)
-            again.zero_()
-    assert "".join(reads) == expected
-
-
-def test_gaps_of_joined_utterances_are_known_in_seconds(speech):
-    joined = JoinedDataset(SpeechDataset(speech, RATE), max_join=3, gap_seconds=(0.1, 0.2))
-    assert {len(joined.gap_times(index)) for index in range(8)} > {1}
-    for index in range(8):
-        audio, ends = joined[index].audio, [0.0]
-        for start, end in joined.gap_times(index):
-            assert 0.1 <= end - start <= 0.2
-            quiet = audio[round(start * RATE) + 1 : round(end * RATE) - 1]
-            before = audio[round(ends[-1] * RATE) : round(start * RATE)]
-            assert quiet.abs().max() < 0.02 * before.abs().max()
-            ends.append(end)
-
-
-def parts_of(transcript: str) -> list[int]:
-    return ["abcdefgh".index(word) for word in transcript.split(" ")]
-
-
-def test_joined_utterances_are_of_one_speaker_and_begin_with_their_own(speech):
-    joined, counts = JoinedDataset(SpeechDataset(speech, RATE), max_join=3), defaultdict(set)
-    for epoch in range(20):
-        joined.set_epoch(epoch)
-        for index, transcript in enumerate(joined.transcripts):
-            parts = parts_of(transcript)
-            assert parts[0] == index and len(set(parts)) == len(parts) <= 3
-            assert {SPEAKERS[p] for p in parts} == {SPEAKERS[index]}
-            counts[index] |= {len(parts)}
-    assert counts[0] == {1, 2, 3} and counts[3] == {1, 2} and counts[7] == {1}
-    assert joined.speakers == SPEAKERS and len(joined) == 8
-
-
-def test_number_of_parts_is_uniform_and_every_utterance_is_drawn():
-    utterances = [Utterance(Path("-"), chr(0x4E00 + n), "ann", seconds=1.0) for n in range(600)]
-    lengths = np.array([t.count(" ") + 1 for t in JoinedDataset(SpeechDataset(utterances), max_join=4).transcripts])
-    for count in (1, 2, 3, 4):
-        assert 100 < (lengths == count).sum() < 200
-    joined = JoinedDataset(SpeechDataset(utterances[:4]), max_join=2)
-    pairs = set()
-    for epoch in range(60):
-        joined.set_epoch(epoch)
-        pairs |= {t for t in joined.transcripts if " " in t}
-    assert len(pairs) == 12
-
-
-def test_joined_seconds_and_audio_agree(speech):
-    joined = JoinedDataset(SpeechDataset(speech, RATE), max_join=3, gap_seconds=(0.05, 0.1))
-    for index, sample in enumerate(joined[i] for i in range(8)):
-        assert len(sample.audio) / RATE == pytest.approx(joined.seconds[index], abs=1 / RATE)
-        assert sample.transcript == joined.transcripts[index] and sample.sample_rate == RATE
-
-
-def test_joined_audio_is_the_parts_with_quiet_gaps_between(speech):
-    base = SpeechDataset(speech, RATE)
-    joined = JoinedDataset(base, max_join=2, gap_seconds=(0.05, 0.05), seed=3)
-    index = next(i for i in range(8) if " " in joined.transcripts[i])
-    first, second = (base[p].audio for p in parts_of(joined.transcripts[index]))
-    audio = joined[index].audio
-    gap = audio[len(first):-len(second)]
-    assert torch.equal(audio[:len(first)], first) and torch.equal(audio[-len(second):], second)
-    assert len(gap) == 0.05 * RATE
-    level = 20 * torch.log10(gap.square().mean().sqrt() / first.square().mean().sqrt())
-    assert level == pytest.approx(-60, abs=1)
-
-
-def test_joining_is_a_function_of_seed_epoch_and_index(speech):
-    def everything(seed: int, epoch: int) -> tuple[list[str], list[float], list[float]]:
-        joined = JoinedDataset(SpeechDataset(speech, RATE), max_join=3, seed=seed)
-        joined.set_epoch(epoch)
-        return joined.transcripts, joined.seconds, torch.cat([joined[i].audio for i in (7, 2, 0)]).tolist()
-
-    assert everything(0, 5) == everything(0, 5)
-    assert everything(0, 5)[0] != everything(0, 6)[0] and everything(0, 5)[1] != everything(1, 5)[1]
-    joined = JoinedDataset(SpeechDataset(speech, RATE), max_join=3)
-    at_first, first = joined.transcripts, joined[0].audio
-    joined.set_epoch(9)
-    joined.set_epoch(0)
-    assert joined.transcripts == at_first and torch.equal(joined[0].audio, first)
-
-
-def test_joining_one_is_no_joining(speech):
-    base = SpeechDataset(speech, RATE)
-    joined = JoinedDataset(base, max_join=1)
-    assert (joined.transcripts, joined.seconds) == (base.transcripts, base.seconds)
-    assert torch.equal(joined[4].audio, base[4].audio)
-
-
-@pytest.mark.parametrize(("max_join", "gaps"), [(0, (0, 1)), (2, (0.2, 0.1)), (2, (-0.1, 0.1))])
-def test_joining_refuses_nonsense(speech, max_join, gaps):
-    with pytest.raises(ValueError, match=f"cannot join {max_join} utterances with gaps of "):
-        JoinedDataset(SpeechDataset(speech), max_join, gap_seconds=gaps)
-
-
-# ---------------------------------------------------------------------------------------------
 # Real speech
 # ---------------------------------------------------------------------------------------------
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real speech is not beside the repository, in ../shared/data")

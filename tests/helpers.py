@@ -1,0 +1,61 @@
+"""What several test files use: where the project and the real speech lie, and audio files to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech.corpora import Corpus, Problem, Utterance
+
+ROOT = Path(__file__).resolve().parents[1]  # of the project
+DATA = ROOT.parent / "shared" / "data"  # real speech, where there is some
+
+needs_digits = pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
+
+# flags of train_minimal.py for a run of a second
+TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "16", "--n-val", "4"]
+
+RATE = 8000
+
+
+def write_audio(path: Path, seconds: float = 0.1, rate: int = RATE, channels: int = 1, hertz: float = 440.0) -> Path:
+    """A tone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
+    return path
+
+
+def write_noise(path: Path, seconds: float = 1.0, rate: int = RATE) -> Path:
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, round(seconds * rate)), rate)
+    return path
+
+
+def manifest(folder: Path, text: str | bytes, name: str = "manifest.tsv", audio: str = "a b c") -> Path:
+    for stem in audio.split():
+        write_audio(folder / f"{stem}.wav")
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder / name
+
+
+def told(corpus: Corpus) -> list[tuple]:
+    """Everything an utterance says but its path, which is shown relative to the corpus."""
+    return [(u.path.relative_to(corpus.root).as_posix(), u.transcript, u.speaker, u.split) for u in corpus.utterances]
+
+
+def make_corpus(good: int, bad: int) -> Corpus:
+    utterances = [Utterance(Path(f"{n}.wav"), "x", "", "train", 1.0) for n in range(good)]
+    return Corpus("manifest", Path("root"), utterances, [Problem(f"m.tsv:{n + 2}", "bad") for n in range(bad)])
+
+
+def noisy_utterances(folder: Path, n: int = 120) -> list[Utterance]:
+    """Half a second of noise each, as files."""
+    rng = np.random.default_rng(0)
+    utterances = []
+    for i in range(n):
+        soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(4000), 8000)
+        utterances.append(Utterance(folder / f"{i}.wav", "ab", "s", "train", 0.5))
+    return utterances

@@ -1,0 +1,85 @@
+"""Checkpoints: the same model comes back; what is no checkpoint, or does not fit, is named and never run."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+
+from implementation import CharEncoder, Features
+from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
+from trainers import SMALL, make_trainer
+
+
+def test_gives_back_the_same_model_and_alphabet(tmp_path):
+    encoder = CharEncoder("abc ")
+    config = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, rnn_type="rnn", batch_norm="input", time_strides=[3])
+    model = config.build(encoder).eval()
+    save_checkpoint(tmp_path / "c.pt", model, config, encoder, {"note": 1})
+    loaded = load_checkpoint(tmp_path / "c.pt")
+    features, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
+    torch.testing.assert_close(loaded.model(features, lengths)[0], model(features, lengths)[0])
+    assert (loaded.config, loaded.encoder.alphabet, loaded.training) == (config, list("abc "), {"note": 1})
+
+
+def test_a_missing_file_says_who_writes_one(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.pt: no such file; train_minimal\.py writes"):
+        load_checkpoint(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"bad\.pt: not a checkpoint of this library, or damaged"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+def test_a_truncated_checkpoint_is_named(tmp_path):
+    trainer = make_trainer()
+    save_checkpoint(tmp_path / "c.pt", trainer.model, SMALL, trainer.data.encoder)
+    content = (tmp_path / "c.pt").read_bytes()
+    (tmp_path / "c.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__():
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    torch.save({"format": 1, "model": Evil()}, tmp_path / "evil.pt")
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "evil.pt")
+    assert not (tmp_path / "owned").exists()
+    pickle.loads(pickle.dumps(Evil())).close()
+    assert (tmp_path / "owned").exists()  # the trap works when it is not guarded
+
+
+def test_other_settings_and_formats_are_told_apart(tmp_path):
+    torch.save([1], tmp_path / "list.pt")
+    with pytest.raises(CheckpointError, match="not a checkpoint of this library"):
+        load_checkpoint(tmp_path / "list.pt")
+    content = {"format": 99, "config": {}, "alphabet": [], "model": {}}
+    torch.save(content, tmp_path / "new.pt")
+    with pytest.raises(CheckpointError, match="format 99, this version reads 1"):
+        load_checkpoint(tmp_path / "new.pt")
+    torch.save(content | {"format": 1, "config": {"wings": 2}}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="wings"):
+        load_checkpoint(tmp_path / "odd.pt")
+
+
+def test_a_checkpoint_that_can_not_be_written_is_one_sentence_and_leaves_the_old_one(tmp_path, monkeypatch):
+    trainer, config = make_trainer(), SMALL
+    save_checkpoint(tmp_path / "c.pt", trainer.model, config, CharEncoder())
+    before = (tmp_path / "c.pt").read_bytes()
+
+    def full(_content, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc]\nmore")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"c\.pt can't be written; is the disk full\?"):
+        save_checkpoint(tmp_path / "c.pt", trainer.model, config, CharEncoder())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"] and (tmp_path / "c.pt").read_bytes() == before

@@ -1,0 +1,26 @@
+"""check_corpus.py: what it prints, and what it returns."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import check_corpus
+from helpers import manifest
+
+
+def test_problems_are_listed_and_told_by_the_exit_status(tmp_path, monkeypatch, capsys):
+    def run(path: Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["check_corpus.py", str(path)])
+        return check_corpus.main(), capsys.readouterr().out
+
+    code, out = run(manifest(tmp_path, "path\ttext\na.wav\tx\n" + "gone.wav\ty\n" * 7))
+    assert code == 1 and out.count("gone.wav not found") == 7
+    code, out = run(tmp_path / "nowhere")
+    assert code == 1 and "nowhere does not exist" in out
+    code, out = run(manifest(tmp_path, "path\ttext\na.wav\tx\n"))
+    assert code == 0 and "problems: 0" in out
+    monkeypatch.setattr(sys, "argv", ["check_corpus.py", str(manifest(tmp_path, "path\ttext\n你.wav\tx\n"))])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert check_corpus.main() == 1  # a terminal that cannot show the name

@@ -1,0 +1,146 @@
+"""transcribe.py as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+import train_minimal
+import transcribe
+from decoding.ngrams import NGramModel
+from models.checkpoints import load_checkpoint, save_checkpoint
+
+
+def test_any_rate_and_channels_text_and_json(run_folder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal((22050, 2)), 22050)
+    soundfile.write(tmp_path / "b.flac", 0.1 * rng.standard_normal(8000), 8000)
+    files = [str(tmp_path / "a.wav"), str(tmp_path / "b.flac")]
+    assert transcribe.main([str(run_folder / "checkpoint.pt"), *files]) == 0
+    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == files
+    assert transcribe.main([str(run_folder / "checkpoint.pt"), "--json", "--beam", "4", *files]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == files and [line["seconds"] for line in lines] == [1.0, 1.0]
+
+
+def test_a_bad_file_is_named_and_the_others_are_done(run_folder, tmp_path, capsys):
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    soundfile.write(tmp_path / "short.wav", np.zeros(150), 8000)
+    soundfile.write(tmp_path / "good.wav", np.zeros(8000), 8000)
+    files = [str(tmp_path / name) for name in ("bad.wav", "short.wav", "good.wav")]
+    assert transcribe.main([str(run_folder / "checkpoint.pt"), *files, str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "bad.wav" in captured.err and "good.wav" in captured.out and "short.wav" not in captured.out
+    assert "short.wav: lasts 18.8 ms, too short for speech" in captured.err
+    assert f"{tmp_path}: a folder, not an audio file" in captured.err
+
+
+def test_a_checkpoint_of_a_stopped_run_is_warned_of(run_folder, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
+    trained = load_checkpoint(run_folder / "checkpoint.pt")
+    assert trained.training["best_wer"] > 0.5 and trained.training["epoch"] in (1, 2) and trained.training["epochs"] == 2
+    expected = {0.97: "97 % of the words of its dev set wrong", float("inf"): "no try on its dev set yet", 0.2: ""}
+    for wer, words in expected.items():
+        state = {"best_wer": wer, "epoch": 1, "epochs": 9}
+        save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
+        assert transcribe.main([str(tmp_path / "c.pt"), str(tmp_path / "a.wav")]) == 0
+        said = capsys.readouterr().err
+        assert (words in said and "after 1 of 9 epochs" in said) if words else not said
+
+
+@pytest.mark.parametrize("content", [b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x80\x02.", b"0"])
+def test_audio_in_the_checkpoints_place_is_named(tmp_path, content, capsys):
+    (tmp_path / "mine.wav").write_bytes(content)
+    assert transcribe.main([str(tmp_path / "mine.wav"), "checkpoint.pt"]) == 2
+    assert "mine.wav: not a checkpoint of this library" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_checkpoints_place_says_which_file(run_folder, capsys):
+    assert transcribe.main([str(run_folder), "a.wav"]) == 2
+    assert f"{run_folder} is a folder; give the file, {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
+
+
+def test_a_missing_language_model_says_how_one_is_made(run_folder, capsys):
+    assert transcribe.main([str(run_folder / "checkpoint.pt"), "a.wav", "--lm", "none.arpa"]) == 2
+    assert "none.arpa: no such file; python train_language_model.py TEXT -o none.arpa" in capsys.readouterr().err
+
+
+def test_no_checkpoint_is_an_error_of_one_sentence(tmp_path, capsys):
+    assert transcribe.main([str(tmp_path / "none.pt"), "a.wav"]) == 2
+    assert "none.pt: no such file" in capsys.readouterr().err
+
+
+def test_transcribe_with_a_language_model_shows_scores_and_times(small_corpus, capsys):
+    folder, _ = small_corpus
+    command = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa"), "--beam", "8"]
+    assert transcribe.main([*command, "--nbest", "3", "--times", "--alpha", "0.5", "--beta", "2", "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["text"] == line["nbest"][0]["text"] and 1 <= len(line["nbest"]) <= 3
+    for found in line["nbest"]:
+        assert found["score"] == pytest.approx(found["log_ctc"] + 0.5 * found["log_lm"] + 2 * found["words"])
+    assert " ".join(word["text"] for word in line["words"]) == " ".join(line["text"].split())
+    assert all(0 <= word["start"] < word["end"] <= line["seconds"] + 0.1 for word in line["words"])
+    assert transcribe.main([*command, "--nbest", "2", "--times", "--lexicon"]) == 0
+    assert "= ctc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--alpha", "1"], "--alpha weighs a language model: add --lm"),
+        (["--lm", "x.arpa", "--alpha", "-1"], "--alpha must be at least 0, not -1"),
+        (["--nbest", "3"], "--nbest 3 needs a beam search at least as wide"),
+        (["--beam", "0"], "--beam must be at least 1, not 0"),
+        (["--lm", "x.arpa", "--beta", "nan"], "--beta must be a finite number, not nan"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags, message, capsys):
+    with pytest.raises(SystemExit):
+        transcribe.main(["checkpoint.pt", "a.wav", *flags])
+    assert message in capsys.readouterr().err
+
+
+def test_a_broken_language_model_is_an_error_of_one_sentence(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=2\n\n\\1-grams:\n-1\tthe\n\n\\end\\\n")
+    files = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav")]
+    assert transcribe.main([*files, "--lm", str(tmp_path / "bad.arpa")]) == 2
+    error = capsys.readouterr().err
+    assert "bad.arpa" in error and "Traceback" not in error and error.count("\n") == 1
+
+
+def test_tuned_weights_are_read_with_care(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
+    command = [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa"), "--beam", "4"]
+    for broken in ("{", "[]", '{"alpha": 1}', '{"alpha": NaN, "beta": 1}', '{"alpha": "1", "beta": 1}'):
+        (tmp_path / "decoder.json").write_text(broken)
+        assert transcribe.main(command) == 2
+        assert "decoder.json is broken" in capsys.readouterr().err
+    (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "x/lm.arpa", "lexicon": false, "unit": "word"}')
+    assert transcribe.main(command) == 0
+    assert "tuned with" not in capsys.readouterr().err
+    assert transcribe.main([*command, "--lexicon"]) == 0
+    assert "were tuned with --lm x/lm.arpa, and may not suit this search" in capsys.readouterr().err
+    assert transcribe.main([*command, "--lexicon", "--alpha", "1", "--beta", "1"]) == 0
+    assert "tuned with" not in capsys.readouterr().err
+
+
+def test_the_unit_of_the_language_model_can_be_said(small_corpus, tmp_path, capsys, monkeypatch):
+    folder, samples = small_corpus
+    NGramModel.train([sample.transcript.replace(" ", "") for sample in samples], 2, "character").write_arpa(tmp_path / "lm.arpa")
+    command = [str(folder / "run" / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(tmp_path / "lm.arpa"), "--beam", "4"]
+    assert transcribe.main([*command, "--unit", "character", "--lexicon"]) == 2
+    assert "model of characters" in capsys.readouterr().err
+    assert transcribe.main([*command, "--unit", "character"]) == 0
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
+    (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unit": "character"}')
+    seen = []
+    monkeypatch.setattr(transcribe, "make_scorer", lambda path, encoder, unit, lexicon: seen.append(unit))
+    assert transcribe.main([str(tmp_path / "checkpoint.pt"), *command[1:]]) == 0 and seen == ["character"]
+    with pytest.raises(SystemExit):
+        train_minimal.main(["--lm", "train", "--unit", "character"])
+    assert "--unit says how the model of --lm FILE" in capsys.readouterr().err

@@ -1,0 +1,38 @@
+"""tune_decoder.py: weights chosen on dev alone, and what is left beside the checkpoint."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.image
+import pytest
+
+import tune_decoder
+
+
+def tune_arguments(folder) -> list[str]:
+    return [str(folder / "run" / "checkpoint.pt"), "--data", str(folder), "--lm", str(folder / "lm.arpa"), "--beam", "4"]
+
+
+def test_alpha_and_beta_are_chosen_on_dev_alone(small_corpus, capsys, monkeypatch):
+    folder, samples = small_corpus
+    seen, real = [], tune_decoder.tune
+
+    def spy(dev, *arguments, **options):
+        seen.extend(output.reference for output in dev)
+        return real(dev, *arguments, alphas=(0.0, 0.5), betas=(0.0, 1.0), on_pair=options["on_pair"])
+
+    monkeypatch.setattr(tune_decoder, "tune", spy)
+    assert tune_decoder.main([*tune_arguments(folder), "--tune-beam", "2"]) == 0
+    assert seen == [sample.transcript for sample in samples[6:9]]
+    out = capsys.readouterr().out
+    for name in ("dev", "test"):
+        for kind in ("greedy", "beam 4 ", "beam 4 + language model"):
+            assert any(line.startswith(name) and kind in line and "WER" in line for line in out.splitlines())
+    settings = json.loads((folder / "run" / "decoder.json").read_text())
+    assert settings["alpha"] in (0.0, 0.5) and settings["beta"] in (0.0, 1.0)
+    picture = matplotlib.image.imread(folder / "run" / "tuning.png")
+    assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
+    with pytest.raises(SystemExit):
+        tune_decoder.main(tune_arguments(folder))
+    assert "--overwrite replaces it" in capsys.readouterr().err

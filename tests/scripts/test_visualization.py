@@ -1,0 +1,58 @@
+"""visualization.py as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import soundfile
+
+import visualization
+from helpers import ROOT
+from implementation import generate_synthetic_audio
+from pictures import paper_charts
+
+
+def test_draws_everything_of_a_run(run_folder, tmp_path, capsys):
+    flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
+    assert visualization.main(flags) == 0
+    pictures = {path.stem for path in tmp_path.glob("*.png")}
+    measured = "waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
+    assert pictures == {*measured.split(), "predictions", "sortagrad", "training_curves", *paper_charts.CHARTS}
+    assert all(matplotlib.image.imread(path)[..., :3].std() > 0.03 for path in tmp_path.glob("*.png"))
+    assert f"{len(pictures)} pictures in {tmp_path}" in capsys.readouterr().out
+
+
+def test_takes_the_newest_run_and_trains_one_if_there_is_none(run_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    called = []
+
+    def train(command, check):
+        called.append(command[1])
+        (tmp_path / "runs" / "001").mkdir(parents=True)
+        (tmp_path / "runs" / "001" / "checkpoint.pt").write_bytes((run_folder / "checkpoint.pt").read_bytes())
+
+    monkeypatch.setattr(visualization.subprocess, "run", train)
+    assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt")
+    assert called == [str(ROOT / "train_minimal.py")]
+    assert visualization.newest_checkpoint() == Path("runs/001/checkpoint.pt") and len(called) == 1
+
+
+def test_what_a_corpus_can_not_give_is_named_and_the_rest_drawn(run_folder, tmp_path, capsys):
+    rows = ["path\ttranscript\tsplit\tseconds"]
+    for i, (text, split) in enumerate([("hello", "train"), ("moon tree", "dev"), ("book", "dev"), ("5 apples", "dev")]):
+        soundfile.write(tmp_path / f"{i}.wav", generate_synthetic_audio("hello moon", speaker=i).numpy(), 16000)
+        rows.append(f"{i}.wav\t{text}\t{split}\t1.0")
+    (tmp_path / "2.wav").write_bytes(b"no audio")
+    (tmp_path / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--data", str(tmp_path), "--output-dir", str(tmp_path / "p")]
+    assert visualization.main(flags) == 0
+    out = capsys.readouterr().out
+    assert "left out: " in out and "2.wav" in out and "character '5'" in out and "1 utterances that" in out
+
+
+@pytest.mark.parametrize("flags", [["--checkpoint", "none.pt"], ["--checkpoint", "RUN", "--data", "no/such/folder"]])
+def test_what_is_not_there_is_named(run_folder, flags, capsys):
+    assert visualization.main([flag.replace("RUN", str(run_folder / "checkpoint.pt")) for flag in flags]) == 2
+    assert flags[-1] in capsys.readouterr().err

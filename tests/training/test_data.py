@@ -1,0 +1,72 @@
+"""What is trained on: fixed by seed, epoch and index; lengths known beforehand; threads change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from implementation import AudioSample, CharEncoder
+from models.checkpoints import ModelConfig
+from speech.augmentation import Augmentation
+from speech.corpora import read_corpus
+from speech.datasets import JoinedDataset, SpeechDataset
+from trainers import SMALL, make_trainer
+from training.data import TrainingSet
+
+
+def test_threads_do_not_change_the_features():
+    sample = AudioSample(torch.randn(160000), 16000, "a")  # long enough for its sums to be divided among threads
+    data = TrainingSet([sample], CharEncoder(), ModelConfig().build(CharEncoder()), Augmentation())
+    threads, items = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            items.append(data[0][0])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(items[0], items[1]) and torch.equal(items[0], items[2])
+
+
+def test_is_fixed_by_seed_epoch_and_index():
+    data = make_trainer().data
+    first = data[2][0]
+    data.set_epoch(1)
+    other = data[2][0]
+    data.set_epoch(0)
+    assert torch.equal(first, data[2][0]) and first.shape != other.shape
+
+
+def test_lengths_are_known_beforehand():
+    data = make_trainer().data
+    data.set_epoch(2)
+    assert data.seconds != [sample.seconds for sample in data.samples]
+    for index, seconds in enumerate(data.seconds):
+        assert data[index][0].shape[1] == pytest.approx(seconds * 100, abs=3)
+
+
+def test_an_utterance_made_too_short_is_taken_unchanged():
+    encoder = CharEncoder()
+    model = SMALL.build(encoder)
+    audio = torch.randn(16000 * 8 // 100)  # just enough for "all"
+    data = TrainingSet([AudioSample(audio, 16000, "all")], encoder, model, Augmentation(speed=0.5, tempo=0.5))
+    for epoch in range(20):
+        data.set_epoch(epoch)
+        features, _ = data[0]
+        assert int(model.output_lengths(torch.tensor([features.shape[1]]))) >= 4
+
+
+def test_a_joined_item_is_named_by_all_its_files(tmp_path):
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(8000), 8000)
+    (tmp_path / "manifest.tsv").write_text(
+        "path\tspeaker\tsplit\ttranscript\n" + "".join(f"{n}.wav\ts\ttrain\tword {'abcd'[n]}\n" for n in range(4))
+    )
+    encoder, corpus = CharEncoder(), read_corpus(tmp_path)
+    joined = JoinedDataset(SpeechDataset(corpus.utterances, 8000), 3)
+    data = TrainingSet(joined, encoder, SMALL.build(encoder))
+    for index in range(4):
+        files = [name.rsplit("/", 1)[-1] for name in data.name(index).split(" + ")]
+        assert [f"word {'abcd'[int(name[0])]}" for name in files] == joined[index].transcript.replace(" word", "|word").split("|")

@@ -1,0 +1,35 @@
+"""Optimisers and learning-rate schedules."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from implementation import CharEncoder
+from trainers import SMALL
+from training.optimisation import learning_rate_factor, make_optimizer
+
+
+def test_anneal_divides_by_1_2_after_each_epoch():
+    factors = [learning_rate_factor("anneal", step, 30, 10) for step in (0, 9, 10, 25)]
+    assert factors == pytest.approx([1, 1, 1 / 1.2, 1 / 1.44])
+
+
+def test_onecycle_rises_and_falls():
+    factors = [learning_rate_factor("onecycle", step, 100, 10) for step in range(101)]
+    assert max(factors) == factors[15] == 1.0 and factors[100] == pytest.approx(0)
+    assert all(a < b for a, b in pairwise(factors[:16]))
+    assert all(a > b for a, b in pairwise(factors[15:]))
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="schedule must be"):
+        learning_rate_factor("cosine", 0, 1, 1)
+    with pytest.raises(ValueError, match="optimizer must be"):
+        make_optimizer("lion", SMALL.build(CharEncoder()), 1e-3)
+
+
+def test_sgd_is_the_papers():
+    sgd = make_optimizer("sgd", SMALL.build(CharEncoder()), 1e-3)
+    assert sgd.defaults["momentum"] == 0.99 and sgd.defaults["nesterov"]
