@@ -375,7 +375,7 @@ class ConvBlock(nn.Module):
 
     def without_batch_norm(self) -> ConvBlock:
         """The same block with a bias in place of batch norm, for comparisons such as Tables 1 and 2."""
-        self.norm, self.conv.bias = None, nn.Parameter(torch.zeros(self.conv.out_channels))
+        self.norm, self.conv.bias = None, nn.Parameter(self.conv.weight.new_zeros(self.conv.out_channels))
         return self
 
     def output_lengths(self, lengths: Tensor) -> Tensor:

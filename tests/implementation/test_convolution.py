@@ -7,10 +7,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from implementation import (
+    CONVOLUTIONS,
     ClippedReLU,
     ConvBlock,
+    Convolution,
     DeepSpeech2,
     convolution_by_coefficients,
     convolution_by_rows,
@@ -116,3 +119,53 @@ def test_tables_made_in_inference_mode_serve_training_too():
         convolution_by_coefficients(x, weight, (1, 1))
     convolution_by_coefficients(x, weight, (1, 1)).sum().backward()
     assert weight.grad.abs().sum() > 0
+
+
+def test_table_4_holds_the_1d_rows_too():
+    shapes = {name: [(layer.channels, layer.kernel, layer.stride) for layer in row] for name, row in CONVOLUTIONS.items()}
+    assert shapes == {
+        "1-layer 1D": [(1280, (0, 11), (1, 2))],
+        "2-layer 1D": [(640, (0, 5), (1, 1)), (640, (0, 5), (1, 2))],
+        "3-layer 1D": [(512, (0, 5), (1, 1)), (512, (0, 5), (1, 1)), (512, (0, 5), (1, 2))],
+    } | {f"{n}-layer 2D": TABLE_4[n] for n in TABLE_4}  # fmt: skip
+
+
+@pytest.mark.parametrize("time_strides", [None, (2, 3)])
+def test_a_1d_convolution_is_torchs_conv1d_over_all_bins(time_strides):
+    """Two of them: value after batch norm and clip, gradients, lengths."""
+    row = [Convolution(6, (0, 5), (1, 1)), Convolution(4, (0, 3), (1, 2))]
+    model = DeepSpeech2(9, 5, n_rnn=1, rnn_hidden=4, convolutions=row, time_strides=time_strides).double()
+    first, second = model.convolutions
+    x = torch.randn(2, 1, 9, 13, dtype=torch.float64, requires_grad=True)
+    y, lengths = second(*first(x, torch.tensor([13, 13])))
+    expected = x[:, 0]
+    for block, stride in ((first, (time_strides or (1, 2))[0]), (second, (time_strides or (1, 2))[1])):
+        kernel = block.conv.weight[:, :, 0]
+        expected = F.conv1d(expected, kernel, stride=stride, padding=kernel.shape[2] // 2)
+        expected = F.batch_norm(expected, None, None, training=True).clamp(0, 20)
+    torch.testing.assert_close(y[:, :, 0], expected)
+    assert lengths.tolist() == model.output_lengths(torch.tensor([13, 13])).tolist() == [expected.shape[2]] * 2
+    weights = (x, first.conv.weight, second.conv.weight)
+    ours, theirs = (torch.autograd.grad(values.square().sum(), weights) for values in (y, expected))
+    torch.testing.assert_close(ours, theirs)
+    assert model(x, torch.tensor([13, 9]))[0].shape == (expected.shape[2], 2, 5)
+
+
+def test_without_batch_norm_a_block_has_a_bias_and_silent_padding():
+    block = ConvBlock(1, 3, (5, 3), (2, 1)).double().without_batch_norm()
+    nn.init.normal_(block.conv.bias)
+    x, lengths = torch.randn(2, 1, 9, 12, dtype=torch.float64), torch.tensor([12, 5])
+    x[1, :, :, 5:] = 0
+    y, _ = block(x, lengths)
+    expected = F.conv2d(x, block.conv.weight, block.conv.bias, (2, 1), (2, 1)).clamp(0, 20)
+    torch.testing.assert_close(y[0], expected[0])
+    torch.testing.assert_close(y[1, :, :, :5], expected[1, :, :, :5])
+    assert not y[1, :, :, 5:].any() and y[1].any()
+
+
+@pytest.mark.parametrize(
+    "choice", [{"n_conv": 4}, {"convolutions": "4-layer 2D"}, {"time_strides": (2,)}, {"time_strides": (0, 1)}]
+)
+def test_rows_that_table_4_does_not_have_are_refused(choice):
+    with pytest.raises(ValueError, match=r"n_conv must be 1 to 3, convolutions one of 1-layer 1D|time_strides needs 2 strides"):
+        DeepSpeech2(33, 29, n_rnn=1, rnn_hidden=4, **choice)

@@ -182,6 +182,21 @@ def test_forced_alignment_is_the_likeliest_of_all_paths(frames, target, seed):
     torch.testing.assert_close(sum(log_probs[t, label] for t, label in enumerate(path)), best)
 
 
+def test_posteriors_of_a_long_utterance_sum_to_one_in_float32():
+    frames, target = 1500, torch.randint(1, 29, (300,))
+    log_probs = torch.randn(frames, 1, 29).log_softmax(-1)
+    sums = ctc_posteriors(log_probs, target, torch.tensor([frames]), torch.tensor([len(target)])).sum(-1)
+    torch.testing.assert_close(sums, torch.ones(frames, 1), atol=1e-5, rtol=0)
+
+
+def test_a_target_of_probability_0_has_no_alignment():
+    log_probs = torch.randn(6, 4).log_softmax(-1)
+    log_probs[:, 2] = -math.inf
+    with pytest.raises(ValueError, match="every path that spells the target has the probability 0"):
+        forced_alignment(log_probs, [1, 2])
+    assert forced_alignment(log_probs, [1, 3])
+
+
 def test_characters_and_words_get_their_seconds():
     encoder = CharEncoder()
     labels = [0 if char == "_" else encoder.encode(char)[0] for char in "_hh_i  yo_u_"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import nullcontext
 from itertools import groupby, product
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import implementation
-from implementation import CharEncoder, beam_search_decode, greedy_decode, prefix_beam_search
+from implementation import CharEncoder, beam_search_decode, greedy_decode, plain_definitions, prefix_beam_search
 
 ENGLISH = CharEncoder()
 decoders = pytest.mark.parametrize("decode", [greedy_decode, beam_search_decode])
@@ -153,8 +154,8 @@ class LetterModel:
     def start(self) -> int:
         return 0
 
-    def scores(self, state: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.table[state], (np.arange(len(self.table)) == 2).astype(float)
+    def scores(self, state: int, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.table[state][labels], (labels == 2).astype(float)
 
     def advance(self, _state: int, label: int) -> int:
         return label
@@ -226,10 +227,10 @@ class OnlyWords:
     def start(self) -> tuple[int, ...]:
         return ()
 
-    def scores(self, state: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        self.asked += 1
-        begun = [any(word[: len(state) + 1] == (*state, label) for word in self.words) for label in range(self.vocab)]
-        return np.where(begun, 0.0, -np.inf), np.zeros(self.vocab)
+    def scores(self, state: tuple[int, ...], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.asked += len(labels)
+        begun = [any(word[: len(state) + 1] == (*state, label) for word in self.words) for label in labels.tolist()]
+        return np.where(begun, 0.0, -np.inf), np.zeros(len(labels))
 
     def advance(self, state: tuple[int, ...], label: int) -> tuple[int, ...]:
         return (*state, label)
@@ -263,7 +264,7 @@ def test_scores_are_kept_for_the_prefixes_of_the_beam_alone(monkeypatch):
     class Watched(implementation._Prefixes):
         def forget(self, prefixes) -> None:
             super().forget(prefixes)
-            held.append(len(self.added))
+            held.append(len(self.answers))
 
     monkeypatch.setattr(implementation, "_Prefixes", Watched)
     every = [word for n in range(1, 6) for word in product((1, 2, 3), repeat=n)]
@@ -278,3 +279,31 @@ def test_rows_that_are_no_probabilities_are_refused_by_their_frame():
         prefix_beam_search(log_probs)
     with pytest.raises(ValueError, match=r"of one utterance, not \(3,\)"):
         prefix_beam_search(np.zeros(3))
+
+
+@pytest.mark.parametrize("model", [None, "letters", "forbidden", "lexicon"])
+@given(st.integers(1, 7), seeds, st.integers(1, 12), st.floats(0, 3), st.floats(-3, 3), st.sampled_from([(1.0, None), (0.7, 2)]))
+def test_the_quick_search_is_the_search_by_definition(model, frames, seed, width, alpha, beta, pruning):
+    made = {
+        None: lambda: None, "letters": lambda: LetterModel(4, seed), "forbidden": lambda: LetterModel(4, seed, (1, 2)),
+        "lexicon": lambda: OnlyWords([(1, 2), (3,), (2, 2, 1)], 4),
+    }  # fmt: skip
+    results = []
+    for plain in (True, False):
+        with plain_definitions() if plain else nullcontext():
+            results.append(prefix_beam_search(random_log_probs(frames, 4, seed), width, made[model](), alpha, beta, *pruning))
+    by_definition, quick = results
+    assert [h.labels for h in quick] == [h.labels for h in by_definition]
+    for one, other in zip(quick, by_definition, strict=True):
+        assert (one.score, one.log_ctc, one.log_lm) == pytest.approx((other.score, other.log_ctc, other.log_lm), abs=1e-9)
+        assert one.words == other.words
+
+
+def test_only_labels_that_may_extend_a_prefix_are_asked_of_the_language_model():
+    """With a cutoff the sure symbol of each frame alone: of 50 labels hardly any."""
+    log_probs = np.log(np.full((20, 50), 1e-6))
+    for t in range(20):
+        log_probs[t, t % 7] = np.log(1 - 49e-6)
+    model = OnlyWords([tuple(range(1, 7)) * 3], 50)
+    prefix_beam_search(log_probs, 8, model, cutoff=0.99)
+    assert 0 < model.asked < 200

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from implementation import (
     ErrorCounts,
+    _edit_table,
     character_error_rate,
     count_character_errors,
     count_word_errors,
     edit_distance,
+    edit_table_by_rows,
     word_error_rate,
 )
 
@@ -114,8 +116,21 @@ def test_every_reference_needs_its_hypothesis(count):
 
 def test_aligned_lines_stand_above_each_other():
     counts = count_word_errors(["so", "the cat sat down on it"], ["so", "the bears sat on it now"])
-    assert counts.aligned_lines(1) == "REF: the CAT   sat DOWN on it ***\nHYP: the BEARS sat **** on it NOW"
+    lines = ["REF: the cat   sat down on it ***", "HYP: the bears sat **** on it now", "         S         D          I"]
+    assert counts.aligned_lines(1).splitlines() == lines
     assert counts.aligned_lines(0) == "REF: so\nHYP: so"
+
+
+def test_errors_are_marked_in_any_script():
+    """Chinese characters take two columns of a terminal, digits have no capitals."""
+    assert count_word_errors("北京 7", "背景 8").aligned_lines(0).splitlines() == ["REF: 北京 7", "HYP: 背景 8", "     S    S"]
+    lines = count_word_errors("我 在 北京", "我 北京").aligned_lines(0).splitlines()
+    assert lines == ["REF: 我 在 北京", "HYP: 我 ** 北京", "        D"]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=9), st.lists(st.sampled_from("abcd"), max_size=9))
+def test_the_table_by_rows_is_the_table_by_definition(reference, hypothesis):
+    assert (_edit_table(reference, hypothesis) == edit_table_by_rows(reference, hypothesis)).all()
 
 
 def test_utterances_are_ranked_by_their_share_of_errors():

@@ -201,7 +201,7 @@ def test_shapes_and_lengths_that_do_not_fit_are_refused(features, lengths, messa
     "wrong",
     [
         {"n_conv": 0}, {"n_conv": 4}, {"n_rnn": 0}, {"rnn_hidden": 0}, {"n_freq": 1}, {"vocab_size": 1}, {"rnn_type": "tanh"},
-        {"batch_norm": "none"}, {"time_strides": (2, 1, 1)}, {"dropout": 1.5},
+        {"batch_norm": "both"}, {"time_strides": (2, 1, 1)}, {"dropout": 1.5},
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(wrong):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import implementation as ds2
 from implementation import (
     BidirectionalRNNLayer,
     RecurrentLayer,
@@ -16,14 +17,11 @@ from implementation import (
     _GRUScan,
     _RNNScan,
     gru_loop,
-    gru_step,
     layer_states,
-    lstm_step,
     plain_definitions,
     recur,
     recur_faster,
     rnn_loop,
-    rnn_step,
 )
 
 LENGTHS = torch.tensor([7, 3, 5, 1])
@@ -389,7 +387,7 @@ def test_the_fused_road_takes_and_gives_the_state_too(rnn_type):
     torch.testing.assert_close(_fused_states(layer, x, lengths, start), layer_states(layer, x, lengths, start))
 
 
-@pytest.mark.parametrize(("step", "gates"), [(gru_step, 3), (rnn_step, 1)])
+@pytest.mark.parametrize(("step", "gates"), [(ds2.gru_step, 3), (ds2.rnn_step, 1)])
 @pytest.mark.parametrize("directions", [1, 2])
 def test_the_scans_take_a_starting_state_and_give_its_gradient(step, gates, directions):
     x, u, mask = scan_input(gates)
@@ -472,14 +470,14 @@ def test_equation_7_takes_running_averages_in_evaluation():
 
 
 def test_equation_7_is_for_the_simple_recurrence():
-    with pytest.raises(ValueError, match="batch_norm='step' is Eq. 7, written for the simple recurrence"):
+    with pytest.raises(ValueError, match=r"batch_norm='step' is Eq\. 7, written for the simple recurrence"):
         RecurrentLayer(3, 4, "gru", "step")
 
 
 def test_the_lstm_carries_its_cell_too():
     x, u = torch.randn(6, 1, 2, 4 * HIDDEN).double(), torch.randn(1, 4 * HIDDEN, HIDDEN).double()
     mask = torch.ones(6, 1, 2, 1).double()
-    whole, end = recur(lstm_step, x, u, mask)
-    first, state = recur(lstm_step, x[:4], u, mask[:4])
-    second, last = recur(lstm_step, x[4:], u, mask[4:], state)
+    whole, end = recur(ds2.lstm_step, x, u, mask)
+    first, state = recur(ds2.lstm_step, x[:4], u, mask[:4])
+    second, last = recur(ds2.lstm_step, x[4:], u, mask[4:], state)
     torch.testing.assert_close((torch.cat((first, second)), last), (whole, end))

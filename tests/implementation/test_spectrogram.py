@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from implementation import compute_spectrogram
+from implementation import Features, compute_spectrogram
 
 
 def noise(samples: int, seed: int = 0) -> torch.Tensor:
@@ -149,3 +149,20 @@ def test_what_has_no_spectrogram_is_refused(audio, n_fft, message):
 def test_a_constant_offset_of_the_sound_card_changes_nothing():
     audio = torch.randn(4000, dtype=torch.float64)
     torch.testing.assert_close(compute_spectrogram(audio + 3.0), compute_spectrogram(audio), atol=1e-6, rtol=0)
+
+
+@given(st.sampled_from([8000, 11025, 16000, 22050]), st.floats(0.001, 3), st.sampled_from([64, 128, 512]))
+def test_features_know_their_bins_frames_and_seconds(rate, seconds, n_fft):
+    features = Features(sample_rate=rate, n_fft=n_fft)
+    audio = torch.randn(max(1, round(seconds * rate)))
+    computed = features(audio)
+    torch.testing.assert_close(computed, compute_spectrogram(audio, rate, n_fft=n_fft))
+    assert computed.shape == (features.bins, features.frames(len(audio) / rate))
+    assert features.seconds_per_frame == features.hop / rate == round(rate / 100) / rate
+
+
+def test_features_of_another_kind_or_without_samples_are_refused():
+    with pytest.raises(ValueError, match="not 'mfcc'"):
+        Features(kind="mfcc")
+    with pytest.raises(ValueError, match=r"at 16000 Hz 20\.0 ms every 0\.01 ms hold no sample"):
+        Features(stride_ms=0.01)

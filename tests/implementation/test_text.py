@@ -90,3 +90,10 @@ def test_an_own_alphabet_is_numbered_in_its_order():
 def test_a_broken_alphabet_or_rule_is_refused(arguments):
     with pytest.raises(ValueError, match=r"alphabet|unknown"):
         CharEncoder(**arguments)
+
+
+def test_the_reference_folds_letters_and_keeps_every_character():
+    for unknown in ("error", "drop"):
+        encoder = CharEncoder("english", unknown)
+        assert encoder.reference("Twenty-Five Café 7") == "twenty-five café 7"
+    assert CharEncoder("Ab").reference("aAbB") == "aAbb"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 
@@ -15,6 +16,7 @@ from torch import nn
 from implementation import (
     AudioSample,
     CharEncoder,
+    Convolution,
     DeepSpeech2,
     SpectrogramBatch,
     collate_batch,
@@ -23,6 +25,8 @@ from implementation import (
     evaluate,
     generate_synthetic_audio,
     greedy_decode,
+    plain_definitions,
+    train,
     train_step,
 )
 
@@ -173,7 +177,49 @@ def test_a_loss_that_is_not_finite_is_an_error_and_changes_nothing():
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("batch_norm", ["output", "input"])
+class InfiniteSlope(torch.autograd.Function):
+    """x, with an infinite gradient."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_ctx, grad):
+        return torch.full_like(grad, math.inf)
+
+
+def test_an_infinite_gradient_of_a_finite_loss_is_an_error_and_changes_nothing(monkeypatch):
+    model, made = small_model(), batch()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    train_step(model, made, optimizer)
+    before, moments = state(model), copy.deepcopy(optimizer.state_dict())
+    forward = model.output.forward
+    monkeypatch.setattr(model.output, "forward", lambda x: InfiniteSlope.apply(forward(x)))
+    with pytest.raises(FloatingPointError, match=r"the norm of the gradient is (inf|nan) for \['hello', 'all is well', 'on'\]"):
+        train_step(model, made, optimizer)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(optimizer.state_dict()["state"], moments["state"], rtol=0, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_infinite_loss_leaves_the_running_averages_alone(monkeypatch):
+    model, made = small_model(), batch()
+    before = state(model)
+    forward = model.output.forward
+    monkeypatch.setattr(model.output, "forward", lambda x: forward(x) * math.nan)
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        train_step(model, made, torch.optim.SGD(model.parameters(), lr=0.1))
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+
+
+def test_the_loop_of_fifteen_lines_learns():
+    data, model = [say("all", 1), say("yes", 2), say("good", 3)], small_model(32)
+    losses = train(model, data, ENCODER, epochs=25, batch_size=3, lr=1e-2)
+    assert len(losses) == 25 and losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("batch_norm", ["output", "input", "none"])
 def test_a_batch_is_learnt_by_heart(batch_norm):
     data = [say("all", 1), say("yes", 2), say("good", 3)]
     made, model = collate_batch(data, ENCODER, N_FFT), small_model(64, batch_norm=batch_norm)
@@ -265,6 +311,28 @@ def test_an_impossible_pair_is_counted_and_left_out_of_the_mean_loss():
     assert result["references"][3] == "far too long for it"
 
 
-def test_references_are_what_the_encoder_can_say():
-    [sample] = [AudioSample(generate_synthetic_audio("yes", RATE, 1), RATE, "Yes!")]
-    assert evaluate(small_model(), [sample], CharEncoder(unknown="drop"))["references"] == ["yes"]
+def test_references_keep_what_the_encoder_drops():
+    """Else a word that can't be written would not count as an error: "twenty-five" is not "twentyfive"."""
+    sample = AudioSample(generate_synthetic_audio("twenty five", RATE, 1), RATE, "Twenty-Five 5")
+    result = evaluate(small_model(), [sample], CharEncoder(unknown="drop"))
+    assert result["references"] == ["twenty-five 5"] and result["words"].reference_length == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"batch_norm": "input", "rnn_type": "rnn"},
+        {"convolutions": [Convolution(6, (0, 11), (1, 2))]},
+        {"bidirectional": False},
+    ],
+)
+def test_a_step_by_plain_definitions_is_the_same_step(arguments):
+    made, results = batch(), []
+    for plain in (True, False):
+        model = small_model(**arguments).double()
+        made.features = made.features.double()
+        with plain_definitions() if plain else contextlib.nullcontext():
+            losses = [train_step(model, made, torch.optim.SGD(model.parameters(), lr=0.01)) for _ in range(2)]
+        results.append((losses, model.state_dict()))
+    torch.testing.assert_close(*results)
