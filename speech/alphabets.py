@@ -67,6 +67,10 @@ class BigramEncoder(CharEncoder):
         plain = self._characters.decode(self._characters.encode(text))
         return [self._index[part] for unit in _cut(plain) for part in ([unit] if unit in self._index else unit)]
 
+    def reference(self, text: str) -> str:
+        """What error rates compare with: letters folded as in ``encode``, and every character kept, known or not."""
+        return self._characters.reference(text)
+
 
 def _cut(text: str) -> list[str]:
     """Non-overlapping pairs from the start of each word, what is left over, and spaces."""

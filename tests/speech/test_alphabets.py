@@ -102,3 +102,8 @@ def test_unknown_characters_are_reported_or_dropped_before_words_are_cut():
 def test_broken_units_are_refused(units):
     with pytest.raises(ValueError, match=r"unit|alphabet"):
         BigramEncoder(units)
+
+
+def test_the_reference_keeps_every_character():
+    encoder = BigramEncoder.learn(["twenty five"], unknown="drop")
+    assert encoder.reference("Twenty-Five") == "twenty-five"
