@@ -59,8 +59,6 @@ class ModelConfig:
     def build(self, encoder: CharEncoder) -> DeepSpeech2:
         """A new model with random weights."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "features"}
-        if values.pop("bidirectional") is False:
-            values["bidirectional"] = False
         model = DeepSpeech2(n_freq=self.features.bins, vocab_size=encoder.vocab_size, **values)
         model.features = self.features
         return model

@@ -28,7 +28,7 @@ BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
     "output": "batch norm on the layers' output",
     "input": "batch norm on W h (the paper's Eq. 8)",
     "step": "batch norm on each step alone (the paper's Eq. 7)",
-    "none": "no batch norm in them",
+    "none": "no batch norm",
 }
 
 

@@ -14,7 +14,9 @@ from trainers import SMALL, make_trainer
 
 def test_gives_back_the_same_model_and_alphabet(tmp_path):
     encoder = CharEncoder("abc ")
-    config = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, rnn_type="rnn", batch_norm="input", time_strides=[3])
+    config = ModelConfig(
+        Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, rnn_type="rnn", batch_norm="input", time_strides=[3]
+    )
     model = config.build(encoder).eval()
     save_checkpoint(tmp_path / "c.pt", model, config, encoder, {"note": 1})
     loaded = load_checkpoint(tmp_path / "c.pt")
@@ -46,7 +48,7 @@ def test_a_truncated_checkpoint_is_named(tmp_path):
 
 def test_code_in_a_file_is_not_run(tmp_path):
     class Evil:
-        def __reduce__():
+        def __reduce__(self):
             return (open, (str(tmp_path / "owned"), "w"))
 
     torch.save({"format": 1, "model": Evil()}, tmp_path / "evil.pt")

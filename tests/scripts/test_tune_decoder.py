@@ -8,6 +8,7 @@ import matplotlib.image
 import pytest
 
 import tune_decoder
+from training import report
 
 
 def tune_arguments(folder) -> list[str]:
@@ -16,13 +17,13 @@ def tune_arguments(folder) -> list[str]:
 
 def test_alpha_and_beta_are_chosen_on_dev_alone(small_corpus, capsys, monkeypatch):
     folder, samples = small_corpus
-    seen, real = [], tune_decoder.tune
+    seen, real = [], report.tune
 
     def spy(dev, *arguments, **options):
         seen.extend(output.reference for output in dev)
         return real(dev, *arguments, alphas=(0.0, 0.5), betas=(0.0, 1.0), on_pair=options["on_pair"])
 
-    monkeypatch.setattr(tune_decoder, "tune", spy)
+    monkeypatch.setattr(report, "tune", spy)
     assert tune_decoder.main([*tune_arguments(folder), "--tune-beam", "2"]) == 0
     assert seen == [sample.transcript for sample in samples[6:9]]
     out = capsys.readouterr().out

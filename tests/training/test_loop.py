@@ -37,6 +37,7 @@ class TestResume:
         for _ in range(stop_epoch):
             part.run_epoch()
         if stop_batch:
+
             def interrupt(_loss, _utterances):
                 if part.batch == stop_batch:
                     raise KeyboardInterrupt

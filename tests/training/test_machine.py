@@ -28,7 +28,8 @@ def test_bf16_without_hardware_is_refused_and_auto_is_not(monkeypatch):
     assert choose_precision("auto", cpu) == torch.bfloat16
 
 
-def test_bf16_products_train_too():
+def test_bf16_products_train_too(monkeypatch):
+    monkeypatch.setattr(machine, "cpu_has_bf16", lambda: True)
     trainer = make_trainer(epochs=2, precision="bf16")
     first, second = trainer.run_epoch(), trainer.run_epoch()
     plain = make_trainer(epochs=2)

@@ -1,0 +1,93 @@
+"""Runs put together from settings: what they name reaches speech, model and trainer; flags and Python start the same run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from helpers import TINY
+from implementation import Features
+from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
+from speech.augmentation import SYNTHETIC_AUGMENTATION
+from training import assembly
+from training.assembly import assemble, start_run
+from training.flags import parse_args
+from training.report import finish
+from training.settings import OutputSettings, SpeechSettings, TrainingSettings
+
+
+def prepared(*flags):
+    """Trainer, configuration and dev set that the flags lead to."""
+    parts = assemble(*parse_args([*TINY, *flags])[:3])
+    return parts.trainer, parts.config, parts.evaluation["dev"]
+
+
+def test_flags_reach_what_they_name(monkeypatch):
+    voices = []
+    real = assembly.generate_synthetic_dataset
+    monkeypatch.setattr(
+        assembly, "generate_synthetic_dataset", lambda *a, **k: (voices.append(k.get("speakers")), real(*a, **k))[1]
+    )
+    trainer, config, _ = prepared()
+    assert voices[1] is assembly.VALIDATION_SPEAKERS and voices[0] is None
+    assert trainer.data.augmentation == SYNTHETIC_AUGMENTATION and trainer.sampler.sortagrad
+    assert config.batch_norm == "output" and isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert trainer.settings.schedule == "onecycle"
+    trainer, config, _ = prepared("--no-augment", "--no-sortagrad", "--batch-norm", "paper", "--optimizer", "sgd",
+                                  "--schedule", "anneal", "--batch-size", "3", "--lr", "1e-4", "--dropout", "0.25")  # fmt: skip
+    assert trainer.data.augmentation is None and not trainer.sampler.sortagrad
+    assert config.batch_norm == "input" and config.dropout == 0.25 and trainer.model.dropout.p == 0.25
+    assert isinstance(trainer.optimizer, torch.optim.SGD) and trainer.optimizer.param_groups[0]["nesterov"]
+    assert (trainer.settings.schedule, trainer.sampler.batch_size, trainer.optimizer.param_groups[0]["lr"]) == ("anneal", 3, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "channels"),
+    [(["--n-conv", "1"], [32]), (["--conv", "1d"], [640, 640]), (["--conv", "1d", "--n-conv", "1"], [1280])],
+)
+def test_the_convolutions_are_the_rows_of_table_4_that_the_flags_name(flags, channels):
+    trainer, _, _ = prepared(*flags)
+    assert [layer.channels for layer in trainer.model.specification] == channels
+    assert all((layer.kernel[0] == 0) == ("1d" in flags) for layer in trainer.model.specification)
+
+
+def test_from_python_the_same_settings_start_the_same_run(run_folder, tmp_path, capsys):
+    speech, training = SpeechSettings(n_train=16, n_val=4), TrainingSettings(epochs=2)
+    model = ModelConfig(Features(n_fft=64), n_rnn=1, rnn_hidden=16, time_strides=[2, 2])
+    run = start_run(speech, model, training, OutputSettings(tmp_path / "run"), "my own script")
+    run.train()
+    finish(run)
+    for name in ("metrics.jsonl", "results.json"):
+        theirs, mine = ((folder / name).read_text() for folder in (run_folder, tmp_path / "run"))
+        if name == "metrics.jsonl":
+            theirs, mine = ([json.loads(line) | {"seconds": 0} for line in text.splitlines()] for text in (theirs, mine))
+        assert mine == theirs
+    assert run.caption == "measured here: my own script"
+
+
+def test_the_features_get_the_sample_rate_of_the_speech():
+    parts = assemble(SpeechSettings(n_train=2, n_val=1, sample_rate=8000), ModelConfig(rnn_hidden=8), TrainingSettings())
+    assert parts.config.features == parts.trainer.model.features == Features(sample_rate=8000, n_fft=128)
+    assert parts.trainer.data.samples[0].sample_rate == 8000
+
+
+def test_a_checkpoint_to_start_from_wants_its_own_model_and_rate(run_folder):
+    training = TrainingSettings(checkpoint=run_folder / "checkpoint.pt")
+    few = SpeechSettings(n_train=2, n_val=1)
+    assert assemble(few, ModelConfig(), training).config == load_checkpoint(run_folder / "checkpoint.pt").config
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt brings its own model: leave out --dropout \(there 0\.0\)"):
+        assemble(few, ModelConfig(dropout=0.5), training)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt was trained at 16000 Hz: add --sample-rate 16000"):
+        assemble(SpeechSettings(n_train=2, n_val=1, sample_rate=8000), ModelConfig(), training)
+
+
+def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path, capsys):
+    folder, _ = small_corpus
+    manifest = (folder / "manifest.tsv").read_text().replace("\ttest\t", "\teval\t")
+    for file in folder.glob("*.wav"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "manifest.tsv").write_text(manifest)
+    assemble(SpeechSettings(data=tmp_path), ModelConfig(rnn_hidden=16), TrainingSettings())
+    assert "split 'eval': 3 utterances, neither trained nor tested on" in capsys.readouterr().out

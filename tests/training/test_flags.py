@@ -1,0 +1,119 @@
+"""The flags of train_minimal.py: what they say reaches the settings, whose defaults are theirs; wrong ones are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from helpers import ROOT
+from implementation import Features
+from models.checkpoints import ModelConfig
+from training import flags as door
+from training.flags import parse_args
+from training.settings import LanguageModelSettings, OutputSettings, SpeechSettings, TrainingSettings
+
+
+def test_without_flags_all_is_as_the_settings_have_it_but_the_strides():
+    speech, model, training, output = parse_args([])
+    assert (speech, training, output) == (SpeechSettings(), TrainingSettings(), OutputSettings())
+    assert model.time_strides == [2, 2] and dataclasses.replace(model, time_strides=None) == ModelConfig()
+
+
+def test_recordings_have_defaults_of_their_own():
+    speech, model, training, _ = parse_args(["--data", "x", "--n-conv", "3"])
+    assert (speech.data, model.time_strides, training.epochs, training.lr) == ("x", [3, 1, 1], 16, 2e-3)
+
+
+def test_every_flag_reaches_its_setting(tmp_path):
+    (tmp_path / "lm.arpa").touch()
+    lm = str(tmp_path / "lm.arpa")
+    said = (
+        "--data corpus --join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --no-augment --bigrams --sample-rate 8000 "
+        "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
+        "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
+        f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --output-dir out --overwrite"
+    )
+    assert parse_args(said.split()) == (
+        SpeechSettings("corpus", 3, 9, 8, 7.5, "drop", False, True, 8000),
+        ModelConfig(Features(n_fft=64), 3, "3-layer 1D", 2, 20, "rnn", "step", True, [1, 2, 1], 0.25),
+        TrainingSettings(6, 5, 0.5, "sgd", "anneal", False, "fp32", "cpu", 4, 1, 11),
+        OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True)),
+    )
+    assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
+
+
+@pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
+def test_the_placements_of_batch_norm_by_the_flags_words(flag, setting):
+    assert parse_args(["--batch-norm", flag])[1].batch_norm == setting
+
+
+def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
+    assert parse_args(["--checkpoint", "x"])[1].time_strides is None
+    assert parse_args(["--checkpoint", "x", "--time-strides", "3,2"])[1].time_strides == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, not 0"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--n-conv", "4"], "--n-conv must be 1, 2 or 3"),
+        (["--n-rnn", "8"], "--n-rnn must be 1 to 7"),
+        (["--lr", "0"], "--lr must be above 0"),
+        (["--n-fft", "129"], "--n-fft must be even"),
+        (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
+        (["--join", "3"], "--join joins recordings of --data"),
+        (["--resume", "x", "--checkpoint", "y"], "choose one"),
+        (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
+        (["--resume", "x", "--overwrite"], "choose one"),
+        (["--data", ""], "--data is empty"),
+        (["--output-dir", ""], "--output-dir is empty"),
+        (["--num-workers", "-1"], "--num-workers must be at least 0"),
+        (["--seed", "-1"], "--seed must be 0 to 2^32 - 1, not -1"),
+        (["--time-strides", "2,2,2"], "wants 2 strides"),
+        (["--time-strides", "fast"], "whole numbers"),
+        (["--rnn-type", "transformer"], "invalid choice"),
+        (["--dropout", "1"], "below 1"),
+        (["--conv", "3d"], "invalid choice"),
+        (["--batch-norm", "step"], "--batch-norm step is that of the simple recurrence (arXiv Eq. 7): add --rnn-type rnn"),
+        (["--lexicon"], "--lexicon allows only words of a language model: add --lm train"),
+        (["--lm", "no.arpa"], "--lm no.arpa: no such file"),
+        (["--bigrams", "--checkpoint", "x"], "--checkpoint brings its own outputs: leave out --bigrams"),
+    ],
+)
+def test_wrong_flags_are_refused_plainly(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_args(flags)
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_help_gives_defaults_and_sources(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--help"])
+    text = capsys.readouterr().out
+    assert "(default: None)" not in text and "(default: 8)" in text
+    flags = (
+        "--epochs --batch-size --lr --n-train --n-val --n-conv --n-rnn --rnn-hidden --rnn-type --n-fft --seed --output-dir "
+        "--no-sortagrad --conv --batch-norm --data --join --optimizer --schedule --precision --device --resume --checkpoint"
+    )
+    assert all(flag in text for flag in flags.split())
+    assert "arXiv Table 4" in text and "Hz" in text and "default:" in text
+
+
+def test_a_quick_try_is_cut_down_to_seconds_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(door, "QUICK", True)
+    speech, model, training, _ = parse_args(["--epochs", "40", "--rnn-hidden", "512"])
+    assert (training.epochs, speech.n_train, speech.n_val, model.rnn_hidden) == (1, 16, 4, 16)
+    assert "DS2_QUICK is set: one epoch of 16 utterances with 16 hidden units" in capsys.readouterr().err
+    assert parse_args(["--checkpoint", "x"])[1].rnn_hidden == ModelConfig.rnn_hidden  # that of the checkpoint counts
+
+
+@pytest.mark.parametrize(("value", "expected"), [("0", "False"), ("", "False"), ("1", "True")])
+def test_the_environment_switches_quick_tries_on_and_off(value, expected):
+    asked = [sys.executable, "-c", "from training.machine import QUICK; print(QUICK)"]
+    done = subprocess.run(asked, cwd=ROOT, env=os.environ | {"DS2_QUICK": value}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected
