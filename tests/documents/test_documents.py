@@ -9,10 +9,10 @@ import sys
 import pytest
 import soundfile
 
-import train_minimal
 from helpers import ROOT
 from implementation import generate_synthetic_audio
 from models.checkpoints import ModelConfig
+from training.flags import parse_args
 
 DOCUMENTS = ("README.md", "CHEATSHEET.md", "paper_notes.md")
 SET_UP = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "  # what .ci/run does
@@ -23,11 +23,13 @@ def text_of(name):
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHEATSHEET.md"])
-def test_the_python_blocks_run(name):
+def test_the_python_blocks_run(name, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", text_of(name), re.DOTALL)
     assert blocks
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # elsewhere: some leave files
     for block in blocks:
-        done = subprocess.run([sys.executable, "-c", block], cwd=ROOT, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-c", block]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
@@ -54,12 +56,12 @@ def test_flags_of_commands_exist(name):
     commands = re.findall(r"python train_minimal\.py([^`\n|#]*)", text_of(name))
     for flags in commands:
         words = [word for word in flags.split() if word not in ("...", "--help")]
-        train_minimal.parse_args(words)
+        parse_args(words)
 
 
 def test_defaults_in_the_cheat_sheet_are_the_codes():
-    sheet, args, config = text_of("CHEATSHEET.md"), train_minimal.parse_args([]), ModelConfig()
-    assert f"GRU, {config.n_rnn} layers of {config.rnn_hidden}" in sheet and args.rnn_hidden == config.rnn_hidden
+    sheet, (_, model, args, _), config = text_of("CHEATSHEET.md"), parse_args([]), ModelConfig()
+    assert f"GRU, {config.n_rnn} layers of {config.rnn_hidden}" in sheet and model.rnn_hidden == config.rnn_hidden
     assert f"one cycle up to {args.lr:.0e}".replace("e-0", "e-") in sheet
     assert f"| batch | 512 utterances (6) | {args.batch_size} |" in sheet
     assert f"--n-fft {config.n_fft}" in sheet
