@@ -18,10 +18,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from corpora import JoinedDataset, SpeechDataset, read_corpus
-
 from implementation import character_times, collate_batch, ctc_required_frames, word_times
-from training import STRIDE_MS, Checkpoint, load_checkpoint
+from models.checkpoints import Checkpoint, load_checkpoint
+from speech.corpora import read_corpus
+from speech.datasets import JoinedDataset, SpeechDataset
 
 
 @torch.no_grad()
@@ -35,8 +35,7 @@ def boundary_errors(checkpoint: Checkpoint, dataset: JoinedDataset) -> tuple[lis
         if int(lengths[0]) < ctc_required_frames(encoder.encode(sample.transcript)):
             skipped += 1
             continue
-        seconds = model.time_stride * STRIDE_MS / 1000
-        words = word_times(character_times(log_probs[:, 0], sample.transcript, encoder, seconds))
+        words = word_times(character_times(log_probs[:, 0], sample.transcript, encoder, model.seconds_per_output))
         for one, other, gap in zip(words, words[1:], dataset.gap_times(index), strict=False):
             errors.append((one.end + other.start) / 2 - sum(gap) / 2)
     return errors, skipped
@@ -57,8 +56,9 @@ def main() -> None:
     errors, skipped = boundary_errors(checkpoint, JoinedDataset(takes, args.join))
     size = 1000 * np.abs(errors)
     print(f"{len(errors)} word boundaries of {args.split}, 1 to {args.join} takes joined; {skipped} items too short to align")
-    print(f"error: median {np.median(size):.0f} ms, 90 % below {np.quantile(size, 0.9):.0f} ms, mean shift "
-          f"{1000 * np.mean(errors):+.0f} ms; an output frame is {checkpoint.model.time_stride * STRIDE_MS:.0f} ms")  # fmt: skip
+    shift, frame = 1000 * np.mean(errors), 1000 * checkpoint.model.seconds_per_output
+    print(f"error: median {np.median(size):.0f} ms, 90 % below {np.quantile(size, 0.9):.0f} ms, mean shift {shift:+.0f} ms")
+    print(f"an output frame is {frame:.0f} ms")
 
 
 if __name__ == "__main__":

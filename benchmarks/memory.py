@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import importlib
 import io
 import multiprocessing
 import random
@@ -47,21 +49,6 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def train_minimal_args(flags: list[str]) -> argparse.Namespace:
-    """The flags as train_minimal.py reads them; sets threads and seeds as it does."""
-    import numpy as np
-    import torch
-
-    from train_minimal import parse_args
-
-    args = parse_args(flags)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    np.random.seed(args.seed)
-    torch.manual_seed(args.seed)
-    return args
-
-
 # ---------------------------------------------------------------------------------------------
 # A training step
 # ---------------------------------------------------------------------------------------------
@@ -71,19 +58,22 @@ def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, 
     """Peak in MB before and after ``steps`` training steps on utterances of that length; threads."""
     import torch
 
-    from implementation import SYNTHETIC_WORDS, AudioSample
-    from train_minimal import build_model
-    from training import Trainer, TrainingSet, choose_device, choose_precision
+    from implementation import SYNTHETIC_WORDS, AudioSample, CharEncoder
+    from training.data import TrainingSet
+    from training.flags import parse_args
+    from training.loop import Trainer
+    from training.machine import choose_device
 
-    args = train_minimal_args(flags)
-    rate, device = args.sample_rate or 16000, choose_device(args.device)
-    model, _, encoder = build_model(args, rate, device, SYNTHETIC_WORDS, start=None)
+    speech, config, training, _ = parse_args(flags)
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    torch.manual_seed(training.seed)
+    rate, encoder = speech.sample_rate or 16000, CharEncoder()
+    config = dataclasses.replace(config, features=dataclasses.replace(config.features, sample_rate=rate))
+    model = config.build(encoder).to(choose_device(training.device))
     words = " ".join(random.Random(0).choices(SYNTHETIC_WORDS, k=max(1, round(2.5 * seconds))))  # LibriSpeech: 2.7 a second
-    samples = [AudioSample(torch.randn(round(seconds * rate)), rate, words) for _ in range(steps * args.batch_size)]
-    trainer = Trainer(
-        model, TrainingSet(samples, encoder, model), 1, args.batch_size, args.lr, args.optimizer,
-        precision=choose_precision(args.precision, device),
-    )  # fmt: skip
+    samples = [AudioSample(torch.randn(round(seconds * rate)), rate, words) for _ in range(steps * training.batch_size)]
+    trainer = Trainer(model, TrainingSet(samples, encoder, model), dataclasses.replace(training, epochs=1))
     before = peak_mb()
     report = trainer.run_epoch()
     if report.problems:
@@ -114,9 +104,9 @@ def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
     import numpy as np
     import soundfile
     import torch
-    from corpora import read_corpus
 
     from implementation import generate_synthetic_dataset
+    from speech.corpora import read_corpus
 
     if data:
         return [(u.path.resolve(), u.transcript, u.seconds) for u in read_corpus(data).utterances]
@@ -178,36 +168,36 @@ class Stages:
 
 
 WATCHED = (
-    ("train_minimal", "read_corpus", "reading the manifest (read_corpus)"),
-    ("train_minimal", "encodable", "spelling each transcript (encodable)"),
-    ("train_minimal", "readable", "reading dev and test audio (readable)"),
-    ("train_minimal", "feasible", "comparing text with length (feasible)"),
-    ("train_minimal", "Trainer", "lengths and optimiser (Trainer)"),
-    ("training", "train_step", "the first step itself (train_step)"),
+    ("training.assembly", "read_corpus", "reading the manifest (read_corpus)"),
+    ("training.assembly", "encodable", "spelling each transcript (encodable)"),
+    ("training.assembly", "readable", "reading the dev audio (readable)"),
+    ("training.assembly", "feasible", "comparing text with length (feasible)"),
+    ("training.assembly", "Trainer", "lengths and optimiser (Trainer)"),
+    ("training.loop", "train_step", "the first step itself (train_step)"),
 )
 
 
 def start_run(started: float, manifest: Path, flags: list[str], go_on_hours: float) -> dict[str, tuple[float, float]]:
     """Stages of a run up to its first step, and after that, where wished, the peaks that it comes to."""
     stages = Stages(started)
-    import train_minimal
-    import training
+    from training.assembly import assemble
+    from training.flags import parse_args
 
     stages.add("imports", time.time() - started)
     for module, name, title in WATCHED:
-        stages.watch({"train_minimal": train_minimal, "training": training}[module], name, title)
+        stages.watch(importlib.import_module(module), name, title)
 
     def stop(_loss: float, _utterances: int) -> None:
         stages.close()
         raise FirstStep
 
-    args = train_minimal_args(["--data", str(manifest), *flags])
+    speech, config, training, _ = parse_args(["--data", str(manifest), *flags])
     with contextlib.redirect_stdout(io.StringIO()):
-        trainer, _, encoder, evaluation, _ = train_minimal.prepare(args)
+        parts = assemble(speech, config, training)
     with contextlib.suppress(FirstStep):
-        trainer.run_epoch(stop)
+        parts.trainer.run_epoch(stop)
     if go_on_hours:
-        go_on(stages, trainer, encoder, evaluation, go_on_hours)
+        go_on(stages, parts.trainer, parts.encoder, parts.evaluation, go_on_hours)
     return stages.found
 
 

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import machine
 
 from implementation import CONVOLUTIONS, DeepSpeech2, SpectrogramBatch, train_step
-from training import keep_freed_memory, make_optimizer
+from training.machine import keep_freed_memory
+from training.optimisation import make_optimizer
 
 
 class StockModel(nn.Module):
@@ -33,10 +34,10 @@ class StockModel(nn.Module):
     def __init__(self, bins: int, vocab: int, hidden: int, layers: int) -> None:
         super().__init__()
         blocks, channels = [], 1
-        for out, kernel, stride in CONVOLUTIONS[:2]:
-            padding = (kernel[0] // 2, kernel[1] // 2)
-            blocks += [nn.Conv2d(channels, out, kernel, stride, padding), nn.BatchNorm2d(out), nn.Hardtanh(0, 20)]
-            channels, bins = out, -(-bins // stride[0])
+        for layer in CONVOLUTIONS["2-layer 2D"]:
+            out, padding = layer.channels, (layer.kernel[0] // 2, layer.kernel[1] // 2)
+            blocks += [nn.Conv2d(channels, out, layer.kernel, layer.stride, padding), nn.BatchNorm2d(out), nn.Hardtanh(0, 20)]
+            channels, bins = out, -(-bins // layer.stride[0])
         self.convolutions = nn.Sequential(*blocks)
         sizes = [channels * bins] + [2 * hidden] * (layers - 1)
         self.recurrences = nn.ModuleList(nn.GRU(size, hidden, bidirectional=True) for size in sizes)

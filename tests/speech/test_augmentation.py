@@ -7,12 +7,10 @@ import pytest
 import torch
 
 from implementation import compute_spectrogram
-from speech.augmentation import Augmentation, Timing
+from speech.augmentation import Augmentation, Timing, _warped_bins, add_noise
 
 
 def test_noise_has_the_ratio_asked_for():
-    from augmentation import add_noise
-
     audio = torch.sin(torch.arange(16000) / 5)
     noise = add_noise(audio, 10.0, np.random.default_rng(0)) - audio
     assert 10 * torch.log10(audio.square().mean() / noise.square().mean()) == pytest.approx(10.0, abs=1e-3)
@@ -49,8 +47,6 @@ def test_ends_are_cut_every_second_time_and_never_far():
 
 
 def test_tract_moves_resonances_up_and_down_within_the_band():
-    from augmentation import _warped_bins
-
     for stretch in (0.8, 0.9, 1.0, 1.1, 1.2):
         places = _warped_bins(65, stretch)
         assert places[0] == 0 and float(places[-1]) == pytest.approx(64, abs=1e-3)
