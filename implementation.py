@@ -65,10 +65,7 @@ class CharEncoder:
     Args:
         alphabet: ``'english'`` for a-z = 1..26, space 27, apostrophe 28 (Section 3.1), or a
             string or list of single characters, numbered from 1 in the order given.
-        unknown: what ``encode`` does with a character outside the alphabet: ``'error'`` or ``'drop'``.
-
-    Raises:
-        ValueError: if the alphabet repeats a character or ``unknown`` is neither word.
+        unknown: what ``encode`` does with a character outside the alphabet: ``'error'`` or ``'drop'``; else ValueError.
     """
 
     blank_idx = 0
@@ -1082,8 +1079,7 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     [[1, 3], [0, 4], [2]]
 
     Args:
-        seconds: length of each utterance; any unit.
-        batch_size: utterances a minibatch; one may be smaller.
+        seconds, batch_size: length of each utterance, any unit; utterances a minibatch, of which one may be smaller.
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
         jitter: relative change of length for the sorting, 0.03 [ours].
         seed: with the epoch it fixes the order, whatever was drawn before.
