@@ -73,10 +73,10 @@ def random_batch(args: argparse.Namespace) -> SpectrogramBatch:
 def step_operations(args: argparse.Namespace) -> float:
     """Billions of multiplications and additions of a step by the definition of its layers: forward once, backward twice."""
     frames, bins, channels, products = -(-args.frames // 2), args.bins, 1, 0
-    for out, (k_bins, k_frames), (stride, _) in CONVOLUTIONS[:2]:
-        bins = -(-bins // stride)
-        products += frames * bins * out * channels * k_bins * k_frames
-        channels = out
+    for layer in CONVOLUTIONS["2-layer 2D"]:
+        bins = -(-bins // layer.stride[0])
+        products += frames * bins * layer.channels * channels * layer.kernel[0] * layer.kernel[1]
+        channels = layer.channels
     width = channels * bins
     for _ in range(args.layers):
         products += frames * 2 * 3 * args.hidden * (width + args.hidden)
