@@ -429,8 +429,10 @@ def output_lengths(feature_lengths: Tensor, convolutions: Sequence[Convolution])
 #     direction 0  a b c d e           direction 1  e d c b a
 #                  p q r . .                        . . r q p     begins, from a zero state, at the utterance's own end
 
+State = tuple[Tensor, ...]  # (D, B, H) each: h, and of an LSTM c behind it
 
-def gru_step(x: Tensor, state: tuple[Tensor, ...], u: Tensor) -> tuple[Tensor]:
+
+def gru_step(x: Tensor, state: State, u: Tensor) -> State:
     """Eq. 10, gates in torch's order r, z, n::
 
         r = sigmoid(W_r x + b_r + U_r h),  z = sigmoid(W_z x + b_z + U_z h),  n = tanh(W_n x + b_n + r o U_n h)
@@ -448,12 +450,9 @@ def gru_step(x: Tensor, state: tuple[Tensor, ...], u: Tensor) -> tuple[Tensor]:
     return ((1 - z) * n + z * h,)
 
 
-def rnn_step(x: Tensor, state: tuple[Tensor, ...], u: Tensor, clip: float = 20.0) -> tuple[Tensor]:
+def rnn_step(x: Tensor, state: State, u: Tensor, clip: float = 20.0) -> State:
     """Eq. 3, the simple recurrence: ``h = min(max(W x + b + U h, 0), clip)``."""
     return ((x + torch.bmm(state[0], u.transpose(1, 2))).clamp(0.0, clip),)
-
-
-State = tuple[Tensor, ...]  # (D, B, H) each: h, and of an LSTM c behind it
 
 
 def recur(step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start: State | None = None) -> tuple[Tensor, State]:
@@ -1882,7 +1881,7 @@ class _Texts:
 # ---------------------------------------------------------------------------------------------
 
 
-def lstm_step(x: Tensor, state: tuple[Tensor, ...], u: Tensor) -> tuple[Tensor, Tensor]:
+def lstm_step(x: Tensor, state: State, u: Tensor) -> State:
     """The LSTM, gates in torch's order i, f, g, o; Section 3.1 allows it as the cell. The state is (h, c)."""
     h, c = state
     i, f, g, o = (x + torch.bmm(h, u.transpose(1, 2))).chunk(4, dim=-1)
