@@ -12,6 +12,7 @@ from speech.corpora import Corpus, Problem, Utterance
 
 ROOT = Path(__file__).resolve().parents[1]  # of the project
 DATA = ROOT.parent / "shared" / "data"  # real speech, where there is some
+FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))  # of modules
 
 needs_digits = pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
 
@@ -19,6 +20,12 @@ needs_digits = pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real 
 TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "16", "--n-val", "4"]
 
 RATE = 8000
+
+
+def sources(*folders: str) -> list[Path]:
+    """Source files in folders of the project and in theirs; "." gives the scripts and implementation.py."""
+    found = [path for folder in folders for path in (ROOT / folder).glob("*.py" if folder == "." else "**/*.py")]
+    return sorted(path for path in found if "backups" not in path.parts)  # those of a learner's exercises
 
 
 def write_audio(path: Path, seconds: float = 0.1, rate: int = RATE, channels: int = 1, hertz: float = 440.0) -> Path:

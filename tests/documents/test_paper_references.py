@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from helpers import ROOT
+from helpers import FOLDERS, ROOT, sources
 
 PAPER = json.loads((ROOT / "tests/documents/paper_numbers.json").read_text(encoding="utf-8"))
 OUTLINES = {"arXiv": PAPER["outline"], **PAPER["other_papers"]}
@@ -25,8 +25,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHEATSHEET.md", ROOT / "paper_notes.md"
 DOCUMENTS += [*sorted((ROOT / "benchmarks").glob("*.md")), *sorted((ROOT / "exercises").rglob("*.md"))]
 DOCUMENTS = [path for path in DOCUMENTS if "backups" not in path.parts]
 NOTEBOOKS = [ROOT / "notebook.ipynb", *sorted((ROOT / "notebooks").glob("*.ipynb"))]
-SOURCES = [*sorted(ROOT.glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py")), *sorted((ROOT / "exercises").rglob("*.py"))]
-SOURCES = [path for path in SOURCES if not path.name.startswith("test_") and "backups" not in path.parts]
+MODULES = sources(".", *FOLDERS)
+SOURCES = [path for path in [*MODULES, *sources("benchmarks", "exercises")] if not path.name.startswith("test_")]
 
 # --- Numbers -----------------------------------------------------------------------------------------------------------------
 
@@ -627,7 +627,7 @@ def source_table_errors(text):
     return errors
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_tables_written_down_in_sources_are_the_papers(path):
     assert source_table_errors(path.read_text(encoding="utf-8")) == []
 
