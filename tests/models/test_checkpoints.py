@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import pytest
 import torch
 
-from implementation import CharEncoder, Features
+from implementation import CharEncoder, DeepSpeech2, Features
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
 from trainers import SMALL, make_trainer
 
@@ -85,3 +86,63 @@ def test_a_checkpoint_that_can_not_be_written_is_one_sentence_and_leaves_the_old
     with pytest.raises(OSError, match=r"c\.pt can't be written; is the disk full\?"):
         save_checkpoint(tmp_path / "c.pt", trainer.model, config, CharEncoder())
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"] and (tmp_path / "c.pt").read_bytes() == before
+
+
+def old_file(path, changed=None):
+    """A checkpoint as it was written when sample rate and n_fft stood beside the model's settings; its model."""
+    flat = {
+        "sample_rate": 8000, "n_fft": 64, "n_conv": 1, "n_rnn": 1, "rnn_hidden": 8,
+        "rnn_type": "gru", "batch_norm": "output", "time_strides": [3], "dropout": 0.25,
+    }  # fmt: skip
+    model = DeepSpeech2(33, 29, n_conv=1, n_rnn=1, rnn_hidden=8, time_strides=[3], dropout=0.25).eval()
+    content = {"format": 1, "config": flat | (changed or {}), "alphabet": CharEncoder().alphabet, "model": model.state_dict()}
+    torch.save(content | {"torch": "2.13.0", "training": {"epoch": 9}}, path)
+    return model
+
+
+def test_an_old_file_is_read_with_its_features_and_the_defaults_of_what_came_later(tmp_path):
+    model = old_file(tmp_path / "old.pt")
+    loaded = load_checkpoint(tmp_path / "old.pt")
+    features = Features(sample_rate=8000, n_fft=64)
+    assert loaded.config == ModelConfig(features, n_conv=1, n_rnn=1, rnn_hidden=8, time_strides=[3], dropout=0.25)
+    assert (loaded.config.bidirectional, loaded.config.convolutions, loaded.training) == (True, None, {"epoch": 9})
+    assert loaded.model.features == features and loaded.model.seconds_per_output == pytest.approx(0.03)
+    heard, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
+    assert torch.equal(loaded.model(heard, lengths)[0], model(heard, lengths)[0])
+    save_checkpoint(tmp_path / "new.pt", loaded.model, loaded.config, loaded.encoder)
+    assert load_checkpoint(tmp_path / "new.pt").config == loaded.config
+
+
+def test_settings_of_a_newer_version_are_named_in_one_sentence(tmp_path):
+    old_file(tmp_path / "new.pt", {"wings": 2, "features": {"colour": "red"}})
+    with pytest.raises(CheckpointError) as told:
+        load_checkpoint(tmp_path / "new.pt")
+    assert str(told.value).startswith(f"{tmp_path / 'new.pt'}: ") and "does not know colour, wings;" in str(told.value)
+    assert "newer" in str(told.value) and "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"batch_norm": "somewhere"}, {"n_fft": 1}, {"time_strides": [1, 2, 3]}, {"features": {"kind": "smell"}}]
+)
+def test_settings_that_no_model_can_have_are_told(tmp_path, changed):
+    old_file(tmp_path / "odd.pt", changed)
+    with pytest.raises(CheckpointError, match=r"odd\.pt: no model can be built from its settings: "):
+        load_checkpoint(tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"convolutions": "2-layer 1D"}, {"bidirectional": False}, {"batch_norm": "none"}, {"rnn_type": "rnn", "batch_norm": "step"}],
+)
+def test_every_variant_comes_back(tmp_path, changed):
+    config, encoder = dataclasses.replace(SMALL, **changed), CharEncoder()
+    model = config.build(encoder).eval()
+    save_checkpoint(tmp_path / "c.pt", model, config, encoder)
+    loaded = load_checkpoint(tmp_path / "c.pt")
+    heard, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
+    assert loaded.config == config and torch.equal(loaded.model(heard, lengths)[0], model(heard, lengths)[0])
+
+
+def test_the_settings_are_also_had_flat():
+    flat = ModelConfig(Features(sample_rate=8000, n_fft=64)).flat()
+    assert (flat["sample_rate"], flat["n_fft"], flat["rnn_hidden"]) == (8000, 64, 128) and "features" not in flat

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import transcribe
-from models.checkpoints import load_checkpoint
+from implementation import CharEncoder, Features
+from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder
+from speech.audio import BadAudio
 
 
 def test_times_are_of_the_labels_that_were_found(small_corpus, monkeypatch):
@@ -26,3 +29,28 @@ def test_times_are_of_the_labels_that_were_found(small_corpus, monkeypatch):
         hop = model.time_stride * 0.01
         assert found["text"] == "xabc" and [unit["text"] for unit in found["characters"]] == ["x", "ab", "c"]
         assert [unit["start"] for unit in found["characters"]] == pytest.approx([0.0, 2 * hop, 4 * hop])
+
+
+def made(**features):
+    """A checkpoint of an untrained model that hears so."""
+    config, encoder = ModelConfig(Features(n_fft=64, **features), n_conv=1, n_rnn=1, rnn_hidden=8), CharEncoder()
+    return Checkpoint(config.build(encoder).eval(), config, encoder)
+
+
+def test_a_clip_shorter_than_the_models_own_window_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(360), 8000)  # 45 ms
+    assert "text" in transcribe.transcribe(made(sample_rate=8000), tmp_path / "a.wav")
+    assert "text" in transcribe.transcribe(made(sample_rate=8000, window_ms=45.0), tmp_path / "a.wav")
+    with pytest.raises(BadAudio, match=r"lasts 45\.0 ms, too short for speech: one window takes 50 ms"):
+        transcribe.transcribe(made(sample_rate=8000, window_ms=50.0), tmp_path / "a.wav")
+
+
+def test_times_are_in_the_models_own_frames(tmp_path, monkeypatch):
+    """At 11025 Hz 10 ms are 110 samples, and with a stride of 2 an output comes every 220 samples."""
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(11025), 11025)
+    checkpoint = made(sample_rate=11025)
+    path = torch.tensor([0] * 40 + [1] + [0] * 10)
+    outputs = torch.nn.functional.one_hot(path, 29).double().clamp_min(1e-6).log()[:, None]
+    monkeypatch.setattr(checkpoint.model, "forward", lambda features, lengths: (outputs, torch.tensor([51])))
+    (unit,) = transcribe.transcribe(checkpoint, tmp_path / "a.wav", times=True)["characters"]
+    assert (unit["text"], unit["start"], unit["end"]) == ("a", pytest.approx(40 * 220 / 11025), pytest.approx(41 * 220 / 11025))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from helpers import DATA, make_corpus, needs_digits, noisy_utterances
-from implementation import AudioSample, CharEncoder, compute_spectrogram
+from implementation import AudioSample, CharEncoder, Features, compute_spectrogram
 from models.checkpoints import ModelConfig
 from speech.corpora import CorpusError, Problem, Utterance, read_corpus
 from speech.preflight import check_problems, encodable, feasible, readable, stop_if_many
@@ -20,7 +20,8 @@ def test_check_problems():
         check_problems(make_corpus(93, 7))
     assert str(error.value) == (
         "root: 7 of 100 lines are bad (7.0%, accepted are 1.0%).\n  m.tsv:2: bad\n  m.tsv:3: bad\n  m.tsv:4: bad\n"
-        "  m.tsv:5: bad\n  m.tsv:6: bad")
+        "  m.tsv:5: bad\n  m.tsv:6: bad"
+    )
     with pytest.raises(CorpusError, match="no utterance is usable"):
         check_problems(make_corpus(0, 0), limit=1.0)
 
@@ -34,9 +35,7 @@ class TestWhatCanBeUsed:
         good, problems = feasible(samples, self.encoder, model)
         # 3 letters + 1 repeat need 4 outputs; 0.07 s are 6 frames and 3 outputs, 0.08 s are 7 and 4.
         assert good == samples[3:]
-        assert str(problems[2]) == (
-            "utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, 0.07 s give 3"
-        )
+        assert str(problems[2]) == ("utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, 0.07 s give 3")
 
     def test_agrees_with_the_real_features(self):
         model = SMALL.build(self.encoder)
@@ -47,6 +46,17 @@ class TestWhatCanBeUsed:
             for length in (outputs, outputs + 1):
                 good, _ = feasible([AudioSample(audio, 16000, text[:length])], self.encoder, model)
                 assert len(good) == (length == outputs)
+
+    def test_counts_the_models_own_frames(self):
+        """At 11025 Hz 10 ms are 110 samples: after a minute that makes 14 frames more than the clock would."""
+        features = Features(sample_rate=11025, n_fft=64)
+        model = ModelConfig(features, n_conv=1, n_rnn=1, rnn_hidden=8, time_strides=[1]).build(self.encoder)
+        audio = torch.randn(60 * 11025)
+        frames = features(audio).shape[1]
+        assert frames == 6012
+        for length in (frames, frames + 1):
+            good, _ = feasible([AudioSample(audio, 11025, ("ab" * 4000)[:length])], self.encoder, model)
+            assert len(good) == (length == frames)
 
     def test_text_outside_the_alphabet_is_named(self):
         items = [Utterance(path="a.wav", transcript="seven"), Utterance(path="b.wav", transcript="7 up")]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from implementation import AudioSample, CharEncoder
+from implementation import AudioSample, CharEncoder, Features
 from models.checkpoints import ModelConfig
 from speech.augmentation import Augmentation
-from speech.corpora import read_corpus
+from speech.corpora import Problem, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from trainers import SMALL, make_trainer
 from training.data import TrainingSet
@@ -70,3 +72,25 @@ def test_a_joined_item_is_named_by_all_its_files(tmp_path):
     for index in range(4):
         files = [name.rsplit("/", 1)[-1] for name in data.name(index).split(" + ")]
         assert [f"word {'abcd'[int(name[0])]}" for name in files] == joined[index].transcript.replace(" word", "|word").split("|")
+
+
+def test_its_pickle_holds_no_network():
+    encoder = CharEncoder()
+    model = ModelConfig().build(encoder)
+    data = TrainingSet([AudioSample(torch.randn(1600), 16000, "a")], encoder, model, Augmentation())
+    stored = pickle.dumps(data)
+    assert len(stored) < 50_000 < 1_000_000 < 4 * sum(p.numel() for p in model.parameters())
+    assert torch.equal(pickle.loads(stored)[0][0], data[0][0])
+
+
+def test_features_and_lengths_are_those_of_the_model():
+    encoder, features = CharEncoder(), Features(sample_rate=11025, window_ms=30.0, stride_ms=15.0, n_fft=64)
+    model = ModelConfig(features, n_conv=1, n_rnn=1, rnn_hidden=8, time_strides=[3]).build(encoder)
+    sample = AudioSample(torch.randn(11025), 11025, "hello")
+    found, _ = TrainingSet([sample], encoder, model)[0]
+    torch.testing.assert_close(found, features(sample.audio), atol=1e-4, rtol=1e-4)
+    assert found.shape == (33, 1 + (11025 - 331) // 165)
+    outputs = -(-found.shape[1] // 3)
+    for letters in (outputs, outputs + 1):
+        item = TrainingSet([AudioSample(sample.audio, 11025, ("ab" * 60)[:letters])], encoder, model)[0]
+        assert isinstance(item, Problem) == (letters > outputs)

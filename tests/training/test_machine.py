@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from trainers import make_trainer
 from training import machine
-from training.machine import choose_device, choose_precision
+from training.machine import choose_device, choose_precision, cpu_has_bf16, is_switched_on
 
 
 def test_a_device_that_is_not_here_is_refused_with_what_is():
@@ -37,3 +40,49 @@ def test_bf16_products_train_too(monkeypatch):
     assert second.loss == pytest.approx(plain.run_epoch().loss, rel=0.1)
     assert any(not torch.equal(a, b) for a, b in zip(trainer.model.parameters(), plain.model.parameters(), strict=True))
     assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+
+
+class Lacking:
+    """A namespace of operations in a build that has none of them."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no such operator: {name}")
+
+
+@pytest.mark.parametrize(
+    ("avx512", "amx", "one_dnn", "expected"),
+    [
+        (True, False, True, True),
+        (False, True, True, True),
+        (True, True, False, False),
+        (False, False, True, False),
+        (True, True, None, False),  # a build without oneDNN
+        (False, False, None, False),
+        (None, None, None, False),  # a torch without these checks
+        (None, True, True, True),
+    ],
+)
+def test_bf16_is_asked_of_the_cpu_first_and_nothing_that_is_lacking_stops_it(monkeypatch, avx512, amx, one_dnn, expected):
+    for name, answer in (("_is_avx512_bf16_supported", avx512), ("_is_amx_tile_supported", amx)):
+        if answer is None:
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer, raising=False)
+    has = SimpleNamespace(_is_mkldnn_bf16_supported=lambda: one_dnn)
+    monkeypatch.setattr(torch.ops, "mkldnn", Lacking() if one_dnn is None else has, raising=False)
+    assert cpu_has_bf16() is expected
+    assert choose_precision("auto", torch.device("cpu")) == (torch.bfloat16 if expected else torch.float32)
+
+
+def test_a_gpu_that_only_emulates_bf16_has_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: contextlib.nullcontext())
+    assert choose_precision("auto", torch.device("cuda")) == torch.float32
+    with pytest.raises(ValueError, match="precision bf16: this cuda does not multiply bf16 in hardware"):
+        choose_precision("bf16", torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("value", "on"), [("", False), ("0", False), ("false", False), ("No", False), (" off ", False),
+                                           ("1", True), ("yes", True), ("true", True)])  # fmt: skip
+def test_what_switches_an_environment_variable_on(value, on):
+    assert is_switched_on(value) is on

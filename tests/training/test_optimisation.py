@@ -8,7 +8,7 @@ import pytest
 
 from implementation import CharEncoder
 from trainers import SMALL
-from training.optimisation import learning_rate_factor, make_optimizer
+from training.optimisation import learning_rate_factor, make_optimizer, make_scheduler
 
 
 def test_anneal_divides_by_1_2_after_each_epoch():
@@ -33,3 +33,16 @@ def test_unknown_names_are_refused():
 def test_sgd_is_the_papers():
     sgd = make_optimizer("sgd", SMALL.build(CharEncoder()), 1e-3)
     assert sgd.defaults["momentum"] == 0.99 and sgd.defaults["nesterov"]
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "anneal", "constant"])
+@pytest.mark.parametrize("start", [0, 1, 7, 10])
+def test_the_scheduler_gives_each_step_its_rate_wherever_it_begins(schedule, start):
+    optimizer = make_optimizer("adamw", SMALL.build(CharEncoder()), 2e-3)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.123  # as a saved optimiser may say
+    scheduler = make_scheduler(optimizer, schedule, 2e-3, total=20, per_epoch=5, step=start)
+    for step in range(start, 20):
+        assert [group["lr"] for group in optimizer.param_groups] == [2e-3 * learning_rate_factor(schedule, step, 20, 5)] * 2
+        optimizer.step()
+        scheduler.step()
