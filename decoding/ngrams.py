@@ -38,7 +38,7 @@ def _adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[dic
     for sentence in sentences:
         tokens = (BOS, *sentence, EOS)
         for n, level in enumerate(counts, start=1):
-            level.update(tokens[i:i + n] for i in range(len(tokens) - n + 1))
+            level.update(tokens[i : i + n] for i in range(len(tokens) - n + 1))
     counts = [level for level in counts if level]
     for n, (lower, higher) in enumerate(pairwise(counts)):
         counts[n] = {**lower, **Counter(ngram[1:] for ngram in higher)}
@@ -166,7 +166,7 @@ class NGramModel:
             OSError: if it cannot be read.
         """
         if not Path(path).is_file():
-            raise ArpaError(f"{path}: no such file; python language_model.py train TEXT -o {path} makes one")
+            raise ArpaError(f"{path}: no such file; python train_language_model.py TEXT -o {path} makes one")
         with Path(path).open("rb") as file:
             try:
                 ngrams, order = _parse_arpa(_numbered_lines(file))
@@ -178,19 +178,33 @@ class NGramModel:
         """The state at the beginning of a text: after <s>."""
         return self._clipped((BOS,))
 
-    def next(self, state: NGram, token: str) -> tuple[float, NGram]:
-        """Natural log p(token | state), and the state after it; an unknown token counts as <unk>.
+    def after(self, state: NGram, token: str) -> NGram:
+        """The state after one more token; an unknown token counts as <unk>."""
+        return self._clipped((*state, token if (token,) in self.ngrams else UNKNOWN))
+
+    def log_p(self, state: NGram, tokens: Iterable[str]) -> list[float]:
+        """Natural log p(token | state) of each token; an unknown token counts as <unk>.
 
         Back-off: p(w|h) stands in the model, or is b(h) p(w|h') with b the weight of h, 1 if h is not in the model.
         """
-        token = token if (token,) in self.ngrams else UNKNOWN
-        total = 0.0
+        contexts, weight = [], 0.0  # the state, then always without its first token; log10 of all b so far
         for first in range(len(state) + 1):
-            context = state[first:]
-            if entry := self.ngrams.get((*context, token)):
-                return _LN10 * (total + entry[0]), self._clipped((*state, token))
-            total += self.ngrams[context][1] if context in self.ngrams else 0.0
-        return _LN10 * (total + _NO_UNKNOWN), self._clipped((*state, token))
+            contexts.append((state[first:], weight))
+            weight += self.ngrams[state[first:]][1] if state[first:] in self.ngrams else 0.0
+        found = []
+        for token in tokens:
+            last = (token,) if (token,) in self.ngrams else (UNKNOWN,)
+            for context, backed_off in contexts:
+                if entry := self.ngrams.get(context + last):
+                    found.append(_LN10 * (backed_off + entry[0]))
+                    break
+            else:
+                found.append(_LN10 * (weight + _NO_UNKNOWN))
+        return found
+
+    def next(self, state: NGram, token: str) -> tuple[float, NGram]:
+        """Natural log p(token | state), and the state after it."""
+        return self.log_p(state, (token,))[0], self.after(state, token)
 
     def end(self, state: NGram) -> float:
         """Natural log probability that the text ends here."""
@@ -222,7 +236,7 @@ class NGramModel:
         return math.exp(-sum(map(self.score, texts)) / sum(len(self.tokens(text)) + 1 for text in texts))
 
     def _clipped(self, context: NGram) -> NGram:
-        return context[max(0, len(context) - self.order + 1):]
+        return context[max(0, len(context) - self.order + 1) :]
 
 
 def _log10(p: float) -> float:
@@ -274,8 +288,11 @@ def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int]:
                 break
             _read_ngram(number, text, n, len(announced), ngrams)
         if len(ngrams) - before != count and heading[1]:
-            raise _BadLine(heading[0], f"section \\{n}-grams: ends here with {len(ngrams) - before} n-grams, but line {where} "
-                                       f"announces {count}; correct that line, or write the file again")
+            raise _BadLine(
+                heading[0],
+                f"section \\{n}-grams: ends here with {len(ngrams) - before} n-grams, but line {where} "
+                f"announces {count}; correct that line, or write the file again",
+            )
         if n == 1 and heading[1] and (missing := [mark for mark in (BOS, EOS) if (mark,) not in ngrams]):
             raise _BadLine(heading[0], f"{missing[0]} is not among the 1-grams; use a model of whole sentences")
     _expect(heading, "\\end\\")
@@ -310,14 +327,17 @@ def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]
 def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, tuple[float, float]]) -> None:
     """Add one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
     fields = re.split("[ \t]+", text)
-    words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1:n + 1])
+    words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1 : n + 1])
     try:
         log_p, backoff = float(fields[0]), float(fields[n + 1]) if len(fields) > n + 1 else 0.0
     except ValueError:
         log_p = backoff = math.nan
     if not n + 1 <= len(fields) <= n + 2 or not math.isfinite(log_p) or not math.isfinite(backoff):
-        raise _BadLine(number, f"must be a log10 probability, {n} token{'s' * (n > 1)} and perhaps a log10 back-off weight, "
-                               f"but is {text[:80]!r}; correct the line, or write the file again")
+        raise _BadLine(
+            number,
+            f"must be a log10 probability, {n} token{'s' * (n > 1)} and perhaps a log10 back-off weight, "
+            f"but is {text[:80]!r}; correct the line, or write the file again",
+        )
     if log_p > 0:
         raise _BadLine(number, f"log10 probability {fields[0]} is above 0; correct the line, or write the file again")
     if n == order and backoff:
@@ -326,6 +346,8 @@ def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, 
         raise _BadLine(number, f"{' '.join(words)!r} is listed twice; take one of the lines out")
     if n > 1 and not (words[-1:] in ngrams and words[:-1] in ngrams):
         lacking = words[:-1] if words[-1:] in ngrams else words[-1:]
-        raise _BadLine(number, f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; "
-                               "put that in, or take this line out")
+        raise _BadLine(
+            number,
+            f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; put that in, or take this line out",
+        )
     ngrams[words] = log_p, backoff

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Hashable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,17 @@ import numpy as np
 from decoding.ngrams import SPACE, NGram, NGramModel
 from implementation import CharEncoder
 
+_NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
+
 
 class _Cache(dict):
     """``compute(key)``, remembered; emptied when there are ``size`` of them."""
 
-    def __init__(self, compute: Callable[[Hashable], np.ndarray], size: int) -> None:
+    def __init__(self, compute: Callable, size: int) -> None:
         super().__init__()
         self.compute, self.size = compute, size
 
-    def __missing__(self, key: Hashable) -> np.ndarray:
+    def __missing__(self, key: Hashable) -> object:
         if len(self) >= self.size:
             self.clear()
         return self.setdefault(key, self.compute(key))
@@ -58,19 +61,25 @@ class WordScorer:
         letters = set("".join(self._units)) - {" "}
         self.unwritable = sorted(word for word in model.vocabulary if not set(word) <= letters)
         self._lexicon = _checked_lexicon(model.vocabulary, lexicon, letters)
-        self._beginnings = frozenset(word[:end] for word in self._lexicon or () for end in range(1, len(word) + 1))
-        self._allowed = _Cache(self._find_allowed, 2**21 // len(self._units) + 1)  # 16 MB
+        self._labels = {unit: label for label, unit in enumerate(self._units)}
+        self._longest = max(map(len, self._units))
+        self._letters_after = _letters_after(self._lexicon or ())
+        self._allowed = _Cache(self._find_allowed, _NUMBERS // len(self._units) + 1)
+        self._log_p = _Cache(self._find_log_p, _WORDS)
 
     def start(self) -> tuple[NGram, str]:
         """The state before the first label."""
         return self.model.start(), ""
 
-    def scores(self, state: tuple[NGram, str]) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each label adds, and words that it completes; both (V,) float, 0 for the blank."""
+    def scores(self, state: tuple[NGram, str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, word = state
-        log_p, words = self._allowed[word].copy(), np.zeros(len(self._units))
-        if word and self._space is not None:
-            log_p[self._space], words[self._space] = self._score_word(context, word), 1
+        log_p = np.zeros(len(labels)) if self._lexicon is None else self._allowed[word][labels]
+        if not word or self._space is None:
+            return log_p, np.zeros(len(labels))
+        words = (labels == self._space).astype(np.float64)
+        if words.any():
+            log_p[words > 0] = self._score_word(context, word)
         return log_p, words
 
     def advance(self, state: tuple[NGram, str], label: int) -> tuple[NGram, str]:
@@ -78,29 +87,50 @@ class WordScorer:
         context, word = state
         if label != self._space:
             return context, word + self._units[label]
-        return (self.model.next(context, word)[1], "") if word else state
+        return (self.model.after(context, word), "") if word else state
 
     def finish(self, state: tuple[NGram, str]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here: those of a last word, and of </s>."""
         context, word = state
         if not word:
             return self.model.end(context), 0
-        return self._score_word(context, word) + self.model.end(self.model.next(context, word)[1]), 1
+        return self._score_word(context, word) + self.model.end(self.model.after(context, word)), 1
 
     def _score_word(self, context: NGram, word: str) -> float:
-        return self.model.next(context, word)[0] if self._lexicon is None or word in self._lexicon else -math.inf
+        return self._log_p[context, word] if self._lexicon is None or word in self._lexicon else -math.inf
+
+    def _find_log_p(self, place: tuple[NGram, str]) -> float:
+        context, word = place
+        return self.model.log_p(context, (word,))[0]
 
     def _find_allowed(self, word: str) -> np.ndarray:
-        """(V,): 0 where a word may go on from these letters, -inf where not."""
-        allowed = [self._lexicon is None or unit in ("", " ") or word + unit in self._beginnings for unit in self._units]
-        return np.where(allowed, 0.0, -math.inf)
+        """(V,): 0 for labels by which a word of the lexicon goes on from these letters, for blank and space; -inf for others."""
+        allowed, units = np.full(len(self._units), -math.inf), ["", " ", *self._letters_after.get(word, "")]
+        for unit in units:  # which grows on the way: "t", then "th" where that may follow
+            if unit in self._labels:
+                allowed[self._labels[unit]] = 0.0
+            if unit and len(unit) < self._longest:
+                units += [unit + letter for letter in self._letters_after.get(word + unit, "")]
+        return allowed
+
+
+def _letters_after(words: Iterable[str]) -> dict[str, str]:
+    """Beginning of a word -> the letters that may come next."""
+    letters: dict[str, str] = {}
+    for word in words:
+        for end, letter in enumerate(word):
+            if letter not in letters.setdefault(word[:end], ""):
+                letters[word[:end]] += letter
+    return letters
 
 
 def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, letters: set[str]) -> frozenset[str] | None:
     """The words allowed, None for all, once they and those that the model knows fit the letters of the alphabet."""
     if not any(set(word) <= letters for word in known):
-        raise ValueError(f"the alphabet can write none of the model's words, such as {min(known, default='')!r}; "
-                         "train it on texts in the letters of the alphabet, lower case where it is")
+        raise ValueError(
+            f"the alphabet can write none of the model's words, such as {min(known, default='')!r}; "
+            "train it on texts in the letters of the alphabet, lower case where it is"
+        )
     if lexicon is None or lexicon is False:
         return None
     if lexicon is True:
@@ -136,44 +166,54 @@ class CharacterScorer:
         foreign = model.vocabulary - {SPACE, *(token for tokens in self._tokens for token in tokens)}
         if foreign:
             shown = ", ".join(map(repr, sorted(foreign)[:30])) + (", ..." if len(foreign) > 30 else "")
-            raise ValueError(f"the alphabet lacks {len(foreign)} characters that the model knows: {shown}; "
-                             "train it on texts in the letters of the alphabet, lower case where it is")
-        self._log_p = _Cache(self._find_log_p, 2**21 // len(self._tokens) + 1)  # 16 MB
+            raise ValueError(
+                f"the alphabet lacks {len(foreign)} characters that the model knows: {shown}; "
+                "train it on texts in the letters of the alphabet, lower case where it is"
+            )
+        self._known = _Cache(self._nothing_known, _NUMBERS // len(self._tokens) + 1)
 
     def start(self) -> tuple[NGram, bool]:
         """The state before the first label."""
         return self.model.start(), False
 
-    def scores(self, state: tuple[NGram, bool]) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each label adds, and words that it completes; both (V,) float, 0 for the blank."""
+    def scores(self, state: tuple[NGram, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, in_word = state
-        words = np.zeros(len(self._tokens))
+        known = self._known[context]  # (V,)
+        log_p = known[labels]
+        new = np.isnan(log_p)
+        if new.any():
+            log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
         if self._space is None:
-            words[1:] = 1
-        elif in_word:
-            words[self._space] = 1
-        return self._log_p[context].copy(), words
+            return log_p, (labels > 0).astype(np.float64)
+        return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
 
     def advance(self, state: tuple[NGram, bool], label: int) -> tuple[NGram, bool]:
         """The state after one more label."""
         context, in_word = state
         for token in self._tokens[label]:
-            context, in_word = self.model.next(context, token)[1], self._space is not None and token != SPACE
+            context, in_word = self.model.after(context, token), self._space is not None and token != SPACE
         return context, in_word
 
     def finish(self, state: tuple[NGram, bool]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here."""
         return self.model.end(state[0]), int(state[1])
 
-    def _find_log_p(self, context: NGram) -> np.ndarray:
-        """(V,) natural log p of each label; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
-        log_p = np.zeros(len(self._tokens))
-        for label, tokens in enumerate(self._tokens):
+    def _find_log_p(self, context: NGram, labels: list[int]) -> list[float]:
+        """Natural log p of each label, not of the blank; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        log_p = self.model.log_p(context, [self._tokens[label][0] for label in labels])
+        for place, label in enumerate(labels):
             state = context
-            for token in tokens:
-                step, state = self.model.next(state, token)
-                log_p[label] += step
+            for before, token in pairwise(self._tokens[label]):
+                state = self.model.after(state, before)
+                log_p[place] += self.model.log_p(state, (token,))[0]
         return log_p
+
+    def _nothing_known(self, _context: NGram) -> np.ndarray:
+        """(V,) to hold log p of each label in a context: nan until it is asked; 0 for the blank."""
+        known = np.full(len(self._tokens), np.nan)
+        known[0] = 0.0
+        return known
 
 
 def make_scorer(
@@ -193,6 +233,8 @@ def make_scorer(
     scorer = WordScorer(model, encoder, lexicon or None)
     if lexicon and scorer.unwritable:
         some = ", ".join(map(repr, scorer.unwritable[:5])) + (", ..." if len(scorer.unwritable) > 5 else "")
-        print(f"{path}: not in the lexicon, since the alphabet cannot write them: {len(scorer.unwritable)} words, {some}",
-              file=sys.stderr)
+        print(
+            f"{path}: not in the lexicon, since the alphabet cannot write them: {len(scorer.unwritable)} words, {some}",
+            file=sys.stderr,
+        )
     return scorer
