@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
     missing = device is None or device.type not in available
     if missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device {name!r} is not here; this machine has: {', '.join(available)}")
-    return device
+    return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing to "cpu:0"
 
 
 def cpu_has_bf16() -> bool:

@@ -104,6 +104,28 @@ def test_ctrl_c_within_a_step_or_while_dev_is_evaluated_ends_as_the_whole_run(ru
         assert all(torch.equal(value, whole[key]) for key, value in found.items())
 
 
+def test_an_infinite_gradient_ends_the_run_with_a_sentence_and_what_was_saved_stays_good(
+    run_folder, tmp_path, monkeypatch, capsys
+):
+    flags, real, steps = [*TINY, "--epochs", "2"], torch.nn.utils.clip_grad_norm_, []
+
+    def clip(*arguments):
+        steps.append(real(*arguments))
+        return steps[-1] if len(steps) < 4 else torch.tensor(torch.inf)  # the last of two steps in the second epoch
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", clip)
+    assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "run")]) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(said) == 1 and "the norm of the gradient is inf" in said[0] and "lower the learning rate" in said[0]
+    last = load_checkpoint(tmp_path / "run" / "last.pt")
+    assert last.training["trainer"]["epoch"] == 1 and all(
+        torch.isfinite(value).all() for value in last.model.state_dict().values()
+    )
+    monkeypatch.undo()
+    assert train_minimal.main([*flags, "--resume", str(tmp_path / "run")]) == 0
+    assert metrics(tmp_path / "run") == metrics(run_folder)
+
+
 def test_resume_wants_the_same_speech_and_flags_and_a_whole_state(run_folder, tmp_path, capsys):
     shutil.copytree(run_folder, tmp_path / "run")
     command = [*TINY, "--epochs", "2", "--resume", str(tmp_path / "run")]
@@ -293,17 +315,20 @@ def test_a_language_model_that_does_not_fit_is_refused_before_training(small_cor
     assert "bad.arpa:7: section" in captured.err and "epoch" not in captured.out and not (tmp_path / "run").exists()
 
 
-def test_dropped_characters_trouble_neither_the_search_nor_bigrams(small_corpus, tmp_path):
+def test_dropped_characters_trouble_neither_the_search_nor_bigrams_and_flatter_no_rate(small_corpus, tmp_path):
     folder, samples = small_corpus
     for file in folder.glob("*.wav"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     manifest = (folder / "manifest.tsv").read_text()
-    manifest = manifest.replace(f"dev\t{samples[6].transcript}", f"dev\tcafé {samples[6].transcript}")
+    manifest = manifest.replace(f"dev\t{samples[6].transcript}", f"dev\t5 café {samples[6].transcript}")
     manifest = manifest.replace(f"train\t{samples[0].transcript}", f"train\té {samples[0].transcript}")
     (tmp_path / "manifest.tsv").write_text(manifest)
     small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main(["--data", str(tmp_path), *small, "--unknown", "drop", "--lm", "train", "--bigrams"]) == 0
-    assert (tmp_path / "run" / "decoder.json").exists()
+    words = 2 + sum(len(sample.transcript.split()) for sample in samples[6:9])
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["dev"]["words"] == words
+    tuned = json.loads((tmp_path / "run" / "decoder.json").read_text())["results"]["dev"]
+    assert [rates["words"] for rates in tuned.values()] == [words] * 3
 
 
 def test_bigrams_are_learnt_from_the_utterances_that_are_trained_on(small_corpus, tmp_path):

@@ -21,6 +21,10 @@ def test_a_device_that_is_not_here_is_refused_with_what_is():
             choose_device(name)
 
 
+def test_the_cpu_has_no_number():
+    assert choose_device("cpu:0") == choose_device("cpu") == torch.device("cpu")
+
+
 def test_bf16_without_hardware_is_refused_and_auto_is_not(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(machine, "cpu_has_bf16", lambda: False)
