@@ -820,7 +820,10 @@ class BeamScorer(Protocol):
         """State of the empty text."""
 
     def scores(self, state: Hashable, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each of the (N,) labels, two (N,) arrays: natural log-probability and words that it adds to the text."""
+        """For each of the (N,) labels, two (N,) arrays: natural log-probability and words that it adds to the text.
+
+        Of the blank, which may be among them, the answer is not used.
+        """
 
     def advance(self, state: Hashable, label: int) -> Hashable:
         """State after one more label."""
@@ -1544,19 +1547,20 @@ def search_faster(
 ) -> tuple[list[Hypothesis], bool]:
     """``_search`` with all prefixes and labels of a frame at once."""
     prefixes, full = _Prefixes(scorer, alpha, beta), False
-    beam, p_b, p_nb = np.array([0]), np.array([0.0]), np.array([-np.inf])  # the empty prefix
+    beam, p_b, p_nb = [0], np.array([0.0]), np.array([-np.inf])  # the empty prefix
     for frame in log_probs:
-        labels, before = _kept_labels(frame, cutoff, max_labels), beam
-        beam, p_b, p_nb = _search_step(prefixes, beam, p_b, p_nb, frame, labels, width)
-        prefixes.forget(set(before.tolist()) - set(beam.tolist()))
+        beam, p_b, p_nb = _search_step(prefixes, beam, p_b, p_nb, frame, _kept_labels(frame, cutoff, max_labels), width)
         full = full or len(beam) == width
-        if len(beam) == 0:
+        if not beam:
             break
     log_ctc = np.logaddexp(p_b, p_nb).tolist()
-    return prefixes.texts.complete([(*prefixes.account(p), log_p) for p, log_p in zip(beam.tolist(), log_ctc, strict=True)]), full
+    return prefixes.texts.complete([(*prefixes.account(p), log_p) for p, log_p in zip(beam, log_ctc, strict=True)]), full
 
 
 _TWINS[_search] = search_faster
+
+
+_SMALL_ALPHABET = 64  # symbols; so few are asked of the scorer all at once, when a prefix comes into the beam: fewer questions
 
 
 class _Prefixes:
@@ -1566,40 +1570,33 @@ class _Prefixes:
         self.scorer, self.texts = scorer, _Texts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
-        self.answers: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by prefix and label; nan where the scorer wasn't asked
+        self.asked, self.answers = np.array([]), {}  # labels, and by prefix of the beam what the scorer says of them
 
-    def child(self, prefix: int, label: int) -> int:
-        """Number of the prefix that is one label longer."""
+    def child(self, prefix: int, label: int, log_lm: float, words: float) -> int:
+        """Number of the prefix that is one label longer, which adds ``log_lm`` and ``words``."""
         number = self.children.get((prefix, label))
         if number is None:
             number = self.children[prefix, label] = len(self.parent)
-            log_lm, words = (answer[label] for answer in self.answers[prefix])
             self.parent.append(prefix)
             self.label.append(label)
-            self.log_lm.append(self.log_lm[prefix] + float(log_lm))
+            self.log_lm.append(self.log_lm[prefix] + log_lm)
             self.words.append(self.words[prefix] + int(words))
             self.state.append(self.scorer.advance(self.state[prefix], label))
         return number
 
-    def scores(self, prefix: int, labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers for a prefix, two (N,) arrays; each label is asked once."""
-        if prefix not in self.answers:
-            self.answers[prefix] = np.full(vocab, np.nan), np.zeros(vocab)
-        log_lm, words = self.answers[prefix]
-        new = labels[np.isnan(log_lm[labels])]
-        if len(new):
-            log_lm[new], words[new] = self.scorer.scores(self.state[prefix], new)
-        return log_lm[labels], words[labels]
+    def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
+        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new prefixes ask."""
+        asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
+        known = self.answers if np.array_equal(asked, self.asked) else {}
+        self.asked = asked
+        self.answers = {prefix: known.get(prefix) or self.scorer.scores(self.state[prefix], asked) for prefix in beam}
+        log_lm, words = (np.concatenate(part).reshape(len(beam), -1) for part in zip(*self.answers.values(), strict=True))
+        return (log_lm, words) if asked is labels else (log_lm[:, labels], words[:, labels])
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
         """``_Texts.bonus`` of many."""
         with np.errstate(invalid="ignore"):
             return np.where(np.isneginf(log_lm), -np.inf, self.texts.alpha * log_lm + self.texts.beta * words)
-
-    def forget(self, prefixes: Iterable[int]) -> None:
-        """Lets go of the scorer's answers for prefixes that have left the beam."""
-        for prefix in prefixes:
-            self.answers.pop(prefix, None)
 
     def account(self, prefix: int) -> tuple[tuple[int, ...], Hashable, float, int]:
         """Labels, state of the model, log p_lm and words of a prefix."""
@@ -1611,9 +1608,9 @@ class _Prefixes:
 
 
 def _search_step(
-    prefixes: _Prefixes, beam: np.ndarray, p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One frame of the search: the (W,) prefixes of the beam with their masses -> the next ones. N labels may extend them."""
+    prefixes: _Prefixes, beam: list[int], p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
+) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """One frame of the search: the W prefixes of the beam with their masses -> the next ones. N labels may extend them."""
     last = np.array([prefixes.label[prefix] for prefix in beam], dtype=np.int64)
     total = np.logaddexp(p_b, p_nb)
     grown = total[:, None] + frame[labels]  # (W, N)
@@ -1621,25 +1618,25 @@ def _search_step(
     grown[rows, columns] = p_b[rows] + frame[last[rows]]  # the last label again: only after a blank
     stay_b, stay_nb = total + frame[0], p_nb + frame[last]
     # A prefix that grows into another one of the beam adds its mass there.
-    place, column = {prefix: i for i, prefix in enumerate(beam.tolist())}, {label: k for k, label in enumerate(labels.tolist())}
-    for i, prefix in enumerate(beam.tolist()):
-        w, k = place.get(prefixes.parent[prefix], -1), column.get(prefixes.label[prefix], -1)
-        if w >= 0 and k >= 0:
-            stay_nb[i], grown[w, k] = np.logaddexp(stay_nb[i], grown[w, k]), -np.inf
-    so_far = prefixes.bonus(np.array([prefixes.log_lm[p] for p in beam]), np.array([prefixes.words[p] for p in beam]))
-    answers = [prefixes.scores(prefix, labels, len(frame)) for prefix in beam.tolist()]
-    log_lm, words = (np.stack(part) for part in zip(*answers, strict=True))  # (W, N) each
-    stay_rank = np.logaddexp(stay_b, stay_nb) + so_far
-    grown_rank = grown + so_far[:, None] + prefixes.bonus(log_lm, words)
+    place, column = {prefix: i for i, prefix in enumerate(beam)}, {label: n for n, label in enumerate(labels.tolist())}
+    parent, label = prefixes.parent, prefixes.label
+    merged = [(i, place[parent[p]], column[label[p]]) for i, p in enumerate(beam) if parent[p] in place and label[p] in column]
+    i, w, n = np.array(merged, dtype=np.int64).reshape(-1, 3).T
+    stay_nb[i], grown[w, n] = np.logaddexp(stay_nb[i], grown[w, n]), -np.inf
+    stay_rank, grown_rank, log_lm, words = np.logaddexp(stay_b, stay_nb), grown, np.zeros(grown.shape), np.zeros(grown.shape)
+    if not isinstance(prefixes.scorer, _NoModel):
+        so_far = prefixes.bonus(np.array([prefixes.log_lm[p] for p in beam]), np.array([prefixes.words[p] for p in beam]))
+        log_lm, words = prefixes.scores(beam, labels, len(frame))
+        stay_rank, grown_rank = stay_rank + so_far, grown + so_far[:, None] + prefixes.bonus(log_lm, words)
     rank = np.concatenate((stay_rank, grown_rank.ravel()))
     best = np.argpartition(-rank, width - 1)[:width] if len(rank) > width else np.arange(len(rank))
     best = best[rank[best] > -np.inf]
     stays, grows = best[best < len(beam)], best[best >= len(beam)] - len(beam)
-    parents, extended = beam[grows // len(labels)].tolist(), labels[grows % len(labels)].tolist()
-    new = [prefixes.child(parent, label) for parent, label in zip(parents, extended, strict=True)]
+    parents, added = grows // len(labels), (labels[grows % len(labels)], log_lm.ravel()[grows], words.ravel()[grows])
+    new = [prefixes.child(beam[w], *values) for w, *values in zip(parents.tolist(), *(a.tolist() for a in added), strict=True)]
     nothing = np.full(len(new), -np.inf)
     return (
-        np.concatenate((beam[stays], np.array(new, dtype=np.int64))),
+        [beam[i] for i in stays.tolist()] + new,
         np.concatenate((stay_b[stays], nothing)), np.concatenate((stay_nb[stays], grown.ravel()[grows])),
     )  # fmt: skip
 
@@ -1825,7 +1822,10 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
     """Labels (no blank) among the fewest symbols that together have the probability ``cutoff``, at most ``max_labels``."""
     if cutoff >= 1.0 and max_labels is None:
         return np.arange(1, len(frame))
-    order = np.argsort(-frame, kind="stable")
+    likely = np.arange(len(frame))
+    if max_labels is not None and max_labels < len(frame):  # sorting 6,800 symbols would take longer than the rest of the frame
+        likely = np.flatnonzero(frame >= np.partition(frame, -max_labels)[-max_labels])
+    order = likely[np.argsort(-frame[likely], kind="stable")]
     kept = order[: 1 + int(np.searchsorted(np.exp(frame[order]).cumsum(), cutoff))][:max_labels]
     return kept[kept > 0]
 
