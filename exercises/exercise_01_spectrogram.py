@@ -7,7 +7,7 @@ rate just stays high.
 Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: ICML version. The 10 ms hop is Deep Speech
 1's; removing the offset, the floor and the last normalisation are this library's.
 Effort. 30 minutes, difficulty 2 of 3.
-You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready spectrogram.
+You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready spectrogram. The checks of arguments are given.
 Check it. python exercises/exercise_01_spectrogram.py
 
 What if. Take the Hann window away (all ones) and look at the spectrum of a pure tone of 1010 Hz before the last normalisation:
@@ -23,9 +23,7 @@ from torch import Tensor
 def compute_spectrogram(
     audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512
 ) -> Tensor:
-    """Log power spectrogram of a power-normalised clip, normalised over the utterance.
-
-    In this order:
+    """Log power spectrogram of a power-normalised clip, normalised over the utterance. In this order:
 
     1. subtract the clip's mean, then divide by its root mean square (by 1e-10 where that is smaller): ``a``;
     2. a clip shorter than one window gets zeros at its end; frames of ``window`` samples start every ``hop`` samples, as many as
@@ -33,8 +31,7 @@ def compute_spectrogram(
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
        window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. The sum runs over the whole window, also where n_fft is smaller than it;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean and divide by the standard deviation (the population's: by N, not N - 1; at least 1e-5) of all these
-       values.
+    5. subtract the mean of these values and divide by their standard deviation (with N, not N - 1; at least 1e-5).
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
     mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame is 0 0.707 0 -0.707. Its sums are
@@ -48,17 +45,12 @@ def compute_spectrogram(
             [-0.7100, -0.7100, -0.7100]])
 
     Args:
-        audio: (samples,) waveform, any scale.
-        sample_rate: in Hz.
-        window_ms: length of the window in ms.
-        stride_ms: hop between frames in ms.
+        audio: (samples,) waveform, any scale; sample_rate in Hz.
+        window_ms, stride_ms: length of the window and hop between frames in ms.
         n_fft: points of the Fourier transform, even.
 
     Returns:
         (n_fft // 2 + 1, T) features: frequency first, then time; dtype of ``audio`` (float32 for integers).
-
-    Raises:
-        ValueError: if the clip is empty, not 1-D or not finite, or n_fft is odd or below 2. (Given below.)
     """
     audio = torch.as_tensor(audio)
     audio = audio if audio.is_floating_point() else audio.float()

@@ -120,6 +120,11 @@ def later_epochs(answer, check):
     check.that(what, len(small) > 3, sorted(small), "many places")
 
 
+def plain_order(seconds: list[float]) -> list[list[int]]:
+    """Minibatches of five by length alone, all sorted."""
+    return sorted(sorted(np.argsort(seconds)[i : i + 5].tolist()) for i in range(0, len(seconds), 5))
+
+
 @ladder.step("a property: the jitter mixes neighbours, and only neighbours")
 def jitter(answer, check):
     seconds = neighbours()
@@ -141,15 +146,20 @@ def jitter(answer, check):
         "the same minibatches",
         "others",
     )
-    plain = sorted(sorted(np.argsort(seconds)[i : i + 5].tolist()) for i in range(0, 60, 5))
     check.that(
         "that the lengths are shaken",
-        plain not in groups,
+        plain_order(seconds) not in groups,
         "minibatches of the plain order",
         "neighbours that have changed places",
     )
+
+
+@ladder.also
+def jitter_by_settings(answer, check):
+    seconds, plain = neighbours(), plain_order(neighbours())
     got = batches_of(check, answer.SortaGradBatchSampler(seconds, 5, jitter=0.0), 1)
     check.equal("minibatches, all sorted, with jitter 0", sorted(sorted(batch) for batch in got), plain)
+    sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     check.that(
         "that epoch 1 gives the same minibatches each time it is asked for",
         batches_of(check, sampler, 1) == batches_of(check, sampler, 1),
@@ -191,10 +201,10 @@ def spread_of_jitter(answer, check):
         )
     seconds = neighbours()
     sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
-    shaken, plain_order = 0, np.argsort(np.argsort(seconds))
+    shaken, place = 0, np.argsort(np.argsort(seconds))
     for epoch in range(1, 9):
         for batch in batches_of(check, sampler, epoch):
-            shaken = max(shaken, int(np.ptp(plain_order[batch])))
+            shaken = max(shaken, int(np.ptp(place[batch])))
     check.that(
         "how far apart two of a minibatch may stand in the plain order",
         shaken >= 7,

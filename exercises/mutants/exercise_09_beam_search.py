@@ -84,12 +84,12 @@ MUTANTS = [
     ),
     Mutant(
         "the label is scored in the state after it",
-        "scores(state) is asked of the state before the label; advance comes afterwards.",
+        "scores(state, labels) is asked of the state before the labels; advance comes afterwards.",
         "docstring",
         (
             (
-                "                added, counted = scorer.scores(state)\n",
-                "                state = scorer.advance(state, prefix[-1])\n                added, counted = scorer.scores(state)\n",
+                "                added, counted = scorer",
+                "                state = scorer.advance(state, prefix[-1])\n                added, counted = scorer",
             ),
             ("                state = scorer.advance(state, prefix[-1])\n            known", "            known"),
         ),
@@ -100,10 +100,16 @@ MUTANTS = [
         "docstring",
         (
             (
-                "log_lm, words = log_lm + float(added[prefix[-1]]), words + int(counted[prefix[-1]])",
-                "log_lm, words = float(added[prefix[-1]]), int(counted[prefix[-1]])",
+                "log_lm, words = log_lm + float(added[0]), words + int(counted[0])",
+                "log_lm, words = float(added[0]), int(counted[0])",
             ),
         ),
+    ),
+    Mutant(
+        "the answer belongs to another label",
+        "scores(state, labels) answers in the order of the labels asked: the first answer is that of the first label.",
+        "docstring",
+        (("scorer.scores(state, np.array(prefix[-1:]))", "scorer.scores(state, np.arange(prefix[-1] + 1)[-2:])"),),
     ),
     Mutant(
         "the beam is not pruned",

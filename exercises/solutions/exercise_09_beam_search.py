@@ -48,8 +48,8 @@ def prefix_beam_search(
         if prefix not in known:  # its parent was in a beam, so the recursion is one step deep
             state, log_lm, words = language(prefix[:-1])
             if scorer:
-                added, counted = scorer.scores(state)
-                log_lm, words = log_lm + float(added[prefix[-1]]), words + int(counted[prefix[-1]])
+                added, counted = scorer.scores(state, np.array(prefix[-1:]))  # one label asked, one answer
+                log_lm, words = log_lm + float(added[0]), words + int(counted[0])
                 state = scorer.advance(state, prefix[-1])
             known[prefix] = (state, log_lm, words)
         return known[prefix]

@@ -41,8 +41,7 @@ def prefix_beam_search(
     """The likeliest label sequences of one utterance, best first.
 
     Each prefix (a tuple of labels) carries two masses: p_b, of the paths so far that end in blank, and p_nb, of those that end
-    in its last label. The empty prefix begins with p_b = 1, p_nb = 0. A frame with the probabilities p moves the masses of each
-    prefix of the beam:
+    in its last label. The empty prefix begins with p_b = 1, p_nb = 0. A frame with the probabilities p moves the masses of each:
 
     * blank: (p_b + p_nb) p(blank) goes to p_b of the same prefix;
     * its last label c, held: p_nb p(c) goes to p_nb of the same prefix;
@@ -50,13 +49,12 @@ def prefix_beam_search(
       only p_b p(c) if c is the last label, for without a blank between it is held, not said again.
 
     What comes to a prefix from several sides is added up. Then the ``beam_width`` prefixes with the highest ``log(p_b + p_nb) +
-    alpha log_lm + beta words`` are the next beam; the others are gone, their masses with them. Stay with logarithms
-    (np.logaddexp).
+    alpha log_lm + beta words`` are the next beam; the others go, with their masses. Stay with logarithms (np.logaddexp).
 
-    A language model answers ``scorer.start()``, the state of the empty prefix; ``scorer.scores(state)``, two arrays with the
-    log-probability and the number of words that each label adds; ``scorer.advance(state, label)``, the next state; and
-    ``scorer.finish(state)``, a pair with what is added where the text ends. log_lm and words of a prefix are the sums of what
-    its labels add. After the last frame, finish is added to each prefix that is left.
+    A language model answers ``scorer.start()``, the state of the empty prefix; ``scorer.scores(state, labels)``, for an array of
+    labels two arrays, the log-probability and the number of words that each of them adds; ``scorer.advance(state, label)``,
+    the next state; ``scorer.finish(state)``, a pair with what is added where the text ends, which each prefix gets that is left
+    after the last frame. log_lm and words of a prefix are the sums of what its labels add.
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first: "" has p_b = 0.6, "a" p_nb
     = 0.4. In the second "" keeps 0.6 * 0.6 = 0.36; "a" gets 0.6 * 0.4 from "", holds 0.4 * 0.4, and ends in blank with 0.4 *
@@ -68,11 +66,8 @@ def prefix_beam_search(
 
     Args:
         log_probs: (T', V), symbol 0 the blank; each row sums to one, single probabilities may be 0 (-inf). T' may be 0.
-        beam_width: prefixes kept after each frame.
         scorer: a language model; None for none.
-        alpha, beta: weights of the language model and of the number of words. What the model forbids (-inf) stays forbidden at
-            alpha = 0.
-        cutoff, max_labels: see ``kept_labels`` (arXiv Section 7.3).
+        alpha, beta: weights of log_lm and words. What the model forbids (-inf) stays forbidden at alpha = 0.
 
     Returns:
         up to ``beam_width`` of ``Hypothesis(labels, score, log_ctc, log_lm, words)``, the highest score first; labels a tuple of
