@@ -55,11 +55,12 @@ def start_run(
     if lm and lm.file != "train":
         make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon)  # refuses now, not after the training
     describe(parts)
-    run = Run(parts, open_folder(folder, output, parts.left_out), command)
+    run = Run(parts, folder, command)
     if output.resume:
         run.resume()
     else:
         parts.trainer.try_longest_batch()
+    run.folder = open_folder(folder, output, parts.left_out)  # last, so that what is refused leaves no trace
     return run
 
 

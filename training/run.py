@@ -134,7 +134,11 @@ class Run:
         self.caption = f"measured here: {command}"  # of the pictures
         self.best_wer, self.history = float("inf"), []
         self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
-        self.metrics_file = folder / "metrics.jsonl"
+
+    @property
+    def metrics_file(self) -> Path:
+        """A line for each epoch."""
+        return self.folder / "metrics.jsonl"
 
     def resume(self) -> None:
         """Takes up the state in last.pt; raises ``CheckpointError`` if it was made with other settings."""

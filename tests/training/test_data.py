@@ -12,7 +12,7 @@ import torch
 from implementation import AudioSample, CharEncoder, Features
 from models.checkpoints import ModelConfig
 from speech.augmentation import Augmentation
-from speech.corpora import Problem, read_corpus
+from speech.corpora import Problem, Utterance, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from trainers import SMALL, make_trainer
 from training.data import TrainingSet
@@ -94,3 +94,20 @@ def test_features_and_lengths_are_those_of_the_model():
     for letters in (outputs, outputs + 1):
         item = TrainingSet([AudioSample(sample.audio, 11025, ("ab" * 60)[:letters])], encoder, model)[0]
         assert isinstance(item, Problem) == (letters > outputs)
+
+
+def test_the_joins_are_those_of_the_epoch(tmp_path):
+    for number in range(5):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(8000), 8000)
+    speech = SpeechDataset([Utterance(tmp_path / f"{n}.wav", "abcde"[n], "s", "train", 1.0) for n in range(5)], 8000)
+    data, joined, seen = (
+        TrainingSet(JoinedDataset(speech, 4), CharEncoder(), SMALL.build(CharEncoder())),
+        JoinedDataset(speech, 4),
+        [],
+    )
+    for epoch in (0, 1, 2, 0):
+        data.set_epoch(epoch)
+        joined.set_epoch(epoch)
+        seen.append([data[index][1] for index in range(5)])
+        assert seen[-1] == joined.transcripts and data.seconds == joined.seconds
+    assert seen[0] == seen[3] and len({tuple(texts) for texts in seen}) == 3
