@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 import transcribe
-from implementation import CharEncoder, Features
+from implementation import CharEncoder, Features, compute_spectrogram
 from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder
 from speech.audio import BadAudio
@@ -54,3 +54,14 @@ def test_times_are_in_the_models_own_frames(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.model, "forward", lambda features, lengths: (outputs, torch.tensor([51])))
     (unit,) = transcribe.transcribe(checkpoint, tmp_path / "a.wav", times=True)["characters"]
     assert (unit["text"], unit["start"], unit["end"]) == ("a", pytest.approx(40 * 220 / 11025), pytest.approx(41 * 220 / 11025))
+
+
+def test_the_model_hears_its_own_features(tmp_path, monkeypatch):
+    audio = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    soundfile.write(tmp_path / "a.flac", audio, 8000, subtype="PCM_24")
+    checkpoint, heard = made(sample_rate=8000, window_ms=40.0, stride_ms=5.0), []
+    checkpoint.model.register_forward_pre_hook(lambda _module, inputs: heard.append(inputs[0]))
+    transcribe.transcribe(checkpoint, tmp_path / "a.flac")
+    expected = compute_spectrogram(torch.tensor(audio), 8000, window_ms=40.0, stride_ms=5.0, n_fft=64)
+    assert heard[0].shape == (1, 1, 33, 193)
+    torch.testing.assert_close(heard[0][0, 0].double(), expected, atol=2e-3, rtol=0)
