@@ -36,7 +36,7 @@ def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder)
     for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
         frames = log_probs.cpu().double().transpose(0, 1).numpy()  # (B, T', V)
         for i, text, rows, length in zip(indices, batch.texts, frames, lengths.tolist(), strict=True):
-            outputs[i] = Output(rows[:length], encoder.decode(encoder.encode(text)))
+            outputs[i] = Output(rows[:length], encoder.reference(text))
     return outputs
 
 
