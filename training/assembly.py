@@ -66,16 +66,8 @@ def start_run(
 
 def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSettings) -> Parts:
     """Speech, model and trainer as the settings say; what is left out of the speech is named."""
-    if training.threads:
-        torch.set_num_threads(training.threads)
-    np.random.seed(training.seed)
-    torch.manual_seed(training.seed)
-    device = choose_device(training.device)
-    choose_precision(training.precision, device)  # refuses now, not after the corpus is read
-    corpus = read_corpus(speech.data) if speech.data else None
-    if corpus:
-        print(corpus.summary())
-        check_problems(corpus)
+    device = _prepared_machine(training)
+    corpus = _checked_corpus(speech.data) if speech.data else None
     start = load_checkpoint(training.checkpoint, device) if training.checkpoint else None
     if start:
         _refuse_another_model(start.config, model, speech.sample_rate, training.checkpoint)
@@ -97,6 +89,25 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
     data = training_set(speech, train, encoder, network, training.seed)
     kept = _kept_by_a_resumed_run(speech, training, texts)
     return Parts(Trainer(network, data, training), config, encoder, evaluation, texts, problems + too_short, kept)
+
+
+def _prepared_machine(training: TrainingSettings) -> torch.device:
+    """The device, once threads and seeds are set; a precision that it lacks is refused now, not after the corpus is read."""
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    np.random.seed(training.seed)
+    torch.manual_seed(training.seed)
+    device = choose_device(training.device)
+    choose_precision(training.precision, device)
+    return device
+
+
+def _checked_corpus(path: str | Path) -> Corpus:
+    """What there is, told in a few lines; refused if much of it is bad."""
+    corpus = read_corpus(path)
+    print(corpus.summary())
+    check_problems(corpus)
+    return corpus
 
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:

@@ -108,7 +108,7 @@ class TrainingSet(Dataset):
         try:
             sample = self.samples[index]
         except BadAudio as error:
-            return Problem(self.name(index), error.reason)
+            return Problem(str(error.path or self.name(index)), error.reason)  # of a joined item the bad file alone
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
         if self.augmentation is not None:
             features = self._augmented(sample, self._rng(index))

@@ -299,6 +299,14 @@ class TestBadAudioInTraining:
         with pytest.raises(CorpusError, match="4 of 300 utterances are bad"):
             self.train(utterances)
 
+    def test_a_bad_file_is_named_alone_and_counted_once_however_often_it_is_joined(self, tmp_path):
+        utterances = noisy_utterances(tmp_path)
+        (tmp_path / "17.wav").write_bytes(b"RIFF")
+        trainer = trainer_of(utterances, join=4, epochs=3, num_workers=1)
+        for _ in range(3):
+            report = trainer.run_epoch()
+        assert [problem.where for problem in report.problems] == [str(tmp_path / "17.wav")]
+
     def test_many_bad_files_stop_it(self, tmp_path):
         utterances = noisy_utterances(tmp_path)
         for i in (17, 50):
