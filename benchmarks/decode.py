@@ -1,11 +1,14 @@
-"""Prefix beam search of this library against pyctcdecode's, without a language model.
+"""Prefix beam search of this library against pyctcdecode's, without and with a language model.
 
-    pip install pyctcdecode   # optional; without it only this library is timed
+    pip install pyctcdecode kenlm   # optional; without them only this library is timed
     python benchmarks/decode.py [--width 100 --utterances 20]
+    python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,800 symbols
 
-Both decode the same log-probabilities, made from random words with two or three frames a letter and noise, alternating in one
-process. Pruned: this library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with
-its own defaults. Unpruned: all symbols and all prefixes up to the width. Run nothing else meanwhile.
+All decode the same log-probabilities, made from random words (of 6,800 symbols: random characters, frequent and rare ones as in
+Zipf's law) with two or three frames a label and noise, alternating in one process. Pruned: this library with the paper's rule
+(Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults. Unpruned: all symbols and all
+prefixes up to the width. The language models are trained on 500 other texts; a scorer remembers what it was asked, and each round
+begins with one that remembers nothing. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ import argparse
 import logging
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,37 +29,135 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import machine
 
-from implementation import SYNTHETIC_WORDS, CharEncoder, prefix_beam_search
+from decoding.ngrams import NGramModel
+from decoding.scorers import CharacterScorer, WordScorer
+from implementation import PAPER_PRUNING, SYNTHETIC_WORDS, BeamScorer, CharEncoder, prefix_beam_search
 
-ENCODER = CharEncoder()
+ALPHA, BETA = 1.0, 1.0
+Search = Callable[[np.ndarray], str]
 
 
-def noisy_log_probs(text: str, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """(T', V) of a text as a middling network might give them: letters held, blanks between, all with noise."""
+@dataclass
+class Task:
+    """Log-probabilities to decode, what they say, and the contestants: each makes a search that has nothing in its memory."""
+
+    name: str
+    inputs: Sequence[np.ndarray]
+    texts: Sequence[str]
+    contestants: dict[str, Callable[[], Search]]
+
+
+def noisy_log_probs(labels: Sequence[int], vocab: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+    """(T', V) of a text as a middling network might give them: labels held, blanks between, all with noise."""
     path: list[int] = []
-    for label in ENCODER.encode(text):
+    for label in labels:
         path += [label] * int(rng.integers(1, 3)) + [0] * int(rng.integers(1, 3))
-    logits = 6.0 * np.eye(ENCODER.vocab_size)[path] + noise * rng.normal(size=(len(path), ENCODER.vocab_size))
+    logits = noise * rng.normal(size=(len(path), vocab))
+    logits[np.arange(len(path)), path] += 6.0 + np.log(vocab / 29)  # as clear among many symbols as among 29
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
-def searches(width: int) -> dict[str, Callable[[np.ndarray], str]]:
-    """The contestants by name: each turns log-probabilities into a text."""
+def ours(
+    encoder: CharEncoder, width: int, make_scorer: Callable[[], BeamScorer | None], **pruning: float
+) -> Callable[[], Search]:
+    """This library's search."""
 
-    def ours(**pruning: float) -> Callable[[np.ndarray], str]:
-        return lambda log_probs: ENCODER.decode(prefix_beam_search(log_probs, width, **pruning)[0].labels)
+    def begin() -> Search:
+        scorer = make_scorer()
+        weights = (scorer, ALPHA, BETA) if scorer else ()
+        return lambda log_probs: encoder.decode(prefix_beam_search(log_probs, width, *weights, **pruning)[0].labels)
 
-    found = {"this library, pruned": ours(cutoff=0.99, max_labels=40), "this library, unpruned": ours()}
+    return begin
+
+
+def theirs(encoder: CharEncoder, width: int, arpa: Path | None = None) -> dict[str, Callable[[], Search]]:
+    """pyctcdecode's search, where it is installed, and KenLM if a language model is given."""
     try:
         from pyctcdecode import build_ctcdecoder
+
+        logging.disable(logging.WARNING)
+        decoder = build_ctcdecoder(["", *encoder.alphabet], str(arpa) if arpa else None, alpha=ALPHA, beta=BETA)
     except ImportError:
-        return found
-    logging.disable(logging.WARNING)
-    decoder = build_ctcdecoder(["", *ENCODER.alphabet])
+        return {}
     everything = {"token_min_logp": -1e9, "beam_prune_logp": -1e9}
-    found["pyctcdecode, pruned"] = lambda log_probs: decoder.decode(log_probs, beam_width=width)
-    found["pyctcdecode, unpruned"] = lambda log_probs: decoder.decode(log_probs, beam_width=width, **everything)
-    return found
+    return {
+        "pyctcdecode, pruned": lambda: lambda log_probs: decoder.decode(log_probs, beam_width=width),
+        "pyctcdecode, unpruned": lambda: lambda log_probs: decoder.decode(log_probs, beam_width=width, **everything),
+    }
+
+
+def english(args: argparse.Namespace, rng: np.random.Generator) -> tuple[list[np.ndarray], list[str]]:
+    """Inputs and texts of the alphabet's 29 symbols."""
+    texts = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(args.utterances)]
+    encoder = CharEncoder()
+    return [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng) for text in texts], texts
+
+
+def without_model(args: argparse.Namespace) -> list[Task]:
+    """One task: the search alone."""
+    encoder = CharEncoder()
+    searches = {
+        "this library, pruned": ours(encoder, args.width, lambda: None, **PAPER_PRUNING),
+        "this library, unpruned": ours(encoder, args.width, lambda: None),
+    }
+    return [Task("29 symbols", *english(args, np.random.default_rng(0)), searches | theirs(encoder, args.width))]
+
+
+def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
+    """Two tasks: 29 symbols with models of words and of characters, 6,800 symbols with one of characters."""
+    rng, encoder = np.random.default_rng(0), CharEncoder()
+    inputs, texts = english(args, rng)
+    training = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(500)]
+    words, characters = NGramModel.train(training, 3), NGramModel.train(training, 5, "character")
+    words.write_arpa(folder / "words.arpa")
+    scorers = {
+        "words": lambda: WordScorer(words, encoder),
+        "lexicon": lambda: WordScorer(words, encoder, lexicon=True),
+        "characters": lambda: CharacterScorer(characters, encoder),
+    }
+    searches = {
+        f"this library, {name}, pruned": ours(encoder, args.width, make, **PAPER_PRUNING) for name, make in scorers.items()
+    }
+    searches |= {f"this library, {name}, unpruned": ours(encoder, args.width, make) for name, make in scorers.items()}
+    searches |= {name.replace(",", ", words,"): s for name, s in theirs(encoder, args.width, folder / "words.arpa").items()}
+    return [Task("29 symbols, words and 5-grams of characters", inputs, texts, searches), many_symbols(args, rng)]
+
+
+def many_symbols(args: argparse.Namespace, rng: np.random.Generator) -> Task:
+    """6,800 symbols, somewhat more than the paper's Mandarin has (Section 3.9: about 6,000), and 3-grams of them."""
+    hanzi = [chr(0x4E00 + i) for i in range(6799)]
+    encoder, chances = CharEncoder(hanzi), 1 / np.arange(1, 6800)
+    texts = ["".join(rng.choice(hanzi, 2 * args.words, p=chances / chances.sum())) for _ in range(args.utterances + 500)]
+    model = NGramModel.train(texts[args.utterances :], 3, "character")
+    texts = texts[: args.utterances]
+    inputs = [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng) for text in texts]
+    searches = {
+        "this library, no model, pruned": ours(encoder, args.width, lambda: None, **PAPER_PRUNING),
+        "this library, characters, pruned": ours(encoder, args.width, lambda: CharacterScorer(model, encoder), **PAPER_PRUNING),
+    }
+    return Task("6,800 symbols, 3-grams of characters", inputs, texts, searches)
+
+
+def run(task: Task, rounds: int) -> None:
+    """Times the contestants, alternating, and prints a line for each."""
+    seconds: dict[str, list[float]] = {name: [] for name in task.contestants}
+    right: dict[str, int] = {}
+    for _ in range(rounds):
+        for name, begin in task.contestants.items():
+            search = begin()
+            start = time.perf_counter()
+            found = [search(log_probs) for log_probs in task.inputs]
+            seconds[name].append(time.perf_counter() - start)
+            right[name] = sum(a == b for a, b in zip(found, task.texts, strict=True))
+    frames = sum(map(len, task.inputs))
+    print(f"\n{task.name}: {len(task.texts)} utterances, {frames} frames, {rounds} rounds")
+    for name, values in sorted(seconds.items(), key=lambda item: statistics.median(item[1])):
+        taken = statistics.median(values)
+        print(f"{name:<34} {taken:7.2f} s  {1e6 * taken / frames:7.0f} us a frame  {right[name]}/{len(task.texts)} right")
+    for name in (name for name in seconds if name.startswith("pyctcdecode")):
+        own = name.replace("pyctcdecode", "this library")
+        ratio = statistics.median(a / b for a, b in zip(seconds[name], seconds[own], strict=True))
+        print(f"{name} takes {ratio:.2f} times as long as {own}")
 
 
 def main() -> None:
@@ -62,28 +165,12 @@ def main() -> None:
     for name, value in (("width", 100), ("utterances", 20), ("words", 10), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
     parser.add_argument("--noise", type=float, default=1.0, help="of the logits (default: 1.0)")
+    parser.add_argument("--language-model", action="store_true", help="time the searches with language models")
     args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(args.utterances)]
-    inputs = [noisy_log_probs(text, args.noise, rng) for text in texts]
-    frames = sum(map(len, inputs))
-    seconds: dict[str, list[float]] = {}
-    right: dict[str, int] = {}
-    for _ in range(args.rounds):
-        for name, search in searches(args.width).items():
-            start = time.perf_counter()
-            found = [search(log_probs) for log_probs in inputs]
-            seconds.setdefault(name, []).append(time.perf_counter() - start)
-            right[name] = sum(a == b for a, b in zip(found, texts, strict=True))
-    print(machine("numpy"))
-    print(f"{args.utterances} utterances, {frames} frames, width {args.width}, {args.rounds} rounds")
-    for name, values in sorted(seconds.items(), key=lambda item: statistics.median(item[1])):
-        per_frame = 1e6 * statistics.median(values) / frames
-        print(f"{name:<24} {statistics.median(values):7.2f} s  {per_frame:6.0f} us a frame  {right[name]}/{len(texts)} right")
-    for kind in ("pruned", "unpruned"):
-        if f"pyctcdecode, {kind}" in seconds:
-            pairs = zip(seconds[f"pyctcdecode, {kind}"], seconds[f"this library, {kind}"], strict=True)
-            print(f"{kind}: pyctcdecode takes {statistics.median(a / b for a, b in pairs):.2f} times as long")
+    print(f"{machine('numpy')}; width {args.width}")
+    with tempfile.TemporaryDirectory() as folder:
+        for task in with_model(args, Path(folder)) if args.language_model else without_model(args):
+            run(task, args.rounds)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,15 @@ def test_prints_its_table(name, folder, monkeypatch, capsys):
     check_table(name, arguments.format(folder=folder), expected, monkeypatch, capsys)
 
 
+def test_the_search_with_language_models_prints_its_tables(monkeypatch, capsys):
+    arguments = "--language-model --width 4 --utterances 1 --words 2 --rounds 1"
+    kinds = [
+        f"this library, {kind}, {pruned}" for kind in ("words", "lexicon", "characters") for pruned in ("pruned", "unpruned")
+    ]
+    expected = ("29 symbols", "6,800 symbols", "this library, no model, pruned", "us a frame", *kinds)
+    check_table("decode.py", arguments, expected, monkeypatch, capsys)
+
+
 @pytest.mark.slow  # three processes that each import torch
 def test_memory_with_many_hours_prints_its_table(monkeypatch, capsys):
     arguments = "--only start --files 2 --hours 0.05 --rounds 1 --n-rnn 1 --rnn-hidden 8 --batch-size 2"
