@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import mmap
 import os
 import re
+import shlex
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +20,11 @@ import soundfile
 import soxr
 import torch
 from torch import Tensor
+
+from speech.containers import Bytes, Contents, bytes_of, contents_of
+
+_log = logging.getLogger(__name__)  # without further ado its warnings are plain lines on the standard error
+_told: set[object] = set()  # what was said already, in this process
 
 
 class BadAudio(Exception):
@@ -26,68 +38,312 @@ class BadAudio(Exception):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
-# libsndfile shortens a truncated WAV or AIFF to what is there, and only its log tells.
-_SHORTENED = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_LENGTH_UNKNOWN = 0x7FFF_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+def _tell(key: object, text: str) -> None:
+    """A warning, once for each key in a process."""
+    if key not in _told:
+        _told.add(key)
+        _log.warning(text)
+
+
+# ---------------------------------------------------------------------------------------------
+# From a path to the streams in it
+# ---------------------------------------------------------------------------------------------
+
+# A truncated file of another format (AU, W64, VOC) is shortened to what is there by libsndfile, and only its log tells.
+_SHORTENED = re.compile(r"^\s*(?:riff|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+_MPEG = (".mp3", ".mp2", ".mpga", ".mpeg")
+
+
+class Audio:
+    """An audio file whose streams (nearly always one) are opened one after the other by iteration."""
+
+    def __init__(self, path: Path, data: Bytes, contents: Contents, in_memory: bool) -> None:
+        self.path, self._data, self._contents, self._in_memory = path, data, contents, in_memory
+
+    def __len__(self) -> int:
+        return len(self._contents.streams) or 1
+
+    def __iter__(self) -> Iterator[soundfile.SoundFile]:
+        for stream in self._contents.streams or (None,):
+            as_it_stands = io.BytesIO(self._data) if self._in_memory else self.path
+            with soundfile.SoundFile(as_it_stands if stream is None else io.BytesIO(bytes_of(stream, self._data))) as file:
+                self._refuse_shortened(file)
+                if file.frames > 2**40:
+                    raise BadAudio("its header gives no length", self.path)
+                if file.frames == 0 and len(self) == 1:
+                    more = f": its header counts no audio, though the file has {len(self._data):,} bytes"
+                    raise BadAudio(f"zero-length audio{more if len(self._data) > 8192 else ''}", self.path)
+                yield file
+
+    def _refuse_shortened(self, file: soundfile.SoundFile) -> None:
+        size = _SHORTENED.search(file.extra_info) if file.format in ("AU", "W64") else None
+        if size and size[1] == "0":
+            raise BadAudio("its header gives no length", self.path)
+        if size and int(size[2]) < int(size[1]) < _LENGTH_UNKNOWN:
+            raise BadAudio(f"truncated: {size[2]} of {size[1]} bytes are there", self.path)
+        if "truncated file" in file.extra_info:
+            raise BadAudio("truncated: its end is missing", self.path)
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
-    """An open audio file; what goes wrong inside the block is raised as ``BadAudio``, too."""
-    if not os.path.isfile(path):
-        raise BadAudio("a folder, not an audio file" if os.path.isdir(path) else "file not found", path)
+def open_audio(path: Path) -> Iterator[Audio]:
+    """An audio file, a pipe, or ``-`` for the standard input; what goes wrong inside the block is raised as ``BadAudio``, too."""
+    with _all_bytes(path) as data:
+        try:
+            yield Audio(path, data, _contents(path, data), in_memory=isinstance(data, bytes) and len(data) > 0)
+        except UnicodeError as error:
+            raise BadAudio("its name is not UTF-8; rename it", path) from error
+        except (soundfile.SoundFileError, OSError, TypeError) as error:
+            said = getattr(error, "error_string", error)
+            raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({said})", path) from error
+
+
+@contextmanager
+def _all_bytes(path: Path) -> Iterator[Bytes]:
+    """The bytes of a file, of a pipe those that come until it is closed."""
+    if str(path) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise BadAudio("the standard input is the keyboard: send audio into it with | or <", path)
+        yield _not_empty(sys.stdin.buffer.read(), path)
+        return
     try:
-        with soundfile.SoundFile(path) as file:
-            shortened = _SHORTENED.search(file.extra_info)
-            if shortened and int(shortened[2]) < int(shortened[1]) < _LENGTH_UNKNOWN:
-                raise BadAudio(f"truncated: {shortened[2]} of {shortened[1]} bytes of audio are there", path)
-            if file.frames == 0:
-                raise BadAudio("zero-length audio", path)
-            if file.frames > 2**40:
-                raise BadAudio("its header gives no length", path)
-            yield file
-    except UnicodeError as error:
-        raise BadAudio("its name is not UTF-8; rename it", path) from error
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise BadAudio(f"cannot be read as audio ({getattr(error, 'error_string', error)})", path) from error
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise BadAudio("file not found", path) from error
+    if stat.S_ISDIR(mode):
+        raise BadAudio("a folder, not an audio file", path)
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        raise BadAudio("a device, not an audio file", path)
+    try:
+        file = open(path, "rb")  # noqa: SIM115 (closed below; only what opening raises is caught here)
+    except OSError as error:
+        raise BadAudio(f"cannot be read ({error.strerror})", path) from error
+    with file:
+        if stat.S_ISFIFO(mode):
+            yield _not_empty(file.read(), path)
+        elif os.fstat(file.fileno()).st_size == 0:
+            yield b""
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
 
 
-def audio_seconds(path: Path) -> float:
-    """Duration of an audio file in seconds, from its header.
-
-    Raises:
-        BadAudio: if the file is unreadable, empty, or a truncated WAV.
-    """
-    with open_audio(path) as file:
-        return file.frames / file.samplerate
+def _not_empty(data: bytes, path: Path) -> bytes:
+    if not data:
+        raise BadAudio("nothing came from this pipe, which can be read only once", path)
+    return data
 
 
-def read_audio(path: Path | str, sample_rate: int) -> Tensor:
-    """Read an audio file as one channel at the wanted rate.
+def _contents(path: Path, data: Bytes) -> Contents:
+    if isinstance(data, bytes):
+        contents = contents_of(data, path.suffix.lower() in _MPEG)
+    else:
+        contents = _contents_of_file(path, len(data), os.stat(path).st_mtime_ns)
+    if contents.cut:
+        raise BadAudio(f"truncated: {contents.cut}", path)
+    if contents.remark:
+        _tell((path, contents.remark), f"{path}: {contents.remark}")
+    return contents
+
+
+@lru_cache(maxsize=1024)  # pieces of one file are asked for one by one
+def _contents_of_file(path: Path, size: int, changed: int) -> Contents:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+        return contents_of(data, path.suffix.lower() in _MPEG)
+
+
+# Files that others read: what they begin with, or their suffix, and what they are. Where it is None, at any place.
+_OTHERS = (
+    (r"....ftyp", "MPEG-4 audio (AAC or ALAC, as in .m4a)", (".m4a", ".m4b", ".mp4", ".3gp", ".mov")),
+    (r"\xff[\xf0\xf1\xf8\xf9]|ADIF", "AAC", (".aac",)),
+    (r"\x30\x26\xb2\x75", "Windows Media audio", (".wma", ".asf")),
+    (r"\x1a\x45\xdf\xa3", "WebM or Matroska", (".webm", ".mka", ".mkv")),
+    (r"#!AMR", "AMR", (".amr",)),
+    (r"MAC ", "Monkey's Audio", (".ape",)),
+    (r"wvpk", "WavPack", (".wv",)),
+    (r"TTA", "True Audio", (".tta",)),
+    (r"\x0b\x77", "AC-3", (".ac3",)),
+    (r"FLV|\x00\x00\x01\xba|RIFF....AVI ", "a video", (".flv", ".mpg", ".avi", ".ts")),
+    (r"\.RMF|\.ra\xfd", "RealAudio", (".ra", ".rm")),
+    (r"OggS", "Ogg with another codec than Vorbis, Opus or FLAC", (".ogg", ".oga", ".ogv", ".spx")),
+    (r"MThd", "MIDI, notes and no sound", (".mid",)),
+)
+
+
+def _foreign(path: Path, data: Bytes) -> str:
+    """What a file that libsndfile cannot read is, and the command that helps; empty if that is not known."""
+    head, suffix = bytes(data[:1024]), path.suffix.lower()
+    wav = shlex.quote(str(path.with_suffix(".wav") if suffix != ".wav" else path.with_name(f"{path.stem}_converted.wav")))
+    source = shlex.quote(str(path))
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the audio itself; fetch it: git lfs pull"
+    if re.match(rb"\s*<(?:!doctype|html|\?xml)", head, re.IGNORECASE):
+        return "a web page, not audio: the download failed"
+    if head.startswith(b"NIST_1A"):
+        return f"a SPHERE file whose compression is not read here; convert it: sph2pipe -f wav {source} {wav}"
+    for magic, name, _ in _OTHERS:
+        if re.match(magic.encode("latin-1"), head, re.DOTALL):
+            return f"{name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
+    for _, name, suffixes in _OTHERS:
+        if suffix in suffixes and not head[:256].isascii():
+            return f"by its name {name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
+    return ""
+
+
+# ---------------------------------------------------------------------------------------------
+# From the streams to samples
+# ---------------------------------------------------------------------------------------------
+
+
+def audio_rate(path: Path | str) -> int:
+    """Sample rate of an audio file in Hz, of joined streams that of the first; ``BadAudio`` if it can't be read."""
+    with open_audio(Path(path)) as audio:
+        return next(file.samplerate for file in audio)
+
+
+def audio_channels(path: Path | str) -> int:
+    """Number of channels of an audio file, of joined streams that of the first; ``BadAudio`` if it can't be read."""
+    with open_audio(Path(path)) as audio:
+        return next(file.channels for file in audio)
+
+
+def audio_seconds(path: Path | str) -> float:
+    """Duration of an audio file in seconds, the same that ``read_audio`` gives, though nothing is decoded.
 
     Args:
-        path: anything libsndfile reads: WAV, FLAC, OGG, MP3.
-        sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
+        path: as of ``read_audio``.
 
     Returns:
-        (samples,) float32, the mean of the channels.
+        the seconds of all streams in the file; counted from its bytes where the header has no or a wrong length.
 
     Raises:
-        BadAudio: if the file is unreadable, corrupt, truncated, empty, or holds NaN or infinity.
+        BadAudio: if the file is unreadable, empty or cut off.
+    """
+    with open_audio(Path(path)) as audio:
+        return sum(file.frames / file.samplerate for file in audio)
+
+
+def read_audio(
+    path: Path | str, sample_rate: int, start: float = 0.0, seconds: float | None = None, channel: int | None = None
+) -> Tensor:
+    """Read an audio file, or a piece of it, as one channel at the wanted rate.
+
+    Args:
+        path: anything libsndfile reads: WAV, FLAC, OGG, MP3; streams joined in one file are read one after the other. A pipe is
+            read to its end; ``-`` is the standard input.
+        sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
+        start: where the piece begins, in seconds.
+        seconds: how long it is; None: up to the end. A file with one stream is read only there.
+        channel: the channel to take, from 0; None: all, mixed as ``mix`` does.
+
+    Returns:
+        (samples,) float32.
+
+    Raises:
+        BadAudio: if the file is unreadable, corrupt, truncated, empty, or holds NaN or infinity, or if the piece or the channel
+            is not in it.
+        ValueError: if ``start`` is negative or ``seconds`` not positive.
     """
     path = Path(path)
-    with open_audio(path) as file:
-        frames, rate = file.frames, file.samplerate
-        audio = file.read(dtype="float32", always_2d=True)  # (frames, channels)
-    if len(audio) < frames:
-        raise BadAudio(f"truncated: {len(audio)} of {frames} frames are there", path)
+    if start < 0 or (seconds is not None and seconds <= 0):
+        raise ValueError(f"a piece can't begin at {start} s and last {seconds} s")
+    parts = []
+    with open_audio(path) as streams:
+        for file in streams:
+            alone = len(streams) == 1  # only then it is known without reading where the piece lies
+            begin, count = _place(start, seconds, file.frames, file.samplerate, path) if alone else (0, file.frames)
+            if count:
+                audio = _frames(file, begin, count, path)
+                parts.append(_one_channel(audio, file.samplerate, sample_rate, channel, path))
+    if not parts:
+        raise BadAudio("zero-length audio", path)
+    if len(streams) == 1:
+        return torch.from_numpy(parts[0])
+    audio = np.concatenate(parts)
+    begin, count = _place(start, seconds, len(audio), sample_rate, path)
+    return torch.from_numpy(audio[begin : begin + count])
+
+
+PIECE_SLACK = 0.1  # seconds that a piece may reach beyond the end: ends are often rounded
+
+
+def _place(start: float, seconds: float | None, frames: int, rate: int, path: Path) -> tuple[int, int]:
+    """First frame of a piece and number of its frames."""
+    begin = round(start * rate)
+    count = frames - begin if seconds is None else max(1, round(seconds * rate))
+    if begin >= frames or begin + count > frames + PIECE_SLACK * rate:
+        end = "its end" if seconds is None else f"{start + seconds:g} s"
+        raise BadAudio(f"the piece from {start:g} s to {end} is not in the audio, which lasts {frames / rate:g} s", path)
+    return begin, min(count, frames - begin)
+
+
+_SEEK_MPEG = 60  # seconds; up to there decoding is quick, and libsndfile complains on the standard error when it jumps
+
+
+def _frames(file: soundfile.SoundFile, begin: int, count: int, path: Path) -> np.ndarray:
+    """(count, channels) float32; raises ``BadAudio`` where less comes than the header says."""
+    skip = begin if file.format == "MP3" and begin < _SEEK_MPEG * file.samplerate else 0
+    if begin > skip:
+        file.seek(begin)
+    audio = file.read(skip + count, dtype="float32", always_2d=True)[skip:]
+    if len(audio) < count:
+        raise BadAudio(f"truncated: {len(audio)} of {count} frames are there", path)
+    return audio
+
+
+def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | None, path: Path) -> np.ndarray:
+    """(frames, channels) -> (samples,) at the wanted rate."""
     if not np.isfinite(audio).all():
         raise BadAudio("holds samples that are not finite", path)
     if np.abs(audio).max() > 1e15:  # its power would be infinite; sound lies between -1 and 1
         raise BadAudio(f"holds samples as large as {np.abs(audio).max():.2g}, which are no sound", path)
-    audio = audio.mean(axis=1)  # (frames,)
+    if channel is not None and not 0 <= channel < audio.shape[1]:
+        raise BadAudio(f"has no channel {channel} (from 0): it has {audio.shape[1]}", path)
+    audio = mix(audio, path) if channel is None else audio[:, channel]  # (frames,)
     if rate != sample_rate:
         audio = soxr.resample(audio, rate, sample_rate, quality="HQ")  # (samples,)
     if len(audio) == 0:
         raise BadAudio(f"too short to be resampled to {sample_rate} Hz", path)
-    return torch.from_numpy(audio)
+    return np.ascontiguousarray(audio)
+
+
+_LOST = 0.2  # of the louder channel's power; where the other channel is silent a quarter is left, and nothing is lost
+_MIX_BLOCK = 1000  # frames; channels are compared in each
+
+
+def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
+    """The mean of the channels; where they cancel each other, as with an inverted one, the louder channel.
+
+    The channels are compared block by block, and the passage from one way to the other is gradual. The first file of a process
+    where this happens is named in a warning.
+
+    Args:
+        audio: (frames, channels) float32.
+        name: of the file, for the warning.
+
+    Returns:
+        (frames,) float32.
+    """
+    mean = audio.mean(axis=1)
+    if audio.shape[1] == 1:
+        return mean
+    power, left = _block_power(audio - audio.mean(axis=0)), _block_power((mean - mean.mean())[:, None])[:, 0]
+    loudest, total = power.max(axis=1), int(power.sum(axis=0).argmax())
+    lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
+    if not lost.any():
+        return mean
+    lost[1:-1] |= lost[:-2] | lost[2:]  # a block where it begins or ends
+    if loudest[lost].sum() > 0.01 * loudest.sum():
+        told = "its channels cancel each other (one may be inverted), so the louder one is taken where they do"
+        _tell("mix", f"{name}: {told}. Other files like it are mixed the same way and not named.")
+    take = np.where(power[:, total] >= loudest / 4, total, power.argmax(axis=1))  # rather the same one throughout
+    weights = np.full(power.shape, 1 / audio.shape[1], dtype=np.float32)
+    weights[lost] = np.eye(audio.shape[1], dtype=np.float32)[take[lost]]
+    centres, at = (np.arange(len(weights)) + 0.5) * _MIX_BLOCK, np.arange(len(audio))
+    return sum(np.interp(at, centres, weights[:, c]).astype(np.float32) * audio[:, c] for c in range(audio.shape[1]))
+
+
+def _block_power(audio: np.ndarray) -> np.ndarray:
+    """(frames, channels) -> (blocks, channels): sums of squares."""
+    return np.add.reduceat(np.square(audio, dtype=np.float64), np.arange(0, len(audio), _MIX_BLOCK), axis=0)

@@ -1,4 +1,4 @@
-"""Real speech from disk: what a corpus holds, in four layouts.
+"""Real speech from disk: what a corpus holds, in six layouts.
 
     read_corpus(path) -> Corpus -> preflight.check_problems -> datasets.SpeechDataset -> datasets.JoinedDataset
 
@@ -9,55 +9,37 @@ its problems.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-import math
 import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from speech.audio import BadAudio, audio_seconds, open_audio
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One recording: audio file, transcript, speaker and split (``''`` if unknown), duration in seconds."""
-
-    path: Path
-    transcript: str
-    speaker: str = ""
-    split: str = ""
-    seconds: float = 0.0
-
-
-@dataclass
-class Problem:
-    """Something unusable: ``where`` is ``file:line`` or an audio file, ``what`` says what is wrong."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
-
-class CorpusError(ValueError):
-    """A corpus as a whole cannot be used."""
+from speech.audio import PIECE_SLACK, BadAudio, audio_rate, audio_seconds
+from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
+from speech.manifests import MANIFESTS, audio_path, read_manifests
+from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, text_lines
 
 
 @dataclass
 class Corpus:
-    """What ``read_corpus`` found; ``split_rule`` says in words where the splits come from."""
+    """What ``read_corpus`` found.
+
+    Attributes:
+        kind, root: its layout and folder.
+        utterances, problems: what can be used, and what can't, line by line.
+        split_rule: in words, where the splits come from.
+        notes: sentences about what was put right or passed over, which is no problem.
+    """
 
     kind: str
     root: Path
     utterances: list[Utterance]
     problems: list[Problem]
     split_rule: str = "as the corpus gives them"
+    notes: list[str] = field(default_factory=list)
 
     def split(self, name: str) -> list[Utterance]:
         """The utterances of one split, in the order of the corpus; none if there is no such split."""
@@ -68,19 +50,60 @@ class Corpus:
         """Number of utterances per split."""
         return dict(Counter(u.split for u in self.utterances))
 
+    @property
+    def dev_splits(self) -> list[str]:
+        """The splits that weights may be chosen on: 'dev', or several such as 'dev-clean' and 'dev-other'."""
+        return sorted(name for name in self.splits if _DEV.match(name))
+
+    @property
+    def test_splits(self) -> list[str]:
+        """The splits to test on: 'test', 'test-clean', 'test_unseen' and their like."""
+        return sorted(name for name in self.splits if name.startswith("test"))
+
+    def dev_split(self, name: str | None = None) -> str:
+        """The split on which weights are chosen.
+
+        Args:
+            name: as the user names it; None: the only one there is.
+
+        Raises:
+            CorpusError: if there is none of that name, none at all, or several to choose from.
+        """
+        names = self.dev_splits
+        if name is not None and name not in self.splits:
+            raise CorpusError(f"{self.root}: no utterance is in the split {name!r}; there are {', '.join(sorted(self.splits))}")
+        if name is None and len(names) > 1 and "dev" not in names:
+            raise CorpusError(f"{self.root} has several sets to choose weights on: {', '.join(names)}; name one of them")
+        if name is None and not names:
+            raise CorpusError(f"{self.root}: no utterance is in the split 'dev'. {self.split_advice}")
+        return name or ("dev" if "dev" in names else names[0])
+
+    @property
+    def split_advice(self) -> str:
+        """A sentence on what to add where there is no 'dev' or no 'train'."""
+        there = ", ".join(f"{count} in {name!r}" for name, count in self.splits.items()) or "no utterance at all"
+        if self.kind == "manifest":
+            return (f"There are {there}. Give each line a column 'split' with train, dev or test, a tenth of the lines dev; "
+                    "or leave the column out, and give at least 10 lines: then a tenth each becomes dev and test.")  # fmt: skip
+        return f"There are {there}. Add recordings; with at least 10 that have no split, a tenth each becomes dev and test."
+
     def summary(self, show: int = 5) -> str:
-        """A few plain lines: utterances, minutes and speakers per split, and the first ``show`` problems."""
+        """A few plain lines: utterances, minutes and speakers per split, notes, and the first ``show`` problems."""
         lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
         for name in self.splits:
             part = self.split(name)
             minutes = sum(u.seconds for u in part) / 60
             speakers = len({u.speaker for u in part} - {""}) or "unknown"
             lines.append(f"  {name}: {len(part)} utterances, {minutes:.1f} minutes, speakers: {speakers}")
+        lines += [f"note: {note}" for note in self.notes]
         lines.append(f"problems: {len(self.problems)}")
         lines += [f"  {problem}" for problem in self.problems[:show]]
         if len(self.problems) > show:
             lines.append(f"  ... and {len(self.problems) - show} more")
         return "\n".join(lines)
+
+
+_DEV = re.compile(r"dev(?![a-z])")
 
 
 def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> int:
@@ -92,8 +115,7 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
     rates = Counter()
     for utterance in utterances[:20]:
         try:
-            with open_audio(utterance.path) as file:
-                rates[file.samplerate] += 1
+            rates[audio_rate(utterance.path)] += 1
         except BadAudio:
             continue  # reported when the utterance itself is read
     if not rates:
@@ -102,112 +124,62 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
 
 
 # ---------------------------------------------------------------------------------------------
-# Layouts. Each reader yields ('file:line', utterance), still to be checked, and adds to `problems`
-# the lines in which it finds no utterance.
+# Layouts. Each reader yields ('file:line', utterance), still to be checked, and reports the lines in
+# which it finds no utterance.
 # ---------------------------------------------------------------------------------------------
 
 
-_Lines = Iterator[tuple[str, Utterance]]
-_MANIFESTS = (".tsv", ".csv", ".jsonl")
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 decode to
+_PART = re.compile("(train|dev|test)-[^.]+")
 
 
-class _BadLine(Exception):
-    """Why a line is left out; becomes a ``Problem``."""
+def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
+    """``1272-128104.trans.txt`` beside ``1272-128104-0000.flac``, below a folder such as ``dev-clean``.
 
-
-def _text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file that are not blank, as ``('file:number', text)``."""
-    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if _SURROGATE.search(line):
-            problems.append(Problem(f"{file}:{number}", "not valid UTF-8"))
-        elif line.strip():
-            yield f"{file}:{number}", line.removesuffix("\r")
-
-
-def _manifest(file: Path, problems: list[Problem]) -> _Lines:
-    """Columns path, transcript or text, and perhaps speaker, split, seconds or duration; others are ignored."""
-    suffix, lines = file.suffix.lower(), _text_lines(file, problems)
-    columns = None if suffix == ".jsonl" else _header(file, lines, problems)
-    for where, text in lines:
-        try:
-            row = _table_row(text, suffix, columns) if columns else _json_row(text)
-            if not row.get("path"):
-                raise _BadLine("no path")
-            path, transcript = file.parent / row["path"], row.get("transcript", row.get("text", ""))
-            seconds = _seconds(row.get("seconds") or row.get("duration") or "")
-            yield where, Utterance(path, transcript, row.get("speaker", ""), row.get("split", ""), seconds)
-        except _BadLine as error:
-            problems.append(Problem(where, str(error)))
-
-
-def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> list[str]:
-    where, text = next(lines, (f"{file}:1", ""))
-    if problems:
-        raise CorpusError(f"{problems[0]}, and so not a header")
-    columns = [name.strip(' "').lower() for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
-    if "path" not in columns or not {"transcript", "text"} & set(columns):
-        raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
-                          f"'transcript' (or 'text'), but it is {text[:80]!r}")
-    return columns
-
-
-def _table_row(text: str, suffix: str, columns: list[str]) -> dict[str, str]:
-    """One line of a table: TSV knows no quotes; a CSV cell in quotes may hold commas, but no line break."""
-    try:
-        cells = text.split("\t") if suffix == ".tsv" else next(csv.reader([text], strict=True))
-    except csv.Error as error:
-        raise _BadLine(f"not a CSV line ({error})") from error
-    if len(cells) != len(columns):
-        raise _BadLine(f"{len(cells)} columns, but the header has {len(columns)}")
-    return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
-
-
-def _json_row(text: str) -> dict[str, str]:
-    try:
-        row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _BadLine(f"not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise _BadLine("not a JSON object")
-    row = {name: value for name, value in row.items() if value is not None}
-    if not all(isinstance(row.get(name, ""), str) for name in ("path", "transcript", "text")):
-        raise _BadLine("path and transcript must be strings")
-    row = {name: str(value).strip() for name, value in row.items()}
-    if any(_SURROGATE.search(value) for value in row.values()):
-        raise _BadLine("not valid Unicode")
-    return row
-
-
-def _seconds(text: str) -> float:
-    """Duration as the manifest gives it; 0 if it does not, to be looked up in the audio file."""
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise _BadLine(f"seconds must be a number and not negative, but is {text!r}")
-    if text and seconds == 0:
-        raise _BadLine("zero-length audio")
-    return seconds
-
-
-def _librispeech(root: Path, files: list[Path], problems: list[Problem]) -> _Lines:
-    """``1272-128104.trans.txt`` beside ``1272-128104-0000.flac``, below a folder such as ``dev-clean``."""
+    Splits are train, dev and test; where there are several parts of dev, or of test, each is a split of its own.
+    """
+    parts = {file.parent: _part_of(root, file.parent) for file in files}
+    several = {kind for kind in ("dev", "test") if len({p for p in parts.values() if p.startswith(f"{kind}-")}) > 1}
+    listed: set[str] = set()
     for file in files:
-        folders = (root.resolve().name, *file.relative_to(root).parent.parts)
-        split = next((name.split("-")[0] for name in reversed(folders) if re.match("(train|dev|test)-", name)), "")
-        for where, text in _text_lines(file, problems):
+        if not file.name.endswith(".trans.txt"):
+            continue
+        kind = parts[file.parent].partition("-")[0]
+        split = parts[file.parent] if kind in several else kind
+        for where, text in text_lines(file, report.problems):
             name, _, transcript = text.strip().partition(" ")
-            yield where, Utterance(file.parent / f"{name}.flac", transcript, name.split("-")[0], split)
+            path = find_file(file.parent / f"{name}.flac") or file.parent / f"{name}.flac"
+            listed.add(os.path.normpath(path))
+            yield where, Utterance(path, transcript, name.split("-")[0], split)
+    unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
+    report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
+    report.problems += _missing_parts(root, {part for folder, part in parts.items()})
+
+
+def _part_of(root: Path, folder: Path) -> str:
+    """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name."""
+    folders = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
+    return next((name for name in reversed(folders) if _PART.fullmatch(name)), "")
+
+
+def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
+    """Parts that are there, but with nothing in them that can be read."""
+    problems = []
+    for child in sorted({*root.iterdir(), *(root / "LibriSpeech").glob("*")}):
+        name = child.name.removesuffix(".tar.gz")
+        if not _PART.fullmatch(name) or name in found or (child.is_symlink() and not child.exists()):  # broken links are told
+            continue
+        if child.name.endswith(".tar.gz"):
+            problems.append(Problem(str(child), f"is not unpacked: tar xzf {child.name}"))
+        elif child.is_dir():
+            problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?"))
+    return problems
 
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_DIGIT_FILE = re.compile(r"([0-9])_([^_]+)_([0-9]+)\.wav")
+_DIGIT_FILE = re.compile(r"([0-9])_([^_]+)_([0-9]+)\.wav", re.IGNORECASE)
 
 
-def _spoken_digits(files: list[Path], problems: list[Problem]) -> _Lines:
+def _spoken_digits(files: list[Path], problems: list[Problem]) -> Lines:
     """Free Spoken Digit Dataset: takes 0 to 4 are its test set; takes 5 to 9 are our development set."""
     for file in files:
         name = _DIGIT_FILE.fullmatch(file.name)
@@ -218,17 +190,114 @@ def _spoken_digits(files: list[Path], problems: list[Problem]) -> _Lines:
             problems.append(Problem(str(file), "the name is not {digit}_{speaker}_{take}.wav"))
 
 
+_TEXT_SUFFIXES = (".txt", ".lab", ".trn", ".text")
+_NO_TRANSCRIPT = re.compile(r"read.?me|licen[cs]e|copying|notice|changes|changelog|notes|requirements", re.IGNORECASE)
+
+
+def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
+    """``x.wav`` and ``x.txt`` (or .lab) in one folder, or of one name in two; folders named train, dev or test are splits."""
+    texts = {file.with_suffix(""): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
+    by_stem = defaultdict(list)
+    for file in texts.values():
+        by_stem[file.stem].append(file)
+    used = set()
+    for file in files:
+        if file.suffix.lower() not in AUDIO_SUFFIXES:
+            continue
+        alone = by_stem[file.stem][0] if len(by_stem[file.stem]) == 1 else None
+        text = texts.get(file.with_suffix(""), alone)
+        if text is None:
+            report.problems.append(Problem(str(file), f"no transcript beside it: {file.stem}.txt (or .lab)"))
+            continue
+        used.add(text)
+        split = _split_of(root, file.parent)
+        lines = [line for _, line in text_lines(text, report.problems)]
+        yield str(text), Utterance(file, " ".join(lines), "", split)
+    rest = [file for file in texts.values() if file not in used and not _NO_TRANSCRIPT.match(file.name)]
+    if rest:
+        report.notes.append(f"{len(rest)} texts have no audio of their name, the first is {rest[-1]}")
+
+
+def _split_of(root: Path, folder: Path) -> str:
+    """The split that a folder is named for, or one above it up to the root: train, dev, or test; dev-a and test-b stay apart."""
+    for name in reversed(folder.relative_to(root).parts):
+        name = _SPLIT_NAMES.get(name.lower(), name.lower())
+        if name in ("train", "dev", "test") or re.match("(dev|test)[-_]", name):
+            return name
+        if re.match("train[-_]", name):
+            return "train"
+    name = _SPLIT_NAMES.get(root.resolve().name.lower(), root.resolve().name.lower())
+    return name if name in ("train", "dev", "test") else ""
+
+
+def _is_pairs(files: list[Path]) -> bool:
+    stems = {file.stem for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
+    return any(file.stem in stems for file in files if file.suffix.lower() in _TEXT_SUFFIXES)
+
+
+def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
+    """``wav.scp`` and ``text``, perhaps ``segments`` and ``utt2spk``, in one folder or in those of several splits."""
+    for scp in files:
+        folder, problems = scp.parent, report.problems
+        recordings = {name: (where, path) for where, name, path in _two_columns(scp, problems)}
+        speakers = {name: speaker for _, name, speaker in _two_columns(folder / "utt2spk", problems)}
+        pieces = {name: (where, times) for where, name, times in _two_columns(folder / "segments", problems)}
+        split = _split_of(root, folder)
+        for where, name, transcript in _two_columns(folder / "text", problems):
+            try:
+                _, piece = pieces.get(name, (where, name))
+                recording, *times = piece.split()
+                if recording not in recordings or (pieces and name not in pieces):
+                    raise BadLine(f"{name} has no recording in {'segments' if pieces else 'wav.scp'}")
+                if recordings[recording][1].endswith("|"):
+                    raise BadLine(f"{recording} is a command in wav.scp; only files are read")
+                start, stop = _kaldi_times(times)
+                path = audio_path(folder, recordings[recording][1])
+                path = (
+                    path
+                    if os.path.isfile(path)
+                    else next(filter(None, map(find_file, _above(root, recordings[recording][1]))), path)
+                )
+                yield where, Utterance(path, transcript, speakers.get(name, ""), split, (stop or start) - start, start, stop)
+            except BadLine as error:
+                problems.append(Problem(where, str(error)))
+
+
+def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
+    if not times:
+        return 0.0, None
+    try:
+        start, stop = float(times[0]), float(times[1])
+    except (ValueError, IndexError):
+        raise BadLine(f"no start and end in segments, but {' '.join(times)!r}") from None
+    if not 0 <= start < float("inf") or not (start < stop < float("inf") or stop == -1):
+        raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
+    return start, None if stop == -1 else stop
+
+
+def _above(root: Path, text: str) -> list[Path]:
+    """A path relative to one of the folders above a corpus: Kaldi writes those of the folder where its recipe runs."""
+    return [folder / text for folder in root.absolute().parents[:4]]
+
+
+def _two_columns(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
+    if file.is_file():
+        for where, text in text_lines(file, problems):
+            name, _, rest = text.strip().partition(" ")
+            yield where, name, rest.strip()
+
+
 _SPHINX_LINE = re.compile(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", re.IGNORECASE)
 _SPHINX_SPLIT = re.compile(r".*_(train|dev|test)")
 
 
-def _sphinx(files: list[Path], problems: list[Problem]) -> _Lines:
+def _sphinx(files: list[Path], problems: list[Problem]) -> Lines:
     """CMU Sphinx: lines ``<s> hello world </s> (utterance_id)``, audio in ``wav`` or beside the file."""
     for file in files:
         root = file.parent.parent if file.parent.name == "etc" else file.parent
         split = _SPHINX_SPLIT.fullmatch(file.stem)
         entries = []
-        for where, text in _text_lines(file, problems):
+        for where, text in text_lines(file, problems):
             line = _SPHINX_LINE.fullmatch(text)
             if line:
                 entries.append((where, line[1], line[2]))
@@ -240,7 +309,7 @@ def _sphinx(files: list[Path], problems: list[Problem]) -> _Lines:
         for where, transcript, file_id in entries:
             names = [file_id + suffix for suffix in (".wav", ".flac", ".sph")]
             paths = [folder / name for folder in (root / "wav", root) for name in names]
-            path = next(filter(os.path.isfile, paths), paths[0])
+            path = next(filter(None, map(find_file, paths)), paths[0])
             yield where, Utterance(path, transcript, file_id.rpartition("/")[0], split[1] if split else "")
 
 
@@ -252,7 +321,7 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
     transcribed, listed = defaultdict(list), defaultdict(list)
     for entry in entries:
         transcribed[entry[2]].append(entry)
-    for where, text in _text_lines(file, problems):
+    for where, text in text_lines(file, problems):
         file_id = text.strip()
         listed[file_id if file_id in transcribed else file_id.rpartition("/")[2]].append((where, file_id))
     for name, lines in listed.items():
@@ -275,92 +344,210 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
 def read_corpus(path: Path | str) -> Corpus:
     """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
 
-    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``), LibriSpeech, CMU Sphinx and a clone of the
-    Free Spoken Digit Dataset. Where splits are missing they are carved, see ``_carve_splits``.
+    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the Free
+    Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
+    ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
 
     Args:
         path: the folder of a corpus, or its manifest or transcription file.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
-        CorpusError: if no layout is recognised, a table lacks its header, or a list its transcription.
+        CorpusError: if no layout is recognised, a table lacks its header, a list its transcription, or a manifest has a column
+            that may change what its lines mean and that is not understood.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
-    problems: list[Problem] = []
-    kind, lines = _recognise(path, problems)
+    report = Report()
+    kind, lines = _recognise(path, report)
     root = path if path.is_dir() else path.parent
-    utterances, rule = _carve_splits(_checked(lines, problems), root)
-    return Corpus(kind, root, utterances, problems, rule)
+    utterances = _compared(_checked(lines, report), report)
+    utterances, rule = _carve_splits(utterances, root)
+    if report.of_a_mac:
+        report.notes.append(f"{report.of_a_mac} files named ._* were passed over: a Mac left them, they hold no audio")
+    return Corpus(kind, root, utterances, report.problems, rule, report.notes)
 
 
-def _recognise(path: Path, problems: list[Problem]) -> tuple[str, _Lines]:
-    candidates = [path / f"manifest{s}" for s in _MANIFESTS] if path.is_dir() else [path]
-    manifests = [file for file in candidates if file.suffix.lower() in _MANIFESTS and file.is_file()]
-    if len(manifests) > 1:
-        raise CorpusError(f"{path} has {' and '.join(m.name for m in manifests)}; give the path of the one you mean.")
+def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
+    manifests = _manifest_files(path)
     if manifests:
-        return "manifest", _manifest(manifests[0], problems)
-    if path.is_dir() and (files := sorted(path.rglob("*.trans.txt"))):
-        return "LibriSpeech", _librispeech(path, files, problems)
-    if files := _sphinx_files(path):
-        return "CMU Sphinx", _sphinx(files, problems)
-    files = sorted(path.glob("recordings/*.wav")) or sorted(path.glob("*.wav"))
-    if any(_DIGIT_FILE.fullmatch(file.name) for file in files):
-        return "Free Spoken Digit Dataset", _spoken_digits(files, problems)
+        return "manifest", read_manifests(manifests, report)
+    files = list(walk(path, report)) if path.is_dir() else []
+    if any(file.name.endswith(".trans.txt") for file in files):
+        found = [file for file in files if file.name.endswith(".trans.txt") or file.suffix.lower() == ".flac"]
+        return "LibriSpeech", _librispeech(path, found, report)
+    if lists := [file for file in files if file.name == "wav.scp" and (file.parent / "text").is_file()]:
+        return "Kaldi", _kaldi(path, lists, report)
+    if transcriptions := _sphinx_files(path):
+        return "CMU Sphinx", _sphinx(transcriptions, report.problems)
+    waves = [file for file in files if file.suffix.lower() == ".wav"]
+    waves = [file for file in waves if file.parent == path / "recordings"] or [file for file in waves if file.parent == path]
+    if any(_DIGIT_FILE.fullmatch(file.name) for file in waves):
+        return "Free Spoken Digit Dataset", _spoken_digits(waves, report.problems)
+    if _is_pairs(files):
+        return "pairs of audio and text", _pairs(path, files, report)
     names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
         f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv or .jsonl, LibriSpeech's *.trans.txt, "
-        "Sphinx's *.transcription and digit recordings such as recordings/7_jackson_32.wav."
-        + (f" The folder has {there}." if path.is_dir() else ""))
+        "Kaldi's wav.scp, Sphinx's *.transcription, audio files with a text of the same name (x.wav and x.txt) and digit "
+        "recordings such as recordings/7_jackson_32.wav."
+        + (f" The folder has {there}." if path.is_dir() else ""))  # fmt: skip
+
+
+def _manifest_files(path: Path) -> dict[Path, str]:
+    """The manifest at a path, or those named for splits that are one corpus; with the split of lines that give none."""
+    if path.is_file():
+        is_split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) in ("train", "dev", "test")
+        split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) if is_split else ""
+        return {path: split} if path.suffix.lower() in MANIFESTS else {}
+    manifests = [path / f"{name}{s}" for name in ("manifest", "metadata") for s in MANIFESTS if (path / f"{name}{s}").is_file()]
+    if len(manifests) > 1:
+        raise CorpusError(f"{path} has {' and '.join(m.name for m in manifests)}; give the path of the one you mean.")
+    if manifests:
+        return {manifests[0]: ""}
+    splits: dict[str, Path] = {}
+    for file in sorted(file for file in path.iterdir() if file.suffix.lower() in MANIFESTS and file.is_file()):
+        split = _SPLIT_NAMES.get(file.stem.lower(), file.stem.lower())
+        if split in ("train", "dev", "test") and split in splits:
+            raise CorpusError(f"{path} has {splits[split].name} and {file.name}; give the path of the one you mean.")
+        if split in ("train", "dev", "test"):
+            splits[split] = file
+    return {file: split for split, file in splits.items()}
 
 
 def _sphinx_files(path: Path) -> list[Path]:
     """The transcriptions of a Sphinx corpus: those named for a split if there are any, else all."""
     if path.is_file():
-        is_sphinx = any(_SPHINX_LINE.fullmatch(text) for _, text in _text_lines(path, []))
+        is_sphinx = any(_SPHINX_LINE.fullmatch(text) for _, text in text_lines(path, []))
         return [path] if path.suffix in (".transcription", ".txt") and is_sphinx else []
     for file_ids in sorted(path.glob("etc/*.fileids")):
-        if _SPHINX_SPLIT.fullmatch(file_ids.stem) and not file_ids.with_suffix(".transcription").is_file():
+        named_for_split = _SPHINX_SPLIT.fullmatch(file_ids.stem) and not is_of_a_mac(file_ids.name)
+        if named_for_split and not file_ids.with_suffix(".transcription").is_file():
             raise CorpusError(f"{file_ids} has no {file_ids.stem}.transcription beside it.")
     files = sorted(path.glob("etc/*.transcription")) or sorted(path.glob("*.transcription"))
+    files = [file for file in files if not is_of_a_mac(file.name)]
     return [file for file in files if _SPHINX_SPLIT.fullmatch(file.stem)] or files
 
 
-_SPLIT_NAMES = {"valid": "dev", "val": "dev", "validation": "dev"}
+# ---------------------------------------------------------------------------------------------
+# Checks of every line, whatever the layout
+# ---------------------------------------------------------------------------------------------
+
+_SPLIT_NAMES = {"valid": "dev", "val": "dev", "validation": "dev", "development": "dev", "training": "train", "testing": "test"}
 
 
-def _checked(lines: _Lines, problems: list[Problem]) -> list[Utterance]:
+@dataclass
+class _Checked:
+    """A usable utterance: the line it is from, and whether that line gave its duration."""
+
+    where: str
+    utterance: Utterance
+    believed: bool
+
+
+def _checked(lines: Lines, report: Report) -> list[_Checked]:
     """The usable utterances, in order, with clean transcripts, split names and durations."""
-    good: dict[str, tuple[str, Utterance]] = {}  # by path
+    good: dict[tuple, _Checked] = {}  # by path and piece
     for where, utterance in lines:
         try:
+            believed = utterance.seconds > 0
             utterance = _clean(utterance)
-            before, first = good.setdefault(os.path.normpath(utterance.path), (where, utterance))
-            if first is not utterance:
-                same = "the same" if first.transcript == utterance.transcript else "a different"
-                raise _BadLine(f"{utterance.path} was listed with {same} transcript at {before}")
-        except (_BadLine, BadAudio) as error:
-            problems.append(Problem(where, str(error)))
-    unsplit = [where for where, utterance in good.values() if not utterance.split]
+            key = (os.path.normpath(utterance.path), utterance.start, utterance.stop, utterance.channel)
+            first = good.setdefault(key, _Checked(where, utterance, believed))
+            if first.utterance is not utterance:
+                same = "the same" if first.utterance.transcript == utterance.transcript else "a different"
+                raise BadLine(f"{utterance.name} was listed with {same} transcript at {first.where}")
+        except (BadLine, BadAudio) as error:
+            report.problems.append(Problem(where, str(error)))
+    unsplit = [item.where for item in good.values() if not item.utterance.split]
     if len(unsplit) < len(good):
-        problems += [Problem(where, "no split is given, but other lines have one") for where in unsplit]
-        return [utterance for _, utterance in good.values() if utterance.split]
-    return [utterance for _, utterance in good.values()]
+        report.problems += [Problem(where, "no split is given, but other lines have one") for where in unsplit]
+        return [item for item in good.values() if item.utterance.split]
+    return list(good.values())
 
 
 def _clean(utterance: Utterance) -> Utterance:
     transcript, split = " ".join(utterance.transcript.split()), utterance.split.lower()
     if not transcript:
-        raise _BadLine("the transcript is empty")
-    if not os.path.isfile(utterance.path):
-        raise _BadLine(f"audio file {utterance.path} not found")
-    if utterance.path.suffix.lower() == ".sph":
-        raise _BadLine(f"{utterance.path} is a SPHERE file: convert it to WAV or FLAC")
-    seconds = utterance.seconds or audio_seconds(utterance.path)
-    return replace(utterance, transcript=transcript, split=_SPLIT_NAMES.get(split, split), seconds=seconds)
+        raise BadLine("the transcript is empty")
+    path = find_file(utterance.path)
+    if path is None:
+        what = "is a pipe, which can be read only once: write it into a file" if _is_pipe(utterance.path) else "not found"
+        raise BadLine(f"audio file {utterance.path} {what}")
+    seconds = utterance.seconds or audio_seconds(path) - utterance.start
+    if seconds <= 0:
+        raise BadLine(f"it begins at {utterance.start:g} s, but its audio lasts {audio_seconds(path):g} s")
+    return replace(utterance, path=path, transcript=transcript, split=_SPLIT_NAMES.get(split, split), seconds=seconds)
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        return path.is_fifo()
+    except ValueError:
+        return False
+
+
+_SAMPLE = 20  # lines whose durations are compared
+
+
+def differs(stated: float, actual: float) -> bool:
+    """Whether a stated duration is not the actual one: they differ by more than a tenth and by more than 50 ms."""
+    return abs(stated - actual) > max(0.05, 0.1 * actual)
+
+
+def differs_grossly(stated: float, actual: float) -> bool:
+    """Whether the durations are so different that another recording, or another unit, must be meant."""
+    return abs(stated - actual) > 0.5 and not 2 / 3 < stated / actual < 3 / 2
+
+
+def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
+    """The utterances, their durations compared with the audio: of some lines, of all where one of these is wrong.
+
+    Where a stated duration is wrong, all are taken from the audio, and a note tells it. A line that is grossly wrong while most
+    are right becomes a problem, and so does a piece that is not in its audio.
+    """
+    stated = [item for item in items if item.believed]
+    sample = stated[:: max(1, len(stated) // _SAMPLE)][:_SAMPLE]
+    if not any(_wrong_times(item) for item in sample):
+        return [item.utterance for item in items]
+    wrong = {id(item): says for item in stated if (says := _wrong_times(item))}
+    first = next(item for item in stated if id(item) in wrong)
+    if len(wrong) > len(stated) / 2 and any(item.utterance.is_piece for item in stated if id(item) in wrong):
+        raise CorpusError(f"{first.where}: {wrong[id(first)]}, and so it is with {len(wrong)} of {len(stated)} pieces. "
+                          "Are the times milliseconds? Then call the columns start_ms, end_ms and duration_ms.")  # fmt: skip
+    utterances = []
+    for item in items:
+        says, utterance = wrong.get(id(item), ""), item.utterance
+        actual = _seconds_of(utterance) if says else None
+        if says and (utterance.is_piece or (differs_grossly(utterance.seconds, actual) and len(wrong) <= len(stated) / 2)):
+            report.problems.append(Problem(item.where, says))
+        else:
+            utterances.append(replace(utterance, seconds=actual) if says else utterance)
+    if len(utterances) > len(items) - len(wrong):
+        report.notes.append(f"{len(wrong)} of {len(stated)} lines state a wrong duration, which is taken from the audio instead; "
+                            f"the first, {first.where}: {wrong[id(first)]}")  # fmt: skip
+    return utterances
+
+
+def _wrong_times(item: _Checked) -> str:
+    """What is wrong with the times that a line states, with both numbers; empty if nothing is or the audio can't be read."""
+    utterance, actual = item.utterance, _seconds_of(item.utterance)
+    if actual is None:
+        return ""  # told when the utterance is read
+    if utterance.is_piece and utterance.start + utterance.seconds > actual + PIECE_SLACK:
+        return f"it says {utterance.start:g} s to {utterance.start + utterance.seconds:g} s, but its audio lasts {actual:.2f} s"
+    if not utterance.is_piece and differs(utterance.seconds, actual):
+        return f"it says {utterance.seconds:g} s, but its audio lasts {actual:.2f} s"
+    return ""
+
+
+def _seconds_of(utterance: Utterance) -> float | None:
+    try:
+        return audio_seconds(utterance.path)
+    except BadAudio:
+        return None
 
 
 def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utterance], str]:
@@ -373,20 +560,23 @@ def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utteran
         the utterances with their splits, and in words how the splits came about.
     """
     given = {u.split for u in utterances} - {""}
-    if given and ("train" not in given or "dev" in given):
+    if given and ("train" not in given or any(map(_DEV.match, given))):
         return utterances, Corpus.split_rule
     carved = ["dev"] if given else ["dev", "test"]
     pool = [u for u in utterances if u.split in ("", "train")]
     by_speaker = len({u.speaker for u in pool}) >= 10 and all(u.speaker for u in pool)
+    by_piece = not by_speaker and len({u.path for u in pool}) < 10  # pieces of few recordings
 
     def key(utterance: Utterance) -> str:
-        return utterance.speaker if by_speaker else Path(os.path.relpath(utterance.path, root)).as_posix()
+        file = Path(os.path.relpath(utterance.path, root)).as_posix()
+        return utterance.speaker if by_speaker else f"{file} {utterance.start} {utterance.channel}" if by_piece else file
 
     order = sorted({key(u) for u in pool}, key=lambda k: hashlib.sha256(k.encode("utf-8", "surrogatepass")).digest())
     if len(order) < 10:
-        return [replace(u, split=u.split or "train") for u in utterances], "not carved: fewer than 10 utterances"
+        rule = "not carved: fewer than 10 utterances. Training needs a 'dev', too: add a column 'split', or more lines"
+        return [replace(u, split=u.split or "train") for u in utterances], rule
     size = max(1, round(len(order) / 10))
-    split_of = {k: name for n, name in enumerate(carved) for k in order[n * size:(n + 1) * size]}
+    split_of = {k: name for n, name in enumerate(carved) for k in order[n * size : (n + 1) * size]}
     utterances = [u if u.split not in ("", "train") else replace(u, split=split_of.get(key(u), "train"))
-                  for u in utterances]
+                  for u in utterances]  # fmt: skip
     return utterances, f"with {' and '.join(carved)} carved by {'speaker' if by_speaker else 'utterance'}"

@@ -11,8 +11,38 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from implementation import AudioSample
-from speech.audio import audio_seconds, read_audio
-from speech.corpora import Utterance
+from speech.audio import BadAudio, audio_seconds, read_audio
+from speech.corpora import Utterance, differs_grossly
+
+
+def read_utterance(utterance: Utterance, sample_rate: int) -> Tensor:
+    """The audio of an utterance: of its file, or of the piece and the channel that it is.
+
+    Args:
+        utterance: as ``read_corpus`` gives it.
+        sample_rate: wanted rate in Hz.
+
+    Returns:
+        (samples,) float32.
+
+    Raises:
+        BadAudio: as ``read_audio``; and if the audio is much longer or shorter than the utterance says.
+    """
+    where: dict[str, float] = {"start": utterance.start} if utterance.start else {}
+    if utterance.stop is not None:
+        where["seconds"] = utterance.stop - utterance.start
+    if utterance.channel is not None:
+        where["channel"] = utterance.channel
+    audio = read_audio(utterance.path, sample_rate, **where)
+    seconds = len(audio) / sample_rate
+    if utterance.seconds and differs_grossly(utterance.seconds, seconds):
+        raise BadAudio(f"{utterance.seconds:g} s are stated for it, but it lasts {seconds:.2f} s", utterance.path)
+    return audio
+
+
+def _seconds_of(utterance: Utterance) -> float:
+    stop = audio_seconds(utterance.path) if utterance.stop is None else utterance.stop
+    return stop - utterance.start
 
 
 class SpeechDataset(Dataset):
@@ -31,7 +61,7 @@ class SpeechDataset(Dataset):
 
     def __init__(self, utterances: Sequence[Utterance], sample_rate: int = 16000, cache_mb: int = 0) -> None:
         self.utterances, self.sample_rate = list(utterances), sample_rate
-        self.seconds = [u.seconds or audio_seconds(u.path) for u in self.utterances]
+        self.seconds = [u.seconds or _seconds_of(u) for u in self.utterances]
         self.transcripts = [u.transcript for u in self.utterances]
         self.speakers = [u.speaker for u in self.utterances]
         self._cache: dict[int, Tensor] = {}
@@ -43,7 +73,7 @@ class SpeechDataset(Dataset):
     def __getitem__(self, index: int) -> AudioSample:
         audio = self._cache.get(index)
         if audio is None:
-            audio = read_audio(self.utterances[index].path, self.sample_rate)
+            audio = read_utterance(self.utterances[index], self.sample_rate)
             if self._keep:
                 self._cache[index] = audio
         return AudioSample(audio.clone(), self.sample_rate, self.transcripts[index])
@@ -66,8 +96,9 @@ class JoinedDataset(Dataset):
         ValueError: if ``max_join`` is below 1 or ``gap_seconds`` is not an interval.
     """
 
-    def __init__(self, dataset: SpeechDataset, max_join: int, gap_seconds: tuple[float, float] = (0.02, 0.25),
-                 seed: int = 0) -> None:
+    def __init__(
+        self, dataset: SpeechDataset, max_join: int, gap_seconds: tuple[float, float] = (0.02, 0.25), seed: int = 0
+    ) -> None:
         if max_join < 1 or not 0 <= gap_seconds[0] <= gap_seconds[1]:
             raise ValueError(f"cannot join {max_join} utterances with gaps of {gap_seconds} seconds")
         self.dataset, self.max_join, self.gap_seconds, self.seed = dataset, max_join, gap_seconds, seed
@@ -82,8 +113,7 @@ class JoinedDataset(Dataset):
         self.epoch = epoch
         self._joins = [self._join(index) for index in range(len(self.dataset))]
         seconds, words = self.dataset.seconds, self.dataset.transcripts
-        self.seconds = [sum(seconds[p] for p in parts) + sum(gaps) / self.dataset.sample_rate
-                        for parts, gaps in self._joins]
+        self.seconds = [sum(seconds[p] for p in parts) + sum(gaps) / self.dataset.sample_rate for parts, gaps in self._joins]
         self.transcripts = [" ".join(words[p] for p in parts) for parts, _ in self._joins]
 
     def _join(self, index: int) -> tuple[list[int], list[int]]:

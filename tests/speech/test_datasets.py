@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from helpers import RATE, write_audio
 from speech import datasets
 from speech.audio import read_audio
 from speech.corpora import Utterance
-from speech.datasets import JoinedDataset, SpeechDataset
+from speech.datasets import JoinedDataset, SpeechDataset, read_utterance
 
 SPEAKERS = ["ann", "ann", "ann", "bob", "bob", "", "", "eve"]
 
@@ -36,6 +37,26 @@ def test_speech_dataset(speech):
         assert torch.equal(sample.audio, read_audio(speech[index].path, 16000))
         assert len(sample.audio) / 16000 == pytest.approx(dataset.seconds[index])
     assert SpeechDataset([Utterance(speech[0].path, "a")]).seconds == [pytest.approx(0.2)]
+
+
+def test_pieces_and_channels_are_utterances_of_their_own(tmp_path):
+    left, right = np.linspace(0, 0.5, RATE), np.linspace(0, -0.25, RATE)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    whole = read_audio(tmp_path / "a.wav", RATE, channel=1)
+    utterances = [
+        Utterance(tmp_path / "a.wav", "a", start=0.25, stop=0.75, channel=1),
+        Utterance(tmp_path / "a.wav", "b", start=0.75, channel=1),
+        Utterance(tmp_path / "a.wav", "c", stop=0.25, channel=0),
+    ]
+    dataset = SpeechDataset(utterances, RATE)
+    assert dataset.seconds == [0.5, 0.25, 0.25]
+    assert torch.equal(dataset[0].audio, whole[RATE // 4 : 3 * RATE // 4]) and torch.equal(
+        dataset[1].audio, whole[3 * RATE // 4 :]
+    )
+    assert torch.equal(read_utterance(utterances[2], RATE), -2 * whole[: RATE // 4])
+    assert [u.name for u in utterances] == [
+        f"{tmp_path}/a.wav from {part}" for part in ("0.25 s to 0.75 s", "0.75 s to the end", "0 s to 0.25 s")
+    ]
 
 
 @pytest.mark.parametrize(("cache_mb", "expected"), [(4, "01234567"), (3, "000111222333444555666777")])
@@ -107,8 +128,8 @@ def test_joined_audio_is_the_parts_with_quiet_gaps_between(speech):
     index = next(i for i in range(8) if " " in joined.transcripts[i])
     first, second = (base[p].audio for p in parts_of(joined.transcripts[index]))
     audio = joined[index].audio
-    gap = audio[len(first):-len(second)]
-    assert torch.equal(audio[:len(first)], first) and torch.equal(audio[-len(second):], second)
+    gap = audio[len(first) : -len(second)]
+    assert torch.equal(audio[: len(first)], first) and torch.equal(audio[-len(second) :], second)
     assert len(gap) == 0.05 * RATE
     level = 20 * torch.log10(gap.square().mean().sqrt() / first.square().mean().sqrt())
     assert level == pytest.approx(-60, abs=1)

@@ -1,0 +1,161 @@
+"""What the columns of a manifest say: names as NeMo, Common Voice, Hugging Face and others use them, and times of pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+_NAMES = {  # by what they say; the first that is there counts
+    "path": (
+        "path", "audio_filepath", "audio_file_path", "audio_path", "audio_file", "audio_filename", "audio", "file_name",
+        "filename", "file_path", "filepath", "file", "wav_filename", "wav_path", "wav_file", "wav",
+    ),
+    "transcript": ("transcript", "text", "transcription", "sentence"),
+    "speaker": ("speaker", "speaker_id", "spk", "spk_id", "speaker_name", "client_id"),
+    "split": ("split", "partition"),
+    "channel": ("channel", "channel_selector", "channel_id", "audio_channel", "chan"),
+}  # fmt: skip
+_OWNER = r"(?:(?:audio|segment|seg|utterance|utt|clip|piece|chunk|file|speech|wav|recording)_)?"
+_UNIT = r"(?:_?(?:in_)?(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?))?"
+_TIMES = {
+    "start": re.compile(rf"{_OWNER}(?:start|begin|beginning|onset|offset|start_offset|begin_offset)(?:_?time|_at)?{_UNIT}"),
+    "stop": re.compile(rf"{_OWNER}(?:end|stop|end_offset|stop_offset)(?:_?time|_at)?{_UNIT}"),
+    "seconds": re.compile(rf"{_OWNER}(?:duration|dur|length|(?=secs?$|seconds?$))(?:_time)?{_UNIT}"),
+}
+_SUSPECT = {"start", "begin", "beginning", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan"}
+_MAYBE_LENGTH = ("length", "segment_length", "audio_length")  # a number of what, is not said: only obeyed for a piece
+
+
+class ColumnError(ValueError):
+    """A column that may change what the lines mean, and that is not understood."""
+
+
+class CellError(ValueError):
+    """A cell that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Where in a file an utterance lies: seconds, or samples of the file where ``in_samples`` says so; None: not said."""
+
+    start: float | None = None
+    stop: float | None = None
+    seconds: float | None = None
+    channel: str = ""
+    in_samples: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column says what: name by role, and the unit of those that are times."""
+
+    names: Mapping[str, str]
+    units: Mapping[str, str]
+    suspects: tuple[str, ...]
+
+    def get(self, row: Mapping[str, str], role: str) -> str:
+        """The cell with that role, ``''`` if there is none."""
+        return row.get(self.names.get(role, ""), "")
+
+    def refuse_suspects(self, row: Mapping[str, str], where: str) -> None:
+        """Raises ``ColumnError`` if a column that looks like a time or a channel, but is not understood, holds a number."""
+        for name in self.suspects:
+            if re.match(r"[-+\[({ ]*\.?\d", row.get(name, "")):
+                raise ColumnError(
+                    f"{where}: the column {name!r} ({row[name]!r}) may say which part of the audio is meant, "
+                    "but is not understood; call it 'start', 'end' or 'duration' (in seconds) or 'channel', or take it out"
+                )
+
+    def piece(self, row: Mapping[str, str]) -> Piece:
+        """The times and the channel of a line; raises ``CellError`` for one that is no number or negative."""
+        times = {role: _time(self.get(row, role), self.names[role]) for role in _TIMES if role in self.names}
+        if times.get("start") is None and times.get("stop") is None:
+            times = {"seconds": None if self.names.get("seconds") in _MAYBE_LENGTH else times.get("seconds")}
+        samples = [self.units[role] == "samples" for role, value in times.items() if value is not None]
+        if any(samples) and not all(samples):
+            raise CellError("some of its times are in samples and some in seconds")
+        factor = {"ms": 1e-3}
+        times = {role: value and value * factor.get(self.units.get(role), 1.0) for role, value in times.items()}
+        return Piece(**times, channel=self.get(row, "channel"), in_samples=any(samples))
+
+
+@lru_cache(maxsize=256)
+def understand(names: tuple[str, ...]) -> Columns:
+    """What columns of these names say.
+
+    Args:
+        names: as the manifest writes them.
+
+    Returns:
+        the role of each that is understood; the others are ignored, or suspect where they look like times or channels.
+    """
+    plain = {_plain(name): name for name in reversed(names)}
+    roles = {}
+    for role, known in _NAMES.items():
+        found = next((name for name in known if name in plain), None)
+        if found:
+            roles[role] = plain[found]
+    units = {}
+    for role, pattern in _TIMES.items():
+        fits = sorted(((len(name), name, fit) for name in plain if (fit := pattern.fullmatch(name))), key=lambda item: item[:2])
+        fits = [item for item in fits if item[1] == "seconds"] or fits if role == "seconds" else fits
+        if role == "start" and len(fits) == 2 and {"onset", "offset"} == {fits[0][1], fits[1][1]}:  # of an event
+            roles |= {"start": plain["onset"], "stop": plain["offset"]}
+            units |= {"start": "s", "stop": "s"}
+        elif fits and role not in roles:
+            roles[role], units[role] = plain[fits[0][1]], _unit(fits[0][2][1])
+    used = set(roles.values())
+    counts = {"channels", "num_channels", "n_channels"}
+    suspects = [name for key, name in plain.items() if name not in used and key not in counts and _SUSPECT & set(key.split("_"))]
+    return Columns(roles, units, tuple(suspects))
+
+
+def _plain(name: str) -> str:
+    """camelCase, spaces, dots and hyphens to words_with_underscores."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _unit(text: str | None) -> str:
+    return "samples" if text and text.startswith("sample") else "ms" if text and text.startswith("m") else "s"
+
+
+def _time(text: str, name: str) -> float | None:
+    """Seconds of ``1.5`` or ``00:01:02.5``; None of an empty cell."""
+    if not text:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+        value = sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    except ValueError:
+        value = float("nan")
+    if value == -1 and re.match("end|stop", _plain(name)):  # Kaldi: up to the end
+        return None
+    if not 0 <= value < float("inf"):
+        raise CellError(f"{name} must be a number and not negative, but is {text!r}")
+    return value
+
+
+def channel_numbers(texts: Iterable[str], from_zero: bool = False) -> dict[str, int | None]:
+    """Channels from 0 of what a whole manifest writes: A and B, left and right, or numbers; None where all is meant.
+
+    Args:
+        texts: all different cells of the column.
+        from_zero: its name says that it counts from 0 (NeMo's channel_selector).
+
+    Returns:
+        by cell; numbers count from 0 where there is a 0, else from 1.
+
+    Raises:
+        ColumnError: for a cell that is none of these.
+    """
+    letters = {"a": 0, "b": 1, "l": 0, "r": 1, "left": 0, "right": 1, "": None, "average": None, "mono": None, "mix": None}
+    texts = set(texts)
+    numbers = {text for text in texts if re.fullmatch(r"\d+(?:\.0)?", text)}
+    lowest = 0 if from_zero or any(float(text) == 0 for text in numbers) else 1
+    strange = {text for text in texts - numbers if text.lower() not in letters}
+    if strange:
+        raise ColumnError(f"channel {min(strange)!r} is not understood; write a number from 0, or A and B")
+    return {text: int(float(text)) - lowest if text in numbers else letters[text.lower()] for text in texts}

@@ -1,0 +1,72 @@
+"""Files found under other spellings of their names, behind links, and without those that a Mac leaves."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from speech.utterances import Problem, Report
+
+AUDIO_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".opus", ".mp3", ".oga", ".aiff", ".aif", ".sph", ".au", ".caf", ".w64",
+    ".m4a", ".aac", ".wma", ".webm", ".mp4",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _names_in(folder: Path, changed: int) -> dict[str, list[str]]:
+    """The names in a folder by the name in one normal form and with a small suffix."""
+    names = defaultdict(list)
+    for name in sorted(os.listdir(folder)):
+        names[_plain_name(name)].append(name)
+    return names
+
+
+def _plain_name(name: str) -> str:
+    stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+    return stem + dot + suffix.lower()
+
+
+def find_file(path: Path) -> Path | None:
+    """A file of that name, or of the same name in another Unicode normal form or with its suffix in capitals; else None."""
+    if os.path.isfile(path):
+        return path
+    folder = _find_folder(path.parent)
+    try:
+        there = folder and _names_in(folder, os.stat(folder).st_mtime_ns).get(_plain_name(path.name), ())
+    except (OSError, ValueError):
+        return None
+    return next((folder / name for name in there or () if os.path.isfile(folder / name)), None)
+
+
+def _find_folder(folder: Path) -> Path | None:
+    if os.path.isdir(folder):
+        return folder
+    if folder.parent == folder or unicodedata.normalize("NFC", str(folder)) == unicodedata.normalize("NFD", str(folder)):
+        return None
+    above = _find_folder(folder.parent)
+    there = above and _names_in(above, os.stat(above).st_mtime_ns).get(_plain_name(folder.name), ())
+    return next((above / name for name in there or () if os.path.isdir(above / name)), None)
+
+
+def is_of_a_mac(name: str) -> bool:
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store")
+
+
+def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """All files below a folder, sorted, also behind symbolic links; what a Mac left is counted and passed over."""
+    above = (*above, os.path.realpath(root))
+    for child in sorted(root.iterdir()):
+        if is_of_a_mac(child.name):
+            report.of_a_mac += child.name != ".DS_Store"
+        elif child.is_dir():
+            if os.path.realpath(child) not in above:  # else a circle of links
+                yield from walk(child, report, above)
+        elif child.is_symlink() and not child.exists():
+            report.problems.append(Problem(str(child), f"a link to {os.readlink(child)}, which is not there"))
+        else:
+            yield child

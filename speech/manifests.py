@@ -1,0 +1,169 @@
+"""Manifests: tables and lines of JSON that name audio files, their transcripts, and perhaps speaker, split, times and channel."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speech.audio import BadAudio, audio_channels, audio_rate
+from speech.columns import CellError, ColumnError, Columns, Piece, channel_numbers, understand
+from speech.files import find_file, is_of_a_mac
+from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, is_broken, text_lines
+
+MANIFESTS = (".tsv", ".csv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of a manifest whose columns are understood."""
+
+    where: str
+    path: Path
+    cell: Callable[[str], str]  # by role
+    piece: Piece
+
+
+def read_manifests(files: dict[Path, str], report: Report) -> Lines:
+    """Manifests that are one corpus, and the split of the lines that give none, by file."""
+    rows = [(row, split) for file, split in files.items() for row in _manifest_rows(file, report)]
+    channels = _channels(rows, next(iter(files)))
+    for row, split in rows:
+        try:
+            times = _times(row)
+            channel = channels.get(row.piece.channel)
+            yield (
+                row.where,
+                Utterance(row.path, row.cell("transcript"), row.cell("speaker"), row.cell("split") or split, *times, channel),
+            )
+        except (BadLine, BadAudio) as error:
+            report.problems.append(Problem(row.where, str(error)))
+
+
+def _channels(rows: list[tuple[_Row, str]], file: Path) -> dict[str, int | None]:
+    """Channel from 0 by what the lines write."""
+    from_zero = any(row.cell("channel name") == "channel_selector" for row, _ in rows)
+    try:
+        channels = channel_numbers((row.piece.channel for row, _ in rows), from_zero)
+    except ColumnError as error:
+        raise CorpusError(f"{file}: {error}") from None
+    if set(channels) - {""} == {"1"} and not from_zero and not all(_is_mono(row.path) for row, _ in rows[:5]):
+        raise CorpusError(f"{file}: every line says channel 1, and the audio has several: write A or B (the first, the second)")
+    return channels
+
+
+def _is_mono(path: Path) -> bool:
+    try:
+        return audio_channels(path) == 1
+    except BadAudio:
+        return True  # told when it is read
+
+
+def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
+    """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
+    suffix, unreadable = file.suffix.lower(), []
+    lines = text_lines(file, unreadable)
+    header = None if suffix == ".jsonl" else _header(file, lines, unreadable)
+    for where, text in lines:
+        try:
+            row = _table_row(text, suffix, header) if header else _json_row(text)
+            columns = understand(tuple(row))
+            columns.refuse_suspects(row, where)
+            if not columns.get(row, "path"):
+                raise BadLine("no path")
+            path = audio_path(file.parent, columns.get(row, "path"))
+            if is_of_a_mac(path.name):
+                report.of_a_mac += 1
+                continue
+            yield _Row(where, path, _cells(columns, row), columns.piece(row))
+        except ColumnError as error:
+            raise CorpusError(str(error)) from None
+        except (BadLine, CellError) as error:
+            report.problems.append(Problem(where, str(error)))
+    report.problems += unreadable
+
+
+def _cells(columns: Columns, row: dict[str, str]) -> Callable[[str], str]:
+    return lambda role: columns.names.get("channel", "").lower() if role == "channel name" else columns.get(row, role)
+
+
+def _times(row: _Row) -> tuple[float, float, float | None]:
+    """Seconds, start and stop of the utterance in a row."""
+    start, stop, seconds = row.piece.start, row.piece.stop, row.piece.seconds
+    if row.piece.in_samples:
+        rate = audio_rate(find_file(row.path) or row.path)
+        start, stop, seconds = (value and value / rate for value in (start, stop, seconds))
+    if seconds == 0 and stop is None:
+        raise BadLine("zero-length audio")
+    if start is None and stop is None:
+        return seconds or 0.0, 0.0, None
+    start = start or 0.0
+    stop = start + seconds if stop is None and seconds else stop
+    if stop is not None and stop <= start:
+        raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
+    return (stop - start if stop is not None else 0.0), start, stop
+
+
+def audio_path(folder: Path, text: str) -> Path:
+    """Where a path in a manifest points: relative to its folder; ``~`` and Windows' backslashes are understood."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file:///"):
+        raise BadLine(f"{text} is an address, not a file: download it, and write its path")
+    text = text.removeprefix("file://")
+    if os.name != "nt":
+        if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
+            raise BadLine(f"{text} is a path of another, a Windows machine: write it relative to the manifest's folder, with /")
+        if "\\" in text and not os.path.isfile(folder / text):
+            text = text.replace("\\", "/")
+    try:
+        path = folder / Path(text).expanduser()
+    except RuntimeError:  # no such user
+        path = folder / text
+    beside = (path, folder / "clips" / text, Path(text))  # Common Voice's folder; the folder where the command is given
+    return next((found for place in beside if (found := find_file(place))), path)
+
+
+def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> list[str]:
+    where, text = next(lines, (f"{file}:1", ""))
+    if problems:
+        raise CorpusError(f"{problems[0]}, and so not a header")
+    names = [name.strip(' "').lower() for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
+    written = [name.strip(' "') for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
+    known = understand(tuple(written)).names
+    if not {"path", "transcript"} <= known.keys():
+        raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
+                          f"'transcript' (or 'text'), but it is {text[:80]!r}")  # fmt: skip
+    return names if len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys() else written
+
+
+def _table_row(text: str, suffix: str, columns: list[str]) -> dict[str, str]:
+    """One line of a table: TSV knows no quotes; a CSV cell in quotes may hold commas, but no line break."""
+    try:
+        cells = text.split("\t") if suffix == ".tsv" else next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise BadLine(f"not a CSV line ({error})") from error
+    if len(cells) != len(columns):
+        raise BadLine(f"{len(cells)} columns, but the header has {len(columns)}")
+    return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
+
+
+def _json_row(text: str) -> dict[str, str]:
+    try:
+        row = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadLine(f"not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise BadLine("not a JSON object")
+    row = {name: value for name, value in row.items() if value is not None}
+    if isinstance(row.get("audio"), dict):  # as Hugging Face's data sets write it
+        row["audio"] = row["audio"].get("path")
+    known = understand(tuple(row)).names
+    if not all(isinstance(row.get(known.get(role), ""), str) for role in ("path", "transcript")):
+        raise BadLine("path and transcript must be strings")
+    row = {name: str(value).strip() for name, value in row.items()}
+    if any(is_broken(value) for value in row.values()):
+        raise BadLine("not valid Unicode")
+    return row

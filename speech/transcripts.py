@@ -1,0 +1,146 @@
+"""Transcripts brought to the alphabet of a model: other ways to write the same characters, and what parts words.
+
+    "Don’t — it’s the naïve ﬁancé’s twenty-five"  ->  "Don't it's the naive fiance's twenty five"
+
+A character of the alphabet is never changed, so that an alphabet with é keeps it and one of Chinese characters keeps those.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from implementation import CharEncoder
+
+# Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before, accents behind.
+_SAME = {
+    "ʼ": "'", "＇": "'", "‛": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "′": "'", "ʹ": "'", "ʻ": "'",
+    "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "″": '"', "‹": '"', "›": '"',
+    "‐": "-", "‑": "-", "－": "-", "﹣": "-", "−": "-",
+    "ß": "ss", "ẞ": "ss", "æ": "ae", "Æ": "ae", "œ": "oe", "Œ": "oe", "ø": "o", "Ø": "o", "đ": "d", "Đ": "d", "ð": "d",
+    "Ð": "d", "þ": "th", "Þ": "th", "ł": "l", "Ł": "l", "ħ": "h", "Ħ": "h", "ı": "i", "ŋ": "ng", "ĸ": "k", "ŧ": "t", "ŀ": "l",
+    "ё": "е", "Ё": "е",
+}  # fmt: skip
+_PARTS_WORDS = set("/\\_|·•‧…~～〜")  # beside dashes, spaces and line breaks
+_SPOKEN = set("&@%#§‰＆＠％＃")  # unlike other punctuation
+_GAP = "\0"  # stands for what parts words, until it is known what is on its sides
+_CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
+_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
+_SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
+_WITH_MARKS = re.compile("[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]+")
+_QUOTED = re.compile(r"(?<!\w)‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’(?!\w)")  # ‘so’, but not ’tis or dogs’
+_NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
+
+
+def normalise(text: str, encoder: CharEncoder) -> str:
+    """A transcript in the characters of an alphabet, as far as they are the same characters written otherwise.
+
+    Dashes, slashes, underscores, ellipses and unusual spaces part words; typographic apostrophes and quotes, ligatures,
+    full-width forms and accents become what the alphabet has; invisible characters go. Where the encoder drops what it does not
+    know, punctuation parts words, too, and other unknown characters get a space on both sides, so that dropping them glues
+    nothing together. All else stays as it is: see ``unknown_characters``.
+
+    Args:
+        text: as the corpus gives it.
+        encoder: whose alphabet counts.
+
+    Returns:
+        the text with single spaces. Doing it twice changes nothing more.
+    """
+    known = _known(tuple(encoder.alphabet))
+    if not known.issuperset(text):
+        drops = encoder.unknown == "drop"
+        text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
+        text = _QUOTED.sub(r'"\1"', text)
+        text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
+        text = "".join(_written(char, known, drops) for char in text)
+        if drops:
+            text = re.sub(r"[^\s\0]+", lambda found: _set_apart(found[0], known), text)
+        text = _BESIDE_CHINESE.sub("", text).replace(_GAP, " ")
+        text = text if " " in known else _SPACE_BESIDE_CHINESE.sub("", text)
+    return " ".join(text.split())
+
+
+def _composed(cluster: str, known: frozenset[str]) -> str:
+    """A letter with its marks as one character where there is one; marks on Latin letters that the alphabet lacks go."""
+    if known.issuperset(cluster):
+        return cluster
+    composed = unicodedata.normalize("NFC", cluster)
+    if len(composed) > 1 and _is_european(composed[0]):
+        composed = "".join(char for char in composed if char in known or not unicodedata.combining(char))
+    return composed
+
+
+def _set_apart(text: str, known: frozenset[str]) -> str:
+    """A word whose unknown characters will be dropped, with gaps where they would glue together what they stand between."""
+    word = "".join(char if char in known else f"{_GAP}{char}{_GAP}" for char in text)
+    return word.replace(_GAP * 2, "")
+
+
+def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
+    """How often characters that the alphabet lacks stand in the texts, once normalised; the encoder refuses or drops them."""
+    known = _known(tuple(encoder.alphabet))
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(char for char in normalise(text, encoder) if char not in known and char != " ")
+    return counts
+
+
+def named(counts: Counter[str], show: int = 8) -> str:
+    """The commonest characters in words: "',' 12 times, '5' 3 times, and 4 others"."""
+    listed = [f"{char!r} {count} times" if count > 1 else f"{char!r} once" for char, count in counts.most_common(show)]
+    return ", ".join(listed) + (f", and {len(counts) - show} others" if len(counts) > show else "")
+
+
+@lru_cache(maxsize=16)
+def _known(units: tuple[str, ...]) -> frozenset[str]:
+    """The characters that an encoder with these units can write: its own, and capitals that it folds to them."""
+    own = {char for unit in units for char in unit}
+    capitals = {char.upper() for char in own if len(char.upper()) == 1 and char.upper().lower() == char}
+    return frozenset(own | capitals)
+
+
+@lru_cache(maxsize=100_000)
+def _written(char: str, known: frozenset[str], drops: bool) -> str:
+    """A character as the alphabet writes it; one that it can't write stays, or where it will be dropped, is set apart."""
+    if char in known or char == " ":
+        return char
+    for way in _ways(char):
+        if way and known.issuperset(way):
+            return way
+    category = unicodedata.category(char)
+    if category == "Cf":  # soft hyphens, joiners, marks of direction
+        return _GAP if char == "\u200b" else ""
+    if category in ("Zs", "Zl", "Zp") or char.isspace():
+        return " "
+    if category == "Pd" or char in _PARTS_WORDS or category == "Cc":
+        return _GAP
+    plain = _SAME.get(char, char)
+    if drops and plain == "'":
+        return ""
+    if drops and category[0] == "P" and char not in _SPOKEN:
+        return _GAP
+    return plain if plain in "'\"" else char
+
+
+def _ways(char: str) -> Iterable[str]:
+    """Other ways to write a character, the nearest first."""
+    compatible, category = unicodedata.normalize("NFKC", char), unicodedata.category(char)
+    if category[0] in "LP" or category == "Nd":
+        yield compatible
+    for form in dict.fromkeys((char, compatible)):
+        yield _SAME.get(form, "")
+    yield char.lower()
+    if category[0] == "L":
+        bare = "".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c))
+        if all(map(_is_european, bare)):
+            yield bare
+        yield unicodedata.normalize("NFD", char)  # Korean syllables as letters, where the alphabet has those
+
+
+def _is_european(char: str) -> bool:
+    """Latin or Greek, where a mark is an accent; in other scripts it makes another letter: が is not か, й not и."""
+    return "LATIN" in unicodedata.name(char, "") or "GREEK" in unicodedata.name(char, "")

@@ -1,0 +1,89 @@
+"""What the readers of corpora hand on: utterances, and the lines that are none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording, or a piece of one.
+
+    Attributes:
+        path: audio file.
+        transcript: as the corpus gives it, but for spaces.
+        speaker, split: ``''`` if unknown.
+        seconds: duration, of the piece where it is one; 0 if unknown.
+        start, stop: where the piece lies in the file, in seconds; a ``stop`` of None is the end of the file.
+        channel: the only channel to listen to, from 0; None: all, mixed.
+    """
+
+    path: Path
+    transcript: str
+    speaker: str = ""
+    split: str = ""
+    seconds: float = 0.0
+    start: float = 0.0
+    stop: float | None = None
+    channel: int | None = None
+
+    @property
+    def is_piece(self) -> bool:
+        """Whether it is less than its file."""
+        return self.start > 0 or self.stop is not None
+
+    @property
+    def name(self) -> str:
+        """Its file, and of a piece its times."""
+        end = f"{self.stop:g} s" if self.stop is not None else "the end"
+        return f"{self.path}" + (f" from {self.start:g} s to {end}" if self.is_piece else "")
+
+
+@dataclass
+class Problem:
+    """Something unusable: ``where`` is ``file:line`` or an audio file, ``what`` says what is wrong."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class CorpusError(ValueError):
+    """A corpus as a whole cannot be used."""
+
+
+class BadLine(Exception):
+    """Why a line is left out; becomes a ``Problem``."""
+
+
+@dataclass
+class Report:
+    """What the readers of layouts say beside the utterances."""
+
+    problems: list[Problem] = field(default_factory=list)
+    of_a_mac: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+Lines = Iterator[tuple[str, Utterance]]  # 'file:line', and an utterance that is still to be checked
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 decode to
+
+
+def is_broken(text: str) -> bool:
+    """Whether a text holds what is no Unicode character, as bytes do that are not UTF-8."""
+    return _SURROGATE.search(text) is not None
+
+
+def text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
+    """The lines of a UTF-8 file that are not blank, as ``('file:number', text)``."""
+    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if is_broken(line):
+            problems.append(Problem(f"{file}:{number}", "not valid UTF-8"))
+        elif line.strip():
+            yield f"{file}:{number}", line.removesuffix("\r")
