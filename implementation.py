@@ -17,7 +17,10 @@ Sections, equations and tables are those of the arXiv version; a default carries
     C   channels of a convolution      U   target symbols of an utterance
     O   its output channels            S   states of the extended target, 2U + 1
     K   bins of its kernel             W   prefixes in the beam
-    L   frames of its kernel           N   utterances times bins, or labels that are asked
+    L   frames of its kernel           N   labels that are asked of a language model
+
+T', F': after the convolutions; under Recurrence T is the layer's own frames. Letters side by side are multiplied. In formulas
+W, U and w are weights, B(x) is batch norm, f the clipped ReLU, o a product element by element.
 
 This module imports nothing else of the project.
 """
@@ -42,6 +45,7 @@ from torch.autograd.function import once_differentiable
 
 # ---- Text -----------------------------------------------------------------------------------
 
+CLIP = 20.0  # of the clipped ReLU [paper, Section 3.1, in the text without a number]
 ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
 
 
@@ -135,9 +139,9 @@ def compute_spectrogram(
 ) -> Tensor:
     """Log power spectrogram of a power-normalised clip (Section 3.1), normalised over the utterance.
 
-    ``x[p, t] = log |sum_n w[n] a[t hop + n] exp(-2 pi i p n / n_fft)|^2`` with a (periodic) Hann window w. Where n_fft is
-    smaller than the window, the windowed frame is folded, its pieces of n_fft samples added up, which leaves each value as it
-    was, since the exponential has period n_fft in n: n_fft only chooses how many bins are kept.
+    ``x[p, t] = log(|sum_n w[n] a[t hop + n] exp(-2 pi i p n / n_fft)|^2 + 0.001)`` with a (periodic) Hann window w. Where
+    n_fft is smaller than the window, the windowed frame is folded, its pieces of n_fft samples added up, which leaves each
+    value as it was, since the exponential has period n_fft in n: n_fft only chooses how many bins are kept.
 
     >>> compute_spectrogram(torch.randn(16000), n_fft=128).shape  # one second
     torch.Size([65, 99])
@@ -157,7 +161,7 @@ def compute_spectrogram(
     audio = _with_unit_power(audio, n_fft)
     frames = _windowed_frames(audio, round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000), n_fft)
     spectrum = torch.fft.rfft(frames)  # (T, F)
-    # The logarithm is the ICML version's; the floor, about 50 dB below a frame's mean power, and mean and variance are ours.
+    # The logarithm is the ICML version's; the floor 0.001 (50 dB below the mean power of a frame) and the normalisation are ours.
     power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     features = power.add_(1e-3).log_()
     features -= features.mean()
@@ -257,13 +261,13 @@ def sequence_mask(lengths: Tensor, max_length: int) -> Tensor:
 
 
 class ClippedReLU(nn.Module):
-    """``min(max(x, 0), clip)``, with clip 20 [paper, Section 3.1, in the text without a number].
+    """``min(max(x, 0), clip)`` (Section 3.1).
 
     >>> ClippedReLU()(torch.tensor([-1.0, 3.0, 25.0])).tolist()
     [0.0, 3.0, 20.0]
     """
 
-    def __init__(self, clip: float = 20.0) -> None:
+    def __init__(self, clip: float = CLIP) -> None:
         super().__init__()
         if not clip > 0:
             raise ValueError(f"clip must be above 0, not {clip}")
@@ -286,11 +290,11 @@ class SequenceBatchNorm(nn.Module):
 
     ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over
     all utterances of the batch and over all their frames (Section 3.2); for the channels of a convolution
-    also over frequency. Padding is left out of both and comes out as 0. In evaluation the running
+    also over frequency [ours]. Padding is left out of both and comes out as 0. In evaluation the running
     averages of training take their place, as in Section 3.2.
 
     Args:
-        num_features: H or C.
+        num_features: of the recurrence D H, G H or H (see ``RecurrentLayer``), of a convolution O.
         eps: added to the variance.
         momentum: weight of the newest batch in the running averages, 0.1 [ours, torch's].
     """
@@ -304,7 +308,7 @@ class SequenceBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(T, B, H), or (B, C, F, T) as a convolution gives it, finite in the padding too -> the same, 0 in the padding.
+        """(T, B, features), or (B, O, F', T') as a convolution gives it, finite in the padding too -> the same, padding 0.
 
         ``lengths``: (B,) valid frames of each utterance; None means all T. ValueError if x has other dimensions or features.
         """
@@ -329,7 +333,7 @@ class SequenceBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _update(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Running averages; the variance without bias, as torch keeps it."""
+        """Running averages; of the unbiased variance, divided by n - 1, as torch keeps it."""
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_((var * count / max(count - 1, 1)).to(self.running_var.dtype), self.momentum)
 
@@ -354,15 +358,14 @@ class ConvBlock(nn.Module):
     ``h = f(B(w * x))``: "same" padding, strides shrink. The batch norm's beta takes the place of a bias.
 
     Args:
-        in_channels, out_channels: C before and O after. If the input's C F are ``in_channels``, its bins become channels: a 1D
-            convolution over time.
+        in_channels, out_channels: C and O. With ``in_channels`` = C F the bins become channels: a 1D convolution over time.
         kernel, stride: (frequency, time), in bins and frames; the kernel's are odd.
         clip: of the clipped ReLU.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: tuple[int, int] = (41, 11),
-        stride: tuple[int, int] = (2, 2), clip: float = 20.0,
+        stride: tuple[int, int] = (2, 2), clip: float = CLIP,
     ) -> None:  # fmt: skip
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2)
@@ -391,7 +394,7 @@ class ConvBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of Table 4: channels, kernel and stride, both (frequency bins, frames); 1D ones have 0 bins."""
+    """A convolution of Table 4: channels, kernel and stride, both (frequency bins, frames); a 1D one has a kernel of 0 bins."""
 
     channels: int
     kernel: tuple[int, int]
@@ -438,8 +441,8 @@ def gru_step(x: Tensor, state: State, u: Tensor) -> State:
         r = sigmoid(W_r x + b_r + U_r h),  z = sigmoid(W_z x + b_z + U_z h),  n = tanh(W_n x + b_n + r o U_n h)
         h = (1 - z) o n + z o h
 
-    Departs from the paper: there z weighs the new candidate, here, as in torch, the old state (z = 1 - z of
-    the paper, the same family of functions), and the candidate takes tanh, the usual choice, where the paper took the
+    Departs from the paper: there z weighs the new candidate, here, as in torch, the old state (our z is the paper's
+    1 - z, so nothing is lost), and the candidate takes tanh, the usual choice, where the paper took the
     clipped ReLU after finding both alike (Section 3.4).
     """
     (h,) = state
@@ -450,7 +453,7 @@ def gru_step(x: Tensor, state: State, u: Tensor) -> State:
     return ((1 - z) * n + z * h,)
 
 
-def rnn_step(x: Tensor, state: State, u: Tensor, clip: float = 20.0) -> State:
+def rnn_step(x: Tensor, state: State, u: Tensor, clip: float = CLIP) -> State:
     """Eq. 3, the simple recurrence: ``h = min(max(W x + b + U h, 0), clip)``."""
     return ((x + torch.bmm(state[0], u.transpose(1, 2))).clamp(0.0, clip),)
 
@@ -466,7 +469,7 @@ def recur(step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start:
         start: the state before the first step; None means zeros.
 
     Returns:
-        (T, D, B, H) states h, and the state after the last step, with which a next piece of speech may start.
+        (T, D, B, H) states h, and the state after the last step (0 for an utterance that is over before), to go on with.
     """
     zeros = x.new_zeros(*x.shape[1:3], u.shape[2])
     state, states = start or (zeros, zeros)[: 2 if step is lstm_step else 1], []
@@ -479,7 +482,7 @@ def recur(step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start:
 class RecurrentLayer(nn.Module):
     """Recurrence in both directions or forward only, with sequence-wise batch norm in one of four placements.
 
-    'output' [ours, the usual lesson]: each direction has its own W, b and U; the states of the directions are
+    'output' [ours, as most tutorials do]: each direction has its own W, b and U; the states of the directions are
         concatenated, then normalised, then clipped: ``clip(B([fwd h, bwd h]))``, width D H.
     'input' [paper]: Eq. 8, ``h_t = f(B(W x_t) + U h_{t-1})``. Only the input side is normalised, before U h is added;
         nothing is done to the output. W is shared by the directions, each has its own U, beta is the bias, and the
@@ -501,7 +504,7 @@ class RecurrentLayer(nn.Module):
     GATES: ClassVar[dict[str, int]] = {"gru": 3, "rnn": 1, "lstm": 4}
 
     def __init__(
-        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = 20.0,
+        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = CLIP,
         bidirectional: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -533,7 +536,7 @@ class RecurrentLayer(nn.Module):
         return self.run(x, lengths)[0]
 
     def run(self, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-        """``forward`` from a given state; also returns the last one, with which a forward-only layer can go on later."""
+        """``forward`` from a given state; also returns the last one of utterances that fill all T frames, to go on with."""
         # twin: layer_states_fused, on CUDA; tests/implementation/test_recurrence.py
         states, end = fast(layer_states)(self, x, lengths, start)  # (T, B, D, H)
         if self.batch_norm != "output":
@@ -567,11 +570,11 @@ def layer_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State
     steps, masks = _by_step(side).to(dtype), _by_step(mask)  # (T, D, B, GH), (T, D, B, 1)
     with torch.autocast(side.device.type, enabled=False):
         if layer.batch_norm == "step":
-            states, end = recur_normalized(layer, steps, masks)
+            states, end = recur_normalized(layer, steps, masks, start)
         else:
             # twin: recur_faster, with backward passes by hand; tests/implementation/test_recurrence.py
             states, end = fast(recur)(layer.step(), steps, layer.weight_hh, masks, start)  # (T, D, B, H)
-    return _by_step(states.transpose(1, 2)).transpose(1, 2), end
+    return _by_step(states.transpose(1, 2)).transpose(1, 2), end  # back by frame, (T, B, D, H)
 
 
 def _by_step(x: Tensor) -> Tensor:
@@ -605,13 +608,13 @@ class DeepSpeech2(nn.Module):
         dropout: share of features dropped before each recurrent layer and the output [ours; the paper names none].
         convolutions: in place of n_conv: the name of a row of ``CONVOLUTIONS``, or ``Convolution``s.
 
-    ``model.features`` says what it hears: spectrograms of ``n_freq`` bins unless replaced. ValueError for other numbers.
+    ``model.features`` says what it hears: spectrograms of ``n_freq`` bins unless replaced. ValueError for sizes out of range.
     """
 
     def __init__(
         self, n_freq: int, vocab_size: int, n_conv: int = 2, n_rnn: int = 3, rnn_hidden: int = 256,
         rnn_type: str = "gru", batch_norm: str = "output", time_strides: Sequence[int] | None = None,
-        dropout: float = 0.0, clip: float = 20.0, convolutions: str | Sequence[Convolution] | None = None,
+        dropout: float = 0.0, clip: float = CLIP, convolutions: str | Sequence[Convolution] | None = None,
         bidirectional: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -670,7 +673,7 @@ class DeepSpeech2(nn.Module):
 # 0.36. But three paths spell "a" (a blank, blank a, a a), together 0.64. CTC sums over paths, greedy decoding does not.
 #
 # The trellis of "all" in 7 frames: the states of the extended target downwards. A path begins in one of the first two,
-# ends in one of the last two, and goes on by 0, 1 or 2 states, by 2 never past the blank between the two l:
+# ends in one of the last two, and goes on by 0, 1 or 2 states, by 2 only from a label to the next one, if that differs:
 #
 #     blank  . . . . . . .
 #     a      o-o . . . . .
@@ -685,9 +688,8 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
     """``-log sum over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 9), for each utterance.
 
     >>> two_frames, one, two = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log(), torch.tensor([1]), torch.tensor([2])
-    >>> loss = ctc_loss(two_frames, targets=one, output_lengths=two, target_lengths=one)
-    >>> round(math.exp(-loss), 2), greedy_decode(two_frames, CharEncoder("a")), beam_search_decode(two_frames, CharEncoder("a"))
-    (0.64, [''], ['a'])
+    >>> round(math.exp(-ctc_loss(two_frames, targets=one, output_lengths=two, target_lengths=one)), 2)
+    0.64
 
     Args:
         log_probs: (T', B, V) log-probabilities, symbol 0 the blank.
@@ -696,17 +698,15 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
         target_lengths: (B,) integer labels.
 
     Returns:
-        (B,) losses in nats; inf where the frames are too few (see ``ctc_required_frames``): never zeroed.
-
-    Raises:
-        ValueError: if shapes, lengths or labels do not fit together.
+        (B,) losses in nats; inf where the frames are too few (see ``ctc_required_frames``): never zeroed. ValueError if shapes,
+        lengths or labels do not fit together.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     return F.ctc_loss(log_probs, targets, output_lengths, target_lengths, blank=0, reduction="none", zero_infinity=False)
 
 
 def ctc_required_frames(target: Sequence[int]) -> int:
-    """Fewest output frames in which CTC can spell ``target``: one a label, one blank between equal neighbours.
+    """Fewest output frames in which CTC can spell ``target``: one per label, one blank between equal neighbours.
 
     >>> ctc_required_frames(CharEncoder().encode("hello"))  # 5 letters, and a blank between the two l
     6
@@ -726,7 +726,8 @@ def extend_target(target: Sequence[int]) -> list[int]:
 
 
 # The recursions below stand in log space; a state without any path has the log-probability -inf. Inside the loops it is
-# -1e30, with which sums, maxima and their derivatives stay free of nan.
+# -1e30, with which sums, maxima and their derivatives stay free of nan. Graves' formulas count states and frames from 1, the
+# code from 0; T is T' here.
 _IMPOSSIBLE = -1e30
 
 
@@ -773,7 +774,7 @@ def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
 
 
 def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log alpha_t(s): all beginnings of t frames of paths that stand in state s of the extended target at frame t.
+    """log alpha_t(s): logarithm of the summed probability of all paths of t frames that end in state s of the extended target.
 
     Graves et al. 2006, Eq. 5 and the recursion behind it: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip]
     alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``. Arguments as ``ctc_loss``;
@@ -857,10 +858,10 @@ def prefix_beam_search(
     [((1,), 0.64), ((), 0.36)]
 
     Args:
-        log_probs: (T', V), symbol 0 the blank; each row sums to one.
+        log_probs: (T', V), symbol 0 the blank; the probabilities of each row sum to one.
         beam_width: prefixes kept after each frame; with all of them kept the result is exact.
-        scorer: a language model; None for none. Then prefixes are ranked by ``Q(y)`` of Eq. 12.
-        alpha, beta: weights of the language model and of the number of words, at least 0 and any.
+        scorer: a language model, with which prefixes are ranked by Q(y) of Eq. 12; None: by log p_ctc alone.
+        alpha, beta: weights of the language model, at least 0, and of the number of words, any number.
         cutoff, max_labels: in each frame only the likeliest symbols that together reach this probability, and at most so
             many, extend a prefix [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
 
@@ -879,7 +880,7 @@ def prefix_beam_search(
     return hypotheses
 
 
-_WIDEST_AGAIN = 2000  # a search with a lexicon whose kept prefixes all end within a word is done again, wider, up to about this
+_WIDEST_AGAIN = 2000  # a search whose prefixes all end within a word of the lexicon is done again, four times as wide, below this
 
 
 def _search(
@@ -887,11 +888,12 @@ def _search(
 ) -> tuple[list[Hypothesis], bool]:
     """The search by its definition; also tells whether the beam was ever full.
 
-    Each prefix carries two masses, the paths that end in blank (p_b) and those that end in its last label (p_nb). Only with
-    both is a double letter told from a held one: the last label again extends the prefix after a blank, and merges into it
-    otherwise. Prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12).
+    Each prefix carries two masses, the paths that end in blank (p_b) and those that end in its last label (p_nb). A double
+    letter needs both: the last label again makes a longer prefix only after a blank; without one it is the same letter, held.
+    Prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12); all masses are logarithms.
+    ``texts`` keeps the account of each prefix: state of the language model, log p_lm, words; and the bonus they give.
     """
-    beam, texts, full = {(): (0.0, -math.inf)}, _Texts(scorer, alpha, beta), False  # prefix -> log p_b, log p_nb
+    beam, texts, full = {(): (0.0, -math.inf)}, _PrefixTexts(scorer, alpha, beta), False  # prefix -> log p_b, log p_nb
     for frame in log_probs:
         grown: dict[tuple[int, ...], tuple[float, float]] = {}
         labels = _kept_labels(frame, cutoff, max_labels)
@@ -1081,10 +1083,10 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     [[1, 3], [0, 4], [2]]
 
     Args:
-        seconds, batch_size: length of each utterance, any unit; utterances a minibatch, of which one may be smaller.
+        seconds, batch_size: length of each utterance; utterances per minibatch, of which the last may be smaller.
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
         jitter: relative change of length for the sorting, 0.03 [ours].
-        seed: with the epoch it fixes the order, whatever was drawn before.
+        seed: seed and epoch alone fix the order.
     """
 
     def __init__(
@@ -1117,13 +1119,10 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
 
 
 def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
-    """One step: forward, CTC loss (mean over the utterances), backward, gradient clipping, update.
+    """One step: forward, CTC loss, backward, gradient clipping, update. Returns the mean loss per utterance in nats.
 
     Args:
         max_norm: the gradient is rescaled to this norm where it exceeds it [paper, Section 6: 400].
-
-    Returns:
-        mean loss per utterance in nats.
 
     Raises:
         ValueError: for an utterance with too few frames for its text; nothing is updated.
@@ -1202,7 +1201,7 @@ def train(
 # ---------------------------------------------------------------------------------------------
 # Each of these is the twin of a plain definition above, which ``fast`` puts in its place.
 
-_TWINS: dict[Callable, Callable] = {}  # plain definition -> its faster twin, filled in "The same numbers, faster"
+_TWINS: dict[Callable, Callable] = {}  # plain definition -> its faster twin
 _plain_only = False
 
 
@@ -1271,14 +1270,14 @@ _TWINS[convolve] = convolve_faster
 def _strided_conv1d(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
     """``F.conv1d`` with padding of half the kernel; a stride is taken by laying ``stride`` neighbouring frames out as channels.
 
-    Same numbers: (N, C, T) and (O, C / groups, L) -> (N, O, ceil(T / stride)). Libraries are slow at strides.
+    Same numbers: (B, C, T) and (O, C / groups, L) -> (B, O, ceil(T / stride)). Libraries are slow at strides.
     """
     length, frames = weight.shape[2], x.shape[2]
     if stride == 1:
         return F.conv1d(x, weight, padding=length // 2, groups=groups)
     taps = -(-length // stride)
     after = (-(-frames // stride) + taps - 1) * stride - frames - length // 2
-    x = F.pad(x, (length // 2, after)).unflatten(2, (-1, stride)).transpose(2, 3).flatten(1, 2)  # (N, C stride, T / stride)
+    x = F.pad(x, (length // 2, after)).unflatten(2, (-1, stride)).transpose(2, 3).flatten(1, 2)  # (B, C stride, T / stride)
     weight = F.pad(weight, (0, taps * stride - length)).unflatten(2, (taps, stride)).transpose(2, 3).flatten(1, 2)
     return F.conv1d(x, weight, groups=groups)
 
@@ -1299,7 +1298,7 @@ def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> T
     """
     kernel = weight.shape[2]
     rows = F.pad(x[:, 0], (0, 0, kernel // 2, kernel // 2)).unfold(1, kernel, stride[0])  # (B, F', T, K)
-    y = _strided_conv1d(rows.transpose(2, 3).flatten(0, 1), weight[:, 0], stride[1])  # (N, O, T'), N = B F'
+    y = _strided_conv1d(rows.transpose(2, 3).flatten(0, 1), weight[:, 0], stride[1])  # (B F', O, T')
     return y.unflatten(0, rows.shape[:2]).transpose(1, 2)
 
 
@@ -1355,7 +1354,7 @@ def recur_faster(
     step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start: State | None = None
 ) -> tuple[Tensor, State]:
     """``recur`` of the GRU and the simple recurrence with backward passes by hand; the LSTM's is autograd's."""
-    kind, clip = getattr(step, "func", step), getattr(step, "keywords", {}).get("clip", 20.0)
+    kind, clip = getattr(step, "func", step), getattr(step, "keywords", {}).get("clip", CLIP)
     if kind is lstm_step:
         return recur(step, x, u, mask, start)
     device = x.device.type
@@ -1379,7 +1378,7 @@ class _GRUScan(torch.autograd.Function):
         d h   = d o m z + [d a_r, d a_z, d q] U
 
     All factors but d are known beforehand for all steps at once; the loop only multiplies by them and by U.
-    The weight gradient ``sum_t [d a_r, d a_z, d q]_t^T h_t`` is one product after the loop.
+    The weight gradient ``sum_t [d a_r, d a_z, d q]_t^T h_{t-1}`` is one product after the loop.
     """
 
     @staticmethod
@@ -1567,7 +1566,7 @@ class _Prefixes:
     """All prefixes that a search has met, as a tree: each is a number and knows its parent, its last label and its scores."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
-        self.scorer, self.texts = scorer, _Texts(scorer, alpha, beta)
+        self.scorer, self.texts = scorer, _PrefixTexts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
         self.asked, self.answers = np.array([]), {}  # labels, and by prefix of the beam what the scorer says of them
@@ -1594,7 +1593,7 @@ class _Prefixes:
         return (log_lm, words) if asked is labels else (log_lm[:, labels], words[:, labels])
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
-        """``_Texts.bonus`` of many."""
+        """``_PrefixTexts.bonus`` of many."""
         with np.errstate(invalid="ignore"):
             return np.where(np.isneginf(log_lm), -np.inf, self.texts.alpha * log_lm + self.texts.beta * words)
 
@@ -1647,7 +1646,7 @@ def _search_step(
 
 
 def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log beta_t(s): all endings, from frame t on, of paths that stand in state s at frame t.
+    """log beta_t(s): logarithm of the summed probability of all endings of paths, from frame t on, that begin in state s.
 
     Graves et al. 2006, Eq. 9, the mirror of alpha: ``beta_t(s) = (beta_{t+1}(s) + beta_{t+1}(s+1) + [s+2 may skip]
     beta_{t+1}(s+2)) y_t(l'_s)``. Both count frame t: ``p(l | x) = sum_s alpha_t(s) beta_t(s) / y_t(l'_s)`` at any t (Eq. 14).
@@ -1846,7 +1845,7 @@ class _NoModel:
         return 0.0, 0
 
 
-class _Texts:
+class _PrefixTexts:
     """What the language model says of prefixes, asked once of each."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
@@ -1893,7 +1892,7 @@ class BidirectionalRNNLayer(RecurrentLayer):
     """``RecurrentLayer`` in both directions."""
 
     def __init__(
-        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = 20.0
+        self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = CLIP
     ) -> None:
         super().__init__(input_size, hidden_size, rnn_type, batch_norm, clip)
 
@@ -1903,7 +1902,7 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     return recur(gru_step, x, u, mask)[0]
 
 
-def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
+def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = CLIP) -> Tensor:
     """States of the simple recurrence from a zero state; shapes as ``recur``."""
     return recur(functools.partial(rnn_step, clip=clip), x, u, mask)[0]
 
@@ -1913,13 +1912,14 @@ def lstm_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     return recur(lstm_step, x, u, mask)[0]
 
 
-def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor) -> tuple[Tensor, State]:
+def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: State | None = None) -> tuple[Tensor, State]:
     """Eq. 7, ``h_t = f(B(W x_t + U h_{t-1}))``: what the paper rejects in favour of Eq. 8, to be tried. Shapes as ``recur``.
 
     In training B takes mean and variance of one step of one direction over the utterances that are not over; in evaluation
     it takes running averages over all steps and both directions [ours].
     """
-    h, norm, states, seen = x.new_zeros(*x.shape[1:3], layer.hidden_size), layer.norm, [], []
+    h = start[0] if start else x.new_zeros(*x.shape[1:3], layer.hidden_size)
+    norm, states, seen = layer.norm, [], []
     for x_t, m in zip(x, mask, strict=True):
         a = x_t + torch.bmm(h, layer.weight_hh.transpose(1, 2))  # (D, B, H)
         if norm.training:
