@@ -17,7 +17,7 @@ FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))  # of 
 needs_digits = pytest.mark.skipif(not (DATA / "fsdd").is_dir(), reason="no real speech at ../shared/data")
 
 # flags of train_minimal.py for a run of a second
-TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "16", "--n-val", "4"]
+TINY = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--n-train", "8", "--n-val", "3", "--batch-size", "4"]
 
 RATE = 8000
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from matplotlib.figure import Figure
 
 import train_minimal
 import transcribe
@@ -24,7 +25,14 @@ from helpers import DATA, ROOT, TINY, needs_digits
 from implementation import generate_synthetic_audio
 from models.checkpoints import load_checkpoint
 from speech.alphabets import BigramEncoder
-from training import run
+from training import report, run
+
+
+@pytest.fixture(autouse=True)
+def empty_pictures(monkeypatch):
+    """Those of the tests' own runs; the pictures of ``run_folder`` are drawn and looked at."""
+    for name in ("predictions", "training_curves", "tuning_surface"):
+        monkeypatch.setattr(report, name, lambda *_: Figure((1, 1)))
 
 
 def test_a_run_leaves_its_files(run_folder):
@@ -197,7 +205,7 @@ def test_what_is_not_there_is_named_without_a_traceback(flags, message, tmp_path
 
 def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--epochs", "400", "--output-dir", str(folder)]
+    command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--threads", "1", "--epochs", "400", "--output-dir", str(folder)]
     listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # though a parent ignored it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, **pipes, **listening)
@@ -227,13 +235,13 @@ def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
 @needs_digits
 def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     manifest = (DATA / "fsdd" / "manifest.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in manifest]
+    rows = [row.replace("wav/", f"{DATA / 'fsdd' / 'wav'}/", 1) for row in manifest[:1] + manifest[1::8]]
     (tmp_path / "manifest.tsv").write_text("\n".join([*rows, "gone.flac\tx\ttrain\t1.0\tone"]) + "\n", encoding="utf-8")
     flags = ["--data", str(tmp_path), "--join", "3", "--n-train", "40", "--n-val", "10", "--epochs", "1", "--max-seconds", "0.6"]
     tiny = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main([*flags, *tiny]) == 0
-    out = capsys.readouterr().out
-    assert "gone.flac" in out and "test_unseen: 500 utterances" in out and "8000 Hz" in out
+    out, unseen = capsys.readouterr().out, sum("\ttest_unseen\t" in row for row in rows)
+    assert unseen > 50 and "gone.flac" in out and f"test_unseen: {unseen} utterances" in out and "8000 Hz" in out
     longer = sum(float(row.split("\t")[3]) > 0.6 for row in rows[1:] if "\ttrain\t" in row)
     assert longer and f"longer than 0.6 s, left out: {longer} recordings of train" in out
     assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()

@@ -14,6 +14,13 @@ from implementation import generate_synthetic_audio
 from pictures import paper_charts
 
 
+@pytest.fixture(autouse=True)
+def few_utterances(monkeypatch):
+    """Of the synthetic voice, which otherwise takes most of the time."""
+    real = visualization.generate_synthetic_dataset
+    monkeypatch.setattr(visualization, "generate_synthetic_dataset", lambda n, *more, **named: real(n // 5, *more, **named))
+
+
 def test_draws_everything_of_a_run(run_folder, tmp_path, capsys):
     flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
     assert visualization.main(flags) == 0

@@ -54,7 +54,7 @@ def test_the_convolutions_are_the_rows_of_table_4_that_the_flags_name(flags, cha
 
 
 def test_from_python_the_same_settings_start_the_same_run(run_folder, tmp_path, capsys):
-    speech, training = SpeechSettings(n_train=16, n_val=4), TrainingSettings(epochs=2)
+    speech, training = SpeechSettings(n_train=8, n_val=3), TrainingSettings(epochs=2, batch_size=4)
     model = ModelConfig(Features(n_fft=64), n_rnn=1, rnn_hidden=16, time_strides=[2, 2])
     run = start_run(speech, model, training, OutputSettings(tmp_path / "run"), "my own script")
     run.train()

@@ -52,6 +52,6 @@ def test_a_run_is_described_as_it_is(changed, words, capsys):
     speech, model, training, _ = parse_args(TINY)
     describe(assemble(speech, dataclasses.replace(model, **changed), training))
     out = capsys.readouterr().out
-    assert words in out and "machine: cpu" in out and "training: 16 utterances" in out
+    assert words in out and "machine: cpu" in out and "training: 8 utterances" in out
     weights = sum(p.numel() for p in ModelConfig.build(dataclasses.replace(model, **changed), CharEncoder()).parameters())
     assert f"{weights / 1e6:.2f} M weights" in out
