@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import cycle, groupby
 from typing import TYPE_CHECKING
 
@@ -20,16 +21,19 @@ from torch import Tensor
 
 from implementation import (
     AudioSample,
-    BidirectionalRNNLayer,
     CharEncoder,
     ClippedReLU,
+    ConvBlock,
     DeepSpeech2,
+    Features,
+    RecurrentLayer,
+    SequenceBatchNorm,
     SortaGradBatchSampler,
     character_times,
     collate_batch,
-    compute_spectrogram,
     extend_target,
     forced_alignment,
+    plain_definitions,
     prefix_beam_search,
     sequence_mask,
     word_times,
@@ -40,12 +44,9 @@ if TYPE_CHECKING:
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
-HOP_SECONDS = 0.01  # of compute_spectrogram
 
 
-def new_figure(
-    rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object
-) -> tuple[Figure, np.ndarray]:
+def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
     """An empty figure in the house's style and its (rows, columns) axes; ``caption`` stands below and says what was measured."""
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
@@ -66,7 +67,7 @@ def visible(text: str) -> str:
 def _output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> tuple[np.ndarray, Tensor]:
     """Features (F, T) and log-probabilities (T', V) of one utterance, by the model as it is used, in evaluation."""
     was_training = model.training
-    batch = collate_batch([sample], encoder, n_fft=2 * (model.n_freq - 1)).to(next(model.parameters()).device)
+    batch = collate_batch([sample], encoder, features=model.features).to(next(model.parameters()).device)
     log_probs, _ = model.eval()(batch.features, batch.feature_lengths)
     model.train(was_training)
     return batch.features[0, 0].cpu().numpy(), log_probs[:, 0].cpu()
@@ -125,7 +126,7 @@ def predictions(
         texts = {"REF": result["references"][index], "HYP": result["hypotheses"][index]}
         title = "\n".join(_shortened(f"{kind} {text}") for kind, text in texts.items())
         above.set_title(title, loc="left", family="monospace", fontsize=9)
-        _draw_symbols(below, log_probs.exp().numpy(), encoder, model.time_stride * HOP_SECONDS)
+        _draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
         below.set(xlim=(0, dataset[index].seconds))
     return figure
 
@@ -176,42 +177,54 @@ def tuning_surface(tuning: Tuning, caption: str = "measured here") -> Figure:
 # ---------------------------------------------------------------------------------------------
 
 
-def waveform_to_features(sample: AudioSample, n_fft: int = 128, caption: str = "measured here") -> Figure:
-    """The way from samples to features (arXiv 3.1): waveform, one windowed frame, its power spectrum, all frames."""
-    rate, window, hop = sample.sample_rate, round(0.02 * sample.sample_rate), round(HOP_SECONDS * sample.sample_rate)
-    power_at = np.convolve(sample.audio.numpy() ** 2, np.ones(window), "valid")
-    start = int(power_at.argmax()) // hop * hop  # the loudest frame
-    frame = sample.audio[start : start + window]
-    windowed = (frame * torch.hann_window(window)).numpy()
+def waveform_to_features(sample: AudioSample, features: Features | None = None, caption: str = "measured here") -> Figure:
+    """The way from samples to features (arXiv 3.1): waveform, one windowed frame, its power spectrum, all frames.
+
+    Args:
+        features: by default with ``n_fft`` 128; they are taken at the sample's rate.
+    """
+    features = Features(n_fft=features) if isinstance(features, int) else features or Features(n_fft=128)
+    features = replace(features, sample_rate=sample.sample_rate)
+    rate, window, hop = features.sample_rate, features.window, features.hop
+    audio = np.pad(sample.audio.numpy(), (0, max(0, window - len(sample.audio))))
+    start = int(np.convolve(audio**2, np.ones(window), "valid").argmax()) // hop * hop  # the loudest frame
+    frame = audio[start : start + window]
+    windowed = frame * torch.hann_window(window).numpy()
     figure, axes = new_figure(2, 2, (12, 6), caption)
-    (wave, one), (spectrum, features) = axes
-    seconds = np.arange(len(sample.audio)) / rate
-    wave.plot(seconds, sample.audio, linewidth=0.4, color=BLUE)
+    (wave, one), (spectrum, all_frames) = axes
+    wave.plot(np.arange(len(audio)) / rate, audio, linewidth=0.4, color=BLUE)
     wave.axvspan(start / rate, (start + window) / rate, color=ORANGE)
     wave.set(title=f"1. waveform: {visible(sample.transcript)!r}", xlabel="time, s", ylabel="amplitude", xlim=(0, sample.seconds))
     milliseconds = 1000 * np.arange(window) / rate
-    one.plot(milliseconds, frame, color=GREY, linewidth=1, label="20 ms of it")
+    one.plot(milliseconds, frame, color=GREY, linewidth=1, label=f"{features.window_ms:g} ms of it")
     one.plot(milliseconds, windowed, color=ORANGE, label="times the Hann window")
-    one.set(title="2. one frame; the next begins 10 ms later", xlabel="time within the frame, ms", ylabel="amplitude")
-    _draw_spectrum(spectrum, windowed, rate, n_fft)
-    values = compute_spectrogram(sample.audio, rate, n_fft=n_fft).numpy()
-    draw_spectrogram(features, values, sample)
-    image = features.images[0]
-    features.set(title=f"4. features: {values.shape[0]} bins, {values.shape[1]} frames, mean 0 and variance 1")
-    figure.colorbar(image, ax=features, label="normalised log power")
+    title = f"2. one frame; the next begins {features.stride_ms:g} ms later"
+    one.set(title=title, xlabel="time within the frame, ms", ylabel="amplitude")
+    _draw_spectrum(spectrum, windowed, features)
     for axis in (one, spectrum):
-        axis.legend(frameon=False, fontsize=9)
+        _legend_above_the_curves(axis)
+    values = features(sample.audio).numpy()
+    draw_spectrogram(all_frames, values, sample)
+    all_frames.set(title=f"4. features: {values.shape[0]} bins, {values.shape[1]} frames, mean 0 and variance 1")
+    figure.colorbar(all_frames.images[0], ax=all_frames, label="normalised log power")
     return figure
 
 
-def _draw_spectrum(axis: Axes, windowed: np.ndarray, rate: int, n_fft: int) -> None:
+def _legend_above_the_curves(axis: Axes) -> None:
+    """A legend in one line, with room for it made above all that is drawn."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.16 * (high - low))
+    axis.legend(frameon=False, fontsize=9, loc="upper center", ncols=2, borderaxespad=0.1)
+
+
+def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None:
     """Log power of a windowed frame: the fine curve, and the points of it that ``n_fft`` keeps."""
-    fine = 16 * n_fft
+    n_fft, fine = features.n_fft, 16 * features.n_fft
     for points, style in ((fine, {"color": GREY, "linewidth": 1}), (n_fft, {"color": RED, "marker": ".", "linestyle": ""})):
         folded = np.pad(windowed, (0, -len(windowed) % points)).reshape(-1, points).sum(0)
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
-        label = f"{points // 2 + 1} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
-        axis.plot(np.linspace(0, rate / 2000, points // 2 + 1), log_power, label=label, **style)
+        label = f"{features.bins} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
+        axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
     axis.set(title="3. power of each frequency, logarithm", xlabel="frequency, kHz", ylabel="power, dB")
 
 
@@ -248,25 +261,34 @@ def _padding_share(lengths: np.ndarray, batches: Sequence) -> float:
 # ---------------------------------------------------------------------------------------------
 
 
-def architecture(model: DeepSpeech2, sample_rate: int = 16000, caption: str = "drawn from the model itself") -> Figure:
-    """The layers with their kernels, strides, frames and weights; each cell of a row is one frame of 0.4 s of speech."""
-    shown, frames = 40, 300
-    rows = _layer_rows(model, frames, sample_rate)
+@dataclass
+class _LayerRow:
+    """A row of ``architecture``: what the layer is, the shape that comes out, feature frames to one of its own, weights."""
+
+    name: str
+    shape: str
+    stride: int
+    weights: int
+    colour: str
+
+
+def architecture(model: DeepSpeech2, sample_rate: int | None = None, caption: str = "drawn from the model itself") -> Figure:
+    """The layers with their kernels, strides, shapes and weights; each cell of a row is one of its frames."""
+    shown, frames, hop = 40, 300, model.features.seconds_per_frame
+    rows = _layer_rows(model, frames, sample_rate or model.features.sample_rate)
     figure, axes = new_figure(1, 3, (13, 0.62 * len(rows) + 1.0), caption, gridspec_kw={"width_ratios": [2.1, 3.6, 1.6]})
     words, cells, bars = axes[0]
-    for place, (name, shape, stride, _) in enumerate(rows):
-        words.text(0.0, place, name, va="center", fontsize=9)
-        for start in np.arange(0, shown, stride):
-            width = min(stride, shown - start)
-            colour = GREY if place == 0 else BLUE if "convolution" in name else GREEN if "←" in name else ORANGE
-            box = Rectangle((start / 100, place - 0.3), width / 100, 0.6, facecolor=colour, alpha=0.55, edgecolor="white")
-            cells.add_patch(box)
-        cells.text(0.407, place, shape, va="center", fontsize=9)
+    for place, row in enumerate(rows):
+        words.text(0.0, place, row.name, va="center", fontsize=9)
+        for start in range(0, shown, row.stride):
+            corner, width = (start * hop, place - 0.3), min(row.stride, shown - start) * hop
+            cells.add_patch(Rectangle(corner, width, 0.6, facecolor=row.colour, alpha=0.55, edgecolor="white"))
+        cells.text(1.02 * shown * hop, place, row.shape, va="center", fontsize=9)
     words.axis("off")
-    cells.set(xlim=(0, 0.56), xlabel=f"time, s, and the shape that {frames} frames come to")
-    cells.set_xticks(np.arange(0, 0.41, 0.1))
+    cells.set(xlim=(0, 1.4 * shown * hop), xlabel=f"time, s, and the shape that {frames} frames come to")
+    cells.set_xticks([part * shown * hop / 4 for part in range(5)])
     cells.set_yticks([])
-    weights = [row[3] for row in rows]
+    weights = [row.weights for row in rows]
     drawn = bars.barh(range(len(rows)), weights, color=GREY, height=0.5)
     bars.bar_label(drawn, [f"{n:,}" if n else "" for n in weights], padding=3, fontsize=9)
     bars.set(title=f"weights, {sum(weights):,} in all", xlim=(0, 1.45 * max(weights)))
@@ -279,90 +301,147 @@ def architecture(model: DeepSpeech2, sample_rate: int = 16000, caption: str = "d
     return figure
 
 
-@torch.no_grad()
-def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[tuple[str, str, int, int]]:
-    """What each layer is, the shape of its output, feature frames per output frame, number of weights."""
-    lengths, stride = torch.tensor([frames]), 1
-    rows = [(f"log power spectrogram, 0 to {sample_rate / 2000:g} kHz", f"{model.n_freq} bins × {frames}", 1, 0)]
-    channels, bins = 1, model.n_freq
-    for block in model.convolutions:
-        kernel, step = block.conv.kernel_size, block.conv.stride
-        lengths, channels, bins = block.output_lengths(lengths), block.conv.out_channels, -(-bins // step[0])
-        stride *= step[1]
-        name = f"convolution {kernel[0]}×{kernel[1]} (frequency×time), stride {step[0]}×{step[1]},\nbatch norm, clipped ReLU"
-        rows.append((name, f"{channels} ch. × {bins} bins × {int(lengths)}", stride, _weights(block)))
+def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_LayerRow]:
+    """All layers, and what becomes of so many feature frames."""
+    khz, bins, stride, lengths = sample_rate / 2000, model.n_freq, 1, torch.tensor([frames])
+    rows = [_LayerRow(f"log power spectrogram, 0 to {khz:g} kHz", f"{bins} bins × {frames}", stride, 0, GREY)]
+    for block, layer in zip(model.convolutions, model.specification, strict=True):
+        lengths, stride = block.output_lengths(lengths), stride * layer.stride[1]
+        (height, width), (down, along) = layer.kernel, layer.stride
+        bins = -(-bins // down) if height else 1  # a 1D convolution takes all bins together
+        name = f"convolution {height}×{width} (frequency×time), stride {down}×{along}"
+        name = name if height else f"1D convolution over {width} frames, stride {along}"
+        shape = f"{layer.channels} ch. × {bins} bins × {int(lengths)}" if height else f"{layer.channels} ch. × {int(lengths)}"
+        placed = f"{_placement(block)}, clipped ReLU"
+        rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(block), BLUE))
     for layer in model.recurrences:
-        placed = "batch norm on W h (Eq. 8), sum" if layer.batch_norm == "input" else "batch norm, clipped ReLU"
-        name = f"→ ← bidirectional {layer.rnn_type.upper()}, {layer.hidden_size} units each way,\n{placed}"
-        rows.append((name, f"{layer.output_size} × {int(lengths)}", stride, _weights(layer)))
-    rows.append(("linear, log-softmax", f"{model.vocab_size} symbols × {int(lengths)}", stride, _weights(model.output)))
-    return rows
+        kind, units = layer.rnn_type.upper(), layer.hidden_size
+        name = f"→ ← bidirectional {kind}, {units} units each way" if layer.bidirectional else f"→ forward {kind}, {units} units"
+        after = "clipped ReLU" if layer.batch_norm == "output" else "sum of both" if layer.bidirectional else ""
+        placed = ", ".join(filter(None, (_placement(layer), after)))
+        shape = f"{layer.output_size} × {int(lengths)}"
+        rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(layer), GREEN))
+    shape = f"{model.vocab_size} symbols × {int(lengths)}"
+    return [*rows, _LayerRow("linear, log-softmax", shape, stride, _weights(model.output), ORANGE)]
+
+
+def _placement(layer: ConvBlock | RecurrentLayer) -> str:
+    """Where a layer has its batch norm."""
+    if not isinstance(layer.norm, SequenceBatchNorm):
+        return "no batch norm"
+    placements = {"input": "batch norm on W h (Eq. 8)", "step": "batch norm at each step (Eq. 7)"}
+    return placements.get(getattr(layer, "batch_norm", ""), "batch norm")
 
 
 def _weights(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def first_layer_filters(model: DeepSpeech2, sample_rate: int = 16000, caption: str = "measured here") -> Figure:
-    """The kernels of the first convolution, as it has learnt them: time to the right, frequency upwards."""
-    kernels = model.convolutions[0].conv.weight.detach()[:, 0].cpu().numpy()  # (32, 41, 11)
-    _, height, width = kernels.shape
+def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, caption: str = "measured here") -> Figure:
+    """The strongest kernels of the first convolution, as it has learnt them: time to the right, frequency upwards."""
+    weights, one_d = model.convolutions[0].conv.weight.detach().cpu().numpy(), model.specification[0].kernel[0] == 0
+    kernels = weights[:, :, 0] if one_d else weights[:, 0]  # (C, bins, frames); 1D: all bins of the features
+    count, height, width = kernels.shape
     figure, axes = new_figure(4, 8, (11, 8), caption, sharex=True, sharey=True)
-    khz = sample_rate / 2000 / (model.n_freq - 1) * height / 2
-    milliseconds = 1000 * HOP_SECONDS * width / 2
-    order = np.argsort(-np.square(kernels).sum((1, 2)))  # the strongest first
-    for axis, index in zip(axes.flat, order, strict=True):
+    khz = (sample_rate or model.features.sample_rate) / 2000 / (model.n_freq - 1) * height / 2
+    milliseconds = 1000 * model.features.seconds_per_frame * width / 2
+    bottom, top, label = (0, 2 * khz, "frequency, kHz") if one_d else (-khz, khz, "from the centre, kHz")
+    order = np.argsort(-np.square(kernels).sum((1, 2)))[: axes.size]  # the strongest first
+    for axis in axes.flat[len(order) :]:
+        axis.axis("off")
+    for axis, index in zip(axes.flat, order, strict=False):
         reach = np.abs(kernels[index]).max()
-        extent = (-milliseconds, milliseconds, -khz, khz)
+        extent = (-milliseconds, milliseconds, bottom, top)
         axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
-    axes[-1, 0].set(xlabel="time, ms", ylabel="from the centre, kHz")
-    figure.suptitle("First convolution: red adds, blue subtracts; vertical stripes see onsets, horizontal ones resonances")
+    axes[-1, 0].set(xlabel="time, ms", ylabel=label)
+    which = "First convolution" if count <= axes.size else f"First convolution, the {axes.size} strongest of {count} kernels"
+    figure.suptitle(f"{which}: red adds, blue subtracts; vertical stripes see onsets, horizontal ones resonances")
     return figure
 
 
-@torch.no_grad()
 def activations(
     model: DeepSpeech2, samples: Sequence[AudioSample], encoder: CharEncoder, caption: str = "measured here"
 ) -> Figure:
-    """What batch norm does in each layer: values before and after it, and the share that the clipped ReLU cuts."""
+    """What batch norm does in each layer: values before and after it, and the share that the clipped ReLU cuts.
+
+    Of a layer without one, or with one at each step (Eq. 7): what goes into its clipped ReLU, else what comes out of it.
+    """
     layers = [*model.convolutions, *model.recurrences]
-    seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    hooks = [layer.norm.register_forward_hook(_keep_valid(seen, i)) for i, layer in enumerate(layers)]
-    batch = collate_batch(list(samples), encoder, n_fft=2 * (model.n_freq - 1)).to(next(model.parameters()).device)
-    was_training = model.training
-    model.eval()(batch.features, batch.feature_lengths)
-    model.train(was_training)
-    for hook in hooks:
-        hook.remove()
     figure, axes = new_figure(2, len(layers), (2.6 * len(layers), 5), caption)
-    for i, (layer, (before, after)) in enumerate(zip(layers, axes.T, strict=True)):
-        name = layer.rnn_type.upper() if isinstance(layer, BidirectionalRNNLayer) else "convolution"
-        for axis, values, colour in ((before, seen[i][0], GREY), (after, seen[i][1], BLUE)):
-            low, high = np.quantile(values, (0.001, 0.999))
-            axis.hist(values, bins=60, range=(low, high), color=colour, density=True)
-            axis.set_yticks([])
-        before.set(title=f"layer {i + 1}: {name}", xlabel=f"before: {seen[i][0].mean():.2f} ± {seen[i][0].std():.2f}")
-        text = f"after: {seen[i][1].mean():.2f} ± {seen[i][1].std():.2f}"
-        if isinstance(layer.activation, ClippedReLU):
-            after.axvspan(after.get_xlim()[0], 0, color=ORANGE, alpha=0.25, linewidth=0)
-            clip = layer.activation.clip
-            text += f"\n{100 * (seen[i][1] < 0).mean():.0f} % become 0\n{100 * (seen[i][1] > clip).mean():.2g} % exceed {clip:g}"
-        after.set(xlabel=text)
+    seen = _seen_values(model, layers, samples, encoder)
+    for number, (layer, (above, below), (before, after)) in enumerate(zip(layers, axes.T, seen, strict=True), start=1):
+        above.set_title(f"layer {number}: {layer.rnn_type.upper() if isinstance(layer, RecurrentLayer) else 'convolution'}")
+        if before is None:
+            above.axis("off")
+            above.text(0.5, 0.5, textwrap.fill(_placement(layer), 18), ha="center", va="center", transform=above.transAxes)
+        else:
+            _draw_histogram(above, before, GREY, "before")
+        relu = isinstance(layer.activation, ClippedReLU)
+        text = _draw_histogram(below, after, BLUE, "after" if before is not None else "before the ReLU" if relu else "output")
+        if relu:
+            below.axvspan(min(0, below.get_xlim()[0]), 0, color=ORANGE, alpha=0.25, linewidth=0)
+            zero, over = (after < 0).mean(), (after > layer.activation.clip).mean()
+            text += f"\n{100 * zero:.0f} % become 0\n{100 * over:.2g} % exceed {layer.activation.clip:g}"
+        below.set(xlabel=text)
     axes[0, 0].set(ylabel="into batch norm")
-    axes[1, 0].set(ylabel="out of it\n(beige: becomes 0)")
+    axes[1, 0].set(ylabel=("out of it" if seen[0][0] is not None else "values") + "\n(beige: becomes 0)")
     return figure
 
 
-def _keep_valid(seen: dict, number: int) -> Callable:
-    """A hook for a batch norm: keeps what goes in and what comes out in the frames that are speech."""
+def _draw_histogram(axis: Axes, values: np.ndarray, colour: str, name: str) -> str:
+    """The values without the outermost thousandths; below, and in the answer, their mean and standard deviation."""
+    axis.hist(values, bins=60, range=tuple(np.quantile(values, (0.001, 0.999))), color=colour, density=True)
+    text = f"{name}: {values.mean().round(2) + 0.0:.2f} ± {values.std():.2f}"  # + 0.0: no -0.00
+    axis.set(yticks=[], xlabel=text)
+    return text
 
-    def hook(_module, inputs: tuple, output: Tensor) -> None:
+
+Layer = ConvBlock | RecurrentLayer
+
+
+@torch.no_grad()
+def _seen_values(
+    model: DeepSpeech2, layers: Sequence[Layer], samples: Sequence[AudioSample], encoder: CharEncoder
+) -> list[tuple[np.ndarray | None, np.ndarray]]:
+    """What goes into and out of each batch norm; without one None, and what a convolution or a recurrence puts out."""
+    seen: dict[int, tuple[np.ndarray | None, np.ndarray]] = {}
+    hooks = [_watched(layer).register_forward_hook(_keep_valid(seen, i)) for i, layer in enumerate(layers)]
+    batch = collate_batch(list(samples), encoder, features=model.features).to(next(model.parameters()).device)
+    was_training = model.training
+    with plain_definitions():  # in which batch norm is a module of its own, on every machine
+        model.eval()(batch.features, batch.feature_lengths)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return [seen[i] for i in range(len(layers))]
+
+
+def _watched(layer: Layer) -> torch.nn.Module:
+    """The batch norm of a layer if it is one over all frames, else the layer."""
+    own = isinstance(layer.norm, SequenceBatchNorm) and getattr(layer, "batch_norm", "") != "step"
+    return layer.norm if own else layer
+
+
+def _keep_valid(seen: dict, number: int) -> Callable:
+    """A hook for ``_watched``: keeps its values in the frames that are speech."""
+
+    def hook(module: torch.nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         x, lengths = inputs
-        by_utterance = [(v.permute(1, 0, 2) if v.dim() == 3 else v.permute(0, 3, 1, 2).flatten(2)) for v in (x, output)]
-        mask = sequence_mask(lengths, by_utterance[0].shape[1])
-        seen[number] = tuple(v[mask].flatten().float().cpu().numpy() for v in by_utterance)
+        if isinstance(module, SequenceBatchNorm):
+            seen[number] = _of_speech(x, lengths), _of_speech(output, lengths)
+        elif isinstance(module, ConvBlock):  # its output has been through the clipped ReLU
+            before_relu = module.conv(x.reshape(len(x), module.conv.in_channels, -1, x.shape[3]))
+            seen[number] = None, _of_speech(before_relu, output[1])
+        else:
+            seen[number] = None, _of_speech(output, lengths)
 
     return hook
+
+
+def _of_speech(values: Tensor, lengths: Tensor) -> np.ndarray:
+    """All values (T, B, H) or (B, C, F, T) that are not padding, in a row."""
+    by_utterance = values.permute(1, 0, 2) if values.dim() == 3 else values.permute(0, 3, 1, 2).flatten(2)  # (B, T, ...)
+    return by_utterance[sequence_mask(lengths, by_utterance.shape[1])].flatten().float().cpu().numpy()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -378,7 +457,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     features, log_probs = _output(model, sample, encoder)
     target = encoder.encode(sample.transcript)
     extended, path = extend_target(target), forced_alignment(log_probs, target)
-    seconds_per_frame = model.time_stride * HOP_SECONDS
+    seconds_per_frame = model.seconds_per_output
     figure, axes = new_figure(3, 1, (12, 10), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
     draw_spectrogram(above, features, sample)
@@ -404,7 +483,7 @@ def alignment(
 ) -> Figure:
     """Features with the times of each character and word of ``text`` (default: the transcript), by forced alignment."""
     features, log_probs = _output(model, sample, encoder)
-    characters = character_times(log_probs, text or sample.transcript, encoder, model.time_stride * HOP_SECONDS)
+    characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
     figure, axes = new_figure(2, 1, (12, 4.6), caption, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
     above, below = axes[:, 0]
     draw_spectrogram(above, features, sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 
 import matplotlib.image
@@ -13,8 +14,12 @@ from matplotlib.figure import Figure
 
 from decoding.tuning import Tuning
 from implementation import (
+    AudioSample,
     CharEncoder,
+    Convolution,
     DeepSpeech2,
+    Features,
+    RecurrentLayer,
     collate_batch,
     evaluate,
     forced_alignment,
@@ -81,7 +86,7 @@ def drawings(model, speech):
         "training_curves": figures.training_curves(HISTORY),
         "predictions": figures.predictions(model, speech, ENCODER, result),
         "tuning_surface": figures.tuning_surface(tuning),
-        "waveform_to_features": figures.waveform_to_features(sample, 64),
+        "waveform_to_features": figures.waveform_to_features(sample, Features(n_fft=64)),
         "sortagrad": figures.sortagrad(utterance_seconds(speech), 2),
         "architecture": figures.architecture(model),
         "first_layer_filters": figures.first_layer_filters(model),
@@ -136,14 +141,131 @@ def test_the_bars_are_as_high_as_their_numbers():
     assert heights == [[14.40, 10.56, 9.78, 9.52], [10.53, 8.00, 7.79, 8.19]]
 
 
-def test_the_architecture_is_that_of_the_model():
-    model = DeepSpeech2(n_freq=65, vocab_size=29, n_conv=3, n_rnn=2, rnn_hidden=16, rnn_type="rnn", batch_norm="input")
-    text = words_of(figures.architecture(model, 8000))
-    assert f"{sum(p.numel() for p in model.parameters()):,} in all" in text
-    assert "0 to 4 kHz" in text and text.count("21×11") == 2 and text.count("bidirectional RNN, 16 units") == 2
+def covered_by_legends(figure: Figure) -> list[str]:
+    """What of lines, bars and numbers lies below the legend of its axes."""
+    figure.canvas.draw()
+    found = []
+    for axis in (axis for axis in figure.axes if axis.get_legend()):
+        box = axis.get_legend().get_window_extent()
+        for line in axis.lines:
+            corners = line.get_transform().transform(line.get_xydata())
+            between = np.linspace(0, len(corners) - 1, 20 * len(corners))
+            x, y = (np.interp(between, np.arange(len(corners)), values) for values in corners.T)
+            if ((box.x0 < x) & (x < box.x1) & (box.y0 < y) & (y < box.y1)).any():
+                found.append(f"{axis.get_title()}: {line.get_label()}")
+        found += [f"{axis.get_title()}: {a}" for a in (*axis.patches, *axis.texts) if box.overlaps(a.get_window_extent())]
+    return found
+
+
+def test_no_legend_lies_on_what_is_drawn(model, speech):
+    for name, figure in {**drawings(model, speech), **{n: paper_charts.titled_chart(n) for n in paper_charts.CHARTS}}.items():
+        assert covered_by_legends(figure) == [], name
+    for sample in speech:
+        assert covered_by_legends(figures.waveform_to_features(sample)) == []
+
+
+def test_a_legend_on_a_curve_is_seen():
+    figure, axes = figures.new_figure(1, 1, (6, 3), "")
+    axes[0, 0].plot([0, 1], [0, 1], label="a line")
+    axes[0, 0].legend(loc="upper right")
+    assert covered_by_legends(figure) == [": a line"]
+
+
+def test_the_way_to_the_features_is_that_of_the_features(speech):
+    features = Features(window_ms=25, stride_ms=5, n_fft=512)
+    text = words_of(figures.waveform_to_features(speech[0], features))
+    assert "25 ms of it" in text and "the next begins 5 ms later" in text and "257 bins that n_fft = 512 keeps" in text
+    assert f"257 bins, {features(speech[0].audio).shape[1]} frames" in text
+    figure = figures.waveform_to_features(speech[0])
+    assert "65 bins that n_fft = 128 keeps" in words_of(figure)
+    frame, windowed = (line.get_ydata() for line in figure.axes[1].lines)
+    assert len(frame) == 320 and windowed == pytest.approx(frame * torch.hann_window(320).numpy())
+
+
+def test_a_clip_shorter_than_a_window_is_drawn(speech):
+    clip = AudioSample(speech[0].audio[:100], 16000, "a")
+    assert "65 bins, 1 frames" in words_of(figures.waveform_to_features(clip))
+
+
+ARCHITECTURES = {
+    "the paper's": (
+        {"rnn_type": "rnn", "batch_norm": "input", "n_conv": 3},
+        ["21×11 (frequency×time), stride 2×1,\nbatch norm, clipped ReLU"] * 2
+        + ["→ ← bidirectional RNN, 16 units each way,\nbatch norm on W h (Eq. 8), sum of both"] * 2,
+    ),
+    "forward": ({"bidirectional": False}, ["→ forward GRU, 16 units,\nbatch norm, clipped ReLU"] * 2),
+    "forward, Eq. 8": ({"bidirectional": False, "batch_norm": "input"}, ["16 units,\nbatch norm on W h (Eq. 8)\n"] * 2),
+    "no batch norm": (
+        {"batch_norm": "none", "rnn_type": "lstm"},
+        ["stride 2×2,\nno batch norm, clipped ReLU", "bidirectional LSTM, 16 units each way,\nno batch norm, sum of both"],
+    ),
+    "Eq. 7": ({"batch_norm": "step", "rnn_type": "rnn"}, ["each way,\nbatch norm at each step (Eq. 7), sum of both"] * 2),
+    "1D, then 2D": (
+        {"convolutions": (Convolution(8, (0, 5), (1, 1)), Convolution(4, (3, 3), (1, 2)))},
+        ["8 ch. × 300\n", "4 ch. × 1 bins × 150\n"],
+    ),
+    "1D": (
+        {"convolutions": "2-layer 1D"},
+        ["1D convolution over 5 frames, stride 1,\nbatch norm, clipped ReLU", "stride 2,\nbatch norm", "640 ch. × 300\n"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_architecture_is_that_of_the_model(name):
+    settings, expected = ARCHITECTURES[name]
+    model = DeepSpeech2(n_freq=65, vocab_size=29, n_rnn=2, rnn_hidden=16, **settings)
+    model.features = Features(sample_rate=8000, n_fft=128, stride_ms=20)
+    figure = figures.architecture(model)
+    text = words_of(figure)
+    assert f"{sum(p.numel() for p in model.parameters()):,} in all" in text and "0 to 4 kHz" in text
+    for part in expected:
+        assert text.count(part) >= expected.count(part), part
+    assert ("no batch norm" in text) == (name == "no batch norm") and ("←" in text) == ("forward" not in name)
     with torch.no_grad():
         log_probs, lengths = model.eval()(torch.randn(1, 1, 65, 300), torch.tensor([300]))
     assert f"29 symbols × {log_probs.shape[0]}" in text and int(lengths) == log_probs.shape[0]
+    last = [cell for cell in figure.axes[1].patches if round(cell.get_y() + 0.3) == len(model.convolutions) + 3]
+    assert len(last) == math.ceil(40 / model.time_stride) and last[0].get_width() == pytest.approx(model.seconds_per_output)
+    assert max(cell.get_x() + cell.get_width() for cell in figure.axes[1].patches) == pytest.approx(0.8)  # 40 frames of 20 ms
+
+
+def test_the_kernels_of_a_1d_convolution_have_all_bins():
+    model = DeepSpeech2(n_freq=65, vocab_size=29, convolutions="1-layer 1D", n_rnn=1, rnn_hidden=8)
+    model.features = Features(sample_rate=8000, n_fft=128, stride_ms=20)
+    weights = model.convolutions[0].conv.weight.detach()
+    weights[7] *= 3
+    figure = figures.first_layer_filters(model)
+    text, images = words_of(figure), [axis.images[0] for axis in figure.axes]
+    assert "the 32 strongest of 1280 kernels" in text and "frequency, kHz" in text and len(images) == 32
+    assert np.array_equal(images[0].get_array(), weights[7, :, 0])
+    assert images[0].get_extent() == pytest.approx((-110, 110, 0, 4 * 65 / 64))  # 11 frames of 20 ms
+
+
+def test_the_kernels_of_a_2d_convolution_lie_about_their_centre(model):
+    image = figures.first_layer_filters(model).axes[0].images[0]
+    assert image.get_array().shape == (41, 11)
+    assert image.get_extent() == pytest.approx((-55, 55, -8 * 20.5 / 32, 8 * 20.5 / 32))
+
+
+def test_seconds_are_those_of_the_models_features(speech):
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=1, rnn_hidden=8).eval()
+    model.features = Features(window_ms=25, stride_ms=12.5, n_fft=64)
+    sample = speech[0]
+    frames = int(model.output_lengths(torch.tensor([model.features.frames(sample.seconds)])))
+    axes = figures.ctc_output(model, sample, ENCODER).axes
+    for axis in axes[1:]:
+        assert axis.lines[0].get_xdata() == pytest.approx((np.arange(frames) + 0.5) * 0.025)
+    assert axes[2].images[0].get_extent()[1] == pytest.approx(frames * 0.025)
+    blank = figures.predictions(model, speech[:1], ENCODER, evaluate(model, speech[:1], ENCODER)).axes[1].lines[0]
+    assert blank.get_xdata()[-1] == pytest.approx((frames - 0.5) * 0.025)
+    words = figures.alignment(model, sample, ENCODER).axes[1].texts
+    ends = [float(re.search(r"-(\d+\.\d\d) s", word.get_text())[1]) for word in words]
+    with torch.no_grad():
+        batch = collate_batch([sample], ENCODER, features=model.features)
+        path = forced_alignment(model(batch.features, batch.feature_lengths)[0][:, 0], ENCODER.encode(sample.transcript))
+    last = max(frame for frame, state in enumerate(path) if state == 2 * len(sample.transcript) - 1)
+    assert ends[-1] == pytest.approx((last + 1) * 0.025, abs=0.006)
 
 
 def test_the_share_that_the_clipped_relu_cuts_is_counted(model, speech):
@@ -156,14 +278,53 @@ def test_the_share_that_the_clipped_relu_cuts_is_counted(model, speech):
     assert shares[0] == pytest.approx(100 * (first == 0).float().mean().item(), abs=1)
 
 
-def test_activations_leave_out_padding(model, speech):
-    seen = {}
-    hook = model.convolutions[0].norm.register_forward_hook(figures._keep_valid(seen, 0))
-    batch = collate_batch(speech, ENCODER, n_fft=64)
+PLACEMENTS = [
+    {},
+    {"batch_norm": "input", "bidirectional": False},
+    {"batch_norm": "none", "convolutions": "1-layer 1D"},
+    {"batch_norm": "none", "rnn_type": "lstm", "bidirectional": False},
+    {"batch_norm": "step", "rnn_type": "rnn"},
+]
+
+
+@pytest.mark.parametrize("settings", PLACEMENTS, ids=str)
+def test_activations_are_those_of_the_utterances_without_padding(speech, settings):
+    torch.manual_seed(1)
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=2, rnn_hidden=8, **settings).eval()
+    layers = [*model.convolutions, *model.recurrences]
+    together = figures._seen_values(model, layers, speech[:3], ENCODER)
+    alone = [figures._seen_values(model, layers, [sample], ENCODER) for sample in speech[:3]]
+    assert len(together) == len(layers)
+    for layer, both, parts in zip(layers, together, zip(*alone, strict=True), strict=True):
+        shown = layer.norm is not None and settings.get("batch_norm") != "step"
+        assert (both[0] is not None) == (shown or (layer.norm is not None and not isinstance(layer, RecurrentLayer)))
+        for values, of_each in zip(both, zip(*parts, strict=True), strict=True):
+            if values is not None:
+                assert values.dtype == np.float32 and np.abs(values).max() > 0
+                assert np.sort(values) == pytest.approx(np.sort(np.concatenate(of_each)), abs=1e-4)
+
+
+def test_without_batch_norm_the_values_before_the_clipped_relu_and_the_outputs_are_shown(speech):
+    torch.manual_seed(1)
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=1, rnn_hidden=8, batch_norm="none").eval()
+    torch.nn.init.constant_(model.convolutions[0].conv.bias, 0.1)
+    batch = collate_batch(speech[:1], ENCODER, n_fft=64)
     with torch.no_grad():
-        _, lengths = model.convolutions[0](batch.features, batch.feature_lengths)
-    hook.remove()
-    assert len(seen[0][0]) == int(lengths.sum()) * 32 * 17
+        x = model.convolutions[0].conv(batch.features)
+        hidden, lengths = batch.features, batch.feature_lengths
+        for block in model.convolutions:
+            hidden, lengths = block(hidden, lengths)
+        states = model.recurrences[0](hidden.permute(3, 0, 1, 2).flatten(2), lengths)
+    text = words_of(figures.activations(model, speech[:1], ENCODER))
+    assert text.count("no batch norm") == 3 and "before:" not in text and "after:" not in text and "out of it" not in text
+    assert f"before the ReLU: {x.mean():.2f} ± {x.std():.2f}\n{100 * (x < 0).float().mean():.0f} % become 0" in text
+    assert f"output: {states.mean():.2f} ± {states.std():.2f}" in text
+
+
+def test_batch_norm_at_each_step_is_called_so(speech):
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=1, rnn_hidden=8, batch_norm="step", rnn_type="rnn").eval()
+    text = words_of(figures.activations(model, speech[:1], ENCODER))
+    assert "batch norm at each\nstep (Eq. 7)" in text and text.count("before: ") == 2 and text.count("% become 0") == 2
 
 
 def test_the_path_drawn_is_the_viterbi_path(model, speech):
