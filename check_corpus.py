@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from pictures.terminal import show_any_name
+from pictures.terminal import Parser, script
 from speech.corpora import CorpusError, read_corpus
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 if there are problems."""
-    show_any_name()
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = Parser(description=__doc__.split(":")[0])
     parser.add_argument("path", help="folder, manifest or transcription file")
+    path = parser.parse_args(argv).path
     try:
-        corpus = read_corpus(parser.parse_args(argv).path)
+        corpus = read_corpus(path)
     except (OSError, CorpusError) as error:
         print(error)
         return 1

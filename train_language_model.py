@@ -1,8 +1,8 @@
 """Trains an n-gram language model, in lower case: python train_language_model.py PATH -o lm.arpa.
 
-    python train_language_model.py sentences.txt -o lm.arpa        # a text file with a sentence a line
-    python train_language_model.py path/to/corpus -o lm.arpa       # the transcripts of a corpus
-    python train_language_model.py lm.arpa --score "see the moon"  # what a model says of a text; nothing is trained
+python train_language_model.py sentences.txt -o lm.arpa        # a text file with a sentence a line
+python train_language_model.py path/to/corpus -o lm.arpa       # the transcripts of a corpus
+python train_language_model.py lm.arpa --score "see the moon"  # what a model says of a text; nothing is trained
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoding.ngrams import EOS, UNITS, NGramModel
-from pictures.terminal import show_any_name
+from pictures.terminal import Parser, script
 from speech.sentences import read_sentences
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("path", type=Path, help="text file with a sentence a line, or a corpus (folder or manifest); with --score an ARPA file")
     add("-o", "--output", type=Path, help="ARPA file to write")
@@ -61,15 +61,11 @@ def score(args: argparse.Namespace) -> None:
     print(f"{model.score(text):9.3f}  natural log probability; perplexity {model.perplexity([text]):.2f}")
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 2 where something is wrong with what was given."""
-    show_any_name()
     args = parse_args(argv)
-    try:
-        (train if args.score is None else score)(args)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    (train if args.score is None else score)(args)
     return 0
 
 

@@ -15,32 +15,32 @@ import sys
 import time
 from collections.abc import Sequence
 
-from pictures.terminal import show_any_name
+from pictures.terminal import script
 from training.assembly import start_run
 from training.flags import parse_args
 from training.report import finish
+from training.stopping import exit_code, signals_raise
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
-    show_any_name()
+    """Exit code 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: 128 and the number of the signal."""
     speech, model, training, output = parse_args(argv, __doc__.split("\n\n")[0])
     start = time.perf_counter()
     command = shlex.join(["python", "train_minimal.py", *(sys.argv[1:] if argv is None else argv)])
+    run = None
     try:
-        run = start_run(speech, model, training, output, command)
-        try:
-            run.train()
-        except KeyboardInterrupt:
-            run.save_stopped()
-            print(f"\nstopped; the state is in {run.folder}. To go on: the same command with --resume {run.folder}")
-            return 130
-        finish(run, output.language_model)
-    except KeyboardInterrupt:
-        print("\nstopped outside of training; what was saved stays", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        with signals_raise(), start_run(speech, model, training, output, command) as run:
+            try:
+                run.train()
+            except KeyboardInterrupt as stop:
+                print(f"\n{run.save_stopped()}")
+                return exit_code(stop)
+            finish(run, output.language_model)
+    except KeyboardInterrupt as stop:
+        done = f"after the training, which is in {run.folder}" if run else "before the training; nothing was saved"
+        print(f"\nstopped {done}", file=sys.stderr)
+        return exit_code(stop)
     print(f"{time.perf_counter() - start:.0f} s in all")
     return 0
 

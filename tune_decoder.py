@@ -15,11 +15,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
-from pictures.terminal import show_any_name
+from models.checkpoints import Checkpoint, load_checkpoint
+from pictures.terminal import Parser, script
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import usable
+from training.folder import refuse_unwritable
 from training.machine import choose_device
 from training.report import tune_and_compare
 from training.settings import LanguageModelSettings
@@ -43,7 +44,7 @@ def evaluation_sets(path: str, checkpoint: Checkpoint, join: int) -> dict[str, S
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
     add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
@@ -64,18 +65,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
-    show_any_name()
     args = parse_args(argv)
-    try:
-        checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-        sets = evaluation_sets(args.data, checkpoint, args.join)
-        caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
-        lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam)
-        tune_and_compare(checkpoint, sets, lm, Path(args.checkpoint).parent, caption)
-    except (CheckpointError, CorpusError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    folder = Path(args.checkpoint).parent
+    refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
+    sets = evaluation_sets(args.data, checkpoint, args.join)
+    caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
+    lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam)
+    tune_and_compare(checkpoint, sets, lm, folder, caption)
     return 0
 
 

@@ -8,7 +8,6 @@ if there is none, train_minimal.py makes one first.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
@@ -27,11 +26,14 @@ from implementation import (
     generate_synthetic_dataset,
     utterance_seconds,
 )
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.checkpoints import Checkpoint, load_checkpoint
 from pictures import figures, paper_charts
+from pictures.terminal import Parser, script
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import SpeechDataset
-from speech.preflight import feasible, usable
+from speech.preflight import drawn, feasible, usable
+from training.folder import refuse_unwritable
+from training.loop import read_metrics
 
 N_SPEECH = 40  # utterances that are looked at
 
@@ -62,7 +64,7 @@ def read_subject(path: Path, data: Path | None) -> Subject:
     rate = checkpoint.model.features.sample_rate
     if data:
         corpus = read_corpus(data)
-        utterances, problems = usable(corpus.split("dev")[:N_SPEECH], checkpoint.encoder)
+        utterances, problems = usable(drawn(corpus.split("dev"), N_SPEECH, "dev"), checkpoint.encoder)
         speech = list(SpeechDataset(utterances, rate))
         seconds = utterance_seconds(corpus.split("train"))
     else:
@@ -75,9 +77,7 @@ def read_subject(path: Path, data: Path | None) -> Subject:
         print(f"left out: {problem}")
     if not speech:
         raise CorpusError(f"{data}: no utterance of the split 'dev' can be used with this model")
-    metrics = path.parent / "metrics.jsonl"
-    history = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()] if metrics.is_file() else []
-    return Subject(checkpoint, speech, seconds, history)
+    return Subject(checkpoint, speech, seconds, read_metrics(path.parent / "metrics.jsonl"))
 
 
 def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
@@ -107,8 +107,9 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
         yield name, paper_charts.titled_chart(name)
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run; default: the newest under runs/")
     parser.add_argument("--data", type=Path, metavar="PATH", help="a corpus, to look at its dev split; default: synthetic speech")
     parser.add_argument("--output-dir", type=Path, default=Path("plots"), help="where the pictures go (default: plots)")
@@ -116,9 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
     try:
         subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
-    except (CheckpointError, CorpusError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (KeyboardInterrupt, subprocess.CalledProcessError):
         print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
         return 130
@@ -127,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: --output-dir {args.output_dir}: no such folder can be made ({error.strerror})", file=sys.stderr)
         return 2
+    refuse_unwritable(args.output_dir, "choose another --output-dir")
     names = []
     for name, figure in pictures(subject, command):
         figure.savefig(args.output_dir / f"{name}.png")

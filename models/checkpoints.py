@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from implementation import CharEncoder, DeepSpeech2, Features
 from speech.alphabets import encoder_of
@@ -78,6 +80,21 @@ class Checkpoint:
     training: dict = field(default_factory=dict)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model within torch.compile, DataParallel and DistributedDataParallel, however they are put into each other."""
+    while True:
+        inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _bare_names(weights: Mapping) -> dict:
+    """Weights by the names that they have without a wrapper: 'module._orig_mod.output.weight' is 'output.weight'."""
+    wrappers = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+    return {wrappers.sub("", name): value for name, value in weights.items()}
+
+
 def save_checkpoint(
     path: Path, model: DeepSpeech2, config: ModelConfig, encoder: CharEncoder, training: dict | None = None
 ) -> None:
@@ -89,7 +106,7 @@ def save_checkpoint(
     path = Path(path)
     content = {
         "format": CHECKPOINT_FORMAT, "torch": torch.__version__.split("+")[0], "config": dataclasses.asdict(config),
-        "alphabet": encoder.alphabet, "model": model.state_dict(), "training": training or {},
+        "alphabet": encoder.alphabet, "model": _bare_names(model.state_dict()), "training": training or {},
     }  # fmt: skip
     temporary = path.with_suffix(".tmp")
     try:
@@ -114,8 +131,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         model = config.build(encoder).to(device).eval()
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: no model can be built from its settings: {error}") from error
+    weights = _bare_names(content["model"])
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        named = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
+        raise CheckpointError(f"{path}: there is nan or infinity in {named}; no text can come of it: use an earlier checkpoint")
     try:
-        model.load_state_dict(content["model"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit the settings stored with them: {error}") from error
     return Checkpoint(model, config, encoder, content.get("training", {}))

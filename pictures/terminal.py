@@ -1,8 +1,18 @@
-"""Names and texts as any terminal can show them."""
+"""What all scripts have in common: errors of one line, output that any terminal and any reader can take."""
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import functools
+import json
+import math
+import os
 import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+READER_GONE = 141  # 128 and the number of SIGPIPE, as shells have it
 
 
 def show_any_name() -> None:
@@ -10,3 +20,92 @@ def show_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's has not
             stream.reconfigure(errors="backslashreplace")
+
+
+def script(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """Makes the main function of a script one that ends with an exit code and without a traceback.
+
+    What is wrong with what was given is one line and exit code 2; where nobody reads the output any more (``| head -1``)
+    nothing is said, exit code 141; after Ctrl-C 130.
+    """
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        show_any_name()
+        try:
+            code = _flushed(lambda: main(argv))
+        except BrokenPipeError:
+            _write_nowhere()
+            return READER_GONE
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            return 130
+        except (ValueError, OSError, FloatingPointError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return code
+
+    return run
+
+
+def _flushed(work: Callable[[], int]) -> int:
+    """What the work returns; what it printed is out by then, also where argparse ends it after --help."""
+    try:
+        return work()
+    finally:
+        sys.stdout.flush()
+
+
+def _write_nowhere() -> None:
+    """Python writes what is left in its buffers when it ends, and would complain once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+        except (OSError, ValueError, AttributeError):  # there is none, or it is closed
+            continue
+    os.close(nowhere)
+
+
+def finite(value: object) -> object:
+    """The same with None in place of nan and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_json(value: object) -> None:
+    """Prints a line of JSON; characters that the output can't show are escaped as JSON has it."""
+    text = json.dumps(finite(value), ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(finite(value))
+    print(text, flush=True)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the flags, and for a mistyped one which was meant."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
+        """As argparse; what was given is kept for the message."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(self._given, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with exit code 2."""
+        if unknown := self._unknown_flag():
+            near = difflib.get_close_matches(unknown, self._option_string_actions, n=1, cutoff=0.5)
+            message = f"there is no flag {unknown}" + (f"; did you mean {near[0]}?" if near else "")
+        self.exit(2, f"error: {message} ({os.path.basename(self.prog)} --help lists the flags)\n")
+
+    def _unknown_flag(self) -> str | None:
+        """The first flag given, before any ``--``, that none of ours begins with."""
+        given = getattr(self, "_given", [])
+        given = given[: given.index("--")] if "--" in given else given
+        flags = (argument.split("=")[0] for argument in given if argument.startswith("--"))
+        return next((flag for flag in flags if not any(ours.startswith(flag) for ours in self._option_string_actions)), None)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 
 from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
@@ -91,6 +92,22 @@ def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> N
     if len(problems) > 0.01 * total:
         first = "; ".join(str(problem) for problem in list(problems)[:5])
         raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")
+
+
+def drawn(items: Sequence, n: int | None, name: str, seed: int = 0) -> list:
+    """So many items drawn by the seed, in the order they had: of a sorted corpus the first would be all alike. It is told.
+
+    Args:
+        items: what is drawn from; nothing is drawn where there are not more than ``n``.
+        n: how many; None: all.
+        name: of the set, for the sentence.
+        seed: of the draw, which touches no other random numbers.
+    """
+    if n is None or n >= len(items):
+        return list(items)
+    chosen = sorted(np.random.default_rng(seed).choice(len(items), size=n, replace=False).tolist())
+    print(f"{name}: {n} of {len(items)} utterances are taken, drawn by seed {seed}")
+    return [items[index] for index in chosen]
 
 
 def item_name(item: object, index: int) -> str:

@@ -23,14 +23,16 @@ from speech.alphabets import BigramEncoder, encoder_of
 from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
-from speech.preflight import check_problems, encodable, feasible, readable, stop_if_many
+from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
 from training.data import TrainingSet
+from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
 from training.machine import choose_device, choose_precision
 from training.report import EVALUATION_CACHE_MB, describe, report_left_out
-from training.run import Parts, Run, choose_folder, open_folder
+from training.run import Parts, Run
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings
 
+MOST_OF_DEV = 500  # utterances, if no other number is asked for
 TRAINING_CACHE_MB = 600  # of audio, in each process that reads
 
 
@@ -49,18 +51,22 @@ def start_run(
     Raises:
         ValueError, OSError: for settings or speech that can't be used; the message says what to do. Nothing is written then.
     """
-    folder = choose_folder(output)
-    parts = assemble(speech, model, training)
-    lm = output.language_model
-    if lm and lm.file != "train":
-        make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon)  # refuses now, not after the training
-    describe(parts)
-    run = Run(parts, folder, command)
-    if output.resume:
-        run.resume()
-    else:
-        parts.trainer.try_longest_batch()
-    run.folder = open_folder(folder, output, parts.left_out)  # last, so that what is refused leaves no trace
+    opened = OpenFolder(choose_folder(output), output)  # first, so that no other run takes it meanwhile
+    try:
+        parts = assemble(speech, model, training)
+        lm = output.language_model
+        if lm and lm.file != "train":
+            make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon)  # refuses now, not after the training
+        describe(parts)
+        run = Run(parts, opened, command)
+        if output.resume:
+            run.resume()
+        else:
+            parts.trainer.try_longest_batch()
+        opened.clear(parts.left_out)  # last, so that what is refused leaves no trace
+    except BaseException:
+        opened.give_up()
+        raise
     return run
 
 
@@ -68,14 +74,16 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
     """Speech, model and trainer as the settings say; what is left out of the speech is named."""
     device = _prepared_machine(training)
     corpus = _checked_corpus(speech.data) if speech.data else None
+    if speech.bigrams and training.checkpoint:
+        raise CheckpointError(f"{training.checkpoint} brings its own outputs: leave out bigrams (--bigrams)")
     start = load_checkpoint(training.checkpoint, device) if training.checkpoint else None
     if start:
         _refuse_another_model(start.config, model, speech.sample_rate, training.checkpoint)
     config = start.config if start else _with_sample_rate(model, speech, corpus)
     encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else CharEncoder(unknown=speech.unknown)
     if corpus:
-        train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder)
-    if speech.bigrams and not start:
+        train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder, training.seed)
+    if speech.bigrams:
         texts = [utterance.transcript for utterance in train] if corpus else SYNTHETIC_WORDS
         encoder = BigramEncoder.learn(texts, unknown=speech.unknown)
     network = start.model if start else config.build(encoder).to(device)
@@ -140,9 +148,12 @@ def synthetic_speech(speech: SpeechSettings, rate: int) -> tuple[list, dict[str,
 
 
 def recorded_speech(
-    speech: SpeechSettings, corpus: Corpus, rate: int, encoder: CharEncoder
+    speech: SpeechSettings, corpus: Corpus, rate: int, encoder: CharEncoder, seed: int = 0
 ) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
-    """Utterances to train on, evaluation sets by name ('dev' first), and what was left out."""
+    """Utterances to train on, evaluation sets by name ('dev' first), and what was left out.
+
+    What is taken of train follows the seed; what is taken of dev does not, so that runs of other seeds can be compared.
+    """
     by_split, problems = _usable_splits(speech, corpus, encoder)
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
@@ -153,7 +164,7 @@ def recorded_speech(
     if speech.max_seconds:
         train = [utterance for utterance in train if utterance.seconds <= speech.max_seconds]
         print(f"longer than {speech.max_seconds:g} s, left out: {len(by_split['train']) - len(train)} recordings of train")
-    return train[: speech.n_train], evaluation, problems
+    return drawn(train, speech.n_train, "train", seed), evaluation, problems
 
 
 def _usable_splits(
@@ -166,7 +177,7 @@ def _usable_splits(
     for name in ("train", "dev"):
         if not by_split.get(name):
             raise CorpusError(f"{speech.data}: no utterance is in the split {name!r}; there are {corpus.splits}")
-    dev, bad = readable(by_split["dev"][: speech.n_val or 500])
+    dev, bad = readable(drawn(by_split["dev"], speech.n_val or MOST_OF_DEV, "dev"))
     stop_if_many(bad, len(dev) + len(bad))
     problems = corpus.problems + problems + bad
     stop_if_many(problems, len(corpus.utterances) + len(corpus.problems))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from implementation import Features
 from models.checkpoints import ModelConfig
+from pictures.terminal import Parser
 from training.machine import QUICK
 from training.settings import (
     RECORDING_EPOCHS,
@@ -37,7 +38,7 @@ def parse_args(
     argv: Sequence[str] | None = None, description: str = "Trains Deep Speech 2."
 ) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
     """The settings of a run as the command line says; wrong flags end the program with a sentence."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=_Help)
+    parser = Parser(description=description, formatter_class=_Help)
     for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)

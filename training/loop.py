@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
-import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from training.data import TrainingSet
 from training.machine import choose_precision, keep_freed_memory
 from training.optimisation import make_optimizer, make_scheduler
 from training.settings import TrainingSettings, differences, refuse_to_resume
+from training.stopping import workers_survive
 
 
 @dataclass
@@ -53,6 +55,21 @@ def epoch_metrics(report: EpochReport, result: dict) -> dict:
         "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
         "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
     }  # fmt: skip
+
+
+def metrics_line(metrics: dict) -> str:
+    """The line as it is written; what is not a number (dev has no utterance that fits its frames) is null, as JSON wants it."""
+    return json.dumps({name: value if math.isfinite(value) else None for name, value in metrics.items()}) + "\n"
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """The lines of a metrics.jsonl, none where there is no file; null is read as nan.
+
+    Raises:
+        ValueError: if a line is broken.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [{name: math.nan if value is None else value for name, value in json.loads(line).items()} for line in lines]
 
 
 @dataclass
@@ -104,6 +121,7 @@ class Trainer:
         )
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
+        self.within_step = False  # whether weights, schedule and counts may be at odds
         self.scheduler = self._scheduler()
         self.tally = Tally()
         self.problems: dict[str, Problem] = {}
@@ -113,7 +131,7 @@ class Trainer:
         self._loader = DataLoader(
             data, batch_sampler=self._remaining, num_workers=settings.num_workers, collate_fn=data.collate,
             persistent_workers=settings.num_workers > 0,  # what they cached is kept
-            worker_init_fn=_leave_interrupts_to_the_loop,
+            worker_init_fn=workers_survive,
             generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
         )  # fmt: skip
         keep_freed_memory()
@@ -148,11 +166,13 @@ class Trainer:
         with self._worker_deaths_named():
             for batch, problems in self._batches():
                 self._note(problems)
+                self.within_step = True
                 lr = self.scheduler.get_last_lr()[0]
                 loss = None if batch is None else self._train_step(batch)
                 self._advance_schedule(stepped=batch is not None)
                 tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
                 self.batch += 1
+                self.within_step = False
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
@@ -261,8 +281,3 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"].cpu())
         if self.device.type == "cuda" and state.get("cuda_rng") is not None:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
-
-
-def _leave_interrupts_to_the_loop(_worker: int) -> None:
-    """Ctrl-C reaches worker processes too; they go on, so that the step under way gets its minibatch."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -68,31 +68,32 @@ def show_result(name: str, result: dict) -> None:
 
 
 def finish(run: Run, language_model: LanguageModelSettings | None = None) -> None:
-    """Evaluates the weights best on dev, draws the pictures, writes results.json; then decodes with the language model if given.
+    """Evaluates the weights best on dev, draws the pictures, writes results.json; decodes with the language model if given.
 
     Raises:
         CorpusError: if more than 1 % of a test set can't be read; the other sets are evaluated all the same.
     """
-    best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
-    best = replace(best, encoder=run.parts.encoder)  # which drops unknown characters where it is to
-    sets, too_bad = readable_sets(run.parts.evaluation)
-    results = {name: evaluate(best.model, dataset, best.encoder) for name, dataset in sets.items()}
-    for name, result in results.items():
-        show_result(name, result)
-    training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
-    drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
-    drawn.savefig(run.folder / "predictions.png")
-    summary = {
-        name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
-        for name, r in results.items()
-    }
-    (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
-    print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
-    if too_bad:
-        raise CorpusError("not evaluated: " + "; ".join(too_bad))
-    if language_model:
-        decode_with_language_model(run, best, sets, language_model)
+    with run:
+        best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
+        best = replace(best, encoder=run.parts.encoder)  # which drops unknown characters where it is to
+        sets, too_bad = readable_sets(run.parts.evaluation)
+        results = {name: evaluate(best.model, dataset, best.encoder) for name, dataset in sets.items()}
+        for name, result in results.items():
+            show_result(name, result)
+        training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
+        drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
+        drawn.savefig(run.folder / "predictions.png")
+        summary = {
+            name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
+            for name, r in results.items()
+        }
+        (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
+        print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
+        if too_bad:
+            raise CorpusError("not evaluated: " + "; ".join(too_bad))
+        if language_model:
+            decode_with_language_model(run, best, sets, language_model)
 
 
 def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:

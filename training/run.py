@@ -2,101 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
 from implementation import CharEncoder, evaluate
-from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
-from speech.corpora import CorpusError, Problem
-from training.loop import EpochReport, Trainer, epoch_metrics
-from training.settings import OutputSettings, differences, refuse_to_resume
-
-RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
-
-
-def choose_folder(output: OutputSettings) -> Path:
-    """Where the run goes; a run that stands there is refused unless it is to be replaced or resumed. Nothing is written yet."""
-    if output.resume:
-        if Path(output.resume).is_file():
-            raise CheckpointError(f"--resume {output.resume} is a file: give the folder of the run, {Path(output.resume).parent}")
-        if not (Path(output.resume) / "last.pt").is_file():
-            raise CheckpointError(f"--resume {output.resume}: no last.pt there, so no run to take up")
-        return Path(output.resume)
-    if output.folder is None:
-        number = 1
-        while Path("runs", f"{number:03d}").exists():
-            number += 1
-        return Path("runs", f"{number:03d}")
-    folder = Path(output.folder)
-    if any((folder / name).exists() for name in RUN_FILES) and not output.overwrite:
-        raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
-    lm = output.language_model and output.language_model.file
-    if lm and Path(lm).resolve() in [(folder / name).resolve() for name in RUN_FILES]:
-        raise ValueError(f"--overwrite would delete {lm}, which --lm wants to read: copy it to another folder first")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output-dir {folder} is a file: choose another folder")
-    return folder
-
-
-def open_folder(folder: Path, output: OutputSettings, left_out: Sequence[Problem]) -> Path:
-    """Makes the folder of a run that is ready to start, and clears it of the run that is to be replaced.
-
-    Returns:
-        the folder; the next free number where another run, begun meanwhile, has taken this one.
-    """
-    numbered = output.folder is None and not output.resume
-    try:
-        while True:
-            try:
-                folder.mkdir(parents=True, exist_ok=not numbered)
-                break
-            except FileExistsError:
-                if not numbered:
-                    raise
-                folder = folder.with_name(f"{int(folder.name) + 1:03d}")
-    except OSError as error:
-        raise ValueError(f"{folder}: this folder can't be made ({error.strerror}): choose another --output-dir") from None
-    if not output.resume:
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    if left_out:
-        (folder / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
-    return folder
-
-
-@contextlib.contextmanager
-def interrupts_noted() -> Iterator[list]:
-    """Ctrl-C only fills the list, for the loop to end where nothing is half done; a second one ends it at once."""
-    interrupted = []
-
-    def note(_signal: int, _frame: object) -> None:
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted.append(True)
-        os.write(2, b"\nstopping after this step, or after the evaluation under way; Ctrl-C again stops at once\n")
-
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not ours or threading.current_thread() is not threading.main_thread():
-        yield interrupted  # somebody else's handler stays
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    except CorpusError:
-        if interrupted:  # worker processes get Ctrl-C too; one that is just starting is gone then
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
+from speech.corpora import Problem
+from training.folder import OpenFolder
+from training.loop import EpochReport, Trainer, epoch_metrics, metrics_line, read_metrics
+from training.settings import differences, refuse_to_resume
+from training.stopping import Interrupts, Stopped, interrupts_noted
 
 
 @dataclass
@@ -125,15 +44,29 @@ class Run:
 
     Args:
         parts: what it is made of.
-        folder: where all of it goes.
+        folder: where all of it goes; an ``OpenFolder`` is kept locked until ``close``, at the latest until the process ends.
         command: started it, as the pictures say.
+
+    ``with run: ...`` closes it in the end.
     """
 
-    def __init__(self, parts: Parts, folder: Path, command: str) -> None:
-        self.parts, self.trainer, self.folder = parts, parts.trainer, folder
+    def __init__(self, parts: Parts, folder: Path | OpenFolder, command: str) -> None:
+        self.opened = folder if isinstance(folder, OpenFolder) else None
+        self.parts, self.trainer, self.folder = parts, parts.trainer, self.opened.path if self.opened else Path(folder)
         self.caption = f"measured here: {command}"  # of the pictures
         self.best_wer, self.history = float("inf"), []
         self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other runs into the folder."""
+        if self.opened:
+            self.opened.close()
 
     @property
     def metrics_file(self) -> Path:
@@ -146,7 +79,7 @@ class Run:
         self._refuse_another(checkpoint)
         state = checkpoint.training
         self.trainer.load_state_dict(state["trainer"])
-        self.trainer.model.load_state_dict(checkpoint.model.state_dict())
+        unwrapped(self.trainer.model).load_state_dict(checkpoint.model.state_dict())
         self.best_wer, self.report = state["best_wer"], None
         if report := state.get("report"):
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
@@ -174,9 +107,8 @@ class Run:
 
     def _read_history(self) -> list[dict]:
         """The lines of metrics.jsonl up to the epoch that is resumed at."""
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines() if self.metrics_file.exists() else []
         try:
-            history = [json.loads(line) for line in lines]
+            history = read_metrics(self.metrics_file)
         except ValueError:
             raise CheckpointError(f"{self.metrics_file} has a broken line: take it out, then resume") from None
         evaluated = self.trainer.epoch - (self.report is not None)
@@ -190,38 +122,50 @@ class Run:
             state |= {"trainer": self.trainer.state_dict(), "settings": self.parts.settings, "report": report}
         save_checkpoint(self.folder / name, self.trainer.model, self.parts.config, self.parts.encoder, state)
 
-    def save_stopped(self) -> None:
-        """Writes the state after Ctrl-C, as last.pt, and as checkpoint.pt where no epoch was evaluated yet."""
-        self.save("last.pt")
-        if not (self.folder / "checkpoint.pt").exists():
-            self.save("checkpoint.pt")
+    def save_stopped(self) -> str:
+        """Writes the state after Ctrl-C, as last.pt, and as checkpoint.pt where no epoch was evaluated yet.
+
+        Returns:
+            what to say: what was saved, if anything, and how to go on.
+        """
+        with self:
+            if self.trainer.step == 0 or (self.trainer.within_step and not (self.folder / "last.pt").exists()):
+                if self.opened:
+                    self.opened.give_up()
+                return "stopped before there was anything to save; nothing was saved"
+            if not self.trainer.within_step:
+                self.save("last.pt")
+                if not (self.folder / "checkpoint.pt").exists():
+                    self.save("checkpoint.pt")
+        return f"stopped; the state is in {self.folder}. To go on: the same command with --resume {self.folder}"
 
     def train(self) -> None:
-        """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, in a state that can be saved."""
+        """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, SIGTERM or SIGHUP, for ``save_stopped``."""
         with interrupts_noted() as interrupted:
             while self.trainer.epoch < self.trainer.epochs or self.report:
                 self.epoch(interrupted)
                 if interrupted:
-                    raise KeyboardInterrupt
+                    raise Stopped(interrupted[0])
 
-    def epoch(self, interrupted: Sequence = ()) -> None:
+    def epoch(self, interrupted: Interrupts | None = None) -> None:
         """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6)."""
-        trainer = self.trainer
+        trainer, interrupted = self.trainer, Interrupts() if interrupted is None else interrupted
         title = f"epoch {trainer.epoch + 1}"
         with tqdm(total=len(trainer.sampler), initial=trainer.batch, desc=title, unit="step", leave=False, disable=None) as bar:
 
             def on_step(loss: float, _utterances: int) -> None:
+                if interrupted:
+                    raise Stopped(interrupted[0])
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.1f}")
-                if interrupted:
-                    raise KeyboardInterrupt
 
             if self.report is None:  # else Ctrl-C came while the epoch was evaluated
                 self.report = trainer.run_epoch(on_step)
         report = self.report
-        result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
+        with interrupted.ending_at_once():
+            result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
         self.history.append(epoch_metrics(report, result))
-        self.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in self.history), encoding="utf-8")
+        self.metrics_file.write_text("".join(map(metrics_line, self.history)), encoding="utf-8")
         self.report = None
         if result["wer"] <= self.best_wer:
             self.best_wer = result["wer"]

@@ -13,8 +13,8 @@ from speech.corpora import CorpusError, Problem
 from training import assembly
 from training.assembly import start_run
 from training.flags import parse_args
+from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
-from training.run import choose_folder, open_folder
 from training.settings import OutputSettings
 
 
@@ -23,13 +23,16 @@ def test_a_number_that_another_run_takes_meanwhile_is_left_to_it(tmp_path, monke
     output = OutputSettings()
     folders = [choose_folder(output) for _ in range(2)]  # both before either is made
     assert folders == [Path("runs/001")] * 2
-    assert [open_folder(folder, output, []) for folder in folders] == [Path("runs/001"), Path("runs/002")]
+    opened = [OpenFolder(folder, output) for folder in folders]
+    assert [folder.path for folder in opened] == [Path("runs/001"), Path("runs/002")]
 
 
 def test_what_is_left_out_is_written_down_and_the_old_run_cleared(tmp_path):
     for name in ("checkpoint.pt", "results.json", "mine.txt"):
         (tmp_path / name).touch()
-    open_folder(tmp_path, OutputSettings(tmp_path, overwrite=True), [Problem("a.wav", "bad"), Problem("b.wav", "worse")])
+    opened = OpenFolder(tmp_path, OutputSettings(tmp_path, overwrite=True))
+    opened.clear([Problem("a.wav", "bad"), Problem("b.wav", "worse")])
+    opened.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["left_out.txt", "mine.txt"]
     assert (tmp_path / "left_out.txt").read_text() == "a.wav: bad\nb.wav: worse\n"
 

@@ -1,0 +1,179 @@
+"""The folder of a run: chosen, made and locked at once, so that no two runs write into one; cleared once the run can start."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.checkpoints import CheckpointError
+from speech.corpora import Problem
+from training.settings import OutputSettings
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:  # elsewhere
+    msvcrt = None
+
+RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
+LOCK_FILE = "run.lock"
+LOCKED_BYTE = 1 << 30  # far behind what is written, which on Windows can then be read by others
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+def choose_folder(output: OutputSettings) -> Path:
+    """Where the run goes; a run that stands there is refused unless it is to be replaced or resumed. Nothing is written yet."""
+    if output.resume:
+        if Path(output.resume).is_file():
+            raise CheckpointError(f"--resume {output.resume} is a file: give the folder of the run, {Path(output.resume).parent}")
+        if not (Path(output.resume) / "last.pt").is_file():
+            raise CheckpointError(f"--resume {output.resume}: no last.pt there, so no run to take up")
+        return Path(output.resume)
+    if output.folder is None:
+        number = 1
+        while Path("runs", f"{number:03d}").exists():
+            number += 1
+        return Path("runs", f"{number:03d}")
+    folder = Path(output.folder)
+    if any((folder / name).exists() for name in RUN_FILES) and not output.overwrite:
+        raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
+    lm = output.language_model and output.language_model.file
+    if lm and Path(lm).resolve() in [(folder / name).resolve() for name in RUN_FILES]:
+        raise ValueError(f"--overwrite would delete {lm}, which --lm wants to read: copy it to another folder first")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output-dir {folder} is a file: choose another folder")
+    return folder
+
+
+def refuse_unwritable(folder: Path, advice: str) -> None:
+    """Raises ``ValueError`` with the advice if no file can be written into the folder; now, not after the work."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: nothing can be written there ({error.strerror}); {advice}") from None
+
+
+class OpenFolder:
+    """A folder that one run writes into, locked from the first second until ``close`` or the end of the process.
+
+    Args:
+        folder: where ``choose_folder`` says; the next free number where another run, begun meanwhile, has taken this one.
+        output: the settings that it was chosen by.
+
+    Raises:
+        ValueError: if another run is at work there, or nothing can be written there.
+    """
+
+    def __init__(self, folder: Path, output: OutputSettings) -> None:
+        self.resumed = bool(output.resume)
+        numbered = output.folder is None and not output.resume
+        instead = "copy the run to a folder that can be written to" if output.resume else "choose another --output-dir"
+        try:
+            self.path, self._made = _make(folder, numbered)
+            self._lock = FolderLock(self.path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(f"{folder}: this folder can't be made or written to ({reason}): {instead}") from None
+
+    def clear(self, left_out: Sequence[Problem]) -> None:
+        """For a run that is ready to start: deletes the one that is to be replaced, writes down what is left out."""
+        if not self.resumed:
+            for name in RUN_FILES:
+                (self.path / name).unlink(missing_ok=True)
+        if left_out:
+            (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
+
+    def close(self) -> None:
+        """Lets other runs in; a second time nothing happens."""
+        self._lock.close()
+
+    def give_up(self) -> None:
+        """For a run that did not come to anything: also takes away the folders made for it, if nothing is in them."""
+        self.close()
+        if self._made:
+            (self.path / "left_out.txt").unlink(missing_ok=True)
+        for folder in self._made:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                folder.rmdir()
+
+
+def _make(folder: Path, numbered: bool) -> tuple[Path, list[Path]]:
+    """Makes the folder, or the next one whose number is free; also returns what was made, the innermost first."""
+    while True:
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=not numbered)
+            return folder, made
+        except FileExistsError:
+            if not numbered:
+                raise
+            folder = folder.with_name(f"{int(folder.name) + 1:03d}")
+
+
+class FolderLock:
+    """A lock that the system takes away when the process ends, however it ends; the file left then stands in nobody's way.
+
+    Raises:
+        ValueError: if another run holds it.
+        OSError: if the folder can't be written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK_FILE
+        while True:
+            self._file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - it stays open
+            if not _locked(self._file):
+                self._file.seek(0)
+                holder = self._file.read(200).strip()
+                self._file.close()
+                who = f"another run{f' (process {holder})' if holder else ''} is at work in this folder"
+                raise ValueError(f"{folder}: {who}: wait until it ends, stop it, or choose another folder")
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
+                    break
+            self._file.close()  # a run that ended just now has taken this file away
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+        _held.add(self)
+
+    def close(self) -> None:
+        """Gives the lock back and takes the file away."""
+        if not self._file.closed:
+            if fcntl:  # elsewhere an open file can't be deleted
+                self._path.unlink(missing_ok=True)
+            self._file.close()
+            if not fcntl:
+                with contextlib.suppress(OSError):  # the next run has it already
+                    self._path.unlink(missing_ok=True)
+
+    def leave_to_parent(self) -> None:
+        """In a process that was forked, such as one that prepares features: it must not keep the lock of a parent that dies."""
+        self._file.close()
+
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: [lock.leave_to_parent() for lock in list(_held)])
+
+
+def _locked(file: object) -> bool:
+    """Whether the lock was free and is now ours; on a file system that has no locks nobody is kept out."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        elif msvcrt:
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except OSError as error:
+        return error.errno not in TAKEN
+    return True
