@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decoding.ngrams import ArpaError, NGramModel
+from decoding.arpa import ArpaError
+from decoding.ngrams import NGramModel
 
 SENTENCES = ("the cat sat on the mat", "the dog sat", "a cat saw the dog on a mat", "it's a dog", "no")
 
@@ -29,7 +30,7 @@ def kneser_ney(sentences: list[list[str]], order: int) -> Callable[[str, tuple[s
     @functools.cache
     def count(gram):
         if len(gram) == order or gram[0] == "<s>":
-            return sum(text[i:i + len(gram)] == gram for text in texts for i in range(len(text)))
+            return sum(text[i : i + len(gram)] == gram for text in texts for i in range(len(text)))
         return len({(word,) for word in followers | {"<s>"} if (word, *gram) in grams})
 
     @functools.cache
@@ -61,7 +62,7 @@ def test_every_probability_is_that_of_the_definition(sentences, order):
     model = NGramModel.train([" ".join(sentence) for sentence in sentences], order)
     probability = kneser_ney(sentences, order)
     for context in [start + rest for start in ((), ("<s>",)) for n in range(order) for rest in product("abz", repeat=n)]:
-        context = context[:order - 1]
+        context = context[: order - 1]
         known = tuple(word if (word,) in model.ngrams else "<unk>" for word in context)
         for word in (*"abcd", "</s>", "<unk>"):
             expected = probability(word if (word,) in model.ngrams else "<unk>", known)
@@ -106,8 +107,10 @@ def test_blank_texts_are_left_out_and_one_text_may_come_alone():
     assert NGramModel.train(["", "a b", " "]).ngrams == NGramModel.train("a b").ngrams
 
 
-@pytest.mark.parametrize(("arguments", "what"), [
-    ((["a"], 0), "at least 1"), ((["a"], 2, "letter"), "'word' or 'character'"), (([" "],), "no text"), ((["a </s>"],), "</s>")])
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [((["a"], 0), "at least 1"), ((["a"], 2, "letter"), "'word' or 'character'"), (([" "],), "no text"), ((["a </s>"],), "</s>")],
+)
 def test_what_cannot_be_trained_is_refused(arguments, what):
     with pytest.raises(ValueError, match=what):
         NGramModel.train(*arguments)
@@ -158,10 +161,23 @@ def test_a_file_to_the_letter(tmp_path):
     """One sentence, a: D = 1/2 everywhere, p(a) = p(</s>) = 1/4 + 1/6, p(<unk>) = 1/6, p(a|<s>) = 1/2 + p(a)/2."""
     NGramModel.train(["a"], order=2).write_arpa(tmp_path / "lm.arpa")
     assert (tmp_path / "lm.arpa").read_text().split("\n") == [
-        "\\data\\", "ngram 1=4", "ngram 2=2", "",
-        "\\1-grams:", "-0.3802112\t</s>\t0.0", "-99.0\t<s>\t-0.30103", "-0.7781513\t<unk>\t0.0", "-0.3802112\ta\t-0.30103", "",
-        "\\2-grams:", "-0.1497623\t<s> a", "-0.1497623\ta </s>", "",
-        "\\end\\", ""]
+        "\\data\\",
+        "ngram 1=4",
+        "ngram 2=2",
+        "",
+        "\\1-grams:",
+        "-0.3802112\t</s>\t0.0",
+        "-99.0\t<s>\t-0.30103",
+        "-0.7781513\t<unk>\t0.0",
+        "-0.3802112\ta\t-0.30103",
+        "",
+        "\\2-grams:",
+        "-0.1497623\t<s> a",
+        "-0.1497623\ta </s>",
+        "",
+        "\\end\\",
+        "",
+    ]
 
 
 def random_sentences(count: int) -> list[str]:
@@ -227,37 +243,40 @@ def test_a_file_written_by_hand(tmp_path):
         assert (model.order, model.unit, NGramModel.read_arpa(path, "character").unit) == (2, "word", "character")
 
 
-@pytest.mark.parametrize(("old", "new", "line", "what"), [
-    ("\\data\\", "data", 1, r"\\data\\ must come next"),
-    ("ngram 1=4", "ngram 1=5", 11, "with 4 n-grams, but line 2 announces 5"),
-    ("ngram 2=2", "ngram 2=1", 15, "with 2 n-grams, but line 3 announces 1"),
-    ("ngram 2=2", "ngram 2=two", 3, "'ngram 2='"),
-    ("ngram 2=2", "ngram 3=2", 3, "'ngram 2='"),
-    ("ngram 2=2", "", 6, "highest order, 1, has no back-off weight; take -0.3 out"),
-    ("ngram 1=4\nngram 2=2\n", "", 3, "'ngram 1='"),
-    ("\\1-grams:", "", 6, "'ngram 3='"),
-    ("\\2-grams:", "", 12, "1 token and"),
-    ("\\2-grams:", "\\3-grams:", 11, r"\\2-grams: must come next"),
-    ("\\2-grams:\n-0.1\t<s> a\n-0.2\ta </s>\n\n", "", 11, r"\\2-grams: must come next"),
-    ("\\end\\\n", "", 15, r"\\end\\ must come next, but the file ends"),
-    ("-0.2\ta </s>\n\n\\end\\\n", "", 13, r"\\end\\ must come next, but the file ends"),
-    (ARPA[ARPA.index("-0.5"):], "", 7, r"\\2-grams: must come next, but the file ends"),
-    ("\\end\\\n", "\\end\\\nmore", 16, "'more' stands after"),
-    ("-0.4\ta\t-0.2", "0.4\ta\t-0.2", 9, "0.4 is above 0"),
-    ("-0.4\ta\t-0.2", "nan\ta\t-0.2", 9, "must be a log10 probability, 1 token"),
-    ("-0.4\ta\t-0.2", "-0.4\ta\t-inf", 9, "must be a log10 probability"),
-    ("-0.4\ta\t-0.2", "-0.4", 9, "must be a log10 probability"),
-    ("-0.4\ta\t-0.2", "-0.4\ta\tb", 9, "must be a log10 probability"),
-    ("-0.4\ta\t-0.2", "minus\ta\t-0.2", 9, "must be a log10 probability"),
-    ("-0.1\t<s> a", "-0.1\t<s>", 12, "2 tokens"),
-    ("-0.1\t<s> a", "-0.1\t<s> a -0.1 b", 12, "2 tokens"),
-    ("-0.1\t<s> a", "-0.1\t<s> a -0.1", 12, "highest order, 2, has no back-off weight"),
-    ("-0.2\ta </s>", "-0.2\t<s> a", 13, "'<s> a' is listed twice"),
-    ("-0.1\t<s> a", "-0.1\t<s> b", 12, "'<s> b' needs 'b' among the 1-grams"),
-    ("-0.1\t<s> a", "-0.1\tb a", 12, "'b a' needs 'b' among the 1-grams"),
-    ("</s>", "b", 11, "</s> is not among the 1-grams"),
-    ("-0.4\ta\t-0.2", "-0.4\t\xff\t-0.2", 9, "UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what"),
+    [
+        ("\\data\\", "data", 1, r"\\data\\ must come next"),
+        ("ngram 1=4", "ngram 1=5", 11, "with 4 n-grams, but line 2 announces 5"),
+        ("ngram 2=2", "ngram 2=1", 15, "with 2 n-grams, but line 3 announces 1"),
+        ("ngram 2=2", "ngram 2=two", 3, "'ngram 2='"),
+        ("ngram 2=2", "ngram 3=2", 3, "'ngram 2='"),
+        ("ngram 2=2", "", 6, "highest order, 1, has no back-off weight; take -0.3 out"),
+        ("ngram 1=4\nngram 2=2\n", "", 3, "'ngram 1='"),
+        ("\\1-grams:", "", 6, "'ngram 3='"),
+        ("\\2-grams:", "", 12, "1 token and"),
+        ("\\2-grams:", "\\3-grams:", 11, r"\\2-grams: must come next"),
+        ("\\2-grams:\n-0.1\t<s> a\n-0.2\ta </s>\n\n", "", 11, r"\\2-grams: must come next"),
+        ("\\end\\\n", "", 15, r"\\end\\ must come next, but the file ends"),
+        ("-0.2\ta </s>\n\n\\end\\\n", "", 13, r"\\end\\ must come next, but the file ends"),
+        (ARPA[ARPA.index("-0.5") :], "", 7, r"\\2-grams: must come next, but the file ends"),
+        ("\\end\\\n", "\\end\\\nmore", 16, "'more' stands after"),
+        ("-0.4\ta\t-0.2", "0.4\ta\t-0.2", 9, "0.4 is above 0"),
+        ("-0.4\ta\t-0.2", "nan\ta\t-0.2", 9, "must be a log10 probability, 1 token"),
+        ("-0.4\ta\t-0.2", "-0.4\ta\t-inf", 9, "must be a log10 probability"),
+        ("-0.4\ta\t-0.2", "-0.4", 9, "must be a log10 probability"),
+        ("-0.4\ta\t-0.2", "-0.4\ta\tb", 9, "must be a log10 probability"),
+        ("-0.4\ta\t-0.2", "minus\ta\t-0.2", 9, "must be a log10 probability"),
+        ("-0.1\t<s> a", "-0.1\t<s>", 12, "2 tokens"),
+        ("-0.1\t<s> a", "-0.1\t<s> a -0.1 b", 12, "2 tokens"),
+        ("-0.1\t<s> a", "-0.1\t<s> a -0.1", 12, "highest order, 2, has no back-off weight"),
+        ("-0.2\ta </s>", "-0.2\t<s> a", 13, "'<s> a' is listed twice"),
+        ("-0.1\t<s> a", "-0.1\t<s> b", 12, "'<s> b' needs 'b' among the 1-grams"),
+        ("-0.1\t<s> a", "-0.1\tb a", 12, "'b a' needs 'b' among the 1-grams"),
+        ("</s>", "b", 11, "</s> is not among the 1-grams"),
+        ("-0.4\ta\t-0.2", "-0.4\t\xff\t-0.2", 9, "UTF-8"),
+    ],
+)
 def test_a_broken_file_is_refused_with_its_line(tmp_path, old, new, line, what):
     path = tmp_path / "broken.arpa"
     assert old in ARPA
