@@ -67,16 +67,19 @@ def test_an_existing_output_is_kept(tmp_path, capsys, sentences):
     assert (status, out, arpa.read_text()) == (2, "", "mine") and "--overwrite" in err
 
 
-@pytest.mark.parametrize(("arguments", "what"), [
-    (["missing.txt", "-o", "lm.arpa"], "missing.txt"),
-    (["text.txt", "-o", "missing/lm.arpa"], "folder"),
-    (["text.txt", "-o", "lm.arpa", "--order", "0"], "at least 1, not 0"),
-    (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not text in UTF-8"),
-    (["manifest.tsv", "-o", "lm.arpa"], "first line must be a header"),
-    ([".", "-o", "lm.arpa"], "first line must be a header"),
-    (["text.txt", "--score", "a"], r"text.txt:1: \data\ must come next"),
-    (["missing.arpa", "--score", "a"], "missing.arpa"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["missing.txt", "-o", "lm.arpa"], "missing.txt"),
+        (["text.txt", "-o", "missing/lm.arpa"], "folder"),
+        (["text.txt", "-o", "lm.arpa", "--order", "0"], "at least 1, not 0"),
+        (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not text in UTF-8"),
+        (["manifest.tsv", "-o", "lm.arpa"], "first line must be a header"),
+        ([".", "-o", "lm.arpa"], "first line must be a header"),
+        (["text.txt", "--score", "a"], r"text.txt:1: \data\ must come next"),
+        (["missing.arpa", "--score", "a"], "missing.arpa"),
+    ],
+)
 def test_errors_are_one_sentence(tmp_path, capsys, monkeypatch, sentences, arguments, what):
     monkeypatch.chdir(tmp_path)
     Path("latin.txt").write_bytes("one\ncaf\xe9\n".encode("latin-1"))
