@@ -205,7 +205,8 @@ def test_what_is_not_there_is_named_without_a_traceback(flags, message, tmp_path
 
 def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     folder = tmp_path / "run"
-    command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--threads", "1", "--epochs", "400", "--output-dir", str(folder)]
+    script = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--threads", "1"]
+    command = [*script, "--epochs", "400", "--output-dir", str(folder)]
     listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # though a parent ignored it
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, **pipes, **listening)
