@@ -25,7 +25,7 @@ def cut(text: str, pairs: set[str]) -> list[str]:
     for i, char in enumerate(text):
         if char == " ":
             start = i + 1
-        pair = text[i - 1:i + 1]
+        pair = text[i - 1 : i + 1]
         if char != " " and (i - start) % 2 and pair in pairs:
             units[-1] = pair
         else:
@@ -97,8 +97,7 @@ def test_unknown_characters_are_reported_or_dropped_before_words_are_cut():
     assert (encoder.unknown, units_of(encoder, "5a5b5")) == ("drop", ["ab"])
 
 
-@pytest.mark.parametrize(
-    "units", [["a", "a"], ["a", "b", "ab", "ab"], ["a", "ab"], ["a", " ", "a "], ["a", "aaa"], ["a", ""]])
+@pytest.mark.parametrize("units", [["a", "a"], ["a", "b", "ab", "ab"], ["a", "ab"], ["a", " ", "a "], ["a", "aaa"], ["a", ""]])
 def test_broken_units_are_refused(units):
     with pytest.raises(ValueError, match=r"unit|alphabet"):
         BigramEncoder(units)
