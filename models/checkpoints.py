@@ -125,8 +125,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     """
     path = Path(path)
     content = _read(path, device)
-    encoder = encoder_of(content["alphabet"])
     try:
+        encoder = encoder_of(content["alphabet"])
         config = config_from(content["config"])
         model = config.build(encoder).to(device).eval()
     except (ValueError, TypeError) as error:

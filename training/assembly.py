@@ -158,7 +158,7 @@ def recorded_speech(
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
             print(f"split {name!r}: {len(by_split[name])} utterances, neither trained nor tested on (known: train, dev, test...)")
-    names = ("dev", *sorted(name for name in by_split if name.startswith("test")))  # of test the headers alone are read yet
+    names = ("dev", *sorted(name for name in by_split if name.startswith("test") and by_split[name]))  # of test the headers alone are read yet
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}
     train = by_split["train"]
     if speech.max_seconds:
@@ -172,7 +172,8 @@ def _usable_splits(
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
     """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
     utterances, problems = encodable(corpus.utterances, encoder)
-    stop_if_many(problems, len(corpus.utterances), "; --unknown drop leaves such characters out of the transcripts")
+    advice = "; --unknown drop leaves such characters out of the transcripts" if speech.unknown == "error" else ""
+    stop_if_many(problems, len(corpus.utterances), advice)
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
     for name in ("train", "dev"):
         if not by_split.get(name):

@@ -159,8 +159,6 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).is_file():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
-    if args.resume and args.checkpoint:
-        parser.error("--resume takes up a run with its own weights; --checkpoint starts a new one from given weights: choose one")
     if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:
@@ -178,7 +176,7 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         strides = [int(stride) for stride in args.time_strides.split(",")]
     except ValueError:
         parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
-    if len(strides) != args.n_conv or min(strides) < 1:
+    if min(strides) < 1 or (len(strides) != args.n_conv and not args.checkpoint):
         parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {strides}")
     return strides
 

@@ -24,6 +24,7 @@ except ImportError:  # elsewhere
     msvcrt = None
 
 RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
+PICTURES = ("training_curves.png", "predictions.png", "tuning.png")
 LOCK_FILE = "run.lock"
 LOCKED_BYTE = 1 << 30  # far behind what is written, which on Windows can then be read by others
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
@@ -87,7 +88,7 @@ class OpenFolder:
     def clear(self, left_out: Sequence[Problem]) -> None:
         """For a run that is ready to start: deletes the one that is to be replaced, writes down what is left out."""
         if not self.resumed:
-            for name in RUN_FILES:
+            for name in RUN_FILES + PICTURES:
                 (self.path / name).unlink(missing_ok=True)
         if left_out:
             (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")

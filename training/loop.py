@@ -81,6 +81,7 @@ class Tally:
     audio_seconds: float = 0.0
     frames: int = 0
     padding: int = 0
+    learning_rate: float = 0.0  # of the last step
 
     def add(self, loss: float, batch: SpectrogramBatch, features: Features) -> None:
         """Counts a step."""
@@ -162,12 +163,12 @@ class Trainer:
             CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
             FloatingPointError: when features, loss or gradient are not finite.
         """
-        tally, start, lr = self.tally, time.perf_counter(), self.settings.lr
+        tally, start = self.tally, time.perf_counter()
         with self._worker_deaths_named():
             for batch, problems in self._batches():
                 self._note(problems)
                 self.within_step = True
-                lr = self.scheduler.get_last_lr()[0]
+                tally.learning_rate = self.scheduler.get_last_lr()[0]
                 loss = None if batch is None else self._train_step(batch)
                 self._advance_schedule(stepped=batch is not None)
                 tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
@@ -178,7 +179,8 @@ class Trainer:
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
         mean = float(np.mean(tally.losses)) if tally.losses else math.nan
         share = tally.padding / max(1, tally.frames)
-        return EpochReport(self.epoch, mean, lr, tally.seconds, tally.audio_seconds, share, list(self.problems.values()))
+        problems = list(self.problems.values())
+        return EpochReport(self.epoch, mean, tally.learning_rate, tally.seconds, tally.audio_seconds, share, problems)
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
         self.data.set_epoch(self.epoch)  # joins change lengths

@@ -21,7 +21,7 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Opti
     if name != "adamw":
         raise ValueError(f"optimizer must be adamw, adam or sgd, not {name!r}")
     matrices = [p for p in model.parameters() if p.dim() > 1 and p.requires_grad]
-    vectors = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]  # biases, gamma, beta: no decay
+    vectors = [p for p in model.parameters() if p.dim() <= 1 and p.requires_grad]  # gamma, beta, most biases: no decay
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr, fused=True)
 

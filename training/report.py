@@ -90,10 +90,10 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None) -> Non
         (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
         print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
-        if too_bad:
-            raise CorpusError("not evaluated: " + "; ".join(too_bad))
         if language_model:
             decode_with_language_model(run, best, sets, language_model)
+        if too_bad:
+            raise CorpusError("not evaluated: " + "; ".join(too_bad))
 
 
 def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:

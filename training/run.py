@@ -137,7 +137,8 @@ class Run:
                 self.save("last.pt")
                 if not (self.folder / "checkpoint.pt").exists():
                     self.save("checkpoint.pt")
-        return f"stopped; the state is in {self.folder}. To go on: the same command with --resume {self.folder}"
+        again = f"the same command with --resume {self.folder}, without --output-dir and --overwrite"
+        return f"stopped; the state is in {self.folder}. To go on: {again}"
 
     def train(self) -> None:
         """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, SIGTERM or SIGHUP, for ``save_stopped``."""

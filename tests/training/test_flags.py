@@ -67,7 +67,6 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--n-fft", "129"], "--n-fft must be even"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--join", "3"], "--join joins recordings of --data"),
-        (["--resume", "x", "--checkpoint", "y"], "choose one"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
         (["--resume", "x", "--overwrite"], "choose one"),
         (["--data", ""], "--data is empty"),

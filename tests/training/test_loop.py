@@ -62,6 +62,18 @@ class TestResume:
             resumed.run_epoch()
         assert torch.equal(weights(whole), weights(resumed))
 
+    def test_a_run_stopped_in_the_last_step_of_an_epoch_reports_its_rate(self):
+        whole, part, resumed = (make_trainer(epochs=1) for _ in range(3))
+
+        def interrupt(_loss, _utterances):
+            if part.batch == len(part.sampler):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            part.run_epoch(interrupt)
+        resumed.load_state_dict(part.state_dict())
+        assert resumed.run_epoch().learning_rate == whole.run_epoch().learning_rate
+
     def test_other_settings_are_refused_by_name(self):
         state = make_trainer(epochs=3).state_dict()
         with pytest.raises(CheckpointError, match="epochs was 3, is 5"):
