@@ -158,7 +158,8 @@ def recorded_speech(
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
             print(f"split {name!r}: {len(by_split[name])} utterances, neither trained nor tested on (known: train, dev, test...)")
-    names = ("dev", *sorted(name for name in by_split if name.startswith("test") and by_split[name]))  # of test the headers alone are read yet
+    tests = sorted(name for name, found in by_split.items() if name.startswith("test") and found)
+    names = ("dev", *tests)  # of test the headers alone are read yet
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}
     train = by_split["train"]
     if speech.max_seconds:
