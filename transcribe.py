@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from decoding.scorers import make_scorer
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
-from models.transcription import Decoder, read_tuned, transcribe, warning
-from pictures.terminal import show_any_name
+from models.checkpoints import Checkpoint, load_checkpoint
+from models.transcription import Decoder, doubt, read_tuned, transcribe, warning
+from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
 from training.machine import choose_device
+
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif", ".sph")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = Parser(description=__doc__.split(":")[0])
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
@@ -78,17 +79,24 @@ def show(path: Path, found: dict, nbest: int) -> None:
         print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")
 
 
+def refuse_swapped(args: argparse.Namespace) -> None:
+    """Raises ``ValueError`` where the audio stands in front of the checkpoint."""
+    first, others = args.checkpoint, args.audio
+    swapped = next((path for path in others if path.suffix == ".pt"), None)
+    if first.suffix.lower() in AUDIO and (swapped or first.is_file()):
+        right = f"python transcribe.py {swapped or 'checkpoint.pt'} {first}"
+        raise ValueError(f"{first}: not a checkpoint of this library but audio; the checkpoint comes first: {right}")
+
+
+@script
 def main(argv: Sequence[str] | None = None) -> int:
-    show_any_name()
+    """Exit code 1 where a file can't be read, 2 where nothing can be done."""
     args = parse_args(argv)
-    try:
-        checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
-        decoder = make_decoder(args, checkpoint)
-    except (CheckpointError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if doubt := warning(checkpoint):
-        print(doubt, file=sys.stderr)
+    refuse_swapped(args)
+    checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    decoder = make_decoder(args, checkpoint)
+    if little := warning(checkpoint):
+        print(little, file=sys.stderr)
     failed = 0
     for path in args.audio:
         try:
@@ -96,15 +104,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BadAudio as error:
             failed += 1
             if args.json:
-                print(json.dumps({"file": str(path), "error": str(error)}, ensure_ascii=False), flush=True)
+                print_json({"file": str(path), "error": str(error)})
             else:
                 print(f"error: {error}", file=sys.stderr)
             continue
         if args.json:
-            line = {"file": str(path)} | found | {"seconds": round(found["seconds"], 3)}
-            print(json.dumps(line, ensure_ascii=False), flush=True)
+            print_json({"file": str(path)} | found | {"seconds": round(found["seconds"], 3)})
         else:
             show(path, found, args.nbest)
+        if unsure := doubt(found):
+            print(f"{path}: {unsure}", file=sys.stderr)
     return 1 if failed else 0
 
 

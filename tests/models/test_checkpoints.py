@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from implementation import CharEncoder, DeepSpeech2, Features
-from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint
+from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
 from trainers import SMALL, make_trainer
 
 
@@ -141,6 +141,54 @@ def test_every_variant_comes_back(tmp_path, changed):
     loaded = load_checkpoint(tmp_path / "c.pt")
     heard, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
     assert loaded.config == config and torch.equal(loaded.model(heard, lengths)[0], model(heard, lengths)[0])
+
+
+@pytest.mark.parametrize("wrap", ["compile", "parallel", "both", "within", "twice"])
+def test_a_wrapped_model_is_saved_by_the_names_of_the_bare_one(tmp_path, wrap):
+    """DistributedDataParallel calls it module, as DataParallel does."""
+    encoder = CharEncoder()
+    bare = SMALL.build(encoder).eval()
+    names = list(bare.state_dict())
+    if wrap == "within":
+        model = SMALL.build(encoder).eval()
+        model.load_state_dict(bare.state_dict())
+        model.recurrences[0] = torch.compile(model.recurrences[0])
+    else:
+        model = torch.nn.DataParallel(bare) if wrap in ("parallel", "both", "twice") else bare
+        model = torch.compile(model) if wrap in ("compile", "both") else model
+        model = torch.nn.DataParallel(torch.compile(model)) if wrap == "twice" else model
+        assert unwrapped(model) is bare
+    assert list(model.state_dict()) != names
+    save_checkpoint(tmp_path / "c.pt", model, SMALL, encoder)
+    assert list(torch.load(tmp_path / "c.pt")["model"]) == names
+    heard, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
+    assert torch.equal(load_checkpoint(tmp_path / "c.pt").model(heard, lengths)[0], bare(heard, lengths)[0])
+
+
+def test_weights_saved_with_a_prefix_are_read(tmp_path):
+    model = old_file(tmp_path / "c.pt")
+    content = torch.load(tmp_path / "c.pt")
+    content["model"] = {f"module._orig_mod.{name}": value for name, value in content["model"].items()}
+    torch.save(content, tmp_path / "c.pt")
+    loaded = load_checkpoint(tmp_path / "c.pt").model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
+    old_file(tmp_path / "c.pt")
+    content = torch.load(tmp_path / "c.pt")
+    names = [name for name, weights in content["model"].items() if weights.is_floating_point()][:6]
+    for name in names[:2]:
+        content["model"][name].view(-1)[0] = value
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match=f"c.pt: there is nan or infinity in {names[0]}, {names[1]}; no text"):
+        load_checkpoint(tmp_path / "c.pt")
+    for name in names:
+        content["model"][name].view(-1)[0] = value
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match="and 1 more; no text"):
+        load_checkpoint(tmp_path / "c.pt")
 
 
 def test_the_settings_are_also_had_flat():

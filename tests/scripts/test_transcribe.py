@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import train_minimal
 import transcribe
 from decoding.ngrams import NGramModel
+from implementation import CharEncoder
 from models.checkpoints import load_checkpoint, save_checkpoint
 
 
@@ -48,7 +50,7 @@ def test_a_checkpoint_of_a_stopped_run_is_warned_of(run_folder, tmp_path, capsys
         save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
         assert transcribe.main([str(tmp_path / "c.pt"), str(tmp_path / "a.wav")]) == 0
         said = capsys.readouterr().err
-        assert (words in said and "after 1 of 9 epochs" in said) if words else not said
+        assert (words in said and "after 1 of 9 epochs" in said) if words else "warning" not in said
 
 
 @pytest.mark.parametrize("content", [b"RIFF\x24\x00\x00\x00WAVEfmt ", b"\x80\x02.", b"0"])
@@ -56,6 +58,67 @@ def test_audio_in_the_checkpoints_place_is_named(tmp_path, content, capsys):
     (tmp_path / "mine.wav").write_bytes(content)
     assert transcribe.main([str(tmp_path / "mine.wav"), "checkpoint.pt"]) == 2
     assert "mine.wav: not a checkpoint of this library" in capsys.readouterr().err
+
+
+def test_swapped_arguments_are_told_with_the_right_command(run_folder, tmp_path, capsys):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 8000)
+    checkpoint = str(run_folder / "checkpoint.pt")
+    assert transcribe.main([str(tmp_path / "a.wav"), checkpoint]) == 2
+    said = capsys.readouterr().err
+    assert f"the checkpoint comes first: python transcribe.py {checkpoint} {tmp_path / 'a.wav'}" in said and said.count("\n") == 1
+
+
+def with_outputs(monkeypatch, checkpoint, path, sure=0.97):
+    """The checkpoint as if its network gave these labels, one a frame, each with this probability."""
+    outputs = torch.full((len(path), 1, 29), (1 - sure) / 28).double()
+    outputs[range(len(path)), 0, path] = sure
+    monkeypatch.setattr(checkpoint.model, "forward", lambda features, lengths: (outputs.log(), torch.tensor([len(path)])))
+    monkeypatch.setattr(transcribe, "load_checkpoint", lambda *_: checkpoint)
+
+
+def spelt(text):
+    """Labels of the text with a blank behind each."""
+    return [label for letter in CharEncoder().encode(text) for label in (letter, 0)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--beam", "6", "--nbest", "6"], ["--lm", "LM", "--lexicon", "--nbest", "9"]])
+def test_texts_are_written_as_references_are(small_corpus, monkeypatch, capsys, flags):
+    folder, samples = small_corpus
+    word = samples[0].transcript.split()[0]
+    checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
+    with_outputs(monkeypatch, checkpoint, spelt(f" {word}  {word} "), sure=0.8)
+    flags = [str(folder / "lm.arpa") if flag == "LM" else flag for flag in flags]
+    assert transcribe.main(["c.pt", str(folder / "0.wav"), "--json", *flags]) == 0
+    found = json.loads(capsys.readouterr().out)
+    texts = [hypothesis["text"] for hypothesis in found.get("nbest", [])]
+    assert all(text == " ".join(text.split()) for text in [found["text"], *texts]) and len(set(texts)) == len(texts)
+    assert found["text"] == f"{word} {word}"
+
+
+@pytest.mark.parametrize("beam", ["1", "4"])
+def test_how_sure_the_model_is(small_corpus, monkeypatch, capsys, beam):
+    folder, _ = small_corpus
+    checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
+    for sure, warned in ((0.9, False), (0.4, True)):
+        with_outputs(monkeypatch, checkpoint, spelt("ab c"), sure)
+        assert transcribe.main(["c.pt", str(folder / "0.wav"), "--json", "--times", "--beam", beam]) == 0
+        out, err = capsys.readouterr()
+        found = json.loads(out)
+        assert found["confidence"] == sure and [word["confidence"] for word in found["words"]] == [sure, sure]
+        assert found["speech"] is True and ("unlike those it was trained on" in err) == warned
+
+
+def test_silence_is_no_speech(small_corpus, tmp_path, monkeypatch, capsys):
+    folder, _ = small_corpus
+    checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
+    with_outputs(monkeypatch, checkpoint, [0] * 20)
+    noise = np.random.default_rng(0).standard_normal(8000)
+    for level, speech, said in ((0.0, False, "no speech found"), (0.0005, False, "no speech"), (0.1, True, "no text found")):
+        soundfile.write(tmp_path / "a.flac", level * noise, 8000, subtype="PCM_24")
+        assert transcribe.main(["c.pt", str(tmp_path / "a.flac"), "--json"]) == 0
+        out, err = capsys.readouterr()
+        found = json.loads(out)
+        assert (found["text"], found["speech"], found["confidence"]) == ("", speech, None) and said in err
 
 
 def test_a_folder_in_the_checkpoints_place_says_which_file(run_folder, capsys):

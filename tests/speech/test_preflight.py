@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from helpers import DATA, make_corpus, needs_digits, noisy_utterances
 from implementation import AudioSample, CharEncoder, Features, compute_spectrogram
 from models.checkpoints import ModelConfig
 from speech.corpora import CorpusError, Problem, Utterance, read_corpus
-from speech.preflight import check_problems, encodable, feasible, readable, stop_if_many
+from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
 from trainers import SMALL
 
 
@@ -73,6 +74,20 @@ class TestWhatCanBeUsed:
         stop_if_many([Problem("x", "y")], 100)
         with pytest.raises(CorpusError, match="2 of 100 utterances are bad, more than 1 %: x: y"):
             stop_if_many([Problem("x", "y")] * 2, 100)
+
+
+def test_a_part_is_drawn_by_the_seed_in_the_order_of_the_corpus_and_told(capsys):
+    """Of a set sorted by word the first 300 would be but two words."""
+    words = [word for word in "zero one two three four five six seven eight nine".split() for _ in range(160)]
+    items = list(enumerate(words))
+    part = drawn(items, 300, "train", 4)
+    assert part == sorted(part) and len(set(part)) == 300 and len({word for _, word in part}) == 10
+    assert capsys.readouterr().out == "train: 300 of 1600 utterances are taken, drawn by seed 4\n"
+    assert drawn(items, 300, "train", 4) == part != drawn(items, 300, "train", 5)
+    state = np.random.get_state()[1].copy()
+    for n in (None, 1600, 5000):
+        assert drawn(items, n, "train") == items
+    assert (np.random.get_state()[1] == state).all() and "1600 of" not in capsys.readouterr().out
 
 
 def test_readable_finds_them_beforehand(tmp_path):
