@@ -209,7 +209,7 @@ def audio_channels(path: Path | str) -> int:
 
 
 def audio_seconds(path: Path | str) -> float:
-    """Duration of an audio file in seconds, the same that ``read_audio`` gives, though nothing is decoded.
+    """Duration of an audio file in seconds, the same that ``read_audio`` gives; hardly ever something is decoded.
 
     Args:
         path: as of ``read_audio``.
@@ -221,7 +221,7 @@ def audio_seconds(path: Path | str) -> float:
         BadAudio: if the file is unreadable, empty or cut off.
     """
     with open_audio(Path(path)) as audio:
-        return sum(file.frames / file.samplerate for file in audio)
+        return sum(_length(file) / file.samplerate for file in audio)
 
 
 def read_audio(
@@ -252,7 +252,7 @@ def read_audio(
     with open_audio(path) as streams:
         for file in streams:
             alone = len(streams) == 1  # only then it is known without reading where the piece lies
-            begin, count = _place(start, seconds, file.frames, file.samplerate, path) if alone else (0, file.frames)
+            begin, count = _place(start, seconds, _length(file), file.samplerate, path) if alone else (0, _length(file))
             if count:
                 audio = _frames(file, begin, count, path)
                 parts.append(_one_channel(audio, file.samplerate, sample_rate, channel, path))
@@ -263,6 +263,15 @@ def read_audio(
     audio = np.concatenate(parts)
     begin, count = _place(start, seconds, len(audio), sample_rate, path)
     return torch.from_numpy(audio[begin : begin + count])
+
+
+def _length(file: soundfile.SoundFile) -> int:
+    """Frames of a stream; counted by decoding for kinds of MPEG audio of which libsndfile only guesses them."""
+    if not file.subtype.startswith("MPEG_LAYER") or (file.format == "MP3" and file.subtype == "MPEG_LAYER_III"):
+        return file.frames
+    frames = len(file.read(dtype="float32"))
+    file.seek(0)
+    return frames
 
 
 PIECE_SLACK = 0.1  # seconds that a piece may reach beyond the end: ends are often rounded

@@ -313,7 +313,7 @@ _MPEG_KBITS = {  # by whether it is version 1, and layer
 @dataclass(frozen=True)
 class _MpegFrame:
     length: int  # bytes
-    kind: tuple[int, int, int, bool]  # version, layer, Hz, mono: the same in all frames of a stream
+    kind: tuple[int, int, int, bool, int]  # version, layer, Hz, mono, of layers 1 and 2 the bit rate: the same in all frames
     info_at: int  # where in a frame 'Xing' or 'Info' may stand
 
 
@@ -331,7 +331,7 @@ def _frame_of(head: bytes) -> _MpegFrame | None:
     else:
         length = (144 if layer == 2 or version == 3 else 72) * bit_rate // hertz + padding
     side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[version == 3, mono]
-    return _MpegFrame(length, (version, layer, hertz, mono), 4 + side)
+    return _MpegFrame(length, (version, layer, hertz, mono, 0 if layer == 3 else bit_rate), 4 + side)
 
 
 def _mpeg_frame(head: bytes) -> _MpegFrame | None:
@@ -380,13 +380,17 @@ def _mpeg(data: Bytes) -> Contents:
     for take in takes:
         if take.stated is not None and take.stated > take.count + 1:
             return Contents(cut=f"{take.count} of {take.stated} frames of MP3 are there")
-    if not takes or any(take.frame.kind[1] != 3 for take in takes):  # layers 1 and 2 have no place for a number of frames
+    if not takes:
         return Contents()
-    as_stated = len(takes) == 1 and takes[0].stated is not None and takes[0].count <= takes[0].stated + 1
     remark = f"{loose} bytes in it are neither MP3 nor a tag, and are left out" if loose > 10_000 else ""
+    as_stated = len(takes) == 1 and takes[0].stated is not None and takes[0].count <= takes[0].stated + 1
     if part and not as_stated:
         remark = "it ends in the middle of a frame, so that its end may be missing"
-    return Contents(() if as_stated and not loose else tuple(map(_with_count, takes)), remark=remark)
+    layer = takes[0].frame.kind[
+        1
+    ]  # 1 and 2 have no place for a number of frames, and need none: all their frames are equally long
+    healthy = not loose and (as_stated or (layer != 3 and len(takes) == 1))
+    return Contents(() if healthy else tuple(map(_with_count, takes)), remark=remark)
 
 
 def _takes(data: Bytes) -> tuple[list[_Take], int, bool]:
@@ -427,7 +431,7 @@ def _take(data: Bytes, at: int, frame: _MpegFrame, takes: list[_Take]) -> None:
         take.ranges[-1] = (take.ranges[-1][0], at + frame.length)
     else:
         take.ranges.append((at, at + frame.length))
-    if not take.info:
+    if not take.info and frame.kind[1] == 3:
         take.info = _blank_info(data[at : at + 4], frame)
 
 
@@ -440,6 +444,8 @@ def _blank_info(head: bytes, frame: _MpegFrame) -> bytes:
 
 def _with_count(take: _Take) -> Stream:
     """The stream of a take: the frame that tells how many frames (and bytes) there are, put right, and the frames."""
+    if not take.info:
+        return tuple(take.ranges)
     info, at = bytearray(take.info), take.frame.info_at
     info[at + 8 : at + 12] = take.count.to_bytes(4, "big")
     if info[at + 7] & 2:
