@@ -9,18 +9,16 @@ Logarithms are natural, except in ``ngrams``, which holds what an ARPA file hold
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
+from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
+
 UNITS = ("word", "character")
 _LN10 = math.log(10)
-_NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something
 _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as in KenLM
-NGram = tuple[str, ...]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -89,7 +87,7 @@ class NGramModel:
         unit: ``'word'`` or ``'character'``.
     """
 
-    def __init__(self, ngrams: dict[NGram, tuple[float, float]], order: int, unit: str) -> None:
+    def __init__(self, ngrams: Mapping[NGram, tuple[float, float]], order: int, unit: str) -> None:
         if unit not in UNITS:
             raise ValueError(f"unit must be 'word' or 'character', not {unit!r}")
         self.ngrams, self.order, self.unit = ngrams, order, unit
@@ -97,7 +95,9 @@ class NGramModel:
     @property
     def vocabulary(self) -> set[str]:
         """The tokens that the model knows, without <s>, </s> and <unk>."""
-        return {ngram[0] for ngram in self.ngrams if len(ngram) == 1} - {BOS, EOS, UNKNOWN}
+        ngrams = self.ngrams
+        words = ngrams.words if isinstance(ngrams, NGrams) else (ngram[0] for ngram in ngrams if len(ngram) == 1)
+        return set(words) - {BOS, EOS, UNKNOWN}
 
     def tokens(self, text: str) -> list[str]:
         """Words of a text, or its characters with each white space as ``<space>``."""
@@ -135,7 +135,7 @@ class NGramModel:
         spaces = {SPACE} if unit == "character" else set()  # always there, for read_arpa tells the unit by it
         counts = _adjusted_counts(sentences, order)
         probability, gamma = _interpolate(counts, sorted(vocabulary | spaces | {EOS, UNKNOWN}))
-        probability[BOS,] = 10**_NEVER
+        probability[BOS,] = 10**NEVER
         ngrams = {ngram: (_log10(p), _log10(gamma.get(ngram, 1.0))) for ngram, p in probability.items()}
         return cls(ngrams, len(counts), unit)
 
@@ -158,20 +158,14 @@ class NGramModel:
         """Read an ARPA file.
 
         Args:
-            path: of the file, plain text.
+            path: of the file, plain or compressed; ``read_arpa_file`` says what of other tools it takes.
             unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
 
         Raises:
             ArpaError: if there is no such file or it is broken; with file, line and what to do.
             OSError: if it cannot be read.
         """
-        if not Path(path).is_file():
-            raise ArpaError(f"{path}: no such file; python train_language_model.py TEXT -o {path} makes one")
-        with Path(path).open("rb") as file:
-            try:
-                ngrams, order = _parse_arpa(_numbered_lines(file))
-            except _BadLine as error:
-                raise ArpaError(f"{path}:{error.number}: {error}") from error
+        ngrams, order = read_arpa_file(path)
         return cls(ngrams, order, unit or ("character" if (SPACE,) in ngrams else "word"))
 
     def start(self) -> NGram:
@@ -242,112 +236,3 @@ class NGramModel:
 def _log10(p: float) -> float:
     """With 7 decimals, in the model as in the file, so that both score alike and people can read the file."""
     return round(math.log10(p), 7) + 0.0  # no -0.0
-
-
-# ---------------------------------------------------------------------------------------------
-# ARPA files
-# ---------------------------------------------------------------------------------------------
-
-
-_Lines = Iterator[tuple[int, str]]  # line number from 1, text; blank lines are left out; at the end of the file an empty text
-
-
-class ArpaError(ValueError):
-    """An ARPA file is broken."""
-
-
-class _BadLine(Exception):
-    """What is wrong with a line, and with which."""
-
-    def __init__(self, number: int, what: str) -> None:
-        super().__init__(what)
-        self.number = number
-
-
-def _numbered_lines(file: Iterable[bytes]) -> _Lines:
-    number = 0
-    for number, line in enumerate(file, start=1):
-        try:
-            if text := line.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n"):
-                yield number, text
-        except UnicodeDecodeError:
-            raise _BadLine(number, "not text in UTF-8; an ARPA file is plain text: unpack or convert it first") from None
-    yield number + 1, ""
-
-
-def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int]:
-    ngrams: dict[NGram, tuple[float, float]] = {}
-    _expect(next(lines), "\\data\\")
-    announced, heading = _read_counts(lines)
-    for n, (where, count) in enumerate(announced, start=1):
-        _expect(heading, f"\\{n}-grams:")
-        before = len(ngrams)
-        for number, text in lines:
-            if text.startswith("\\") or not text:
-                heading = number, text
-                break
-            _read_ngram(number, text, n, len(announced), ngrams)
-        if len(ngrams) - before != count and heading[1]:
-            raise _BadLine(
-                heading[0],
-                f"section \\{n}-grams: ends here with {len(ngrams) - before} n-grams, but line {where} "
-                f"announces {count}; correct that line, or write the file again",
-            )
-        if n == 1 and heading[1] and (missing := [mark for mark in (BOS, EOS) if (mark,) not in ngrams]):
-            raise _BadLine(heading[0], f"{missing[0]} is not among the 1-grams; use a model of whole sentences")
-    _expect(heading, "\\end\\")
-    number, text = next(lines)
-    if text:
-        raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; take it out, or write the file again")
-    return ngrams, len(announced)
-
-
-def _expect(line: tuple[int, str], heading: str) -> None:
-    number, text = line
-    if text != heading:
-        there = f"but {text[:40]!r} stands here" if text else "but the file ends"
-        raise _BadLine(number, f"{heading} must come next, {there}; put the section in, or write the file again")
-
-
-def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]:
-    """Line number and announced number of n-grams, by order; and the heading after them."""
-    announced: list[tuple[int, int]] = []
-    for number, text in lines:
-        if text.startswith("\\") or not text:
-            break
-        line = re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", text, re.ASCII)
-        if not line or int(line[1]) != len(announced) + 1:
-            raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
-        announced.append((number, int(line[2])))
-    if not announced:
-        raise _BadLine(number, "'ngram 1=' and a number must stand before this line; put in how many n-grams the sections hold")
-    return announced, (number, text)
-
-
-def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, tuple[float, float]]) -> None:
-    """Add one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
-    fields = re.split("[ \t]+", text)
-    words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1 : n + 1])
-    try:
-        log_p, backoff = float(fields[0]), float(fields[n + 1]) if len(fields) > n + 1 else 0.0
-    except ValueError:
-        log_p = backoff = math.nan
-    if not n + 1 <= len(fields) <= n + 2 or not math.isfinite(log_p) or not math.isfinite(backoff):
-        raise _BadLine(
-            number,
-            f"must be a log10 probability, {n} token{'s' * (n > 1)} and perhaps a log10 back-off weight, "
-            f"but is {text[:80]!r}; correct the line, or write the file again",
-        )
-    if log_p > 0:
-        raise _BadLine(number, f"log10 probability {fields[0]} is above 0; correct the line, or write the file again")
-    if n == order and backoff:
-        raise _BadLine(number, f"an n-gram of the highest order, {n}, has no back-off weight; take {fields[-1]} out")
-    if words in ngrams:
-        raise _BadLine(number, f"{' '.join(words)!r} is listed twice; take one of the lines out")
-    if n > 1 and not (words[-1:] in ngrams and words[:-1] in ngrams):
-        lacking = words[:-1] if words[-1:] in ngrams else words[-1:]
-        raise _BadLine(
-            number,
-            f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; put that in, or take this line out",
-        )
-    ngrams[words] = log_p, backoff

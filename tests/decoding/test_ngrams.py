@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
+import gzip
+import lzma
 import math
+import pickle
 import random
 from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoding.arpa import ArpaError
+from decoding import arpa
+from decoding.arpa import ArpaError, NGrams
 from decoding.ngrams import NGramModel
 
 SENTENCES = ("the cat sat on the mat", "the dog sat", "a cat saw the dog on a mat", "it's a dog", "no")
@@ -246,7 +251,6 @@ def test_a_file_written_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "line", "what"),
     [
-        ("\\data\\", "data", 1, r"\\data\\ must come next"),
         ("ngram 1=4", "ngram 1=5", 11, "with 4 n-grams, but line 2 announces 5"),
         ("ngram 2=2", "ngram 2=1", 15, "with 2 n-grams, but line 3 announces 1"),
         ("ngram 2=2", "ngram 2=two", 3, "'ngram 2='"),
@@ -257,13 +261,13 @@ def test_a_file_written_by_hand(tmp_path):
         ("\\2-grams:", "", 12, "1 token and"),
         ("\\2-grams:", "\\3-grams:", 11, r"\\2-grams: must come next"),
         ("\\2-grams:\n-0.1\t<s> a\n-0.2\ta </s>\n\n", "", 11, r"\\2-grams: must come next"),
-        ("\\end\\\n", "", 15, r"\\end\\ must come next, but the file ends"),
-        ("-0.2\ta </s>\n\n\\end\\\n", "", 13, r"\\end\\ must come next, but the file ends"),
-        (ARPA[ARPA.index("-0.5") :], "", 7, r"\\2-grams: must come next, but the file ends"),
+        ("-0.2\ta </s>\n\n\\end\\\n", "", 13, "with 1 n-grams, but line 3 announces 2"),
+        (ARPA[ARPA.index("-0.5") :], "", 7, "with 1 n-grams, but line 2 announces 4"),
+        (ARPA[ARPA.index("\\2-grams") :], "", 11, r"\\2-grams: must come next, but the file ends"),
         ("\\end\\\n", "\\end\\\nmore", 16, "'more' stands after"),
         ("-0.4\ta\t-0.2", "0.4\ta\t-0.2", 9, "0.4 is above 0"),
         ("-0.4\ta\t-0.2", "nan\ta\t-0.2", 9, "must be a log10 probability, 1 token"),
-        ("-0.4\ta\t-0.2", "-0.4\ta\t-inf", 9, "must be a log10 probability"),
+        ("-0.4\ta\t-0.2", "-0.4\ta\tinf", 9, "must be a log10 probability"),
         ("-0.4\ta\t-0.2", "-0.4", 9, "must be a log10 probability"),
         ("-0.4\ta\t-0.2", "-0.4\ta\tb", 9, "must be a log10 probability"),
         ("-0.4\ta\t-0.2", "minus\ta\t-0.2", 9, "must be a log10 probability"),
@@ -290,7 +294,135 @@ def test_a_missing_file_says_how_one_is_made(tmp_path):
         NGramModel.read_arpa(tmp_path / "no.arpa")
 
 
-def test_an_empty_file_is_refused(tmp_path):
-    (tmp_path / "lm.arpa").touch()
-    with pytest.raises(ArpaError, match=r"lm\.arpa:1: \\data\\ must come next, but the file ends"):
+OTHER_TOOLS = {
+    "preamble": lambda text: "Made by a toolkit\n\\1-grams of caf\xe9\n\n" + text,
+    "mark of order": lambda text: "\ufeff" + text,
+    "mark of order and preamble": lambda text: "\ufeffngram 1=7\n" + text,
+    "Windows": lambda text: text.replace("\n", "\r\n"),
+    "blanks": lambda text: text.replace("\t", "   "),
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "empty order": lambda text: text.replace("ngram 2=2", "ngram 2=2\nngram 3=0").replace("\\end", "\\3-grams:\n\n\\end"),
+    "order left out": lambda text: text.replace("ngram 2=2", "ngram 2=2\nngram 3=0\nngram 4=0"),
+    "capitals": lambda text: text.replace("<unk>", "<UNK>"),
+    "spaces announced": lambda text: text.replace("ngram 1=4", "ngram  1 = 4"),
+    "no weight": lambda text: text.replace("-99\t<s>\t-0.3", "-99\t<s>\t-0.3\t").replace("</s>\n-1.0", "</s>\t0\n-1.0"),
+    "exponents": lambda text: text.replace("-0.4\ta", "-4.0E-1\ta"),
+}
+
+
+@pytest.mark.parametrize("change", OTHER_TOOLS.values(), ids=OTHER_TOOLS.keys())
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_what_other_tools_write_differently_changes_nothing(tmp_path, capsys, change, pack):
+    path = tmp_path / "lm.gz"  # the name says nothing
+    path.write_bytes(pack(change(ARPA).encode()))
+    model, expected = NGramModel.read_arpa(path), hand_written(tmp_path)
+    assert (model.ngrams, model.order, model.vocabulary) == (expected.ngrams, 2, {"a"})
+    assert capsys.readouterr() == ("", "")
+
+
+def hand_written(folder) -> NGramModel:
+    (folder / "plain.arpa").write_text(ARPA)
+    return NGramModel.read_arpa(folder / "plain.arpa")
+
+
+def test_a_preamble_need_not_be_text(tmp_path):
+    (tmp_path / "lm.arpa").write_bytes(b"caf\xe9\n" + ARPA.encode())
+    assert NGramModel.read_arpa(tmp_path / "lm.arpa").ngrams == hand_written(tmp_path).ngrams
+
+
+def test_a_file_without_its_end_is_read_and_told(tmp_path, capsys):
+    (tmp_path / "lm.arpa").write_text(ARPA.replace("\\end\\\n", ""))
+    assert NGramModel.read_arpa(tmp_path / "lm.arpa").ngrams == hand_written(tmp_path).ngrams
+    assert "lm.arpa: ends without \\end\\, but all n-grams" in capsys.readouterr().err
+
+
+def test_minus_infinity_is_the_logarithm_of_zero(tmp_path):
+    (tmp_path / "lm.arpa").write_text(ARPA.replace("-1.0\t<unk>", "-inf\t<unk>\t-inf").replace("-99\t<s>", "-INF\t<s>"))
+    model = NGramModel.read_arpa(tmp_path / "lm.arpa")
+    assert model.ngrams["<unk>",] == (-99, -99) and model.ngrams["<s>",] == (-99, -0.3)
+    assert model.score("b") == pytest.approx(math.log(10) * (-0.3 - 99 - 99 - 0.5))  # <unk> after <s>, then </s> after <unk>
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"mmap lm http://kheafield.com/code format version 5\n\0", r"is a KenLM binary.*give the ARPA file.*lmplz -o 3"),
+        (b"SRILM_BINARY_NGRAM_002\n", "is a binary of SRILM: ngram -lm .*lm -write-lm lm.arpa"),
+        (b"\x0f\0\0\0Darpa Trigram LM\0", "is a binary of CMU Sphinx: sphinx_lm_convert -i .*lm -o"),
+        (b"PK\x03\x04", "is a zip archive: unzip"),
+        (ARPA.encode("utf-16"), "is text in UTF-16: iconv -f UTF-16 -t UTF-8"),
+        (b"RIFF\0\0\0\0WAVE", "is no text, so no ARPA file"),
+        (b"# A title\n\nSome text\n", r"no line is \\data\\, so this is no ARPA file; .* python train_language_model.py .*lm -o"),
+        (b"", r"no line is \\data\\, so this is no ARPA file"),
+        (gzip.compress(ARPA.encode())[:-20], "is compressed, but cannot be unpacked to its end"),
+        (b"\x1f\x8bnothing", "is compressed, but cannot be unpacked to its end"),
+        (b"BZhnothing", "is compressed, but cannot be unpacked to its end"),
+        (gzip.compress(b"mmap lm http://kheafield.com/code"), "is a KenLM binary"),
+    ],
+)
+def test_what_is_no_arpa_file_is_named_as_what_it_is(tmp_path, start, what):
+    (tmp_path / "lm").write_bytes(start)
+    with pytest.raises(ArpaError, match=what) as error:
+        NGramModel.read_arpa(tmp_path / "lm")
+    assert str(tmp_path / "lm") in str(error.value)
+
+
+def test_a_folder_is_named_as_one(tmp_path):
+    with pytest.raises(ArpaError, match="is a folder; give an ARPA file"):
+        NGramModel.read_arpa(tmp_path)
+
+
+def test_a_fault_of_the_disk_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    monkeypatch.setattr(arpa, "_lines_before_data", lambda file: exec("raise OSError(5, 'Input/output error')"))
+    with pytest.raises(OSError, match="Input/output"):
         NGramModel.read_arpa(tmp_path / "lm.arpa")
+
+
+# ---------------------------------------------------------------------------------------------
+# Two readers, one result
+# ---------------------------------------------------------------------------------------------
+
+
+@given(corpora, orders, st.sampled_from(["word", "character"]))
+def test_the_fast_reader_reads_what_the_careful_one_does(tmp_path_factory, sentences, order, unit):
+    path = tmp_path_factory.mktemp("arpa") / "lm.arpa"
+    pruned(NGramModel.train([" ".join(sentence) for sentence in sentences], order, unit)).write_arpa(path)
+    with path.open("rb") as file:
+        fast = arpa._read_fast(file)
+    careful = arpa._read_with_care(path)
+    assert isinstance(fast[0], NGrams) and isinstance(careful[0], dict)
+    assert fast == careful and len(fast[0]) == len(careful[0])
+    for ngram in [(), ("<s>", "zebra"), ("zebra", "a"), ("a",) * 9, *careful[0]]:
+        assert (ngram in fast[0], fast[0].get(ngram)) == (ngram in careful[0], careful[0].get(ngram))
+    with pytest.raises(KeyError):
+        fast[0]["a", "zebra"]
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(ARPA) - 1), st.integers(0, 3), st.sampled_from([*"\t \na-29é\\", "<s>", ""]))
+def test_whatever_happened_to_a_file_the_fast_reader_takes_what_the_careful_one_takes(tmp_path_factory, start, length, new):
+    path = tmp_path_factory.mktemp("arpa") / "lm.arpa"
+    path.write_text(ARPA[:start] + new + ARPA[start + length :], encoding="utf-8")
+    try:
+        with path.open("rb") as file:
+            fast = arpa._read_fast(file)
+    except (LookupError, ValueError, OverflowError):
+        return
+    assert fast == arpa._read_with_care(path)
+
+
+def test_a_large_file_is_read_by_the_fast_reader_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(arpa, "_read_with_care", None)
+    monkeypatch.setattr(arpa, "_AT_ONCE", 7)
+    model = NGramModel.train(random_sentences_of(300), 4)
+    model.write_arpa(tmp_path / "lm.arpa")
+    again = NGramModel.read_arpa(tmp_path / "lm.arpa")
+    assert again.ngrams == model.ngrams
+    size = sum(len(pickle.dumps(level)) for level in again.ngrams._levels)
+    assert size < 27 * len(model.ngrams)
+    assert pickle.loads(pickle.dumps(again)).score("the cat") == model.score("the cat")
+
+
+def random_sentences_of(count: int) -> list[str]:
+    return [sentence.replace("<unk>", "unk") for sentence in random_sentences(count)]

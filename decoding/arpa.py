@@ -1,0 +1,417 @@
+"""ARPA files: reading them as any tool writes them, and their n-grams in little memory.
+
+Two readers give the same n-grams: a fast one, which gives up at whatever it doesn't expect, and then a careful one, which
+reads line by line and says what is wrong with which. Logarithms are those of the file: base 10.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import math
+import re
+import sys
+import zlib
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import islice, pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
+NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something; -inf counts as it
+NGram = tuple[str, ...]
+
+
+class ArpaError(ValueError):
+    """An ARPA file is broken, or none."""
+
+
+def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
+    """N-gram -> (log10 probability, log10 back-off weight), and the length of the longest.
+
+    The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
+    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` is told on stderr.
+
+    Raises:
+        ArpaError: if there is no such file or it is broken; with file, line and what to do.
+        OSError: if it cannot be read.
+    """
+    _check_is_arpa(Path(path))
+    try:
+        with closing(_opened(path)) as file:
+            ngrams, order, ended = _read_fast(file)
+    except (LookupError, ValueError, OverflowError, *_CANNOT_UNPACK):
+        ngrams, order, ended = _read_with_care(path)
+    if not ended:
+        print(f"{path}: ends without \\end\\, but all n-grams that it announces are there: read as it is", file=sys.stderr)
+    return ngrams, order
+
+
+# ---------------------------------------------------------------------------------------------
+# What kind of file it is
+# ---------------------------------------------------------------------------------------------
+
+_COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_BINARIES = {  # what a file begins with -> what it is, and what helps
+    b"mmap lm http://kheafield.com/code": (
+        "a KenLM binary, which only KenLM reads and nothing turns back: give the ARPA file that build_binary made it from, "
+        "or make one with lmplz -o 3 < TEXT > lm.arpa"
+    ),
+    b"SRILM_BINARY_NGRAM": "a binary of SRILM: ngram -lm {path} -write-lm lm.arpa makes an ARPA file of it",
+    b"Trie Language Model": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
+    b"Darpa Trigram LM": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
+    b"blmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
+    b"Qblmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
+    b"PK\x03\x04": "a zip archive: unzip {path}, and give the ARPA file in it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -d {path}, and give what comes out",
+}
+
+
+def _check_is_arpa(path: Path) -> None:
+    """Raises ``ArpaError`` where there is no file, or one that is known to be something else."""
+    if not path.exists():
+        raise ArpaError(f"{path}: no such file; python train_language_model.py TEXT -o {path} makes one")
+    if not path.is_file():
+        raise ArpaError(f"{path} is {'a folder' if path.is_dir() else 'no file but a pipe or a device'}; give an ARPA file")
+    with closing(_opened(path)) as file:
+        try:
+            start = file.peek(64)[:64]
+        except _CANNOT_UNPACK:
+            return  # the careful reader says it
+    for magic, what in _BINARIES.items():
+        if start.startswith(magic) or start[4:].startswith(magic):  # Sphinx writes a length before
+            raise ArpaError(f"{path} is {what.format(path=path)}")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ArpaError(f"{path} is text in UTF-16: iconv -f UTF-16 -t UTF-8 {path} > lm.arpa makes one that can be read")
+    if b"\0" in start:
+        raise ArpaError(f"{path} is no text, so no ARPA file; python train_language_model.py TEXT -o lm.arpa makes one")
+
+
+def _opened(path: Path | str) -> io.BufferedReader:
+    """The file, unpacked where its first bytes say that it is compressed, whatever its name is."""
+    file = Path(path).open("rb")  # noqa: SIM115
+    for magic, unpack in _COMPRESSED.items():
+        if file.peek(len(magic)).startswith(magic):
+            return io.BufferedReader(unpack(file), 2**18)
+    return file
+
+
+# ---------------------------------------------------------------------------------------------
+# N-grams in little memory
+# ---------------------------------------------------------------------------------------------
+
+
+class _Level:
+    """The n-grams of one length, sorted by their first n-1 tokens and then by the last; an n-gram's number is its place here.
+
+    Attributes:
+        last: number of the last token of each.
+        first: where in ``last`` those that go on from each n-gram of the level before begin, and one more: where all end.
+        log_p, backoff: log10, of each; no back-off weights where all are 0.
+    """
+
+    def __init__(self, last: np.ndarray, first: np.ndarray, log_p: np.ndarray, backoff: np.ndarray) -> None:
+        self.last, self.first = array("i", last.astype(np.intc).tobytes()), array("i", first.astype(np.intc).tobytes())
+        self.log_p = array("d", log_p.tobytes())
+        self.backoff = array("d", backoff.tobytes() if backoff.any() else b"")
+
+    def __getitem__(self, place: int) -> tuple[float, float]:
+        return self.log_p[place], self.backoff[place] if self.backoff else 0.0
+
+
+class NGrams(Mapping):
+    """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes an n-gram, and the words once.
+
+    Args:
+        words: the 1-grams, by number.
+        levels: of the n-grams of each length.
+    """
+
+    def __init__(self, words: list[str], levels: list[_Level]) -> None:
+        self.words, self._levels = words, levels
+        self._numbers = {word: number for number, word in enumerate(words)}
+
+    def _place(self, ngram: NGram) -> int:
+        """Where the n-gram stands in the level of its length; -1 if it doesn't."""
+        if not 0 < len(ngram) <= len(self._levels):
+            return -1
+        place = self._numbers.get(ngram[0], -1)
+        for n in range(1, len(ngram)):
+            number = self._numbers.get(ngram[n], -1)
+            if place < 0 or number < 0:
+                return -1
+            level = self._levels[n]
+            start, end = level.first[place], level.first[place + 1]
+            place = bisect_left(level.last, number, start, end)
+            if place == end or level.last[place] != number:
+                return -1
+        return place
+
+    def __getitem__(self, ngram: NGram) -> tuple[float, float]:
+        if (place := self._place(ngram)) < 0:
+            raise KeyError(ngram)
+        return self._levels[len(ngram) - 1][place]
+
+    def get(self, ngram: NGram, default: object = None) -> object:
+        place = self._place(ngram)
+        return default if place < 0 else self._levels[len(ngram) - 1][place]
+
+    def __contains__(self, ngram: object) -> bool:
+        return isinstance(ngram, tuple) and self._place(ngram) >= 0
+
+    def __len__(self) -> int:
+        return sum(len(level.log_p) for level in self._levels)
+
+    def __iter__(self) -> Iterator[NGram]:
+        """Shortest first."""
+        ngrams = [(word,) for word in self.words]
+        yield from ngrams
+        for level in self._levels[1:]:
+            followed = zip(ngrams, pairwise(level.first), strict=True)
+            ngrams = [(*ngram, self.words[last]) for ngram, (start, end) in followed for last in level.last[start:end]]
+            yield from ngrams
+
+
+# ---------------------------------------------------------------------------------------------
+# The fast reader
+# ---------------------------------------------------------------------------------------------
+
+_AT_ONCE = 2**14  # lines
+_Section = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # numbers of the 1st, 2nd, ... tokens; log10 p; log10 back-off
+
+
+def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
+    """The n-grams, the order, and whether ``\\end\\`` stands behind them; a ValueError or LookupError at anything odd."""
+    _must(_lines_before_data(file) is not None)
+    counts: list[int] = []
+    while (heading := _next_line(file)).startswith(b"ngram"):
+        announced = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", heading)
+        _must(announced is not None and int(announced[1]) == len(counts) + 1)
+        counts.append(int(announced[2]))
+    words: list[str] = []
+    numbers: dict[bytes, int] = {}
+    levels: list[_Level] = []
+    keys: list[np.ndarray] = []  # of each level, sorted: number of the n-gram without its last token * words + the last token
+    for n, count in enumerate(counts, start=1):
+        if heading == b"\\%d-grams:" % n or count:
+            _must(heading == b"\\%d-grams:" % n)
+            if n == 1:
+                numbers, words, section = _read_words(file, count)
+            else:
+                section = _read_section(file, count, n, numbers)
+            _must(n < len(counts) or not section[2].any())
+            if count:
+                _must(len(levels) == n - 1)
+                levels.append(_level(section, levels, keys, len(words)))
+            heading = _next_line(file)
+    _must(heading in (b"\\end\\", b"") and not _next_line(file))
+    _must(BOS in words and EOS in words)
+    return NGrams(words, levels), len(levels), bool(heading)
+
+
+def _must(condition: bool) -> None:
+    if not condition:
+        raise ValueError("something for the careful reader")
+
+
+def _next_line(file: io.BufferedReader) -> bytes:
+    """The next line that is not blank; b"" at the end."""
+    return next((text for line in file if (text := line.strip(b" \t\r\n"))), b"")
+
+
+def _read_words(file: io.BufferedReader, count: int) -> tuple[dict[bytes, int], list[str], _Section]:
+    """Number of each word as the file writes it, the words by number, and the section of the 1-grams."""
+    numbers: defaultdict[bytes, int] = defaultdict()
+    numbers.default_factory = numbers.__len__  # a new word gets the next number
+    section = _read_section(file, count, 1, numbers)
+    numbers.default_factory = None  # a word that is not among the 1-grams is an error from here on
+    words = [UNKNOWN if word == b"<UNK>" else word.decode() for word in numbers]
+    _must(len(words) == len(set(words)) == count)
+    if b"<UNK>" in numbers:
+        numbers[b"<unk>"] = numbers[b"<UNK>"]
+    elif b"<unk>" in numbers:
+        numbers[b"<UNK>"] = numbers[b"<unk>"]
+    return numbers, words, section
+
+
+def _read_section(file: io.BufferedReader, count: int, n: int, numbers: Mapping[bytes, int]) -> _Section:
+    """``count`` lines of n-grams."""
+    parts = [([np.zeros(0, np.int32)] * n, np.zeros(0), np.zeros(0))]
+    for start in range(0, count, _AT_ONCE):
+        lines = [line.split() for line in islice(file, min(_AT_ONCE, count - start))]
+        size, sizes = len(lines), set(map(len, lines))
+        _must(size == min(_AT_ONCE, count - start) and sizes <= {n + 1, n + 2})
+        tokens = [np.fromiter(map(numbers.__getitem__, map(itemgetter(i), lines)), np.int32, size) for i in range(1, n + 1)]
+        log_p = np.fromiter(map(float, map(itemgetter(0), lines)), float, size)
+        backoff = np.zeros(size)
+        if n + 2 in sizes:
+            backoff = np.fromiter((float(line[-1]) if len(line) == n + 2 else 0.0 for line in lines), float, size)
+        for values in (log_p, backoff):
+            values[np.isneginf(values)] = NEVER
+            _must(bool(np.isfinite(values).all()))
+        _must(not (log_p > 0).any())
+        parts.append((tokens, log_p, backoff))
+    tokens = [np.concatenate([part[0][i] for part in parts]) for i in range(n)]
+    return tokens, np.concatenate([part[1] for part in parts]), np.concatenate([part[2] for part in parts])
+
+
+def _level(section: _Section, levels: list[_Level], keys: list[np.ndarray], words: int) -> _Level:
+    """The lines of a section sorted; every n-gram without its last token must be in the level before."""
+    tokens, log_p, backoff = section
+    place = tokens[0].astype(np.int64)  # of the n-gram without its last token, step by step
+    for known, token in zip(keys[1:], tokens[1:-1], strict=True):
+        key = place * words + token
+        place = np.searchsorted(known, key)
+        _must(bool((known.take(place, mode="clip") == key).all()))
+    place = place if levels else np.zeros_like(place)
+    key = place * words + tokens[-1]
+    order = np.argsort(key, kind="stable")
+    keys.append(key[order])
+    _must(bool((np.diff(keys[-1]) > 0).all()))
+    before = len(levels[-1].log_p) if levels else 1
+    first = np.searchsorted(place[order], np.arange(before + 1))
+    return _Level(tokens[-1][order], first, log_p[order], backoff[order])
+
+
+# ---------------------------------------------------------------------------------------------
+# The careful reader
+# ---------------------------------------------------------------------------------------------
+
+_Lines = Iterator[tuple[int, str]]  # line number from 1, text; blank lines are left out; at the end of the file an empty text
+
+
+class _BadLine(Exception):
+    """What is wrong with a line, and with which."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(what)
+        self.number = number
+
+
+def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]], int, bool]:
+    """As the fast reader; ``ArpaError`` with the line for what is wrong."""
+    try:
+        with closing(_opened(path)) as file:
+            before = _lines_before_data(file)
+            if before is None:
+                raise ArpaError(
+                    f"{path}: no line is \\data\\, so this is no ARPA file; if it is a text to learn from, "
+                    f"python train_language_model.py {path} -o lm.arpa makes one"
+                )
+            return _parse_arpa(_numbered_lines(file, before))
+    except _BadLine as error:
+        raise ArpaError(f"{path}:{error.number}: {error}") from error
+    except _CANNOT_UNPACK as error:
+        if getattr(error, "errno", None) is not None:
+            raise  # the disk's fault, not the file's
+        raise ArpaError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from error
+
+
+def _lines_before_data(file: BinaryIO) -> int | None:
+    """How many lines, ``\\data\\`` included, are read by now; some tools write about the model before it."""
+    numbered = enumerate(file, start=1)
+    return next((number for number, line in numbered if line.strip() in (b"\\data\\", b"\xef\xbb\xbf\\data\\")), None)
+
+
+def _numbered_lines(file: BinaryIO, before: int) -> _Lines:
+    """The lines after the first ``before``."""
+    number = before
+    for number, line in enumerate(file, start=before + 1):
+        try:
+            if text := line.decode("utf-8").strip(" \t\r\n"):
+                yield number, text
+        except UnicodeDecodeError:
+            raise _BadLine(number, "not text in UTF-8; an ARPA file is plain text: convert it first") from None
+    while True:
+        yield number + 1, ""
+
+
+def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int, bool]:
+    ngrams: dict[NGram, tuple[float, float]] = {}
+    announced, heading = _read_counts(lines)
+    for n, (where, count) in enumerate(announced, start=1):
+        if not count and heading[1] != f"\\{n}-grams:":
+            continue  # some tools leave an empty section out
+        _expect(heading, f"\\{n}-grams:")
+        before = len(ngrams)
+        for number, text in lines:
+            if text.startswith("\\") or not text:
+                heading = number, text
+                break
+            _read_ngram(number, text, n, len(announced), ngrams)
+        if len(ngrams) - before != count:
+            raise _BadLine(
+                heading[0],
+                f"section \\{n}-grams: ends here with {len(ngrams) - before} n-grams, but line {where} "
+                f"announces {count}; correct that line, or write the file again",
+            )
+        if n == 1 and (missing := [mark for mark in (BOS, EOS) if (mark,) not in ngrams]):
+            raise _BadLine(heading[0], f"{missing[0]} is not among the 1-grams; use a model of whole sentences")
+    if heading[1]:
+        _expect(heading, "\\end\\")
+    number, text = next(lines)
+    if text:
+        raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; take it out, or write the file again")
+    return ngrams, max(map(len, ngrams), default=0), bool(heading[1])
+
+
+def _expect(line: tuple[int, str], heading: str) -> None:
+    number, text = line
+    if text != heading:
+        there = f"but {text[:40]!r} stands here" if text else "but the file ends"
+        raise _BadLine(number, f"{heading} must come next, {there}; put the section in, or write the file again")
+
+
+def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]:
+    """Line number and announced number of n-grams, by order; and the heading after them."""
+    announced: list[tuple[int, int]] = []
+    for number, text in lines:
+        if text.startswith("\\") or not text:
+            break
+        line = re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", text, re.ASCII)
+        if not line or int(line[1]) != len(announced) + 1:
+            raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
+        announced.append((number, int(line[2])))
+    if not announced:
+        raise _BadLine(number, "'ngram 1=' and a number must stand before this line; put in how many n-grams the sections hold")
+    return announced, (number, text)
+
+
+def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, tuple[float, float]]) -> None:
+    """Add one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
+    fields = re.split("[ \t]+", text)
+    words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1 : n + 1])
+    try:
+        log_p, backoff = float(fields[0]), float(fields[n + 1]) if len(fields) > n + 1 else 0.0
+        log_p, backoff = (NEVER if value == -math.inf else value for value in (log_p, backoff))
+    except ValueError:
+        log_p = backoff = math.nan
+    if not n + 1 <= len(fields) <= n + 2 or not math.isfinite(log_p) or not math.isfinite(backoff):
+        raise _BadLine(
+            number,
+            f"must be a log10 probability, {n} token{'s' * (n > 1)} and perhaps a log10 back-off weight, "
+            f"but is {text[:80]!r}; correct the line, or write the file again",
+        )
+    if log_p > 0:
+        raise _BadLine(number, f"log10 probability {fields[0]} is above 0; correct the line, or write the file again")
+    if n == order and backoff:
+        raise _BadLine(number, f"an n-gram of the highest order, {n}, has no back-off weight; take {fields[-1]} out")
+    if words in ngrams:
+        raise _BadLine(number, f"{' '.join(words)!r} is listed twice; take one of the lines out")
+    if n > 1 and not (words[-1:] in ngrams and words[:-1] in ngrams):
+        lacking = words[:-1] if words[-1:] in ngrams else words[-1:]
+        raise _BadLine(
+            number,
+            f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; put that in, or take this line out",
+        )
+    ngrams[words] = log_p, backoff
