@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import pytest
 import soundfile
 
@@ -12,6 +13,7 @@ import visualization
 from helpers import ROOT
 from implementation import generate_synthetic_audio
 from pictures import paper_charts
+from training import folder
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,26 @@ def test_what_a_corpus_can_not_give_is_named_and_the_rest_drawn(run_folder, tmp_
     assert visualization.main(flags) == 0
     out = capsys.readouterr().out
     assert "left out: " in out and "2.wav" in out and "character '5'" in out and "1 utterances that" in out
+
+
+def test_the_utterances_looked_at_are_drawn_from_all_of_dev(small_corpus, monkeypatch, capsys):
+    folder, samples = small_corpus
+    monkeypatch.setattr(visualization, "N_SPEECH", 2)
+    subject = visualization.read_subject(folder / "run" / "checkpoint.pt", folder)
+    drawn = sorted(np.random.default_rng(0).choice(3, size=2, replace=False))
+    assert [sample.transcript for sample in subject.speech] == [samples[6 + index].transcript for index in drawn]
+    assert "dev: 2 of 3 utterances are taken, drawn by seed 0" in capsys.readouterr().out
+
+
+def test_a_folder_that_can_not_be_written_to_is_told_before_anything_is_drawn(run_folder, tmp_path, monkeypatch, capsys):
+    def immutable(*_arguments, **_named):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(folder.tempfile, "TemporaryFile", immutable)
+    flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
+    assert visualization.main(flags) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}: nothing can be written there (Operation not permitted); choose another --output-dir" in said
 
 
 @pytest.mark.parametrize("flags", [["--checkpoint", "none.pt"], ["--checkpoint", "RUN", "--data", "no/such/folder"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,6 +82,35 @@ def test_a_checkpoint_to_start_from_wants_its_own_model_and_rate(run_folder):
         assemble(few, ModelConfig(dropout=0.5), training)
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt was trained at 16000 Hz: add --sample-rate 16000"):
         assemble(SpeechSettings(n_train=2, n_val=1, sample_rate=8000), ModelConfig(), training)
+
+
+def test_parts_of_recordings_are_drawn_by_the_seed_and_told(small_corpus, capsys):
+    """Of dev the same for every seed, so that runs can be compared."""
+    folder, samples = small_corpus
+    speech, taken = SpeechSettings(data=folder, n_train=3, n_val=2), {}
+    for seed in (1, 2):
+        parts = assemble(speech, ModelConfig(rnn_hidden=16), TrainingSettings(seed=seed))
+        train = np.random.default_rng(seed).choice(6, size=3, replace=False)
+        dev = np.random.default_rng(0).choice(3, size=2, replace=False)
+        assert list(parts.texts) == [samples[index].transcript for index in sorted(train)]
+        assert parts.evaluation["dev"].transcripts == [samples[6 + index].transcript for index in sorted(dev)]
+        out = capsys.readouterr().out
+        assert f"train: 3 of 6 utterances are taken, drawn by seed {seed}\n" in out
+        assert "dev: 2 of 3 utterances are taken, drawn by seed 0\n" in out
+        taken[seed] = list(parts.texts)
+    assert taken[1] != taken[2]
+
+
+def test_the_usual_limit_of_dev_is_a_part_too(small_corpus, monkeypatch, capsys):
+    monkeypatch.setattr(assembly, "MOST_OF_DEV", 2)
+    parts = assemble(SpeechSettings(data=small_corpus[0]), ModelConfig(rnn_hidden=16), TrainingSettings())
+    assert len(parts.evaluation["dev"]) == 2 and "dev: 2 of 3 utterances are taken" in capsys.readouterr().out
+
+
+def test_bigrams_and_a_checkpoint_are_refused_from_python_too(run_folder):
+    training = TrainingSettings(checkpoint=run_folder / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt brings its own outputs: leave out bigrams"):
+        assemble(SpeechSettings(n_train=2, n_val=1, bigrams=True), ModelConfig(), training)
 
 
 def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path, capsys):

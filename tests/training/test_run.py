@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from helpers import TINY
 from models.checkpoints import CheckpointError
+from pictures.figures import training_curves
 from speech.corpora import CorpusError, Problem
 from training import assembly
+from training import run as run_module
 from training.assembly import start_run
 from training.flags import parse_args
 from training.folder import OpenFolder, choose_folder
-from training.loop import Trainer
+from training.loop import Trainer, metrics_line, read_metrics
 from training.settings import OutputSettings
 
 
@@ -48,6 +53,47 @@ def test_a_run_that_is_refused_at_the_last_moment_deletes_and_makes_nothing(tmp_
         with pytest.raises(CorpusError, match="not enough memory"):
             start_run(*parse_args([*TINY, "--output-dir", str(tmp_path / folder), "--overwrite"]), "a test")
     assert (tmp_path / "old" / "checkpoint.pt").exists() and not (tmp_path / "new").exists()
+
+
+def test_metrics_without_a_number_are_null_and_read_again(run_folder, tmp_path):
+    """No utterance of dev had frames enough for its text: there is no loss."""
+    metrics = {"epoch": 1, "loss": 2.5, "dev_loss": math.nan, "dev_wer": math.inf}
+    line = metrics_line(metrics)
+    assert json.loads(line, parse_constant=pytest.fail) == metrics | {"dev_loss": None, "dev_wer": None} and line.endswith("\n")
+    (tmp_path / "metrics.jsonl").write_text(line + '{"epoch": 2, "dev_loss": NaN}\n')  # as an older version wrote it
+    first, second = read_metrics(tmp_path / "metrics.jsonl")
+    assert (first["epoch"], first["loss"]) == (1, 2.5)
+    assert all(math.isnan(line["dev_loss"]) for line in (first, second))
+    training_curves([first | {"dev_cer": 1.0, "blank_share": 0.5, "learning_rate": 1e-3}], "")
+    assert read_metrics(tmp_path / "none.jsonl") == []
+
+
+def test_a_run_whose_dev_set_is_infeasible_goes_on_where_it_was_stopped(run_folder, tmp_path, monkeypatch):
+    def infeasible(*arguments):
+        return real(*arguments) | {"loss": math.nan}
+
+    real = run_module.evaluate
+    monkeypatch.setattr(run_module, "evaluate", infeasible)
+    run = start_run(*parse_args([*TINY, "--epochs", "2", "--output-dir", str(tmp_path)]), "a test")
+    run.epoch()
+    run.close()
+    assert json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)["dev_loss"] is None
+    again = start_run(*parse_args([*TINY, "--epochs", "2", "--resume", str(tmp_path)]), "a test")
+    again.train()
+    again.close()
+    assert [line["epoch"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
+def test_a_wrapped_model_is_resumed(tmp_path):
+    settings = parse_args([*TINY, "--epochs", "2", "--output-dir", str(tmp_path)])
+    run = start_run(*settings, "a test")
+    bare = run.trainer.model
+    run.trainer.model = torch.nn.DataParallel(bare)
+    run.save("last.pt")
+    torch.nn.init.zeros_(next(bare.parameters()))
+    run.resume()
+    run.close()
+    assert next(bare.parameters()).abs().max() > 0
 
 
 def test_a_refused_resume_leaves_the_folder_as_it_was(run_folder, monkeypatch):
