@@ -104,9 +104,7 @@ class DeepSpeech2(nn.Module):
         raise NotImplementedError
 
 
-def train_step(
-    model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0
-) -> float:
+def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
     """One step: forward in training mode, CTC loss (mean over the utterances), backward, gradient clipping, update.
 
     Your loss does not know its gradient, but ctc_gradient does: ``log_probs.backward(gradient)`` sends a gradient of log_probs
