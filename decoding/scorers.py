@@ -3,20 +3,26 @@
 The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). From
 here come log p_lm and word_count; alpha and beta are the search's. A prefix of labels leads to a state, and both scorers
 say what from there each label adds. Labels are letters, or pairs of letters (Section 3.6), as the encoder has them.
+
+Words that the model does not know cost ``unknown_penalty`` by letter, whatever p(<unk>) is. So ``zebra quick`` costs what
+``zebraquick`` does: words are neither joined nor parted for being unknown. A price by word would join them.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Hashable, Iterable
-from itertools import pairwise
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from decoding.ngrams import SPACE, NGram, NGramModel
+from decoding.arpa import BOS, EOS, SPACE, UNKNOWN, NGram
+from decoding.ngrams import NGramModel
 from implementation import CharEncoder
+
+UNKNOWN_PENALTY = 2.0  # [ours] nats by letter of an unknown word: on synthetic speech best for any share of known words
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
 
@@ -40,31 +46,46 @@ class WordScorer:
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, letters of the
     word begun). A space at the start or after a space completes no word and adds nothing.
 
+    An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as its letters begin no known word (else the search
+    would favour long words, which have not paid yet), and tells nothing of the words after it.
+
     Args:
         model: over words.
         encoder: whose labels the beam search extends prefixes by.
         lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
-            them scores -inf. None allows every word; those that the model does not know count as <unk>.
+            them scores -inf. None allows every word.
+        unknown_penalty: nats by letter of a word that the model does not know, at least 0 [ours].
+
+    Attributes:
+        unwritable: words that the model knows and the alphabet cannot write, the likeliest first.
 
     Raises:
-        ValueError: if the model is not over words, the alphabet can write none of them, or the lexicon holds no word or one
-            that the alphabet cannot write.
+        ValueError: if the model is not over words, the alphabet cannot write most of them, the lexicon holds no word or one
+            that the alphabet cannot write, or the penalty is negative.
 
     Source: Section 3.8; Hannun et al. 2014, arXiv:1408.2873, for the lexicon.
     """
 
-    def __init__(self, model: NGramModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None) -> None:
+    def __init__(
+        self, model: NGramModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None,
+        unknown_penalty: float = UNKNOWN_PENALTY,
+    ) -> None:  # fmt: skip
         if model.unit != "word":
             raise ValueError("WordScorer needs a language model over words, but this one is over characters; use CharacterScorer")
         self.model, self._units = model, ["", *encoder.alphabet]
+        self.unknown_penalty = _checked_penalty(unknown_penalty)
         self._space = self._units.index(" ") if " " in self._units else None
         letters = set("".join(self._units)) - {" "}
-        self.unwritable = sorted(word for word in model.vocabulary if not set(word) <= letters)
+        self.unwritable = _unwritable(model, letters)
         self._lexicon = _checked_lexicon(model.vocabulary, lexicon, letters)
+        known = model.vocabulary.difference(self.unwritable) if self._lexicon is None else self._lexicon
+        self._beginnings = _Beginnings(known)
         self._labels = {unit: label for label, unit in enumerate(self._units)}
-        self._longest = max(map(len, self._units))
-        self._letters_after = _letters_after(self._lexicon or ())
-        self._allowed = _Cache(self._find_allowed, _NUMBERS // len(self._units) + 1)
+        self._lengths = np.array([len(unit.strip()) for unit in self._units])
+        self._to_unknown = -self.unknown_penalty * self._lengths  # (V,): what each label adds to a word that is unknown already
+        if self._lexicon is not None:
+            self._to_unknown = np.where(self._lengths > 0, -math.inf, 0.0)
+        self._added = _Cache(self._find_added, _NUMBERS // len(self._units) + 1)
         self._log_p = _Cache(self._find_log_p, _WORDS)
 
     def start(self) -> tuple[NGram, str]:
@@ -74,12 +95,12 @@ class WordScorer:
     def scores(self, state: tuple[NGram, str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, word = state
-        log_p = np.zeros(len(labels)) if self._lexicon is None else self._allowed[word][labels]
+        log_p = self._added[word][labels]
         if not word or self._space is None:
             return log_p, np.zeros(len(labels))
         words = (labels == self._space).astype(np.float64)
         if words.any():
-            log_p[words > 0] = self._score_word(context, word)
+            log_p[words > 0] = self._log_p[context, word]
         return log_p, words
 
     def advance(self, state: tuple[NGram, str], label: int) -> tuple[NGram, str]:
@@ -87,50 +108,99 @@ class WordScorer:
         context, word = state
         if label != self._space:
             return context, word + self._units[label]
-        return (self.model.after(context, word), "") if word else state
+        return (self._after(context, word), "") if word else state
 
     def finish(self, state: tuple[NGram, str]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here: those of a last word, and of </s>."""
         context, word = state
         if not word:
             return self.model.end(context), 0
-        return self._score_word(context, word) + self.model.end(self.model.after(context, word)), 1
+        return self._log_p[context, word] + self.model.end(self._after(context, word)), 1
 
-    def _score_word(self, context: NGram, word: str) -> float:
-        return self._log_p[context, word] if self._lexicon is None or word in self._lexicon else -math.inf
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the model does not know, in their order."""
+        return [word for word in text.split() if not self._knows(word)]
+
+    def _knows(self, word: str) -> bool:
+        return (word,) in self.model.ngrams
+
+    def _after(self, context: NGram, word: str) -> NGram:
+        """After an unknown word nothing is left of what was before it, so that joining two changes nothing."""
+        return self.model.after(context if self._knows(word) else (), word)
 
     def _find_log_p(self, place: tuple[NGram, str]) -> float:
+        """What the end of a word adds: its log p, less what its letters have added."""
         context, word = place
-        return self.model.log_p(context, (word,))[0]
+        if self._lexicon is not None and word not in self._lexicon:
+            return -math.inf
+        if self._knows(word):
+            return self.model.log_p(context, (word,))[0]
+        return -self.unknown_penalty * len(word) if self._beginnings.after(word) is not None else 0.0
 
-    def _find_allowed(self, word: str) -> np.ndarray:
-        """(V,): 0 for labels by which a word of the lexicon goes on from these letters, for blank and space; -inf for others."""
-        allowed, units = np.full(len(self._units), -math.inf), ["", " ", *self._letters_after.get(word, "")]
+    def _find_added(self, word: str) -> np.ndarray:
+        """(V,): what each label adds at once to a word begun; 0 for blank and space, and where a known word goes on.
+
+        Elsewhere -inf with a lexicon; without one the penalty of a word that is unknown now, and of its letters so far.
+        """
+        following = self._beginnings.after(word)
+        if word and following is None:
+            return self._to_unknown  # whose letters are paid for
+        added = self._to_unknown - self.unknown_penalty * len(word)
+        added[self._lengths == 0] = 0.0
+        units = list(following or "")
         for unit in units:  # which grows on the way: "t", then "th" where that may follow
             if unit in self._labels:
-                allowed[self._labels[unit]] = 0.0
-            if unit and len(unit) < self._longest:
-                units += [unit + letter for letter in self._letters_after.get(word + unit, "")]
-        return allowed
+                added[self._labels[unit]] = 0.0
+            if len(unit) < self._lengths.max():
+                units += [unit + letter for letter in self._beginnings.after(word + unit) or ""]
+        return added
 
 
-def _letters_after(words: Iterable[str]) -> dict[str, str]:
-    """Beginning of a word -> the letters that may come next."""
-    letters: dict[str, str] = {}
-    for word in words:
-        for end, letter in enumerate(word):
-            if letter not in letters.setdefault(word[:end], ""):
-                letters[word[:end]] += letter
-    return letters
+class _Beginnings:
+    """What may come next in words that begin with given letters."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = sorted(words)
+
+    def after(self, letters: str) -> str | None:
+        """The letters that may come next, "" where a word can only end, None where no word begins so."""
+        words, found, place = self._words, "", bisect_left(self._words, letters)
+        if place == len(words) or not words[place].startswith(letters):
+            return None
+        place += words[place] == letters
+        while place < len(words) and words[place].startswith(letters):
+            found += words[place][len(letters)]
+            place = bisect_left(words, letters + found[-1] + "\U0010ffff", place)
+        return found
+
+
+def _checked_penalty(penalty: float) -> float:
+    if not 0 <= penalty < math.inf:
+        raise ValueError(f"the penalty of an unknown word must be a number of nats by letter, at least 0, not {penalty}")
+    return penalty
+
+
+def _unwritable(model: NGramModel, letters: Collection[str]) -> list[str]:
+    """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if it is most of them."""
+    known = model.vocabulary - {SPACE}
+    foreign = sorted(word for word in known if not set(word) <= set(letters))
+    foreign.sort(key=lambda word: -model.ngrams[word,][0])
+    if 2 * len(foreign) > len(known) or not known:
+        kind = "words" if model.unit == "word" else "characters"
+        examples = f", commonest of them {_listed(foreign, 3)}" if foreign else ""
+        raise ValueError(
+            f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; "
+            "make one with train_language_model.py, which writes texts in the letters of the alphabet"
+        )
+    return foreign
+
+
+def _listed(words: Collection[str], most: int) -> str:
+    return ", ".join(map(repr, list(words)[:most])) + (", ..." if len(words) > most else "")
 
 
 def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, letters: set[str]) -> frozenset[str] | None:
-    """The words allowed, None for all, once they and those that the model knows fit the letters of the alphabet."""
-    if not any(set(word) <= letters for word in known):
-        raise ValueError(
-            f"the alphabet can write none of the model's words, such as {min(known, default='')!r}; "
-            "train it on texts in the letters of the alphabet, lower case where it is"
-        )
+    """The words allowed, None for all, once they fit the letters of the alphabet."""
     if lexicon is None or lexicon is False:
         return None
     if lexicon is True:
@@ -147,29 +217,33 @@ class CharacterScorer:
     """Scores a prefix by a model over characters: log p(character | those before) at each of them.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
-    begun). Where the alphabet has no space, each label counts as a word, as each character does in Mandarin (Section 3.8).
+    begun). Where the alphabet has no space, each label counts as a word, as each character does in Mandarin (Section 3.8). A
+    model without ``<space>`` says nothing of spaces: one adds nothing, and the characters around it follow each other.
 
     Args:
         model: over characters.
-        encoder: whose labels the beam search extends prefixes by; characters that the model does not know count as <unk>.
+        encoder: whose labels the beam search extends prefixes by.
+        unknown_penalty: nats of a character that the model does not know, at least 0; where it has <unk>, p(<unk>) counts.
+
+    Attributes:
+        unwritable: characters that the model knows and the alphabet does not have, the likeliest first.
 
     Raises:
-        ValueError: if the model is not over characters, or knows one that the alphabet does not have.
+        ValueError: if the model is not over characters, the alphabet lacks most of them, or the penalty is negative.
     """
 
-    def __init__(self, model: NGramModel, encoder: CharEncoder) -> None:
+    def __init__(self, model: NGramModel, encoder: CharEncoder, unknown_penalty: float = UNKNOWN_PENALTY) -> None:
         if model.unit != "character":
             raise ValueError("CharacterScorer needs a language model over characters, but this one is over words; use WordScorer")
-        self.model = model
-        self._tokens = [model.tokens(unit) for unit in ("", *encoder.alphabet)]  # those of each label
-        self._space = self._tokens.index([SPACE]) if [SPACE] in self._tokens else None
-        foreign = model.vocabulary - {SPACE, *(token for tokens in self._tokens for token in tokens)}
-        if foreign:
-            shown = ", ".join(map(repr, sorted(foreign)[:30])) + (", ..." if len(foreign) > 30 else "")
-            raise ValueError(
-                f"the alphabet lacks {len(foreign)} characters that the model knows: {shown}; "
-                "train it on texts in the letters of the alphabet, lower case where it is"
-            )
+        self.model, self.unknown_penalty = model, _checked_penalty(unknown_penalty)
+        units = ["", *encoder.alphabet]
+        self.unwritable = _unwritable(model, set("".join(units)))
+        self._space = units.index(" ") if " " in units else None
+        self._tokens = [model.tokens(unit) for unit in units]  # those of each label
+        if self._space is not None and (SPACE,) not in model.ngrams:
+            self._tokens[self._space] = []
+        tokens = {token for label in self._tokens for token in label if (token,) not in model.ngrams}
+        self._without_price = tokens if (UNKNOWN,) not in model.ngrams else set()
         self._known = _Cache(self._nothing_known, _NUMBERS // len(self._tokens) + 1)
 
     def start(self) -> tuple[NGram, bool]:
@@ -192,49 +266,108 @@ class CharacterScorer:
         """The state after one more label."""
         context, in_word = state
         for token in self._tokens[label]:
-            context, in_word = self.model.after(context, token), self._space is not None and token != SPACE
-        return context, in_word
+            context = self.model.after(context, token)
+        return context, self._space is not None and label != self._space if label else in_word
 
     def finish(self, state: tuple[NGram, bool]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here."""
         return self.model.end(state[0]), int(state[1])
 
+    def unknown_words(self, text: str) -> list[str]:
+        """The characters of a text that the model does not know, in their order; spaces apart."""
+        return [token for token in self.model.tokens(text) if token != SPACE and (token,) not in self.model.ngrams]
+
     def _find_log_p(self, context: NGram, labels: list[int]) -> list[float]:
-        """Natural log p of each label, not of the blank; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
-        log_p = self.model.log_p(context, [self._tokens[label][0] for label in labels])
+        """Natural log p of each label that has tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        log_p = self._priced(context, [self._tokens[label][0] for label in labels])
         for place, label in enumerate(labels):
-            state = context
-            for before, token in pairwise(self._tokens[label]):
+            state, (before, *others) = context, self._tokens[label]
+            for token in others:
                 state = self.model.after(state, before)
-                log_p[place] += self.model.log_p(state, (token,))[0]
+                log_p[place] += self._priced(state, [token])[0]
+                before = token
         return log_p
 
+    def _priced(self, context: NGram, tokens: list[str]) -> list[float]:
+        """Natural log p of each token; the penalty where neither it nor <unk> is in the model."""
+        log_p = self.model.log_p(context, tokens)
+        return [-self.unknown_penalty if t in self._without_price else p for t, p in zip(tokens, log_p, strict=True)]
+
     def _nothing_known(self, _context: NGram) -> np.ndarray:
-        """(V,) to hold log p of each label in a context: nan until it is asked; 0 for the blank."""
-        known = np.full(len(self._tokens), np.nan)
-        known[0] = 0.0
-        return known
+        """(V,) to hold log p of each label in a context: nan until it is asked; 0 for what has no tokens."""
+        return np.array([np.nan if tokens else 0.0 for tokens in self._tokens])
+
+
+# ---------------------------------------------------------------------------------------------
+# The scorer of a file
+# ---------------------------------------------------------------------------------------------
 
 
 def make_scorer(
-    path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False
-) -> WordScorer | CharacterScorer:
-    """The scorer of an ARPA file, by words or by characters.
+    path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False,
+    unknown_penalty: float = UNKNOWN_PENALTY,
+) -> WordScorer | CharacterScorer:  # fmt: skip
+    """The scorer of an ARPA file, by words or by characters; what the model lacks is told on stderr.
+
+    Args:
+        path: of the file.
+        encoder: whose labels the beam search extends prefixes by.
+        unit: ``'word'`` or ``'character'``; None: characters where the file has ``<space>``, or no word that the alphabet can
+            write is longer than one character.
+        lexicon: whether only words of the model are allowed.
+        unknown_penalty: nats by letter of a word that the model does not know.
 
     Raises:
-        ValueError: if the file is broken, or its alphabet does not fit the encoder's, or a lexicon is asked of a model of
-            characters.
+        ValueError: if the file is broken, its unit can't be told, its words do not fit the encoder's alphabet, or a lexicon is
+            asked of a model of characters.
     """
     model = NGramModel.read_arpa(path, unit)
-    if model.unit == "character":
-        if lexicon:
-            raise ValueError(f"{path} is a model of characters, which knows no words: take one of words, or leave out --lexicon")
-        return CharacterScorer(model, encoder)
-    scorer = WordScorer(model, encoder, lexicon or None)
-    if lexicon and scorer.unwritable:
-        some = ", ".join(map(repr, scorer.unwritable[:5])) + (", ..." if len(scorer.unwritable) > 5 else "")
-        print(
-            f"{path}: not in the lexicon, since the alphabet cannot write them: {len(scorer.unwritable)} words, {some}",
-            file=sys.stderr,
-        )
+    try:
+        if unit is None and model.unit == "word" and _is_of_characters(model, encoder):
+            model = NGramModel(model.ngrams, model.order, "character")
+            print(f"{path}: read as a model of characters, for its words are of one character", file=sys.stderr)
+        if model.unit == "word":
+            scorer = WordScorer(model, encoder, lexicon or None, unknown_penalty)
+        elif lexicon:
+            raise ValueError("is a model of characters, which knows no words: take one of words, or leave out --lexicon")
+        else:
+            scorer = CharacterScorer(model, encoder, unknown_penalty)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    _tell_what_is_lacking(path, scorer, encoder)
     return scorer
+
+
+def _is_of_characters(model: NGramModel, encoder: CharEncoder) -> bool:
+    """Whether the tokens are characters, though none is <space>; ValueError where that can't be told.
+
+    By the words that the alphabet can write; marks such as <sil> and [noise] do not count.
+    """
+    letters = set("".join(encoder.alphabet))
+    words = {word for word in model.vocabulary if len(word) == 1 or (word[0], word[-1]) not in (("<", ">"), ("[", "]"))}
+    single = {word for word in words if len(word) == 1}
+    longer = sorted(word for word in words - single if set(word) <= letters)
+    if single & letters and not longer and 10 * len(single) >= 9 * len(words):
+        return True
+    if longer and 10 * len(single) >= 9 * len(words):
+        raise ValueError(
+            f"{len(single)} of the {len(words)} words are single characters, but {_listed(longer, 3)} not, so it may be a model "
+            "of words or of characters: say which with --unit word or --unit character"
+        )
+    if " " not in letters and any(len(ngram) == 2 and not {BOS, EOS, UNKNOWN} & {*ngram} for ngram in model.ngrams):
+        raise ValueError(
+            "is a model of texts of several words, but the alphabet has no space to part them: make one of characters with "
+            "train_language_model.py --unit character, or say --unit word if each text is one word"
+        )
+    return False
+
+
+def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer, encoder: CharEncoder) -> None:
+    """One sentence on stderr for what the alphabet can't write, and for a model that does not know the space."""
+    model, lacking = scorer.model, scorer.unwritable
+    if lacking:
+        known = len(model.vocabulary - {SPACE})
+        what = f"{len(lacking)} of the {known} {model.unit}s that it knows ({len(lacking) / known:.1%})"
+        print(f"{path}: the alphabet cannot write {what}, so they are never found: {_listed(lacking, 5)}", file=sys.stderr)
+    if model.unit == "character" and " " in encoder.alphabet and (SPACE,) not in model.ngrams:
+        print(f"{path}: does not know <space>, so it says nothing of where words end", file=sys.stderr)

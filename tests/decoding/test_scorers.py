@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import pickle
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decoding import scorers
 from decoding.ngrams import NGramModel
 from decoding.scorers import CharacterScorer, WordScorer, make_scorer
-from implementation import CharEncoder
+from implementation import PAPER_PRUNING, CharEncoder, prefix_beam_search
 from speech.alphabets import BigramEncoder
 
 ENGLISH = CharEncoder()
@@ -42,16 +43,38 @@ def walk(scorer, labels: list[int]) -> tuple[float, int]:
     return total + log_p, words + completed
 
 
+def by_definition(model: NGramModel, text: str, penalty: float) -> float:
+    """log p_lm of a text of words: known ones as the model says, unknown ones by letter; after one of those nothing is known."""
+    total, context = 0.0, model.start()
+    for word in text.split():
+        known = (word,) in model.ngrams
+        total += model.next(context, word)[0] if known else -penalty * len(word)
+        context = model.after(context, word) if known else model.after((), "<unk>")
+    return total + model.end(context)
+
+
 @encoders
-@pytest.mark.parametrize(("kind", "unit"), [(WordScorer, "word"), (CharacterScorer, "character")])
-@given(text=texts, order=orders)
-def test_the_scores_of_a_text_add_up_to_the_models(encoder, kind, unit, text, order):
-    model = NGramModel.train(SMALL, order, unit)
-    scorer = kind(model, encoder)
+@given(text=texts, order=orders, penalty=st.floats(0, 9))
+def test_the_scores_of_a_text_add_up_to_those_of_its_words(encoder, text, order, penalty):
+    model = NGramModel.train(SMALL, order)
+    scorer = WordScorer(model, encoder, unknown_penalty=penalty)
     for _ in range(2):  # the second time from what is remembered
         log_p, words = walk(scorer, encoder.encode(text))
-        assert log_p == pytest.approx(model.score(text))
+        assert log_p == pytest.approx(by_definition(model, text, penalty))
+        if not scorer.unknown_words(text):
+            assert log_p == pytest.approx(model.score(text))
         assert words == len(text.split())
+    assert pickle.loads(pickle.dumps(scorer)).start() == scorer.start()
+
+
+@encoders
+@given(text=texts, order=orders)
+def test_the_scores_of_a_text_add_up_to_the_models(encoder, text, order):
+    model = NGramModel.train(SMALL, order, "character")
+    scorer = CharacterScorer(model, encoder)
+    for _ in range(2):
+        log_p, words = walk(scorer, encoder.encode(text))
+        assert (log_p, words) == (pytest.approx(model.score(text)), len(text.split()))
     assert pickle.loads(pickle.dumps(scorer)).start() == scorer.start()
 
 
@@ -60,10 +83,11 @@ def test_a_word_scores_when_the_space_completes_it():
     scorer, (a, b, space) = WordScorer(model, LETTERS), LETTERS.encode("ab ")
     state = scorer.advance(scorer.advance(scorer.start(), a), b)
     log_p, words = scorer.scores(state, np.array([a, space, b]))
-    assert log_p.tolist() == [0, model.next(model.start(), "ab")[0], 0]
+    assert log_p.tolist() == [-6, model.next(model.start(), "ab")[0], -6]  # aba and abb are no words: 2 nats a letter
     assert words.tolist() == [0, 1, 0]
     after = scorer.advance(state, space)
-    assert not any(array.any() for array in scorer.scores(after, np.arange(6)))  # no second word from a second space
+    assert scorer.scores(after, np.array([0, a, b, space]))[0].tolist() == [0, 0, 0, 0]  # no second word from a second space
+    assert not scorer.scores(after, np.arange(6))[1].any()
     assert scorer.advance(after, space) == after
 
 
@@ -87,7 +111,7 @@ def test_a_lexicon_lets_through_its_words_only(encoder, lexicon):
         *complete, last = text.split(" ")
         log_p, _ = walk(scorer, labels)
         allowed = all(not word or word in words for word in [*complete, last])
-        assert log_p == (pytest.approx(model.score(text)) if allowed else -math.inf)
+        assert log_p == (pytest.approx(by_definition(model, text, 2.0)) if allowed else -math.inf)
         state, so_far = scorer.start(), 0.0
         for label in labels:
             so_far += scorer.scores(state, np.array([label]))[0][0]
@@ -181,16 +205,146 @@ def test_the_memory_of_a_scorer_is_bounded():
     assert dict(squares) == {4: 16, 1: 1}
 
 
+# ---------------------------------------------------------------------------------------------
+# Words that the model does not know
+# ---------------------------------------------------------------------------------------------
+
+unknown = st.lists(st.text("bcdfgq", min_size=1, max_size=9), min_size=2, max_size=5)  # no letter of the known words below
+around = st.sampled_from(["", "hello", "hello moon"])
+KNOWN = ("hello moon", "hello", "moon hello")
+
+
+def without_unknown(model: NGramModel) -> NGramModel:
+    return NGramModel({ngram: values for ngram, values in model.ngrams.items() if "<unk>" not in ngram}, model.order, "word")
+
+
+def with_unknown_in_context(model: NGramModel) -> NGramModel:
+    """As of a text with rare words replaced by <unk>: what follows depends on how many of them stand before."""
+    longer = {("<s>", "<unk>"): (-0.1, -0.9), ("<unk>", "<unk>"): (-2.0, 0.4), ("<unk>", "</s>"): (-0.2, 0.0)}
+    return NGramModel(model.ngrams | longer | {("<s>", "<unk>", "</s>"): (-0.05, 0.0)}, 3, "word")
+
+
+MODELS = {
+    "with <unk>": NGramModel.train(KNOWN),
+    "without <unk>": without_unknown(NGramModel.train(KNOWN)),
+    "<unk> in longer n-grams": with_unknown_in_context(NGramModel.train(KNOWN)),
+    "unigrams": NGramModel.train(KNOWN, 1),
+}
+models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+
+
+@models
+@given(before=around, words=unknown, after=around)
+def test_joining_unknown_words_or_parting_one_changes_nothing_but_the_count(model, before, words, after):
+    scorer = WordScorer(model, ENGLISH)
+    parted = " ".join([before, *words, after])
+    joined = " ".join([before, "".join(words), after])
+    assert scorer.unknown_words(parted) == words and scorer.unknown_words(joined) == ["".join(words)]
+    log_p, count = walk(scorer, ENGLISH.encode(parted))
+    assert walk(scorer, ENGLISH.encode(joined)) == (pytest.approx(log_p), count - len(words) + 1)
+
+
+@models
+@given(words=unknown)
+def test_a_known_word_is_not_joined_to_an_unknown_one(model, words):
+    scorer = WordScorer(model, ENGLISH)
+    for parted, joined in ((f"hello {words[0]}", f"hello{words[0]}"), (f"{words[0]} moon", f"{words[0]}moon")):
+        assert walk(scorer, ENGLISH.encode(parted))[0] > walk(scorer, ENGLISH.encode(joined))[0]
+
+
+def heard(text: str, doubtful: dict[int, str], clear: float = 0.999, likelier: float = 0.6) -> np.ndarray:
+    """(T', V) log-probabilities of a text with a blank after each letter; at doubtful places another symbol is likelier."""
+    rows = np.full((2 * len(text), ENGLISH.vocab_size), (1 - clear) / ENGLISH.vocab_size)
+    rows[1::2, 0] = clear
+    for place, label in enumerate(ENGLISH.encode(text)):
+        rows[2 * place, label] = clear
+        if place in doubtful:
+            other = ENGLISH.encode(doubtful[place])[0] if doubtful[place] else 0
+            rows[2 * place, [label, other]] = 1 - likelier, likelier
+    return np.log(rows / rows.sum(1, keepdims=True))
+
+
+def search(rows: np.ndarray, scorer: WordScorer, alpha: float, beta: float) -> str:
+    return ENGLISH.decode(prefix_beam_search(rows, 25, scorer, alpha, beta, **PAPER_PRUNING)[0].labels)
+
+
+@models
+@settings(max_examples=12)
+@given(words=unknown, alpha=st.floats(0.1, 3), beta=st.floats(0, 4))
+def test_the_search_keeps_apart_unknown_words_that_it_hears_apart(model, words, alpha, beta):
+    text = " ".join(["hello", *words, "moon"])
+    spaces = {place: "" for place, letter in enumerate(text) if letter == " "}
+    assert search(heard(text, spaces, likelier=0.3), WordScorer(model, ENGLISH), alpha, beta) == text
+
+
+@models
+@pytest.mark.parametrize("alpha", [0.3, 1, 2, 3])
+def test_known_words_win_over_unknown_ones_that_sound_as_well(model, alpha):
+    scorer = WordScorer(model, ENGLISH)
+    assert search(heard("hello moon", {9: "m"}), scorer, alpha, 1) == "hello moon"  # n or m
+    assert search(heard("bc hello moon", {4: "o"}), scorer, alpha, 1) == "bc hello moon"  # e or o, after an unknown word
+    assert search(heard("hello moon", {5: ""}), scorer, alpha, 1) == "hello moon"  # a space or nothing
+    assert search(heard("hello zebra quick moon", {}), scorer, alpha, 1) == "hello zebra quick moon"
+
+
+def test_an_unknown_word_pays_as_soon_as_it_is_one():
+    """Else the search would keep long words, which have not paid yet, and lose those that have."""
+    scorer, state, paid = WordScorer(MODELS["with <unk>"], ENGLISH, unknown_penalty=3.0), ((), ""), []
+    for label in ENGLISH.encode("help moo"):
+        paid.append(scorer.scores(state, np.array([label]))[0][0])
+        state = scorer.advance(state, label)
+    assert paid == [0, 0, 0, -12, 0, 0, 0, 0]
+    assert scorer.finish(state)[0] == pytest.approx(-9 + scorer.model.end(("<unk>",)))
+
+
+@pytest.mark.parametrize("penalty", [-1, math.inf, math.nan])
+@pytest.mark.parametrize(("kind", "unit"), [(WordScorer, "word"), (CharacterScorer, "character")])
+def test_a_penalty_is_a_number_from_0_on(kind, unit, penalty):
+    with pytest.raises(ValueError, match=r"penalty of an unknown word must be .* at least 0, not"):
+        kind(NGramModel.train(KNOWN, 2, unit), ENGLISH, unknown_penalty=penalty)
+
+
+def test_a_lexicon_may_hold_words_that_the_model_does_not_know():
+    scorer = WordScorer(MODELS["without <unk>"], ENGLISH, ["hello", "zebra"])
+    assert walk(scorer, ENGLISH.encode("zebra"))[0] == pytest.approx(-10 + scorer.model.end(("<unk>",)))
+    assert walk(scorer, ENGLISH.encode("zebras"))[0] == -math.inf and scorer.unknown_words("zebra hello") == ["zebra"]
+
+
+def test_an_unknown_character_costs_the_penalty_where_the_model_has_no_unk():
+    trained = NGramModel.train(["aa", "ab"], 2, "character")
+    del trained.ngrams["<unk>",]
+    scorer = CharacterScorer(trained, PAIRS, unknown_penalty=1.5)
+    log_p, _ = scorer.scores((("a",), True), np.array(PAIRS.encode("z") + PAIRS.encode("zz") + PAIRS.encode("a'")))
+    assert log_p.tolist() == pytest.approx([-1.5, -3, trained.next(("a",), "a")[0] - 1.5])
+    assert scorer.unknown_words("a z b") == ["z"]
+
+
+# ---------------------------------------------------------------------------------------------
+# What a file is made of, and whether it fits
+# ---------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("kind", "unit", "training", "lexicon", "what"),
     [
         (WordScorer, "character", "a b", None, "over words"),
         (CharacterScorer, "word", "a b", None, "over characters"),
-        (WordScorer, "word", "THE CAT", None, "write none of the model.s words, such as .CAT."),
+        (
+            WordScorer,
+            "word",
+            "THE CAT",
+            None,
+            "cannot write 2 of the 2 words that it knows, commonest of them 'CAT', 'THE';",
+        ),
         (WordScorer, "word", "the cat", ["no", "new york", "N", "5"], "cannot write 3 of its words, such as '5'"),
         (WordScorer, "word", "the cat", [], "it is empty"),
-        (CharacterScorer, "character", "a café naïf", None, "lacks 2 characters that the model knows: 'é', 'ï';"),
-        (CharacterScorer, "character", "the café", None, "lacks 1 characters that the model knows: 'é';"),
+        (
+            CharacterScorer,
+            "character",
+            "THE Cat",
+            None,
+            "write 4 of the 6 characters .* commonest of them 'C', 'E', 'H', ...",
+        ),
     ],
 )
 def test_a_model_that_does_not_fit_the_encoder_is_refused(kind, unit, training, lexicon, what):
@@ -198,20 +352,79 @@ def test_a_model_that_does_not_fit_the_encoder_is_refused(kind, unit, training, 
         kind(NGramModel.train([training], 2, unit), ENGLISH, *([lexicon] if kind is WordScorer else []))
 
 
-def test_a_lexicon_leaves_out_words_that_the_alphabet_can_not_write_and_says_so(tmp_path, capsys):
-    NGramModel.train(["the café 2"]).write_arpa(tmp_path / "lm.arpa")
-    scorer = make_scorer(tmp_path / "lm.arpa", ENGLISH, lexicon=True)
-    assert scorer.unwritable == ["2", "café"] and "2 words, '2', 'café'" in capsys.readouterr().err
-    assert walk(scorer, ENGLISH.encode("the"))[0] > -math.inf and walk(scorer, ENGLISH.encode("caf"))[0] == -math.inf
-    make_scorer(tmp_path / "lm.arpa", ENGLISH)
-    assert not capsys.readouterr().err
+def saved(folder, texts: list[str], order: int = 2, unit: str = "word", without: str = "") -> Path:
+    """An ARPA file of a model, without the n-grams that hold a token."""
+    model = NGramModel.train(texts, order, unit)
+    ngrams = {ngram: values for ngram, values in model.ngrams.items() if without not in ngram}
+    NGramModel(ngrams, model.order, unit).write_arpa(folder / "lm.arpa")
+    return folder / "lm.arpa"
+
+
+def test_what_the_alphabet_can_not_write_is_told_with_the_commonest_first(tmp_path, capsys):
+    path = saved(tmp_path, ["the café", "the 2", "a 2", "an 2"], 1)
+    for lexicon in (True, False):
+        scorer = make_scorer(path, ENGLISH, lexicon=lexicon)
+        assert scorer.unwritable == ["2", "café"]
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert (
+            "lm.arpa: the alphabet cannot write 2 of the 5 words that it knows (40.0%), so they are never found: '2', 'café'"
+            in told
+        )
+    assert walk(make_scorer(path, ENGLISH, lexicon=True), ENGLISH.encode("caf"))[0] == -math.inf
+    assert walk(scorer, ENGLISH.encode("the cafe"))[1] == 2
+    capsys.readouterr()
+    make_scorer(saved(tmp_path, ["the cat"]), ENGLISH)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_model_with_mostly_other_words_is_refused_with_the_commonest_and_what_to_do(tmp_path):
+    path = saved(tmp_path, ["Hello, World!", "Hello, moon", "Hello, 2", "World!"], 1)
+    with pytest.raises(ValueError, match=r"lm\.arpa: .* 3 of the 4 words .*'Hello,', 'World!', '2'; make one with train"):
+        make_scorer(path, ENGLISH)
+    half = saved(tmp_path, ["Hello moon"], 1)
+    assert make_scorer(half, ENGLISH).unwritable == ["Hello"]
+
+
+def test_a_model_of_characters_may_know_some_that_the_alphabet_lacks(tmp_path, capsys):
+    assert make_scorer(saved(tmp_path, ["the café 2"], 2, "character"), ENGLISH).unwritable == ["2", "é"]
+    assert "2 of the 8 characters that it knows (25.0%), so they are never found: '2', 'é'" in capsys.readouterr().err
 
 
 def test_a_model_of_characters_has_no_lexicon(tmp_path):
-    NGramModel.train(["the cat"], 2, "character").write_arpa(tmp_path / "lm.arpa")
-    with pytest.raises(ValueError, match=r"lm\.arpa is a model of characters.*leave out --lexicon"):
-        make_scorer(tmp_path / "lm.arpa", ENGLISH, lexicon=True)
+    with pytest.raises(ValueError, match=r"lm\.arpa: is a model of characters.*leave out --lexicon"):
+        make_scorer(saved(tmp_path, ["the cat"], 2, "character"), ENGLISH, lexicon=True)
 
 
-def test_words_outside_the_alphabet_do_no_harm_without_a_lexicon():
-    assert walk(WordScorer(NGramModel.train(["the café"]), ENGLISH), ENGLISH.encode("the cafe"))[1] == 2
+@pytest.mark.parametrize("alphabet", ["你好号", "你好号 ", "english"])
+def test_a_model_of_characters_without_a_space_is_told_by_its_tokens(tmp_path, capsys, alphabet):
+    text = "hello" if alphabet == "english" else "你好"
+    path, encoder = saved(tmp_path, [text], 2, "character", without="<space>"), CharEncoder(alphabet)
+    scorer = make_scorer(path, encoder)
+    told = capsys.readouterr().err
+    assert isinstance(scorer, CharacterScorer) and "read as a model of characters" in told
+    spaced = " " in encoder.alphabet
+    assert ("does not know <space>" in told) == spaced
+    expected = NGramModel.read_arpa(path, "character").score(text)
+    assert walk(scorer, encoder.encode(text)) == (pytest.approx(expected), 1 if spaced else len(text))
+    if spaced:  # which adds nothing, and parts no n-gram
+        assert walk(scorer, encoder.encode(f"{text[0]} {text[1:]} ")) == (pytest.approx(expected), 2)
+    assert isinstance(make_scorer(path, encoder, "word"), WordScorer)
+
+
+def test_marks_of_other_tools_do_not_make_words_of_characters(tmp_path):
+    encoder = CharEncoder("你好号")
+    assert isinstance(make_scorer(saved(tmp_path, ["你 好 号 <sil> [noise]"]), encoder), CharacterScorer)
+    assert isinstance(make_scorer(saved(tmp_path, ["a b ab"]), ENGLISH), WordScorer)
+
+
+def test_where_the_unit_can_not_be_told_it_is_asked(tmp_path):
+    letters = saved(tmp_path, ["a b c d e f g h i j", "double"])
+    with pytest.raises(ValueError, match=r"lm\.arpa: 10 of the 11 words are single characters, but 'double' not.*--unit word or"):
+        make_scorer(letters, ENGLISH)
+    assert isinstance(make_scorer(letters, ENGLISH, "word"), WordScorer)
+    words = saved(tmp_path, ["你好 号", "号"])
+    with pytest.raises(ValueError, match=r"the alphabet has no space to part them: make one of characters .*--unit character"):
+        make_scorer(words, CharEncoder("你好号"))
+    commands = saved(tmp_path, ["yes", "no"])
+    assert isinstance(make_scorer(commands, CharEncoder("yesno")), WordScorer)
