@@ -1,4 +1,4 @@
-"""Trains an n-gram language model, in lower case: python train_language_model.py PATH -o lm.arpa.
+"""Trains an n-gram language model, in the letters of an alphabet: python train_language_model.py PATH -o lm.arpa.
 
 python train_language_model.py sentences.txt -o lm.arpa        # a text file with a sentence a line
 python train_language_model.py path/to/corpus -o lm.arpa       # the transcripts of a corpus
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from decoding.ngrams import EOS, UNITS, NGramModel
 from pictures.terminal import Parser, script
-from speech.sentences import read_sentences
+from speech.sentences import in_alphabet, read_sentences
+from speech.transcripts import named
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,6 +27,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("-o", "--output", type=Path, help="ARPA file to write")
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
     add("--unit", choices=UNITS, help="what the n-grams are made of (default: word; with --score as the file tells)")
+    characters = "characters of the model that will use it, or 'any' to change only capitals (default: english: a-z, space, ')"
+    add("--alphabet", default="english", metavar="CHARACTERS", help=characters)
     add("--split", default="train", help="split of the corpus (default: train)")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add("--score", metavar="TEXT", help="train nothing: show the natural log probability of each word or character of a text")
@@ -43,7 +46,12 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.output} exists already; give another name, or --overwrite to replace it")
     if not args.output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {args.output} does not exist; make it first")
-    sentences = read_sentences(args.path, args.split)
+    sentences, left_out = read_sentences(args.path, args.split), Counter()
+    if args.alphabet != "any":
+        sentences, left_out = in_alphabet(sentences, args.alphabet)
+    if left_out:
+        spell = "spell them out if they are spoken"
+        print(f"{args.path}: left out, since the alphabet cannot write them: {named(left_out)}; {spell}", file=sys.stderr)
     model = NGramModel.train(sentences, args.order, args.unit or "word")
     model.write_arpa(args.output)
     sizes = Counter(map(len, model.ngrams))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from implementation import CharEncoder
 from speech.corpora import read_corpus
 from speech.preflight import check_problems
+from speech.transcripts import normalise, unknown_characters
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
@@ -24,12 +28,42 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
         data = path.read_bytes()
         try:
-            return [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
+            lines = [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             number = data.count(b"\n", 0, error.start) + 1
             raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or take the line out") from None
+        if "\\data\\" in lines and "\\1-grams:" in lines:
+            raise ValueError(f"{path} is a language model already, an ARPA file, and no text to learn one from")
+        return lines
     corpus = read_corpus(path)
     check_problems(corpus)
     if not corpus.split(split):
         raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(corpus.splits))}")
     return [utterance.transcript.lower() for utterance in corpus.split(split)]
+
+
+def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "english") -> tuple[list[str], Counter[str]]:
+    """Sentences in the characters of an alphabet, normalised as transcripts are, without what it can't write.
+
+    Args:
+        sentences: texts.
+        alphabet: as ``CharEncoder`` takes it.
+
+    Returns:
+        the sentences of which something is left, and how often each character was left out; punctuation is none of them.
+
+    Raises:
+        ValueError: if more characters are left out than kept, so that the alphabet can't be meant.
+    """
+    encoder = CharEncoder(alphabet, unknown="drop")
+    left_out = unknown_characters(sentences, encoder)
+    spelled = (encoder.decode(encoder.encode(normalise(sentence, encoder))) for sentence in sentences)
+    texts = [text for sentence in spelled if (text := " ".join(sentence.split()))]
+    kept = sum(len(text) - text.count(" ") for text in texts)
+    if left_out.total() > kept:
+        shown = alphabet if isinstance(alphabet, str) else "".join(alphabet)
+        raise ValueError(
+            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; "
+            "give all characters of another after --alphabet, or 'any' to take the texts as they are"
+        )
+    return texts, left_out

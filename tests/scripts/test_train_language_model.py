@@ -53,6 +53,25 @@ def test_train_on_the_transcripts_of_a_split(tmp_path, capsys, path):
     assert status == 2 and "no split 'test'; it has dev, train" in err
 
 
+def test_what_the_alphabet_can_not_write_is_told(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("Don’t stop, 2 cats!\nthe “café” in 22\n", encoding="utf-8")
+    status, _, err = run(capsys, tmp_path / "text.txt", "-o", tmp_path / "lm.arpa")
+    assert status == 0 and err.count("\n") == 1
+    assert "text.txt: left out, since the alphabet cannot write them: '2' 3 times; spell them out" in err
+    assert NGramModel.read_arpa(tmp_path / "lm.arpa").vocabulary == {"don't", "stop", "cats", "the", "cafe", "in"}
+
+
+@pytest.mark.parametrize(("alphabet", "known"), [("你好 ", {"你", "好"}), ("any", {"你", "好", "，", "2"})])
+def test_the_alphabet_may_be_another_one(tmp_path, capsys, alphabet, known):
+    (tmp_path / "text.txt").write_text("你好，2你\n好 你\n", encoding="utf-8")
+    asked = ("-o", tmp_path / "lm.arpa", "--unit", "character")
+    status, _, err = run(capsys, tmp_path / "text.txt", *asked)
+    assert status == 2 and "'english' can write 0 of the 6 characters" in err and "--alphabet" in err
+    status, _, err = run(capsys, tmp_path / "text.txt", *asked, "--alphabet", alphabet)
+    assert status == 0 and ("'2' once" in err) == (alphabet != "any")
+    assert NGramModel.read_arpa(tmp_path / "lm.arpa").vocabulary == known | {"<space>"}
+
+
 def test_a_corpus_too_broken_to_train_on_is_refused(tmp_path, capsys):
     corpus(tmp_path)
     (tmp_path / "0.wav").unlink()
@@ -76,7 +95,7 @@ def test_an_existing_output_is_kept(tmp_path, capsys, sentences):
         (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not text in UTF-8"),
         (["manifest.tsv", "-o", "lm.arpa"], "first line must be a header"),
         ([".", "-o", "lm.arpa"], "first line must be a header"),
-        (["text.txt", "--score", "a"], r"text.txt:1: \data\ must come next"),
+        (["text.txt", "--score", "a"], r"text.txt: no line is \data\, so this is no ARPA file"),
         (["missing.arpa", "--score", "a"], "missing.arpa"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from speech.sentences import read_sentences
+from speech.sentences import in_alphabet, read_sentences
 
 
 def test_blanks_around_and_between_words_of_a_text_do_not_count(tmp_path):
@@ -15,3 +15,38 @@ def test_blanks_around_and_between_words_of_a_text_do_not_count(tmp_path):
 def test_a_missing_text_says_what_to_give(tmp_path):
     with pytest.raises(ValueError, match=r"texts\.txt: no such file or folder; give a text file, or a corpus"):
         read_sentences(tmp_path / "texts.txt")
+
+
+def test_a_language_model_is_no_text(tmp_path):
+    (tmp_path / "lm.txt").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 a\n\\end\\\n")
+    with pytest.raises(ValueError, match=r"lm\.txt is a language model already"):
+        read_sentences(tmp_path / "lm.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "left_out"),
+    [
+        ("Don’t — stop, please!", "don't stop please", {}),
+        ("the “naïve” café\u00a0owner", "the naive cafe owner", {}),
+        ("twenty-five (and more)...", "twenty five and more", {}),
+        ("it costs 5 or 55 dollars", "it costs or dollars", {"5": 3}),
+        ("r&b is not rb", "r b is not rb", {"&": 1}),
+    ],
+)
+def test_sentences_are_written_as_transcripts_are_and_what_is_left_out_is_counted(text, expected, left_out):
+    assert in_alphabet([text.lower()]) == ([expected], left_out)
+
+
+def test_a_sentence_of_which_nothing_is_left_goes():
+    assert in_alphabet(["the cat sat", "7", "...", "a mat"]) == (["the cat sat", "a mat"], {"7": 1})
+
+
+def test_another_alphabet_keeps_its_own_characters():
+    assert in_alphabet(["你好，号", "naïve 你"], "你好号ï ") == (["你好号", "ï 你"], {"n": 1, "a": 1, "v": 1, "e": 1})
+    assert in_alphabet(["the 2nd"], [*"abcdefghijklmnopqrstuvwxyz 2"]) == (["the 2nd"], {})
+
+
+def test_an_alphabet_that_can_not_be_meant_is_refused():
+    with pytest.raises(ValueError, match=r"'english' can write 2 of the 5 characters of these texts; .*'any'"):
+        in_alphabet(["你好", "号 ok"])
+    assert in_alphabet(["你好 abc"]) == (["abc"], {"你": 1, "好": 1})
