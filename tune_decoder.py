@@ -26,9 +26,9 @@ from training.report import tune_and_compare
 from training.settings import LanguageModelSettings
 
 
-def evaluation_sets(path: str, checkpoint: Checkpoint, join: int) -> dict[str, Sequence]:
+def evaluation_sets(path: str, checkpoint: Checkpoint, join: int, dev: str | None = None) -> dict[str, Sequence]:
     """dev and the test sets of the corpus, joined if asked; what can't be used is named."""
-    corpus = read_corpus(path)
+    corpus = read_corpus(path).with_dev(dev)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
         good, problems = usable(corpus.split(name), checkpoint.encoder)
@@ -48,6 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
     add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
+    add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
     add("--lm", required=True, metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
     add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
     folder = Path(args.checkpoint).parent
     refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
-    sets = evaluation_sets(args.data, checkpoint, args.join)
+    sets = evaluation_sets(args.data, checkpoint, args.join, args.dev)
     caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
     lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam)
     tune_and_compare(checkpoint, sets, lm, folder, caption)

@@ -64,6 +64,7 @@ def read_subject(path: Path, data: Path | None) -> Subject:
     rate = checkpoint.model.features.sample_rate
     if data:
         corpus = read_corpus(data)
+        corpus = corpus.with_dev(next(iter(corpus.dev_splits), None))
         utterances, problems = usable(drawn(corpus.split("dev"), N_SPEECH, "dev"), checkpoint.encoder)
         speech = list(SpeechDataset(utterances, rate))
         seconds = utterance_seconds(corpus.split("train"))

@@ -73,10 +73,20 @@ class Corpus:
         if name is not None and name not in self.splits:
             raise CorpusError(f"{self.root}: no utterance is in the split {name!r}; there are {', '.join(sorted(self.splits))}")
         if name is None and len(names) > 1 and "dev" not in names:
-            raise CorpusError(f"{self.root} has several sets to choose weights on: {', '.join(names)}; name one of them")
+            raise CorpusError(
+                f"{self.root} has several sets to choose weights on: {', '.join(names)}; name one of them (--dev NAME)"
+            )
         if name is None and not names:
             raise CorpusError(f"{self.root}: no utterance is in the split 'dev'. {self.split_advice}")
         return name or ("dev" if "dev" in names else names[0])
+
+    def with_dev(self, name: str | None = None) -> Corpus:
+        """The same corpus, with the split to choose weights on under the name 'dev'; see ``dev_split``. None stays none."""
+        if name is None and not self.dev_splits:
+            return self
+        chosen = self.dev_split(name)
+        names = {chosen: "dev"} if chosen == "dev" else {"dev": "another dev", chosen: "dev"}
+        return replace(self, utterances=[replace(u, split=names.get(u.split, u.split)) for u in self.utterances])
 
     @property
     def split_advice(self) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
-from speech.audio import BadAudio, read_audio
+from speech.audio import BadAudio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
+from speech.datasets import read_utterance
+from speech.transcripts import normalise
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
@@ -33,9 +36,10 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
-    """The items (with ``transcript``) whose text the alphabet can spell, and a problem for each other one."""
+    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other one."""
     good, problems = [], []
     for index, item in enumerate(items):
+        item = replace(item, transcript=normalise(item.transcript, encoder))
         try:
             if not encoder.encode(item.transcript):
                 raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
@@ -69,9 +73,9 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
 
     def problem(utterance: Utterance) -> Problem | None:
         try:
-            read_audio(utterance.path, 16000)
+            read_utterance(utterance, 16000)
         except BadAudio as error:
-            return Problem(str(utterance.path), error.reason)
+            return Problem(utterance.name, error.reason)
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling leave Python's lock to others

@@ -73,7 +73,7 @@ def start_run(
 def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSettings) -> Parts:
     """Speech, model and trainer as the settings say; what is left out of the speech is named."""
     device = _prepared_machine(training)
-    corpus = _checked_corpus(speech.data) if speech.data else None
+    corpus = _checked_corpus(speech) if speech.data else None
     if speech.bigrams and training.checkpoint:
         raise CheckpointError(f"{training.checkpoint} brings its own outputs: leave out bigrams (--bigrams)")
     start = load_checkpoint(training.checkpoint, device) if training.checkpoint else None
@@ -110,12 +110,12 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
     return device
 
 
-def _checked_corpus(path: str | Path) -> Corpus:
+def _checked_corpus(speech: SpeechSettings) -> Corpus:
     """What there is, told in a few lines; refused if much of it is bad."""
-    corpus = read_corpus(path)
+    corpus = read_corpus(speech.data)
     print(corpus.summary())
     check_problems(corpus)
-    return corpus
+    return corpus.with_dev(speech.dev)
 
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
@@ -178,7 +178,9 @@ def _usable_splits(
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
     for name in ("train", "dev"):
         if not by_split.get(name):
-            raise CorpusError(f"{speech.data}: no utterance is in the split {name!r}; there are {corpus.splits}")
+            raise CorpusError(
+                f"{speech.data}: no utterance is in the split {name!r}; there are {corpus.splits}. {corpus.split_advice}"
+            )
     dev, bad = readable(drawn(by_split["dev"], speech.n_val or MOST_OF_DEV, "dev"))
     stop_if_many(bad, len(dev) + len(bad))
     problems = corpus.problems + problems + bad

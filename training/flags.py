@@ -60,6 +60,7 @@ def parse_args(
 def _add_speech(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
     add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
+    add("--dev", metavar="NAME", help="split of --data to choose weights on, where there are several, such as dev-clean")
     add("--join", type=int, default=default.join, metavar="N", help="each training example joins 1..N utterances of one speaker")
     add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
@@ -147,6 +148,8 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
 
 
 def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if args.dev is not None and not args.data:
+        parser.error("--dev names a split of --data")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
@@ -182,7 +185,7 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 
 def _speech(args: argparse.Namespace) -> SpeechSettings:
-    same = ("data", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate")
+    same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate")
     return SpeechSettings(augment=not args.no_augment, **{name: getattr(args, name) for name in same})
 
 

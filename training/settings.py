@@ -19,6 +19,7 @@ class SpeechSettings:
 
     Attributes:
         data: a corpus, see ``speech.corpora``; None: the embedded synthetic voice.
+        dev: split that weights are chosen on; None: the only one, 'dev'.
         join: each training example joins 1 to so many utterances of one speaker.
         n_train: utterances to train on; None: 400 synthetic ones, or all of ``data``.
         n_val: utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
@@ -31,6 +32,7 @@ class SpeechSettings:
     """
 
     data: str | Path | None = None
+    dev: str | None = None
     join: int = 1
     n_train: int | None = None
     n_val: int | None = None

@@ -839,3 +839,15 @@ def test_real_speech(name, rate, splits):
     dataset = SpeechDataset(corpus.split("test")[:3], rate)
     for index, seconds in enumerate(dataset.seconds):
         assert len(dataset[index].audio) / rate == pytest.approx(seconds, abs=0.002)
+
+
+def test_the_dev_part_that_is_named_becomes_dev():
+    parts = [Utterance(Path(f"{name}.wav"), "x", split=name, seconds=1) for name in ("train", "dev-clean", "dev-other", "test")]
+    corpus = Corpus("manifest", Path("root"), parts, [])
+    assert corpus.with_dev("dev-other").splits == {"train": 1, "dev-clean": 1, "dev": 1, "test": 1}
+    with pytest.raises(
+        CorpusError, match=r"several sets to choose weights on: dev-clean, dev-other; name one of them \(--dev NAME\)"
+    ):
+        corpus.with_dev()
+    assert Corpus("manifest", Path("root"), parts[:2], []).with_dev().splits == {"train": 1, "dev": 1}
+    assert Corpus("manifest", Path("root"), parts[:1], []).with_dev().splits == {"train": 1}

@@ -105,3 +105,9 @@ def test_the_real_sets_are_all_spellable_at_the_default_stride():
         utterances = read_corpus(DATA / name).utterances
         good, problems = feasible(utterances, encoder, model)
         assert len(good) == len(utterances), problems[:3]
+
+
+def test_transcripts_are_written_in_the_alphabet_before_anything_is_dropped():
+    items = [Utterance(path="a.wav", transcript="twenty-five naïve cafés, don’t")]
+    good, problems = encodable(items, CharEncoder(unknown="drop"))
+    assert good[0].transcript.split() == ["twenty", "five", "naive", "cafes", "don't"] and not problems
