@@ -30,7 +30,7 @@ from speech.audio import BadAudio, read_audio
 
 SILENCE_DB = -60.0  # of full scale [ours]
 # Confidence of a text below which it is warned of [ours]. With the embedded voice's model (six epochs, dev WER 2 %) 1 of 60 of
-# its own utterances lies below it, and of people's sentences, which it can't understand, 52 of 54.
+# its own utterances lies below it, and of people's sentences, which it can't understand, 53 of 54.
 UNLIKE_TRAINING = 0.8
 LARGEST_ALIGNMENT = 2 * 10**8  # frames times states, a byte each
 
@@ -54,9 +54,9 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         a list of up to ``nbest`` dicts of text and the three parts of its score, no two with the same text; with ``times``
         'words' and 'characters', each a list of text, start and end in seconds, and of words their confidence.
 
-        Texts are written as references are: one space between words, none around. A confidence is the mean, over the letters
-        of the text or word, of the largest posterior that the letter has in the frames aligned to it; 0 to 1, None without
-        letters. It is not calibrated: 0.9 does not say that nine of ten such words are right.
+        Texts are written as references are: one space between words, none around. A confidence is the mean of
+        ``letter_confidences`` in the text or word, None without letters. It is not calibrated: 0.9 does not say that nine of
+        ten such words are right.
 
     Raises:
         BadAudio: if the file can't be read.
@@ -81,10 +81,8 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     } | found  # fmt: skip
     if times:
         characters = character_times(rows, labels, encoder, model.seconds_per_output)
-        found["words"] = [
-            dataclasses.asdict(word) | {"confidence": _mean(of_word)}
-            for word, of_word in zip(word_times(characters), of_words, strict=True)
-        ]
+        words = zip(word_times(characters), map(_mean, of_words), strict=True)
+        found["words"] = [dataclasses.asdict(word) | {"confidence": confidence} for word, confidence in words]
         found["characters"] = [dataclasses.asdict(character) for character in characters]
     return found
 
