@@ -36,7 +36,7 @@ class ArpaError(ValueError):
 
 
 def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
-    """N-gram -> (log10 probability, log10 back-off weight), and the length of the longest.
+    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that is announced.
 
     The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
     instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` is told on stderr.
@@ -216,7 +216,7 @@ def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
             heading = _next_line(file)
     _must(heading in (b"\\end\\", b"") and not _next_line(file))
     _must(BOS in words and EOS in words)
-    return NGrams(words, levels), len(levels), bool(heading)
+    return NGrams(words, levels), len(counts), bool(heading)
 
 
 def _must(condition: bool) -> None:
@@ -362,7 +362,7 @@ def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int, b
     number, text = next(lines)
     if text:
         raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; take it out, or write the file again")
-    return ngrams, max(map(len, ngrams), default=0), bool(heading[1])
+    return ngrams, len(announced), bool(heading[1])
 
 
 def _expect(line: tuple[int, str], heading: str) -> None:
