@@ -32,7 +32,8 @@ def test_every_flag_reaches_its_setting(tmp_path):
     (tmp_path / "lm.arpa").touch()
     lm = str(tmp_path / "lm.arpa")
     said = (
-        "--data corpus --dev d --join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --no-augment --bigrams --sample-rate 8000 "
+        "--data corpus --dev d --join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --no-augment --bigrams "
+        "--sample-rate 8000 "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
         f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --output-dir out --overwrite"
