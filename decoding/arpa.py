@@ -17,7 +17,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice, pairwise
 from operator import itemgetter
@@ -129,6 +129,9 @@ class _Level:
         return self.log_p[place], self.backoff[place] if self.backoff else 0.0
 
 
+_FEW = 50  # n-grams with the same beginning: to take all of them out is quicker than to look for each of a frame's labels
+
+
 class NGrams(Mapping):
     """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes an n-gram, and the words once.
 
@@ -165,6 +168,23 @@ class NGrams(Mapping):
     def get(self, ngram: NGram, default: object = None) -> object:
         place = self._place(ngram)
         return default if place < 0 else self._levels[len(ngram) - 1][place]
+
+    def following(self, context: NGram) -> Callable[[str], float | None]:
+        """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""
+        place = self._place(context) if context else 0
+        if place < 0 or len(context) >= len(self._levels):
+            return {}.get
+        level = self._levels[len(context)]
+        last, log_p, start, end = level.last, level.log_p, level.first[place], level.first[place + 1]
+        if end - start < _FEW:
+            return dict(zip(map(self.words.__getitem__, last[start:end]), log_p[start:end], strict=True)).get
+
+        def find(token: str) -> float | None:
+            number = self._numbers.get(token, -1)
+            place = bisect_left(last, number, start, end)
+            return log_p[place] if place < end and last[place] == number else None
+
+        return find
 
     def __contains__(self, ngram: object) -> bool:
         return isinstance(ngram, tuple) and self._place(ngram) >= 0

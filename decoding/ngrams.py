@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_a
 
 UNITS = ("word", "character")
 _LN10 = math.log(10)
+_NOTHING = (None, None)
 _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as in KenLM
 
 
@@ -181,20 +182,29 @@ class NGramModel:
 
         Back-off: p(w|h) stands in the model, or is b(h) p(w|h') with b the weight of h, 1 if h is not in the model.
         """
-        contexts, weight = [], 0.0  # the state, then always without its first token; log10 of all b so far
+        finders, weight = [], 0.0  # of the state, then always without its first token; log10 of all b so far
         for first in range(len(state) + 1):
-            contexts.append((state[first:], weight))
+            finders.append((self._following(state[first:]), weight))
             weight += self.ngrams[state[first:]][1] if state[first:] in self.ngrams else 0.0
         found = []
         for token in tokens:
-            last = (token,) if (token,) in self.ngrams else (UNKNOWN,)
-            for context, backed_off in contexts:
-                if entry := self.ngrams.get(context + last):
-                    found.append(_LN10 * (backed_off + entry[0]))
+            last = token if finders[-1][0](token) is not None else UNKNOWN
+            for find, backed_off in finders:
+                if (log_p := find(last)) is not None:
+                    found.append(_LN10 * (backed_off + log_p))
                     break
             else:
                 found.append(_LN10 * (weight + _NO_UNKNOWN))
         return found
+
+    def _following(self, context: NGram) -> Callable[[str], float | None]:
+        """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""
+        if isinstance(self.ngrams, NGrams):
+            return self.ngrams.following(context)
+        if context and context not in self.ngrams:
+            return {}.get
+        get = self.ngrams.get
+        return lambda token: get((*context, token), _NOTHING)[0]
 
     def next(self, state: NGram, token: str) -> tuple[float, NGram]:
         """Natural log p(token | state), and the state after it."""

@@ -25,6 +25,8 @@ SENTENCES = ("the cat sat on the mat", "the dog sat", "a cat saw the dog on a ma
 corpora = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=6), min_size=1, max_size=8)
 orders = st.integers(1, 4)
 
+LN10 = math.log(10)
+
 
 def kneser_ney(sentences: list[list[str]], order: int) -> Callable[[str, tuple[str, ...]], float]:
     """p(word, context) as Chen and Goodman define it, counted anew from the sentences for each question."""
@@ -429,3 +431,30 @@ def test_a_large_file_is_read_by_the_fast_reader_in_little_memory(tmp_path, monk
 
 def random_sentences_of(count: int) -> list[str]:
     return [sentence.replace("<unk>", "unk") for sentence in random_sentences(count)]
+
+
+def test_a_model_read_from_a_file_says_of_many_tokens_at_once_what_the_trained_one_says(tmp_path):
+    """After "a" come 100 words, after others one or two: found by halving, and all taken out."""
+    words = [f"w{n}" for n in range(100)]
+    model = NGramModel.train([f"a {word} b" for word in words] + ["a b", "b w3 a"], 3)
+    model.write_arpa(tmp_path / "lm.arpa")
+    read = NGramModel.read_arpa(tmp_path / "lm.arpa")
+    tokens = ["zebra", *words, "a", "b", "</s>", "<s>", "zebra"]
+    for state in (
+        (),
+        ("a",),
+        ("b",),
+        ("w3",),
+        ("zebra",),
+        ("<s>", "a"),
+        ("a", "w7"),
+        ("w3", "a"),
+        ("a", "zebra"),
+        ("zebra", "a"),
+    ):
+        for either in (model, read):
+            assert either.log_p(state, tokens) == [model.log_p(state, (token,))[0] for token in tokens]
+        backed_off = [model.log_p(state[1:], (token,))[0] + LN10 * model.ngrams.get(state, (0, 0))[1] for token in tokens]
+        for token, value, lower in zip(tokens, read.log_p(state, tokens), backed_off, strict=True):
+            known = (*state, token if (token,) in model.ngrams else "<unk>")
+            assert value == pytest.approx(LN10 * model.ngrams[known][0] if known in model.ngrams else lower)
