@@ -136,7 +136,7 @@ def take_up(path, device: str, **settings) -> Trainer:
 @devices
 def test_a_resumed_run_with_dropout_ends_as_the_whole_one(device, tmp_path):
     """Gradients of CTC and of convolutions differ in the last bits from run to run on a GPU; dropout differs by far more."""
-    settings = {"epochs": 3, "optimizer": "sgd", "lr": 1e-4, "schedule": "constant"}
+    settings = {"epochs": 2, "optimizer": "sgd", "lr": 1e-4, "schedule": "constant"}
     whole, part = (make_trainer(device=device, **settings) for _ in range(2))
     for trainer in (whole, part):  # the same masks at first: both draw them from the same place
         torch.manual_seed(5)
@@ -146,7 +146,6 @@ def test_a_resumed_run_with_dropout_ends_as_the_whole_one(device, tmp_path):
             save_checkpoint(tmp_path / "last.pt", part.model, SMALL, ENCODER, part.state_dict())
         else:
             trainer.run_epoch()
-            trainer.run_epoch()
     ends = []
     for seed in (None, 7):
         torch.manual_seed(99)  # whatever was drawn before does not matter
@@ -154,8 +153,7 @@ def test_a_resumed_run_with_dropout_ends_as_the_whole_one(device, tmp_path):
         resumed.model.dropout.p = 0.5
         if seed is not None:
             torch.manual_seed(seed)  # as if the random numbers had not been kept
-        for _ in range(2):
-            resumed.run_epoch()
+        resumed.run_epoch()
         ends.append(float((weights(resumed) - weights(whole)).abs().max()))
     assert ends[0] < 0.02 * ends[1] and ends[1] > 1e-3
 
@@ -187,9 +185,10 @@ def test_trying_the_longest_minibatch_changes_nothing(device, precision, bf16_al
 
 @pytest.fixture(scope="module")
 def trained() -> Checkpoint:
-    trainer = make_trainer(epochs=6)
-    for _ in range(6):
-        trainer.run_epoch()
+    """After an epoch, with weights of the output that make it say symbols of all kinds."""
+    trainer = make_trainer(epochs=1)
+    trainer.run_epoch()
+    nn.init.normal_(trainer.model.output.weight, std=5)
     return Checkpoint(trainer.model.eval(), SMALL, ENCODER)
 
 

@@ -54,10 +54,10 @@ def feasible_case(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, 
     return logits, targets, output_lengths, torch.tensor([len(row) for row in rows])
 
 
-def test_value_and_gradient_equal_torchs_in_a_thousand_cases():
+def test_value_and_gradient_equal_torchs_in_two_thousand_cases():
     impossible = exact_fits = 0
-    for seed in range(1000):
-        logits, *rest = random_case(seed, batch=2)
+    for seed in range(200):
+        logits, *rest = random_case(seed, batch=10)
         logits.requires_grad_()
         expected, ours = (loss(logits.log_softmax(-1), *rest) for loss in (ctc_loss, ctc_loss_by_recursion))
         finite = expected.isfinite()

@@ -63,7 +63,7 @@ def is_drawn(figure: Figure) -> bool:
 
 def words_of(figure: Figure) -> str:
     """All text of a figure."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # without it nothing has its place yet
     return "\n".join(text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")))
 
 
@@ -78,6 +78,13 @@ HISTORY = [
 ]
 
 
+@pytest.fixture(scope="module")
+def charts():
+    """The paper's tables as figures, by name."""
+    return {name: paper_charts.titled_chart(name) for name in paper_charts.CHARTS}
+
+
+@pytest.fixture(scope="module")
 def drawings(model, speech):
     """One figure of each kind, by name."""
     result, sample = evaluate(model, speech, ENCODER), speech[0]
@@ -97,15 +104,15 @@ def drawings(model, speech):
     }
 
 
-def test_every_picture_is_drawn_and_says_where_it_is_from(model, speech):
-    for name, figure in drawings(model, speech).items():
+def test_every_picture_is_drawn_and_says_where_it_is_from(drawings):
+    for name, figure in drawings.items():
         assert is_drawn(figure), name
         assert "measured here" in words_of(figure) or "drawn from the model" in words_of(figure), name
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:
     """Title and caption lie within the picture."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # without it nothing has its place yet
     for text in figure.texts:
         box = text.get_window_extent()
         assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, text.get_text()
@@ -118,8 +125,8 @@ def test_a_long_caption_is_not_cut_off(model, speech):
 
 
 @pytest.mark.parametrize("name", paper_charts.CHARTS)
-def test_every_chart_of_the_paper_names_its_table(name):
-    figure = paper_charts.titled_chart(name)
+def test_every_chart_of_the_paper_names_its_table(charts, name):
+    figure = charts[name]
     assert is_drawn(figure)
     assert_nothing_is_cut_off(figure)
     table = re.search(r"table_(\d+)", name)[1]
@@ -128,10 +135,10 @@ def test_every_chart_of_the_paper_names_its_table(name):
 
 
 @pytest.mark.parametrize("name", paper_charts.CHARTS)
-def test_every_number_of_a_chart_stands_in_its_table(name):
+def test_every_number_of_a_chart_stands_in_its_table(charts, name):
     table = str(getattr(paper_charts, "TABLE_" + re.search(r"table_(\d+)", name)[1]))
     rates = {float(number) for number in re.findall(r"\d+\.\d+", table)}
-    shown = re.findall(r"^\d+\.\d\d$", words_of(paper_charts.CHARTS[name]()), re.MULTILINE)
+    shown = re.findall(r"^\d+\.\d\d$", words_of(charts[name]), re.MULTILINE)
     assert {float(number) for number in shown} == rates and len(shown) >= len(rates)
 
 
@@ -143,7 +150,7 @@ def test_the_bars_are_as_high_as_their_numbers():
 
 def covered_by_legends(figure: Figure) -> list[str]:
     """What of lines, bars and numbers lies below the legend of its axes."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # without it nothing has its place yet
     found = []
     for axis in (axis for axis in figure.axes if axis.get_legend()):
         box = axis.get_legend().get_window_extent()
@@ -157,8 +164,8 @@ def covered_by_legends(figure: Figure) -> list[str]:
     return found
 
 
-def test_no_legend_lies_on_what_is_drawn(model, speech):
-    for name, figure in {**drawings(model, speech), **{n: paper_charts.titled_chart(n) for n in paper_charts.CHARTS}}.items():
+def test_no_legend_lies_on_what_is_drawn(drawings, charts, speech):
+    for name, figure in {**drawings, **charts}.items():
         assert covered_by_legends(figure) == [], name
     for sample in speech:
         assert covered_by_legends(figures.waveform_to_features(sample)) == []
