@@ -242,9 +242,12 @@ class Trainer:
         """A worker process that dies raises wherever this process happens to be; say what the workers were reading."""
         try:
             yield
-        except RuntimeError as error:
-            if "DataLoader worker (pid" not in str(error):  # not an exception within a worker, which brings its own traceback
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            broken = isinstance(error, ConnectionError | EOFError)  # it died while its minibatch was on the way
+            if not broken and "DataLoader worker (pid" not in str(error):  # an exception within a worker has its own traceback
                 raise
+            with contextlib.suppress(RuntimeError):  # the system's word of it comes a moment later, and raises, too
+                time.sleep(1.0 if broken else 0.0)
             at = ", ".join(self.data.name(index) for index in self.data.reading.tolist() if index >= 0)
             raise CorpusError(
                 f"a worker process died, out of memory or killed; the workers were at: {at}. "
