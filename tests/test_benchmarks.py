@@ -20,6 +20,10 @@ SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
 SMALL = {
+    "arpa.py": (
+        "--ngrams 60000 --order 2 --rounds 1",
+        ("n-grams,", "this library", " s ", " MB", "largest difference of the log10 probability"),
+    ),
     "alignment.py": (
         "{folder}/checkpoint.pt --data {folder} --join 3",
         ("word boundaries of test, 1 to 3 takes joined", "error: median", "an output frame"),
