@@ -293,6 +293,14 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path, old, new, line, what):
         NGramModel.read_arpa(path)
 
 
+@pytest.mark.parametrize("ngram", ["a a </s>", "<s> <unk> a", "<unk> a a"])
+def test_a_longer_ngram_needs_its_beginning(tmp_path, ngram):
+    longer = f"\\3-grams:\n-0.1\t<s> a </s>\n-0.1\t{ngram}\n\n\\end\\"
+    (tmp_path / "lm.arpa").write_text(ARPA.replace("\\end\\", longer).replace("ngram 2=2", "ngram 2=2\nngram 3=2"))
+    with pytest.raises(ArpaError, match=rf"lm\.arpa:18: '{ngram}' needs '{ngram[: ngram.rindex(' ')]}' among the 2-grams"):
+        NGramModel.read_arpa(tmp_path / "lm.arpa")
+
+
 def test_a_missing_file_says_how_one_is_made(tmp_path):
     with pytest.raises(ArpaError, match=r"no\.arpa: no such file; python train_language_model\.py TEXT -o .*no\.arpa makes one"):
         NGramModel.read_arpa(tmp_path / "no.arpa")
