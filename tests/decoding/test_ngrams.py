@@ -281,6 +281,7 @@ def test_a_file_written_by_hand(tmp_path):
         ("-0.2\ta </s>", "-0.2\t<s> a", 13, "'<s> a' is listed twice"),
         ("-0.1\t<s> a", "-0.1\t<s> b", 12, "'<s> b' needs 'b' among the 1-grams"),
         ("-0.1\t<s> a", "-0.1\tb a", 12, "'b a' needs 'b' among the 1-grams"),
+        ("-0.4\ta\t-0.2", "-0.4\t<UNK>\t-0.2", 9, "'<unk>' is listed twice"),
         ("</s>", "b", 11, "</s> is not among the 1-grams"),
         ("-0.4\ta\t-0.2", "-0.4\t\xff\t-0.2", 9, "UTF-8"),
     ],
@@ -330,6 +331,7 @@ def test_what_other_tools_write_differently_changes_nothing(tmp_path, capsys, ch
     model, expected = NGramModel.read_arpa(path), hand_written(tmp_path)
     assert (model.ngrams, model.vocabulary) == (expected.ngrams, {"a"})
     assert model.score("a b a") == pytest.approx(expected.score("a b a"))
+    assert arpa._read_with_care(path)[0] == expected.ngrams
     assert capsys.readouterr() == ("", "")
 
 
@@ -353,6 +355,7 @@ def test_minus_infinity_is_the_logarithm_of_zero(tmp_path):
     (tmp_path / "lm.arpa").write_text(ARPA.replace("-1.0\t<unk>", "-inf\t<unk>\t-inf").replace("-99\t<s>", "-INF\t<s>"))
     model = NGramModel.read_arpa(tmp_path / "lm.arpa")
     assert model.ngrams["<unk>",] == (-99, -99) and model.ngrams["<s>",] == (-99, -0.3)
+    assert arpa._read_with_care(tmp_path / "lm.arpa")[0] == model.ngrams
     assert model.score("b") == pytest.approx(math.log(10) * (-0.3 - 99 - 99 - 0.5))  # <unk> after <s>, then </s> after <unk>
 
 
