@@ -203,6 +203,7 @@ def test_what_is_not_there_is_named_without_a_traceback(flags, message, tmp_path
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_that_can_be_used_and_resumed(tmp_path):
     folder = tmp_path / "run"
     script = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--threads", "1"]

@@ -100,7 +100,7 @@ class TestResume:
         utterances = noisy_utterances(tmp_path, 300)
         sound = (tmp_path / "17.wav").read_bytes()
         (tmp_path / "17.wav").write_bytes(b"RIFF")
-        part, resumed, other = (trainer_of(utterances, epochs=2) for _ in range(3))
+        part, resumed, other = (trainer_of(utterances, epochs=2, batch_size=60) for _ in range(3))
         part.run_epoch()
         state = copy.deepcopy(part.state_dict())
         (tmp_path / "17.wav").write_bytes(sound)
@@ -290,8 +290,8 @@ class TestLongestMinibatch:
 class TestBadAudioInTraining:
     def train(self, utterances):
         encoder = CharEncoder()
-        model = SMALL.build(encoder)
-        trainer = Trainer(model, TrainingSet(SpeechDataset(utterances, 8000), encoder, model), TrainingSettings(epochs=1))
+        model, settings = SMALL.build(encoder), TrainingSettings(epochs=1, batch_size=60)
+        trainer = Trainer(model, TrainingSet(SpeechDataset(utterances, 8000), encoder, model), settings)
         return trainer.run_epoch()
 
     def test_one_bad_file_is_reported_and_left_out(self, tmp_path):
@@ -314,7 +314,7 @@ class TestBadAudioInTraining:
     def test_a_bad_file_is_named_alone_and_counted_once_however_often_it_is_joined(self, tmp_path):
         utterances = noisy_utterances(tmp_path)
         (tmp_path / "17.wav").write_bytes(b"RIFF")
-        trainer = trainer_of(utterances, join=4, epochs=3, num_workers=1)
+        trainer = trainer_of(utterances, join=4, epochs=3, batch_size=40, num_workers=1)
         for _ in range(3):
             report = trainer.run_epoch()
         assert [problem.where for problem in report.problems] == [str(tmp_path / "17.wav")]
