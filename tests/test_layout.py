@@ -22,7 +22,7 @@ BELOW = {  # folder or file -> what it may import of ours beside its own folder
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "implementation")
 MODULES = [*sources("."), *sources(*FOLDERS)]
 ANSWERS = set((ROOT / "exercises").glob("exercise_*.py"))  # a learner's own
-OTHERS = [path for path in sources("benchmarks", "exercises") if path not in ANSWERS]
+OTHERS = [path for path in sources("benchmarks", "exercises", "recipes") if path not in ANSWERS]
 
 
 def name_of(path: Path) -> str:

@@ -1,0 +1,138 @@
+"""Makes the manifest of the README's coffee orders from a clone of speech-to-intent-benchmark, with the very split used.
+
+    git clone https://github.com/Picovoice/speech-to-intent-benchmark barista_en
+    python recipes/coffee_orders.py barista_en
+
+It writes barista_en/manifest.tsv beside the recordings and changes none of them. The clone has the audio, and in its labels the
+drink, size, roast, shots, milk and sugar of each order. coffee_orders.tsv beside this file adds what is published nowhere: the
+words around them, the voice (an estimate: groups of like voices), and the piece of the clip that was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pictures.terminal import Parser, script
+from recipes.manifest import write_manifest
+
+LIST = Path(__file__).with_suffix(".tsv")
+DEV, TEST = ("v21", "v22", "v30", "v31"), ("v10", "v14", "v19", "v32")  # voices; all others are train
+SLOTS = {  # by our name for it, the label's
+    "DRINK": "coffeeDrink", "SIZE": "size", "ROAST": "roast", "SHOTS": "numberOfShots",
+    "MILK": "milkAmount", "SUGAR": "sugarAmount",
+}  # fmt: skip
+RATE, HEAD = 16000, 1600  # Hz; samples from its beginning by which a piece is found in its clip
+
+
+@dataclass(frozen=True)
+class Order:
+    """A line of the list.
+
+    Attributes:
+        clip: the first eight characters of the clip's name.
+        voice: a group of like voices.
+        samples, head: length of the piece used, and the CRC-32 of its first ``HEAD`` samples.
+        phrase: the words, with slots such as SIZE in place of what the label has.
+    """
+
+    clip: str
+    voice: str
+    samples: int
+    head: int
+    phrase: str
+
+    @property
+    def split(self) -> str:
+        return "dev" if self.voice in DEV else "test" if self.voice in TEST else "train"
+
+
+def orders(file: Path = LIST) -> list[Order]:
+    """The list, without its comments and its header."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    rows = (line.split("\t") for line in lines[1:])
+    return [Order(clip, voice, int(samples), int(head, 16), phrase) for clip, voice, samples, head, phrase in rows]
+
+
+def transcript(phrase: str, slots: dict[str, str]) -> str:
+    """The phrase with the label's words in its slots; raises ``KeyError`` for a slot that the label lacks."""
+    return " ".join(re.sub("[A-Z]+", lambda slot: slots[SLOTS[slot[0]]], phrase).split())
+
+
+def piece_start(clip: Path, order: Order) -> int | None:
+    """The sample at which the piece begins in its clip, None if it is not in it."""
+    audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
+    if rate != RATE or audio.shape[1] != 1:
+        return None
+    data = audio.astype("<i2").tobytes()
+    starts = range(len(audio) - order.samples + 1)
+    return next((start for start in starts if zlib.crc32(data[2 * start : 2 * (start + HEAD)]) == order.head), None)
+
+
+def find_clips(clone: Path, listed: list[Order]) -> list[Path]:
+    """The clip of each order.
+
+    Raises:
+        ValueError: if one is missing, or the labels are.
+    """
+    folder = clone / "data" / "speech" / "clean"
+    by_name = {file.name[:8]: file for file in folder.glob("*.wav")}
+    missing = [order.clip for order in listed if order.clip not in by_name]
+    if missing:
+        raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} clips used are missing, the first is "
+                         f"{missing[0]}-*.wav; is it a clone of speech-to-intent-benchmark?")  # fmt: skip
+    return [by_name[order.clip] for order in listed]
+
+
+def read_labels(clone: Path) -> dict[str, dict[str, str]]:
+    """The slots of each clip by its file name."""
+    file = clone / "data" / "label" / "label.json"
+    try:
+        return {name: label["slots"] for name, label in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{file} can't be read as the labels of speech-to-intent-benchmark ({error!r})") from None
+
+
+def coffee_rows(clone: Path, listed: list[Order]) -> tuple[list[tuple[str, ...]], int]:
+    """Path, speaker, split, offset, duration (in seconds) and transcript of each order; and how many pieces were not found.
+
+    Raises:
+        ValueError: if clips or labels are missing.
+    """
+    labels, rows, whole = read_labels(clone), [], 0
+    for order, clip in zip(listed, find_clips(clone, listed), strict=True):
+        try:
+            text = transcript(order.phrase, labels[clip.name])
+        except KeyError as error:
+            raise ValueError(f"{clone / 'data/label/label.json'}: {clip.name} has no {error}, which the order names") from None
+        start = piece_start(clip, order)
+        whole += start is None
+        times = ("", "") if start is None else (f"{start / RATE:.7f}", f"{order.samples / RATE:.7f}")  # a sample is 62.5 us
+        rows.append((clip.relative_to(clone).as_posix(), order.voice, order.split, *times, text))
+    return rows, whole
+
+
+@script
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clone", type=Path, help="folder of the clone, which holds data/speech/clean and data/label")
+    clone = parser.parse_args(argv).clone
+    rows, whole = coffee_rows(clone, orders())
+    write_manifest(clone, ("path", "speaker", "split", "offset", "duration", "transcript"), rows)
+    if whole:
+        print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, and are taken whole: "
+              "rates will differ a little from those of the README")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

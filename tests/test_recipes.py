@@ -1,0 +1,237 @@
+"""recipes/: the manifests of the results, made from the layout of the public downloads."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from helpers import DATA, RATE, needs_digits
+from recipes import coffee_orders, digits
+from speech.audio import read_audio
+from speech.corpora import read_corpus
+
+LABELS = {  # of a drink order by the words it has, as data/label/label.json writes them
+    "can i get a triple shot light roast iced coffee": {
+        "coffeeDrink": "iced coffee", "numberOfShots": "triple shot", "roast": "light roast",
+    },
+    "i'd like a single shot mocha with soy milk": {
+        "coffeeDrink": "mocha", "milkAmount": " soy milk", "numberOfShots": "single shot",
+    },
+}  # fmt: skip
+needs_orders = pytest.mark.skipif(not (DATA / "barista_en").is_dir(), reason="no real speech at ../shared/data")
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    """Lines of a manifest by the names of its columns."""
+    header, *rows = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def told(rows: list[dict[str, str]], stem=lambda path: Path(path).stem) -> list[tuple[str, ...]]:
+    return [(stem(row["path"]), row["transcript"], row["speaker"], row["split"]) for row in rows]
+
+
+def errors_of(main, clone: Path, capsys) -> str:
+    assert main([str(clone)]) == 2
+    return capsys.readouterr().err
+
+
+# Digits
+
+
+def clone_of_digits(folder: Path) -> Path:
+    """Empty files under the names of all six speakers."""
+    (folder / "recordings").mkdir()
+    for speaker in (*digits.SPEAKERS, "theo"):
+        for digit in range(10):
+            for take in range(50):
+                (folder / "recordings" / f"{digit}_{speaker}_{take}.wav").touch()
+    return folder
+
+
+def test_digits_are_split_by_take_and_one_speaker_is_kept_out(tmp_path, capsys):
+    clone = clone_of_digits(tmp_path)
+    assert digits.main([str(clone)]) == 0
+    assert (
+        capsys.readouterr().out == f"{clone / 'manifest.tsv'}: 2500 utterances, 200 dev, 200 test, 500 test_unseen, 1600 train\n"
+    )
+    rows = {row["path"]: row for row in table(clone / "manifest.tsv")}
+    assert not any("theo" in path for path in rows)
+    for name, speaker, split, text in (
+        ("7_jackson_4", "jackson", "test", "seven"), ("0_lucas_5", "lucas", "dev", "zero"),
+        ("9_george_9", "george", "dev", "nine"), ("3_yweweler_10", "yweweler", "train", "three"),
+        ("1_nicolas_0", "nicolas", "test_unseen", "one"), ("1_nicolas_49", "nicolas", "test_unseen", "one"),
+    ):  # fmt: skip
+        path = f"recordings/{name}.wav"
+        assert rows[path] == {"path": path, "speaker": speaker, "split": split, "transcript": text}
+
+
+def test_the_manifest_is_read_in_place_of_the_clones_own_layout(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "TAKES", 6)
+    clone = clone_of_digits(tmp_path)
+    for file in clone.glob("recordings/*.wav"):
+        soundfile.write(file, np.zeros(80), RATE)
+    assert digits.main([str(clone)]) == 0
+    corpus = read_corpus(clone)
+    assert corpus.kind == "manifest" and corpus.splits == {"test": 200, "dev": 40, "test_unseen": 60} and not corpus.problems
+
+
+def test_missing_takes_are_one_sentence(tmp_path, capsys):
+    (clone_of_digits(tmp_path) / "recordings" / "4_lucas_17.wav").unlink()
+    error = errors_of(digits.main, tmp_path, capsys)
+    assert "1 of the 2500 takes used are missing, the first is 4_lucas_17.wav" in error and error.count("\n") == 1
+    assert not (tmp_path / "manifest.tsv").exists()
+    assert "2500 of the 2500" in errors_of(digits.main, tmp_path / "nowhere", capsys)
+
+
+def test_another_manifest_is_not_replaced(tmp_path, capsys):
+    clone = clone_of_digits(tmp_path)
+    assert digits.main([str(clone)]) == digits.main([str(clone)]) == 0  # the same once more
+    (clone / "manifest.tsv").write_text("mine\n", encoding="utf-8")
+    assert "exists and holds something else" in errors_of(digits.main, clone, capsys)
+    assert (clone / "manifest.tsv").read_text(encoding="utf-8") == "mine\n"
+
+
+@needs_digits
+def test_the_digits_are_those_of_the_results(tmp_path):
+    (tmp_path / "recordings").mkdir()
+    measured = table(DATA / "fsdd" / "manifest.tsv")
+    for row in measured:
+        (tmp_path / "recordings" / f"{Path(row['path']).stem}.wav").touch()
+    assert digits.main([str(tmp_path)]) == 0
+    assert told(table(tmp_path / "manifest.tsv")) == told(measured)
+
+
+# Coffee orders
+
+
+def write_clip(clone: Path, clip: str, before: np.ndarray, piece: np.ndarray, after: np.ndarray) -> str:
+    """A clip that holds the piece; its name."""
+    name = f"{clip}-a01d-453e-9b89-dc6e6d31d362.wav"
+    (clone / "data" / "speech" / "clean").mkdir(parents=True, exist_ok=True)
+    soundfile.write(clone / "data" / "speech" / "clean" / name, np.concatenate([before, piece, after]), 16000)
+    return name
+
+
+def write_labels(clone: Path, slots: dict[str, dict[str, str]]) -> None:
+    (clone / "data" / "label").mkdir(parents=True, exist_ok=True)
+    labels = {name: {"intent": "orderDrink", "slots": one} for name, one in slots.items()}
+    (clone / "data" / "label" / "label.json").write_text(json.dumps(labels), encoding="utf-8")
+
+
+@pytest.fixture
+def coffee(tmp_path, monkeypatch):
+    """A clone with two orders, a list of them, and a third clip that is not used."""
+    rng, slots, lines = np.random.default_rng(0), {}, ["# a comment", "clip\tvoice\tsamples\thead\tphrase"]
+    phrases = ("can i get a SHOTS ROAST DRINK", "i'd like a SHOTS DRINK with MILK")
+    clips = zip(("0aaaaaaa", "0bbbbbbb"), ("v02", "v14"), phrases, LABELS.values(), (0, 777), strict=True)
+    for clip, voice, phrase, label, start in clips:
+        before, piece, after = (rng.integers(-9, 9, n).astype(np.int16) for n in (start, 4000, 300))
+        slots[write_clip(tmp_path, clip, before, piece, after)] = label
+        lines.append(f"{clip}\t{voice}\t4000\t{zlib.crc32(piece[:1600].tobytes()):08x}\t{phrase}")
+    slots[write_clip(tmp_path, "0ccccccc", before, piece, after)] = {"coffeeDrink": "latte"}
+    write_labels(tmp_path, slots)
+    listed = tmp_path / "list.tsv"
+    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    orders = coffee_orders.orders(listed)
+    monkeypatch.setattr(coffee_orders, "orders", lambda: orders)
+    return tmp_path
+
+
+def test_orders_have_the_words_of_labels_and_list_and_the_piece_of_the_clip(coffee, capsys):
+    assert coffee_orders.main([str(coffee)]) == 0
+    assert capsys.readouterr().out == f"{coffee / 'manifest.tsv'}: 2 utterances, 1 test, 1 train\n"
+    rows = table(coffee / "manifest.tsv")
+    assert told(rows, lambda path: Path(path).name[:8]) == [
+        ("0aaaaaaa", "can i get a triple shot light roast iced coffee", "v02", "train"),
+        ("0bbbbbbb", "i'd like a single shot mocha with soy milk", "v14", "test"),
+    ]
+    assert [(row["offset"], row["duration"]) for row in rows] == [("0.0000000", "0.2500000"), ("0.0485625", "0.2500000")]
+    corpus = read_corpus(coffee / "manifest.tsv")
+    assert not corpus.problems and [round(u.start * 16000) for u in corpus.utterances] == [0, 777]
+
+
+def test_a_clip_without_the_piece_is_taken_whole_and_told(coffee, capsys):
+    clip = next(coffee.glob("data/speech/clean/0bbb*"))
+    audio, _ = soundfile.read(clip, dtype="int16")
+    soundfile.write(clip, np.zeros(4500), 16000)
+    assert coffee_orders.main([str(coffee)]) == 0
+    assert "note: 1 of the 2 clips do not hold the piece" in capsys.readouterr().out
+    assert [(row["offset"], row["duration"]) for row in table(coffee / "manifest.tsv")][1] == ("", "")
+    assert not read_corpus(coffee / "manifest.tsv").problems
+    soundfile.write(clip, audio, 8000)  # the same numbers at another rate
+    assert coffee_orders.piece_start(clip, coffee_orders.orders()[1]) is None
+
+
+def test_what_lacks_of_the_coffee_clone_is_one_sentence(coffee, capsys):
+    def error():
+        text = errors_of(coffee_orders.main, coffee, capsys)
+        assert text.count("\n") == 1 and not (coffee / "manifest.tsv").exists()
+        return text
+
+    clip = next(coffee.glob("data/speech/clean/0bbb*"))
+    write_labels(coffee, {file.name: {"coffeeDrink": "latte"} for file in clip.parent.iterdir()})
+    assert "0aaaaaaa-a01d-453e-9b89-dc6e6d31d362.wav has no 'numberOfShots'" in error()
+    write_labels(coffee, {})
+    assert "has no '0aaaaaaa-" in error()
+    clip.unlink()
+    assert "1 of the 2 clips used are missing, the first is 0bbbbbbb-*.wav" in error()
+    (coffee / "data" / "label" / "label.json").write_text("[]", encoding="utf-8")
+    assert "can't be read as the labels" in error()
+    (coffee / "data" / "label" / "label.json").unlink()
+    assert "can't be read as the labels" in error()
+
+
+def test_the_list_names_each_clip_once_and_splits_by_voice():
+    listed = coffee_orders.orders()
+    assert len(listed) == len({order.clip for order in listed}) == 562
+    assert [order.clip for order in listed] == sorted(order.clip for order in listed)
+    splits = [order.split for order in listed]
+    assert {name: splits.count(name) for name in set(splits)} == {"train": 462, "dev": 47, "test": 53}
+    slots = coffee_orders.SLOTS.keys()
+    assert all(set(filter(str.isupper, order.phrase.split())) <= slots for order in listed)
+
+
+def slots_of(phrase: str, text: str) -> dict[str, str]:
+    """The label from which a text was made: what stands in its slots."""
+    pattern = re.sub("[A-Z]+", lambda slot: f"(?P<{slot[0]}>{WORDS[slot[0]]})", phrase)
+    found = re.fullmatch(pattern, text)
+    assert found, (phrase, text)
+    return {coffee_orders.SLOTS[slot]: f" {words}" for slot, words in found.groupdict().items()}
+
+
+WORDS = {  # of the data set's grammar, data/rhino/coffee_maker.yaml
+    "DRINK": "americano|cappuccino|espresso|latte|(iced )?mocha|((drip|house|iced) )?coffee",
+    "SIZE": "small|medium|large|(eight|twelve|sixteen|twenty) ounce",
+    "ROAST": "(light|medium|dark) roast",
+    "SHOTS": "(single|double|triple) shot",
+    "MILK": "((a little bit of|a bit of|some|a lot of|lots of) )?(((skim|whole|soy|almond) )?milk|cream)",
+    "SUGAR": "((a little bit of|a bit of|some|a lot of|lots of) )?((brown )?sugar|sweetener)",
+}
+
+
+@needs_orders
+def test_the_orders_are_those_of_the_results(tmp_path, capsys):
+    measured, listed, labels = table(DATA / "barista_en" / "manifest.tsv"), coffee_orders.orders(), {}
+    rng = np.random.default_rng(0)
+    for order, row in zip(listed, measured, strict=True):
+        audio, _ = soundfile.read(DATA / "barista_en" / row["path"], dtype="int16")
+        before, after = (rng.integers(-9, 9, rng.integers(0, 3000)).astype(np.int16) for _ in range(2))
+        name = write_clip(tmp_path, order.clip, before, audio, after)
+        labels[name] = slots_of(order.phrase, row["transcript"])
+    write_labels(tmp_path, labels)
+    assert coffee_orders.main([str(tmp_path)]) == 0
+    assert "note" not in capsys.readouterr().out
+    made = table(tmp_path / "manifest.tsv")
+    assert told(made, lambda path: Path(path).name[:8]) == told(measured)
+    pieces, clips = read_corpus(tmp_path), read_corpus(DATA / "barista_en")
+    assert not pieces.problems and len(pieces.utterances) == len(clips.utterances) == 562
+    for piece, clip in list(zip(pieces.utterances, clips.utterances, strict=True))[::40]:
+        heard = read_audio(piece.path, 16000, piece.start, piece.seconds)
+        assert np.array_equal(heard, read_audio(clip.path, 16000))
