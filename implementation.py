@@ -2,7 +2,7 @@
 
 The order is the way of the signal:
 
-    text -> audio -> features -> convolution -> batch norm -> recurrence -> model
+    text -> audio -> features -> convolution -> batch norm -> recurrence -> row convolution -> model
          -> CTC -> decoding -> metrics -> data -> SortaGrad -> training step
 
 This road shows the plain definition of each part. Where one is called as ``fast(definition)``, a faster twin with the same
@@ -47,14 +47,6 @@ from torch.autograd.function import once_differentiable
 
 CLIP = 20.0  # of the clipped ReLU [paper, Section 3.1, in the text without a number]
 ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
-
-
-class _Labels(dict):
-    """Label of each character; one that is not in the alphabet has that of its lower case, or None."""
-
-    def __missing__(self, char: str) -> int | None:
-        self[char] = self.get(char.lower())  # looked up once: a corpus has millions of characters
-        return self[char]
 
 
 class CharEncoder:
@@ -134,10 +126,20 @@ class AudioSample:
         return len(self.audio) / self.sample_rate
 
 
+@dataclass(frozen=True)
+class CorpusStatistics:
+    """Of training speech: ``level``, root mean square of its samples; ``mean`` and ``deviation`` of each of F bins."""
+
+    level: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
 def compute_spectrogram(
-    audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512
-) -> Tensor:
-    """Log power spectrogram of a power-normalised clip (Section 3.1), normalised over the utterance.
+    audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512,
+    corpus: CorpusStatistics | None = None,
+) -> Tensor:  # fmt: skip
+    """Log power spectrogram of a power-normalised clip (Section 3.1), normalised over the utterance or over a corpus.
 
     ``x[p, t] = log(|sum_n w[n] a[t hop + n] exp(-2 pi i p n / n_fft)|^2 + 0.001)`` with a (periodic) Hann window w. Where
     n_fft is smaller than the window, the windowed frame is folded, its pieces of n_fft samples added up, which leaves each
@@ -151,36 +153,27 @@ def compute_spectrogram(
         sample_rate: in Hz.
         window_ms, stride_ms: window, 20 [ICML version], and hop, 10 [Deep Speech 1; the paper names none], in ms.
         n_fft: points of the Fourier transform, even.
+        corpus: takes the place of the clip's own power, mean and deviation where the clip is not over yet (Section 7).
 
     Returns:
-        (F, T) with F = n_fft // 2 + 1, mean 0 and standard deviation 1 (a constant clip gives 0), dtype of ``audio``.
+        (F, T), F = n_fft // 2 + 1, dtype of ``audio``; without ``corpus`` mean 0 and standard deviation 1 (constant clip: 0).
 
     Raises:
         ValueError: if the clip is empty, not 1-D or not finite, or n_fft is odd or below 2.
     """
-    audio = _with_unit_power(audio, n_fft)
+    audio = _checked_audio(audio, n_fft)
+    if corpus is None:
+        audio = audio - audio.mean()  # a sound card's constant offset is no speech [ours]
+    level = _level(audio)
+    audio = audio / (level if corpus is None else corpus.level)
     frames = _windowed_frames(audio, round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000), n_fft)
     spectrum = torch.fft.rfft(frames)  # (T, F)
     # The logarithm is the ICML version's; the floor 0.001 (50 dB below the mean power of a frame) and the normalisation are ours.
     power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
     features = power.add_(1e-3).log_()
-    features -= features.mean()
-    features /= features.square().mean().sqrt().clamp_min(1e-5)
+    features -= features.mean() if corpus is None else features.new_tensor(corpus.mean)
+    features /= features.square().mean().sqrt().clamp_min(1e-5) if corpus is None else features.new_tensor(corpus.deviation)
     return features.t()  # (F, T)
-
-
-def _with_unit_power(audio: Tensor, n_fft: int) -> Tensor:
-    audio = torch.as_tensor(audio)
-    audio = audio if audio.is_floating_point() else audio.float()
-    if audio.dim() != 1 or audio.numel() == 0:
-        raise ValueError(f"audio must be one channel of at least one sample, shape (samples,), not {tuple(audio.shape)}")
-    if n_fft < 2 or n_fft % 2:
-        raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
-    audio = audio - audio.mean()  # a sound card's constant offset is no speech [ours]
-    rms = audio.square().mean().sqrt()
-    if not torch.isfinite(rms):
-        raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
-    return audio / rms.clamp_min(1e-10)
 
 
 def _windowed_frames(audio: Tensor, window_length: int, hop: int, n_fft: int) -> Tensor:
@@ -203,7 +196,8 @@ class Features:
     Attributes:
         kind, window_ms, stride_ms, n_fft: 'spectrogram', with the arguments of ``compute_spectrogram``.
         sample_rate: of the audio, in Hz; window and hop are whole samples.
-        normalisation: 'utterance', mean 0 and standard deviation 1 over each utterance.
+        normalisation: 'utterance', mean 0 and standard deviation 1 over each utterance; or 'corpus', by
+        corpus: the statistics of the training speech; None until they are known.
     """
 
     kind: str = "spectrogram"
@@ -212,16 +206,16 @@ class Features:
     stride_ms: float = 10.0
     n_fft: int = 512
     normalisation: str = "utterance"
+    corpus: CorpusStatistics | None = None
 
     def __post_init__(self) -> None:
-        if self.kind != "spectrogram" or self.normalisation != "utterance":
-            raise ValueError(f"features are a 'spectrogram' over the 'utterance', not {self.kind!r}, {self.normalisation!r}")
-        if self.window < 1 or self.hop < 1:
-            raise ValueError(f"at {self.sample_rate} Hz {self.window_ms} ms every {self.stride_ms} ms hold no sample")
+        _check_features(self)
 
     def __call__(self, audio: Tensor, rate: int | None = None) -> Tensor:
-        """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T) features."""
-        return compute_spectrogram(audio, rate or self.sample_rate, self.window_ms, self.stride_ms, self.n_fft)
+        """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T); ValueError without the corpus' statistics."""
+        if (self.normalisation == "corpus") != (self.corpus is not None):
+            raise ValueError("features normalised over a corpus need its statistics: take those of corpus_features(...)")
+        return compute_spectrogram(audio, rate or self.sample_rate, self.window_ms, self.stride_ms, self.n_fft, self.corpus)
 
     @property
     def window(self) -> int:
@@ -557,10 +551,6 @@ class RecurrentLayer(nn.Module):
         steps = {"gru": gru_step, "rnn": functools.partial(rnn_step, clip=self.clip), "lstm": lstm_step}
         return steps[self.rnn_type]
 
-    def extra_repr(self) -> str:
-        directions = "" if self.bidirectional else ", bidirectional=False"
-        return f"{self.input_size}, {self.hidden_size}, {self.rnn_type!r}, batch_norm={self.batch_norm!r}{directions}"
-
 
 def layer_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
     """All states of a layer, before its output: (T, B, input_size) -> (T, B, D, H), and the last state."""
@@ -582,11 +572,48 @@ def _by_step(x: Tensor) -> Tensor:
     return torch.stack([x[:, :, 0], *(x[:, :, d].flip(0) for d in range(1, x.shape[2]))], dim=1)
 
 
+# ---- Row convolution ------------------------------------------------------------------------
+
+
+class RowConvolution(nn.Module):
+    """Looks ahead by a fixed number of frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
+
+    Each feature i is filtered by itself, over the present frame and the next tau, never the past. It stands above all
+    recurrent layers of a forward-only model (Section 3.7). Behind the utterance's end there is 0: with tau = 1 and W_i = (2, 1)
+
+        h  a     b     c   . .
+        r  2a+b  2b+c  2c  . .
+
+    Args:
+        features: d, features per frame.
+        lookahead: tau, frames of the future, at least 1 [paper, Section 7.4: 19]. At first each frame passes as it is [ours].
+    """
+
+    def __init__(self, features: int, lookahead: int) -> None:
+        super().__init__()
+        if features < 1 or lookahead < 1:
+            raise ValueError(f"features and lookahead must be at least 1, not {features} and {lookahead}")
+        self.features, self.lookahead = features, lookahead
+        self.weight = nn.Parameter(F.one_hot(torch.zeros(features, dtype=torch.long), lookahead + 1).float())  # W
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """(T, B, features) and (B,) valid frames, None: all T -> (T, B, features), 0 in the padding."""
+        if lengths is not None:
+            x = x * sequence_mask(lengths, len(x)).t()[:, :, None]
+        return self.over(F.pad(x, (0, 0, 0, 0, 0, self.lookahead)))
+
+    def over(self, x: Tensor) -> Tensor:
+        """(T + tau, B, features) -> (T, B, features), of the frames whose future is there."""
+        return F.conv1d(x.permute(1, 2, 0), self.weight[:, None], groups=self.features).permute(2, 0, 1)
+
+
 # ---- Model ----------------------------------------------------------------------------------
 
 
 class DeepSpeech2(nn.Module):
-    """[convolution -> batch norm -> clipped ReLU] x n_conv, [bidirectional recurrence] x n_rnn, linear, log-softmax.
+    """[convolution -> batch norm -> clipped ReLU] x n_conv, recurrence x n_rnn, linear, log-softmax.
+
+    Forward only, a model can write while one speaks; then a row convolution may stand above the recurrences (Section 3.7).
 
     One utterance of a second through ``DeepSpeech2(n_freq=65, vocab_size=29)``, the shapes on the way:
 
@@ -607,6 +634,8 @@ class DeepSpeech2(nn.Module):
             model of the paper strides by 3 in all (Section 6.1).
         dropout: share of features dropped before each recurrent layer and the output [ours; the paper names none].
         convolutions: in place of n_conv: the name of a row of ``CONVOLUTIONS``, or ``Convolution``s.
+        row_conv: tau, frames that a ``RowConvolution`` looks ahead; 0: there is none.
+        fc_hidden: units of a fully connected layer ``f(W h + b)`` before the output (Eq. 4); 0: there is none.
 
     ``model.features`` says what it hears: spectrograms of ``n_freq`` bins unless replaced. ValueError for sizes out of range.
     """
@@ -615,10 +644,11 @@ class DeepSpeech2(nn.Module):
         self, n_freq: int, vocab_size: int, n_conv: int = 2, n_rnn: int = 3, rnn_hidden: int = 256,
         rnn_type: str = "gru", batch_norm: str = "output", time_strides: Sequence[int] | None = None,
         dropout: float = 0.0, clip: float = CLIP, convolutions: str | Sequence[Convolution] | None = None,
-        bidirectional: bool = True,
+        bidirectional: bool = True, row_conv: int = 0, fc_hidden: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         _check_sizes(n_freq, vocab_size, n_rnn, rnn_hidden)
+        _check_top(bidirectional, row_conv, fc_hidden)
         self.n_freq, self.vocab_size, self.features = n_freq, vocab_size, Features(n_fft=2 * (n_freq - 1))
         self.specification = chosen_convolutions(n_conv if convolutions is None else convolutions, time_strides)
         self.convolutions, channels, bins = nn.ModuleList(), 1, n_freq
@@ -633,8 +663,10 @@ class DeepSpeech2(nn.Module):
         for _ in range(n_rnn):
             self.recurrences.append(RecurrentLayer(width, rnn_hidden, rnn_type, batch_norm, clip, bidirectional))
             width = self.recurrences[-1].output_size
+        self.row_convolution = RowConvolution(width, row_conv) if row_conv else None
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(width, vocab_size)
+        self.fully_connected = nn.Sequential(nn.Linear(width, fc_hidden), ClippedReLU(clip)) if fc_hidden else None
+        self.output = nn.Linear(fc_hidden or width, vocab_size)
 
     @property
     def time_stride(self) -> int:
@@ -664,8 +696,16 @@ class DeepSpeech2(nn.Module):
         x = x.permute(3, 0, 1, 2).flatten(2)  # (T', B, C F')
         for layer in self.recurrences:
             x = layer(self.dropout(x), lengths)  # (T', B, D H) or (T', B, H)
+        if self.row_convolution is not None:
+            x = self.row_convolution(x, lengths)
+        return self.log_probs(x), lengths
+
+    def log_probs(self, x: Tensor) -> Tensor:
+        """What stands above recurrence and row convolution, frame by frame: (T', B, D H) or (T', B, H) -> (T', B, V)."""
+        if self.fully_connected is not None:
+            x = self.fully_connected(self.dropout(x))  # Eq. 4
         logits = self.output(self.dropout(x))  # (T', B, V)
-        return F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1), lengths
+        return F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)
 
 
 # ---- CTC ------------------------------------------------------------------------------------
@@ -773,18 +813,6 @@ def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
     return torch.stack(alphas)
 
 
-def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log alpha_t(s): logarithm of the summed probability of all paths of t frames that end in state s of the extended target.
-
-    Graves et al. 2006, Eq. 5 and the recursion behind it: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip]
-    alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``. Arguments as ``ctc_loss``;
-    returns (T', B, S), with S of the longest target. Rows beyond an utterance's length have no meaning.
-    """
-    _check_ctc(log_probs, targets, output_lengths, target_lengths)
-    _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
-    return _log_of(_forward_recursion(scores, may_skip))
-
-
 def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), to be read and drawn.
 
@@ -812,25 +840,6 @@ def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | Non
     lengths = [log_probs.shape[0]] * len(best) if lengths is None else lengths.tolist()
     merged = [torch.unique_consecutive(path[:length]).tolist() for path, length in zip(best, lengths, strict=True)]
     return [encoder.decode(path) for path in merged]
-
-
-class BeamScorer(Protocol):
-    """What a language model tells the beam search; ``decoding/scorers.py`` holds two."""
-
-    def start(self) -> Hashable:
-        """State of the empty text."""
-
-    def scores(self, state: Hashable, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each of the (N,) labels, two (N,) arrays: natural log-probability and words that it adds to the text.
-
-        Of the blank, which may be among them, the answer is not used.
-        """
-
-    def advance(self, state: Hashable, label: int) -> Hashable:
-        """State after one more label."""
-
-    def finish(self, state: Hashable) -> tuple[float, int]:
-        """Log-probability and words added where the text ends."""
 
 
 PAPER_PRUNING = {"cutoff": 0.99, "max_labels": 40}  # Section 7.3
@@ -878,9 +887,6 @@ def prefix_beam_search(
     if not hypotheses and full and beam_width < _WIDEST_AGAIN:
         return prefix_beam_search(log_probs, 4 * beam_width, scorer, alpha, beta, cutoff, max_labels)[:beam_width]
     return hypotheses
-
-
-_WIDEST_AGAIN = 2000  # a search whose prefixes all end within a word of the lexicon is done again, four times as wide, below this
 
 
 def _search(
@@ -958,14 +964,7 @@ class ErrorCounts:
         HYP: the bat sat down now
                  S            I
         """
-        columns = []
-        for ref, hyp in self.alignment[utterance]:
-            kind = " " if ref == hyp else "I" if ref is None else "D" if hyp is None else "S"
-            width = max(map(_columns_of, (ref or "", hyp or "")))
-            words = ["*" * width if word is None else word for word in (ref, hyp)] + [kind]
-            columns.append([word + " " * (width - _columns_of(word)) for word in words])
-        ref_line, hyp_line, marks = [" ".join(row).rstrip() for row in zip(*columns, strict=True)] or ["", "", ""]
-        return f"REF: {ref_line}\nHYP: {hyp_line}" + (f"\n     {marks}" if marks else "")
+        return _aligned_lines(self.alignment[utterance])
 
 
 def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
@@ -1645,6 +1644,18 @@ def _search_step(
 # ---------------------------------------------------------------------------------------------
 
 
+def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
+    """log alpha_t(s): logarithm of the summed probability of all paths of t frames that end in state s of the extended target.
+
+    Graves et al. 2006, Eq. 5 and the recursion behind it: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip]
+    alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``. Arguments as ``ctc_loss``;
+    returns (T', B, S), with S of the longest target. Rows beyond an utterance's length have no meaning.
+    """
+    _check_ctc(log_probs, targets, output_lengths, target_lengths)
+    _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
+    return _log_of(_forward_recursion(scores, may_skip))
+
+
 def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """log beta_t(s): logarithm of the summed probability of all endings of paths, from frame t on, that begin in state s.
 
@@ -1829,6 +1840,28 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
     return kept[kept > 0]
 
 
+class BeamScorer(Protocol):
+    """What a language model tells the beam search; ``decoding/scorers.py`` holds two."""
+
+    def start(self) -> Hashable:
+        """State of the empty text."""
+
+    def scores(self, state: Hashable, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each of the (N,) labels, two (N,) arrays: natural log-probability and words that it adds to the text.
+
+        Of the blank, which may be among them, the answer is not used.
+        """
+
+    def advance(self, state: Hashable, label: int) -> Hashable:
+        """State after one more label."""
+
+    def finish(self, state: Hashable) -> tuple[float, int]:
+        """Log-probability and words added where the text ends."""
+
+
+_WIDEST_AGAIN = 2000  # a search whose prefixes all end within a word of the lexicon is done again, four times as wide, below this
+
+
 class _NoModel:
     """A language model that says nothing."""
 
@@ -1956,6 +1989,18 @@ def _align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[st
             j -= 1
             pairs.append((None, hypothesis[j]))
     return pairs[::-1]
+
+
+def _aligned_lines(pairs: Sequence[tuple[str | None, str | None]]) -> str:
+    """``ErrorCounts.aligned_lines``."""
+    columns = []
+    for ref, hyp in pairs:
+        kind = " " if ref == hyp else "I" if ref is None else "D" if hyp is None else "S"
+        width = max(map(_columns_of, (ref or "", hyp or "")))
+        words = ["*" * width if word is None else word for word in (ref, hyp)] + [kind]
+        columns.append([word + " " * (width - _columns_of(word)) for word in words])
+    ref_line, hyp_line, marks = [" ".join(row).rstrip() for row in zip(*columns, strict=True)] or ["", "", ""]
+    return f"REF: {ref_line}\nHYP: {hyp_line}" + (f"\n     {marks}" if marks else "")
 
 
 def _count_errors(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]) -> ErrorCounts:
@@ -2174,6 +2219,42 @@ def infeasible_pairs(batch: SpectrogramBatch, output_lengths: Tensor) -> list[st
     return sentences
 
 
+class _Labels(dict):
+    """Label of each character; one that is not in the alphabet has that of its lower case, or None."""
+
+    def __missing__(self, char: str) -> int | None:
+        self[char] = self.get(char.lower())  # looked up once: a corpus has millions of characters
+        return self[char]
+
+
+def _checked_audio(audio: Tensor, n_fft: int) -> Tensor:
+    """One channel of floating-point samples."""
+    audio = torch.as_tensor(audio)
+    if audio.dim() != 1 or audio.numel() == 0:
+        raise ValueError(f"audio must be one channel of at least one sample, shape (samples,), not {tuple(audio.shape)}")
+    if n_fft < 2 or n_fft % 2:
+        raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
+    return audio if audio.is_floating_point() else audio.float()
+
+
+def _level(audio: Tensor) -> Tensor:
+    """Root mean square of the samples, at least 1e-10."""
+    rms = audio.square().mean().sqrt()
+    if not torch.isfinite(rms):
+        raise ValueError("audio holds values that are not finite (nan or inf); the recording is broken")
+    return rms.clamp_min(1e-10)
+
+
+def _check_features(features: Features) -> None:
+    if features.kind != "spectrogram" or features.normalisation not in ("utterance", "corpus"):
+        what = f"{features.kind!r}, {features.normalisation!r}"
+        raise ValueError(f"features are a 'spectrogram', normalised over the 'utterance' or the 'corpus', not {what}")
+    if features.window < 1 or features.hop < 1:
+        raise ValueError(f"at {features.sample_rate} Hz {features.window_ms} ms every {features.stride_ms} ms hold no sample")
+    if features.corpus and not len(features.corpus.mean) == len(features.corpus.deviation) == features.bins:
+        raise ValueError(f"the corpus' statistics are of {len(features.corpus.mean)} bins, the features have {features.bins}")
+
+
 def _check_layer(rnn_type: str, batch_norm: str) -> None:
     if rnn_type not in RecurrentLayer.GATES:
         raise ValueError(f"rnn_type must be one of {', '.join(RecurrentLayer.GATES)}, not {rnn_type!r}")
@@ -2188,6 +2269,16 @@ def _check_sizes(n_freq: int, vocab_size: int, n_rnn: int, rnn_hidden: int) -> N
         raise ValueError(f"n_rnn must be 1 to 7, not {n_rnn}")
     if rnn_hidden < 1 or n_freq < 2 or vocab_size < 2:
         raise ValueError(f"rnn_hidden {rnn_hidden} must be at least 1, n_freq {n_freq} and vocab_size {vocab_size} at least 2")
+
+
+def _check_top(bidirectional: bool, row_conv: int, fc_hidden: int) -> None:
+    if row_conv < 0 or fc_hidden < 0:
+        raise ValueError(f"row_conv and fc_hidden must be at least 0, not {row_conv} and {fc_hidden}")
+    if bidirectional and row_conv:
+        raise ValueError(
+            f"row_conv={row_conv} looks {row_conv} frames ahead, but bidirectional layers have heard the whole utterance: it "
+            "would add nothing; take bidirectional=False (arXiv 3.7)"
+        )
 
 
 def _check_input(n_freq: int, features: Tensor, lengths: Tensor) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from implementation import CharEncoder, DeepSpeech2, Features
+from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from speech.alphabets import encoder_of
 
 CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
@@ -27,8 +27,8 @@ class ModelConfig:
         features: what the model hears.
         n_conv: 1 to 3 convolutions, the 2D rows of Table 4.
         convolutions: another row of Table 4 by name, such as '3-layer 1D', in place of ``n_conv``.
-        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, dropout: as ``DeepSpeech2`` takes them; 128 hidden units, half of
-            its own default, are trained by a laptop in minutes [ours].
+        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as ``DeepSpeech2`` takes them; 128
+            hidden units, half of its own default, are trained by a laptop in minutes [ours].
         time_strides: of the convolutions; None: those of Table 4.
     """
 
@@ -40,6 +40,8 @@ class ModelConfig:
     rnn_type: str = "gru"
     batch_norm: str = "output"
     bidirectional: bool = True
+    row_conv: int = 0
+    fc_hidden: int = 0
     time_strides: list[int] | None = None
     dropout: float = 0.0
 
@@ -54,9 +56,11 @@ class ModelConfig:
         return self.features.n_fft
 
     def flat(self) -> dict:
-        """All settings by name, those of the features among them."""
+        """All settings by name, those of the features among them; without the corpus' statistics, which its speech decides."""
         settings = dataclasses.asdict(self)
-        return settings.pop("features") | settings
+        features = settings.pop("features")
+        del features["corpus"]
+        return features | settings
 
     def build(self, encoder: CharEncoder) -> DeepSpeech2:
         """A new model with random weights."""
@@ -169,6 +173,8 @@ def config_from(settings: Mapping) -> ModelConfig:
     settings = dict(settings)
     features = dict(settings.pop("features", {}))
     features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # where they once stood
+    if features.get("corpus"):
+        features["corpus"] = CorpusStatistics(**features["corpus"])
     unknown = settings.keys() - {f.name for f in dataclasses.fields(ModelConfig)}
     unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
     if unknown:

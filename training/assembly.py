@@ -24,7 +24,7 @@ from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
-from training.data import TrainingSet
+from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
 from training.machine import choose_device, choose_precision
@@ -89,6 +89,9 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
     network = start.model if start else config.build(encoder).to(device)
     if not corpus:
         (train, evaluation), problems = synthetic_speech(speech, config.sample_rate), []
+    if config.features.normalisation == "corpus" and not start:
+        config = _with_statistics(config, train, training.seed)
+        network.features = config.features
     train, too_short = feasible(train, encoder, network)
     report_left_out(problems, too_short)
     if not train:
@@ -125,13 +128,21 @@ def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus
     return dataclasses.replace(model, features=dataclasses.replace(model.features, sample_rate=rate))
 
 
+def _with_statistics(model: ModelConfig, train: Sequence, seed: int) -> ModelConfig:
+    """A new model's settings with the training speech's statistics in them."""
+    recorded = train and isinstance(train[0], Utterance)
+    samples = SpeechDataset(train, model.sample_rate, cache_mb=EVALUATION_CACHE_MB) if recorded else train
+    return dataclasses.replace(model, features=corpus_features(model.features, samples, seed))
+
+
 def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | None, path: str | Path) -> None:
     """Raises ``CheckpointError`` where settings other than the defaults are not those of the checkpoint to start from."""
     there, defaults = start.flat(), ModelConfig().flat()
     asked = {name: value for name, value in model.flat().items() if value != defaults[name] and name != "sample_rate"}
     other = [name for name, value in asked.items() if value != there[name]]
     if other:
-        flags = {name: "--conv" if name == "convolutions" else f"--{name.replace('_', '-')}" for name in other}
+        others = {"convolutions": "--conv", "bidirectional": "--forward-only", "normalisation": "--normalize"}
+        flags = {name: others.get(name, f"--{name.replace('_', '-')}") for name in other}
         named = ", ".join(f"{flag} (there {there[name]})" for name, flag in flags.items())
         raise CheckpointError(f"--checkpoint {path} brings its own model: leave out {named}")
     if rate not in (None, start.sample_rate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch.utils.data import Dataset, get_worker_info
 from implementation import (
     AudioSample,
     CharEncoder,
+    CorpusStatistics,
     DeepSpeech2,
+    Features,
     SpectrogramBatch,
     collate_features,
     ctc_required_frames,
@@ -24,6 +27,8 @@ from speech.audio import BadAudio
 from speech.augmentation import Augmentation
 from speech.corpora import Problem
 from speech.preflight import item_name
+
+MOST_FOR_STATISTICS = 500  # utterances [ours]; their bins' means are known to a few thousandths
 
 
 class TrainingSet(Dataset):
@@ -136,6 +141,39 @@ class TrainingSet(Dataset):
         good = [item for item in items if not isinstance(item, Problem)]
         batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
         return batch, problems
+
+
+def corpus_features(features: Features, samples: Sequence[AudioSample], seed: int = 0) -> Features:
+    """The same features, normalised by the level, and by each bin's mean and deviation, of the samples (Section 7).
+
+    Args:
+        samples: training speech as it is, not augmented; of more than 500 utterances so many are drawn by ``seed``.
+
+    Raises:
+        ValueError: if no audio can be read, or all of it is silent.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:MOST_FOR_STATISTICS].tolist()
+    power, count = 0.0, 0
+    with _one_thread():
+        for sample in _readable(samples, chosen):
+            power, count = power + float(sample.audio.double().square().sum()), count + len(sample.audio)
+        if not power:
+            raise ValueError("the training speech is silent: there is nothing to normalise features by")
+        as_they_are = CorpusStatistics((power / count) ** 0.5, (0.0,) * features.bins, (1.0,) * features.bins)
+        features = replace(features, normalisation="corpus", corpus=as_they_are)
+        total, squares, frames = np.zeros(features.bins), np.zeros(features.bins), 0
+        for sample in _readable(samples, chosen):
+            rows = features(sample.audio, sample.sample_rate).double().numpy()  # (F, T)
+            total, squares, frames = total + rows.sum(1), squares + np.square(rows).sum(1), frames + rows.shape[1]
+    mean = total / frames
+    deviation = np.sqrt(np.maximum(squares / frames - mean**2, 1e-10))
+    return replace(features, corpus=replace(as_they_are, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist())))
+
+
+def _readable(samples: Sequence[AudioSample], chosen: Sequence[int]) -> Iterator[AudioSample]:
+    for index in chosen:
+        with contextlib.suppress(BadAudio):  # which training names when it comes to it
+            yield samples[index]
 
 
 @contextlib.contextmanager

@@ -46,6 +46,8 @@ def parse_args(
         args.epochs = RECORDING_EPOCHS if args.data else TrainingSettings.epochs
     if args.lr is None:
         args.lr = RECORDING_LR if args.data else TrainingSettings.lr
+    if args.normalize is None:
+        args.normalize = "corpus" if args.forward_only else "utterance"
     _refuse_wrong_values(parser, args)
     _refuse_wrong_combinations(parser, args)
     args.time_strides = _time_strides(parser, args)
@@ -77,6 +79,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
     add("--rnn-hidden", type=int, default=default.rnn_hidden, help="hidden units per direction [paper: 768 to 2560]")
     kinds, norms = ("gru", "rnn", "lstm"), tuple(BATCH_NORM)
+    add("--forward-only", action="store_true", help="no backward direction: such a model can write while one speaks (arXiv 3.7)")
+    add("--row-conv", type=int, default=default.row_conv, metavar="TAU", help="output frames that a row convolution above "
+        "forward-only layers looks ahead [paper, arXiv 7.4: 19]; 0: none")  # fmt: skip
+    add("--fc-hidden", type=int, default=default.fc_hidden, metavar="N", help="units of a fully connected layer before the "
+        "output (arXiv Eq. 4) [paper, arXiv 7.4: 2560]; 0: none")  # fmt: skip
     add("--rnn-type", choices=kinds, default=default.rnn_type, help="recurrence; rnn is the simple one of arXiv Eq. 3")
     what = "on the output, on W h only as in arXiv Eq. 8, none, or on each step alone (Eq. 7; rnn)"
     add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
@@ -84,6 +91,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--dropout", type=float, default=default.dropout, help="share of features dropped before each recurrent layer [ours]")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     add("--n-fft", type=int, default=default.features.n_fft, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
+    over = "features have mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
+    add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default utterance, with --forward-only corpus")
     add("--sample-rate", type=int, help="Hz; default 16000, with --data their own up to 8000 (up to 16000 from --n-fft 256)")
 
 
@@ -128,6 +137,9 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
             parser.error(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     if not 1 <= args.n_conv <= 3:
         parser.error(f"--n-conv must be 1, 2 or 3 (arXiv Table 4), not {args.n_conv}")
+    for name in ("row_conv", "fc_hidden"):
+        if getattr(args, name) < 0:
+            parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.n_rnn > 7:
         parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
     if not args.lr > 0:
@@ -156,6 +168,10 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     if args.batch_norm == "step" and args.rnn_type != "rnn":
         parser.error("--batch-norm step is that of the simple recurrence (arXiv Eq. 7): add --rnn-type rnn")
+    if args.row_conv and not (args.forward_only or args.checkpoint):
+        parser.error(
+            "--row-conv looks ahead for layers that cannot; bidirectional ones have heard the whole utterance: add --forward-only"
+        )
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.unit and args.lm in (None, "train"):
@@ -190,9 +206,10 @@ def _speech(args: argparse.Namespace) -> SpeechSettings:
 
 
 def _model(args: argparse.Namespace) -> ModelConfig:
-    same = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "time_strides", "dropout")
+    same = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "row_conv", "fc_hidden", "time_strides", "dropout")
     return ModelConfig(
-        features=Features(n_fft=args.n_fft), convolutions=f"{args.n_conv}-layer 1D" if args.conv == "1d" else None,
+        features=Features(n_fft=args.n_fft, normalisation=args.normalize),
+        convolutions=f"{args.n_conv}-layer 1D" if args.conv == "1d" else None, bidirectional=not args.forward_only,
         batch_norm=BATCH_NORM[args.batch_norm], **{name: getattr(args, name) for name in same},
     )  # fmt: skip
 

@@ -45,11 +45,14 @@ def describe(parts: Parts) -> None:
     trainer, config = parts.trainer, parts.config
     model, data = trainer.model, trainer.data
     weights = sum(p.numel() for p in model.parameters())
-    directions = "bidirectional" if config.bidirectional else "forward"
+    directions = "bidirectional" if config.bidirectional else "forward-only"
+    ahead = f", {config.row_conv} frames looked ahead" if config.row_conv else ""
+    connected = f", a fully connected layer of {config.fc_hidden}" if config.fc_hidden else ""
     print(
         f"model: {len(model.specification)} convolutions, {config.n_rnn} {directions} {config.rnn_type} layers of "
-        f"{config.rnn_hidden}, {BATCH_NORMS[config.batch_norm]}, {weights / 1e6:.2f} M weights;\n       {model.features.bins} "
-        f"bins at {model.features.sample_rate} Hz, an output every {1000 * model.seconds_per_output:g} ms"
+        f"{config.rnn_hidden}{ahead}{connected},\n       {BATCH_NORMS[config.batch_norm]}, {weights / 1e6:.2f} M weights;\n"
+        f"       {model.features.bins} bins at {model.features.sample_rate} Hz, normalised over the "
+        f"{model.features.normalisation}, an output every {1000 * model.seconds_per_output:g} ms"
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")

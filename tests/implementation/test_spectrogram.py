@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from implementation import Features, compute_spectrogram
+from implementation import CorpusStatistics, Features, compute_spectrogram
 
 
 def noise(samples: int, seed: int = 0) -> torch.Tensor:
@@ -159,6 +159,30 @@ def test_features_know_their_bins_frames_and_seconds(rate, seconds, n_fft):
     torch.testing.assert_close(computed, compute_spectrogram(audio, rate, n_fft=n_fft))
     assert computed.shape == (features.bins, features.frames(len(audio) / rate))
     assert features.seconds_per_frame == features.hop / rate == round(rate / 100) / rate
+
+
+def test_over_a_corpus_each_bin_is_normalised_by_the_statistics_given():
+    audio, rng = torch.randn(4000, dtype=torch.float64), np.random.default_rng(0)
+    mean, deviation = rng.normal(size=33), rng.uniform(0.5, 2, 33)
+    corpus = CorpusStatistics(0.25, tuple(mean), tuple(deviation))
+    found = Features(n_fft=64, normalisation="corpus", corpus=corpus)(audio)
+    frames = np.lib.stride_tricks.sliding_window_view(audio.numpy() / 0.25, 320)[::160] * scipy.signal.get_window("hann", 320)
+    power = np.abs(frames @ np.exp(-2j * np.pi * np.outer(np.arange(320), np.arange(33)) / 64)) ** 2  # (T, F)
+    expected = (np.log(power + 0.001) - mean) / deviation
+    np.testing.assert_allclose(found.t().numpy(), expected, atol=1e-9)
+
+
+def test_over_a_corpus_a_frame_does_not_depend_on_those_behind_it():
+    features = Features(n_fft=64, normalisation="corpus", corpus=CorpusStatistics(0.25, (0.0,) * 33, (1.0,) * 33))
+    audio = torch.randn(4000)
+    torch.testing.assert_close(features(audio)[:, :5], features(audio[: 320 + 4 * 160]))
+
+
+def test_statistics_that_are_missing_or_of_other_bins_are_refused():
+    with pytest.raises(ValueError, match="need its statistics"):
+        Features(normalisation="corpus")(torch.randn(400))
+    with pytest.raises(ValueError, match="statistics are of 33 bins, the features have 65"):
+        Features(n_fft=128, normalisation="corpus", corpus=CorpusStatistics(1.0, (0.0,) * 33, (1.0,) * 33))
 
 
 def test_features_of_another_kind_or_without_samples_are_refused():

@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from implementation import CharEncoder, DeepSpeech2, Features
+from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
 from trainers import SMALL, make_trainer
 
@@ -24,6 +24,16 @@ def test_gives_back_the_same_model_and_alphabet(tmp_path):
     features, lengths = torch.randn(2, 1, 33, 40), torch.tensor([40, 31])
     torch.testing.assert_close(loaded.model(features, lengths)[0], model(features, lengths)[0])
     assert (loaded.config, loaded.encoder.alphabet, loaded.training) == (config, list("abc "), {"note": 1})
+
+
+def test_a_forward_only_model_keeps_its_top_and_the_corpus_statistics(tmp_path):
+    encoder, statistics = CharEncoder("abc "), CorpusStatistics(0.1, (0.5,) * 33, (1.5,) * 33)
+    features = Features(n_fft=64, normalisation="corpus", corpus=statistics)
+    config = ModelConfig(features, n_conv=1, n_rnn=1, rnn_hidden=8, bidirectional=False, row_conv=3, fc_hidden=5)
+    save_checkpoint(tmp_path / "c.pt", config.build(encoder), config, encoder)
+    loaded = load_checkpoint(tmp_path / "c.pt")
+    assert loaded.config == config and loaded.model.features == features
+    assert loaded.model.row_convolution.lookahead == 3 and loaded.model.fully_connected[0].out_features == 5
 
 
 def test_a_missing_file_says_who_writes_one(tmp_path):

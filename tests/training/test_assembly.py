@@ -14,6 +14,7 @@ from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.augmentation import SYNTHETIC_AUGMENTATION
 from training import assembly
 from training.assembly import assemble, start_run
+from training.data import corpus_features
 from training.flags import parse_args
 from training.report import finish
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings
@@ -72,6 +73,13 @@ def test_the_features_get_the_sample_rate_of_the_speech():
     parts = assemble(SpeechSettings(n_train=2, n_val=1, sample_rate=8000), ModelConfig(rnn_hidden=8), TrainingSettings())
     assert parts.config.features == parts.trainer.model.features == Features(sample_rate=8000, n_fft=128)
     assert parts.trainer.data.samples[0].sample_rate == 8000
+
+
+def test_features_over_the_corpus_get_the_statistics_of_the_training_speech():
+    model = ModelConfig(Features(n_fft=64, normalisation="corpus"), rnn_hidden=8, bidirectional=False)
+    parts = assemble(SpeechSettings(n_train=4, n_val=1), model, TrainingSettings())
+    expected = corpus_features(model.features, parts.trainer.data.samples)
+    assert parts.config.features == parts.trainer.model.features == parts.trainer.data.features == expected
 
 
 def test_a_checkpoint_to_start_from_wants_its_own_model_and_rate(run_folder):

@@ -9,13 +9,13 @@ import pytest
 import soundfile
 import torch
 
-from implementation import AudioSample, CharEncoder, Features
+from implementation import AudioSample, CharEncoder, Features, generate_synthetic_dataset
 from models.checkpoints import ModelConfig
 from speech.augmentation import Augmentation
 from speech.corpora import Problem, Utterance, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from trainers import SMALL, make_trainer
-from training.data import TrainingSet
+from training.data import TrainingSet, corpus_features
 
 
 def test_threads_do_not_change_the_features():
@@ -58,6 +58,23 @@ def test_an_utterance_made_too_short_is_taken_unchanged():
         data.set_epoch(epoch)
         features, _ = data[0]
         assert int(model.output_lengths(torch.tensor([features.shape[1]]))) >= 4
+
+
+def test_over_the_training_corpus_every_bin_has_mean_0_and_deviation_1():
+    samples = generate_synthetic_dataset(12)
+    for sample, gain in zip(samples, np.linspace(0.1, 2, 12), strict=True):
+        sample.audio *= float(gain)
+    features = corpus_features(Features(n_fft=64), samples)
+    rows = torch.cat([features(sample.audio) for sample in samples], 1)  # (F, T of all)
+    torch.testing.assert_close(rows.mean(1), torch.zeros(33), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows.std(1, unbiased=False), torch.ones(33), atol=1e-4, rtol=0)
+    level = torch.cat([sample.audio for sample in samples]).square().mean().sqrt()
+    assert features.normalisation == "corpus" and features.corpus.level == pytest.approx(float(level), rel=1e-5)
+
+
+def test_silent_speech_gives_no_statistics():
+    with pytest.raises(ValueError, match="the training speech is silent"):
+        corpus_features(Features(n_fft=64), [AudioSample(torch.zeros(800), 16000, "a")])
 
 
 def test_a_joined_item_is_named_by_all_its_files(tmp_path):

@@ -32,13 +32,16 @@ def test_every_flag_reaches_its_setting(tmp_path):
     said = (
         "--data corpus --dev d --join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --no-augment --bigrams "
         "--sample-rate 8000 "
+        "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
         f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --output-dir out --overwrite"
     )
     assert parse_args(said.split()) == (
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
-        ModelConfig(Features(n_fft=64), 3, "3-layer 1D", 2, 20, "rnn", "step", True, [1, 2, 1], 0.25),
+        ModelConfig(
+            Features(n_fft=64, normalisation="corpus"), 3, "3-layer 1D", 2, 20, "rnn", "step", False, 4, 30, [1, 2, 1], 0.25
+        ),
         TrainingSettings(6, 5, 0.5, "sgd", "anneal", False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True)),
     )
@@ -48,6 +51,15 @@ def test_every_flag_reaches_its_setting(tmp_path):
 @pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
 def test_the_placements_of_batch_norm_by_the_flags_words(flag, setting):
     assert parse_args(["--batch-norm", flag])[1].batch_norm == setting
+
+
+@pytest.mark.parametrize(
+    ("flags", "over"),
+    [("", "utterance"), ("--normalize corpus", "corpus"), ("--forward-only", "corpus"),
+     ("--forward-only --normalize utterance", "utterance")],
+)  # fmt: skip
+def test_forward_only_models_are_normalised_over_the_corpus_unless_said(flags, over):
+    assert parse_args(flags.split())[1].features.normalisation == over
 
 
 def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
