@@ -61,6 +61,7 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
         "a KenLM binary, which only KenLM reads and nothing turns back: give the ARPA file that build_binary made it from, "
@@ -71,8 +72,13 @@ _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"Darpa Trigram LM": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
     b"blmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
     b"Qblmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
-    b"PK\x03\x04": "a zip archive: unzip {path}, and give the ARPA file in it",
+    **dict.fromkeys((b"PK\3\4", b"PK\5\6"), "a zip archive: unzip {path}, and give the ARPA file in it, if there is one"),
     b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -d {path}, and give what comes out",
+    b"Rar!": "a RAR archive: unrar x {path}, and give the ARPA file in it, if there is one",
+    b"7z\xbc\xaf": "a 7z archive: 7z x {path}, and give the ARPA file in it, if there is one",
+    b"\x80": f"a Python pickle, perhaps of a network's weights, {_NO_MODEL}",
+    b"%PDF": f"a PDF file, {_NO_MODEL}",
+    **dict.fromkeys((b"fLaC\0", b"OggS\0", b"ID3\3\0", b"ID3\4\0"), f"audio, {_NO_MODEL}"),
 }
 
 
@@ -83,17 +89,31 @@ def _check_is_arpa(path: Path) -> None:
     if not path.is_file():
         raise ArpaError(f"{path} is {'a folder' if path.is_dir() else 'no file but a pipe or a device'}; give an ARPA file")
     with closing(_opened(path)) as file:
+        packed = isinstance(file.raw, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile)
         try:
-            start = file.peek(64)[:64]
+            start = file.peek(512)[:512]
         except _CANNOT_UNPACK:
             return  # the careful reader says it
+    if what := _known_as(start, path.with_suffix("") if packed and path.suffix in (".gz", ".bz2", ".xz") else path):
+        raise ArpaError(f"{path} is{', once unpacked,' if packed else ''} {what}")
+
+
+def _known_as(start: bytes, path: Path) -> str:
+    """What a file that begins so is, if it is known to be no ARPA file, and what helps; else empty."""
+    if not start:
+        return f"empty; {_NO_MODEL.split('; ')[1]}"
+    if start.startswith(b"PK") and b"data.pkl" in start:
+        return f"a checkpoint, the weights of a network, {_NO_MODEL}"
     for magic, what in _BINARIES.items():
-        if start.startswith(magic) or start[4:].startswith(magic):  # Sphinx writes a length before
-            raise ArpaError(f"{path} is {what.format(path=path)}")
+        if start.startswith(magic) or (b"\0" in start[:4] and start[4:].startswith(magic)):  # Sphinx writes a length before
+            return what.format(path=path)
+    if start[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
+        return f"audio, {_NO_MODEL}"
+    if start[257:262] == b"ustar":
+        return f"a tar archive: tar -xf {path}, and give the ARPA file in it, if there is one"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ArpaError(f"{path} is text in UTF-16: iconv -f UTF-16 -t UTF-8 {path} > lm.arpa makes one that can be read")
-    if b"\0" in start:
-        raise ArpaError(f"{path} is no text, so no ARPA file; python train_language_model.py TEXT -o lm.arpa makes one")
+        return f"text in UTF-16: iconv -f UTF-16 -t UTF-8 {path} > lm.arpa makes one that can be read"
+    return f"no text, {_NO_MODEL}" if b"\0" in start else ""
 
 
 def _opened(path: Path | str) -> io.BufferedReader:
@@ -340,10 +360,7 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
         with closing(_opened(path)) as file:
             before = _lines_before_data(file)
             if before is None:
-                raise ArpaError(
-                    f"{path}: no line is \\data\\, so this is no ARPA file; if it is a text to learn from, "
-                    f"python train_language_model.py {path} -o lm.arpa makes one"
-                )
+                raise ArpaError(_without_data(path))
             return _parse_arpa(_numbered_lines(file, before))
     except _BadLine as error:
         raise ArpaError(f"{path}:{error.number}: {error}") from error
@@ -351,6 +368,21 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
         if getattr(error, "errno", None) is not None:
             raise  # the disk's fault, not the file's
         raise ArpaError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from error
+
+
+def _without_data(path: Path | str) -> str:
+    """What is wrong with a text that is no ARPA file, and what helps."""
+    with closing(_opened(path)) as file:
+        packed = isinstance(file.raw, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile)
+        first = next((line.strip() for line in file if line.strip()), b"")[:40].decode("utf-8", "replace")
+    if not first:
+        return f"{path} holds nothing but blank lines, {_NO_MODEL}"
+    if first.startswith("{"):
+        helps = "JSON such as decoder.json says how to search; give the ARPA file that it names"
+    else:
+        text = f"{'unpack it, then ' if packed else ''}python train_language_model.py {'TEXT' if packed else path} -o lm.arpa"
+        helps = f"if it is a text to learn from, {text} makes one"
+    return f"{path}: no line is \\data\\, so this is no ARPA file (it begins with {first!r}); {helps}"
 
 
 def _lines_before_data(file: BinaryIO) -> int | None:

@@ -367,13 +367,22 @@ def test_minus_infinity_is_the_logarithm_of_zero(tmp_path):
         (b"\x0f\0\0\0Darpa Trigram LM\0", "is a binary of CMU Sphinx: sphinx_lm_convert -i .*lm -o"),
         (b"PK\x03\x04", "is a zip archive: unzip"),
         (ARPA.encode("utf-16"), "is text in UTF-16: iconv -f UTF-16 -t UTF-8"),
-        (b"RIFF\0\0\0\0WAVE", "is no text, so no ARPA file"),
-        (b"# A title\n\nSome text\n", r"no line is \\data\\, so this is no ARPA file; .* python train_language_model.py .*lm -o"),
-        (b"", r"no line is \\data\\, so this is no ARPA file"),
+        (b"PK\x05\x06" + bytes(18), "is a zip archive: unzip"),
+        (bytes(257) + b"ustar\x0000", "is a tar archive: tar -xf"),
+        (b"RIFF\0\0\0\0WAVE", "is audio, and no language model: give an ARPA file"),
+        (b"OggS\0\2", "is audio, and no language model"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is no text, and no language model: give an ARPA file; python train_language_model.py"),
+        (b"\x80\x02}q\0.", "is a Python pickle, perhaps of a network's weights, and no language model"),
+        (b"# A title\n\nText\n", r"no ARPA file \(it begins with '# A title'\); .* python train_language_model.py .*lm -o"),
+        (b'{"alpha": 1}', r"no ARPA file \(it begins .*\); JSON such as decoder.json says how to search; give the ARPA file"),
+        (gzip.compress(b"# A title\n"), r"begins with '# A title'.*unpack it, then python train_language_model.py TEXT -o"),
+        (b"", "is empty; python train_language_model.py TEXT -o lm.arpa makes one"),
+        (gzip.compress(b""), "is, once unpacked, empty; python"),
+        (b" \n\n", "holds nothing but blank lines, and no language model: give an ARPA file"),
         (gzip.compress(ARPA.encode())[:-20], "is compressed, but cannot be unpacked to its end"),
         (b"\x1f\x8bnothing", "is compressed, but cannot be unpacked to its end"),
         (b"BZhnothing", "is compressed, but cannot be unpacked to its end"),
-        (gzip.compress(b"mmap lm http://kheafield.com/code"), "is a KenLM binary"),
+        (gzip.compress(b"mmap lm http://kheafield.com/code"), "is, once unpacked, a KenLM binary"),
     ],
 )
 def test_what_is_no_arpa_file_is_named_as_what_it_is(tmp_path, start, what):
@@ -381,6 +390,21 @@ def test_what_is_no_arpa_file_is_named_as_what_it_is(tmp_path, start, what):
     with pytest.raises(ArpaError, match=what) as error:
         NGramModel.read_arpa(tmp_path / "lm")
     assert str(tmp_path / "lm") in str(error.value)
+
+
+@pytest.mark.parametrize("cut", [None, 400])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_checkpoint_is_named_as_one(run_folder, tmp_path, cut, packed):
+    content = (run_folder / "checkpoint.pt").read_bytes()[:cut]
+    (tmp_path / "lm").write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ArpaError, match=f"lm is{', once unpacked,' if packed else ''} a checkpoint, the weights of a network"):
+        NGramModel.read_arpa(tmp_path / "lm")
+
+
+@pytest.mark.parametrize("before", ["RIFF ", "ID3 of\n", "PK\n", "OggS\n", "abc\N{EM DASH} KenLM\n", "# A title\n"])
+def test_lines_before_the_data_may_begin_like_another_kind_of_file(tmp_path, before):
+    (tmp_path / "lm.arpa").write_text(before + "\n" + ARPA, encoding="utf-8")
+    assert NGramModel.read_arpa(tmp_path / "lm.arpa").ngrams == hand_written(tmp_path).ngrams
 
 
 def test_a_folder_is_named_as_one(tmp_path):
