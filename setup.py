@@ -1,25 +1,54 @@
 """Checks the environment: what is installed, what is missing, the command that mends it, and a small model's step.
 
-    python setup.py
+    python3 setup.py --python     # before anything is installed: whether this Python can make the environment
+    python setup.py               # all of it
 
 This is a check, not a package installer: the project runs from its folder.
 """
 
-from __future__ import annotations
+# An older Python must come as far as the sentence about it, so nothing here is written in newer ways:
+# ruff: noqa: UP006, UP035, UP036, UP045
 
-import importlib
-import importlib.metadata
 import os
 import platform
+import shutil
 import sys
 import time
+from importlib.util import find_spec
+from typing import List, Optional, Tuple
 
-MEND = "pip install -r requirements.txt"
+INSTALL = "pip install -r requirements.txt"
+MAKE = "python3 -m venv .venv && . .venv/bin/activate && "
 NEEDED = ("torch", "numpy", "matplotlib", "soundfile", "soxr", "tqdm")  # to train and transcribe
 ALSO = ("pytest", "hypothesis", "jiwer", "scipy", "jupyter", "ruff")  # tests, notebook, style
 
 
-def tested_versions() -> dict[str, str]:
+def python_fault() -> Optional[str]:
+    """What is wrong with the Python that runs this, in a sentence; None if the environment can be made with it."""
+    version = platform.python_version()
+    if sys.version_info < (3, 11):
+        newer = next((name for name in ("python3.11", "python3.12", "python3.13") if shutil.which(name)), None)
+        get = (
+            f"{newer} is here, so write {newer} in place of python3" if newer else "get it from https://www.python.org/downloads/"
+        )
+        return f"Python 3.11 or newer is needed, and this is {version}: {get}"
+    if not (find_spec("venv") and find_spec("ensurepip")):  # Debian has them in a package of their own
+        package = f"python3.{sys.version_info.minor}-venv"
+        return f"this Python {version} can't make a virtual environment: sudo apt install {package} (Debian, Ubuntu)"
+    return None
+
+
+def in_environment() -> bool:
+    """Whether this Python is one of a virtual environment, or of conda."""
+    return sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
+
+
+def mend() -> str:
+    """The command that installs what is missing."""
+    return INSTALL if in_environment() else MAKE + INSTALL
+
+
+def tested_versions() -> dict:
     """Versions the project is tested with, from requirements.txt beside this file."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "requirements.txt")
     with open(path, encoding="utf-8") as file:
@@ -27,8 +56,10 @@ def tested_versions() -> dict[str, str]:
     return {name.lower(): version for name, version in pins}
 
 
-def check_package(name: str, tested: str | None) -> tuple[bool, str]:
+def check_package(name: str, tested: Optional[str]) -> Tuple[bool, str]:
     """Whether a package is there, and a line about it."""
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -67,14 +98,19 @@ def check_model() -> str:
     return f"a small model forward and back, 3 steps in {took:.1f} s: loss {losses[0]:.0f} -> {losses[-1]:.0f}"
 
 
-def main(arguments: list[str]) -> int:
-    if arguments:
-        print(f"setup.py only checks the environment; it knows no {arguments[0]!r}. To install what is needed: {MEND}")
+def main(arguments: List[str]) -> int:
+    fault = python_fault()
+    if arguments and arguments != ["--python"]:
+        print("Deep Speech 2 is not installed as a package: it runs from its folder, and setup.py only checks the environment. "
+              f"To install what it needs: {mend()}")  # fmt: skip
         return 2
-    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
-        print("  Python 3.11 or newer is needed: https://www.python.org/downloads/")
+    if fault:
+        print(f"error: {fault}", file=sys.stderr)
         return 1
+    if arguments:
+        return 0
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    print(f"virtual environment: {sys.prefix if in_environment() else 'none; . .venv/bin/activate enters one that was made'}")
     tested, complete = tested_versions(), {}
     for title, names in (("to train and transcribe:", NEEDED), ("for tests and notebook:", ALSO)):
         print(title)
@@ -82,7 +118,7 @@ def main(arguments: list[str]) -> int:
         complete[title] = all(good for good, _ in results)
         print("\n".join(line for _, line in results))
     if not all(complete.values()):
-        print(f"to mend it: {MEND}")
+        print(f"to mend it: {mend()}")
     if not complete["to train and transcribe:"]:
         return 1
     from training.machine import choose_device, cpu_has_bf16

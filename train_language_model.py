@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from pictures.terminal import Parser, script  # first, since it says what is not installed
+
+# isort: split
 from decoding.ngrams import EOS, UNITS, NGramModel
-from pictures.terminal import Parser, script
 from speech.sentences import in_alphabet, read_sentences
 from speech.transcripts import named
 

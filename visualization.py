@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pictures.terminal import Parser, script  # first, since it says what is not installed
+
+# isort: split
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -28,7 +31,6 @@ from implementation import (
 )
 from models.checkpoints import Checkpoint, load_checkpoint
 from pictures import figures, paper_charts
-from pictures.terminal import Parser, script
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import SpeechDataset
 from speech.preflight import drawn, feasible, usable

@@ -10,9 +10,33 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 
+NEEDED = ("torch", "numpy", "matplotlib", "soundfile", "soxr", "tqdm")  # to train and transcribe
 READER_GONE = 141  # 128 and the number of SIGPIPE, as shells have it
+
+
+def what_is_missing() -> str | None:
+    """What this Python lacks and the command that mends it, in a sentence; None if nothing."""
+    install, make = "pip install -r requirements.txt", "python3 -m venv .venv"
+    enter = r".venv\Scripts\Activate.ps1" if os.name == "nt" else ". .venv/bin/activate"
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
+        return f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}; is the environment not active? {enter}"
+    missing = ", ".join(name for name in NEEDED if find_spec(name) is None)
+    if not missing:
+        return None
+    if sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ:
+        return f"{missing}: not installed yet; {install}"
+    made = (Path(__file__).resolve().parents[1] / ".venv").is_dir()
+    how = f"the environment is made, but not active; {enter}" if made else f"{make} && {enter} && {install}"
+    return f"{missing}: not installed in this Python; {how}"
+
+
+if _missing := what_is_missing():  # said before any import of ours fails with a traceback
+    print(f"error: {_missing}", file=sys.stderr)
+    sys.exit(2)
 
 
 def show_any_name() -> None:
