@@ -44,14 +44,19 @@ def test_the_best_weights_and_the_search_are_on_the_device_of_the_run(small_corp
         ({"batch_norm": "input"}, "batch norm on W h (the paper's Eq. 8)"),
         ({"batch_norm": "none"}, "of 16, no batch norm"),
         ({"batch_norm": "step", "rnn_type": "rnn"}, "batch norm on each step alone (the paper's Eq. 7)"),
-        ({"bidirectional": False, "convolutions": "1-layer 1D", "time_strides": [2]}, "1 convolutions, 1 forward gru layers"),
-        ({"time_strides": [3, 1]}, "33 bins at 16000 Hz, an output every 30 ms"),
+        (
+            {"bidirectional": False, "convolutions": "1-layer 1D", "time_strides": [2]},
+            "1 convolutions, 1 forward-only gru layers",
+        ),
+        ({"bidirectional": False, "row_conv": 4}, "gru layers of 16, 4 frames looked ahead, batch norm"),
+        ({"fc_hidden": 5}, "gru layers of 16, a fully connected layer of 5, batch norm"),
+        ({"time_strides": [3, 1]}, "33 bins at 16000 Hz, normalised over the utterance, an output every 30 ms"),
     ],
 )
 def test_a_run_is_described_as_it_is(changed, words, capsys):
     speech, model, training, _ = parse_args(TINY)
     describe(assemble(speech, dataclasses.replace(model, **changed), training))
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert words in out and "machine: cpu" in out and "training: 8 utterances" in out
     weights = sum(p.numel() for p in ModelConfig.build(dataclasses.replace(model, **changed), CharEncoder()).parameters())
     assert f"{weights / 1e6:.2f} M weights" in out

@@ -1,0 +1,234 @@
+"""Speech to text while it is still coming: what each layer needs of the past is carried from chunk to chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from implementation import AlignedText, CharEncoder, ConvBlock, DeepSpeech2, Features, RowConvolution, State, word_times
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said so far: ``text``, of which this call added ``new``, and ``words`` with the seconds of each.
+
+    What stands in ``text`` stays; only the last word may grow, and its end move.
+    """
+
+    text: str = ""
+    new: str = ""
+    words: list[AlignedText] = field(default_factory=list)
+
+
+class StreamingRecognizer:
+    """Text of one utterance, or of an hour of speech, chunk by chunk: greedily, what ``transcribe`` says of the whole.
+
+        recognizer = StreamingRecognizer("runs/001/checkpoint.pt", sample_rate=44100)
+        for chunk in chunks:
+            print(recognizer.accept(chunk).new, end="")
+        print(recognizer.finish().new)
+
+    Args:
+        checkpoint: file or loaded, of a forward-only model with features normalised over the corpus.
+        sample_rate: of the samples, in Hz; None: the model's.
+
+    Raises:
+        CheckpointError: if the model needs the whole utterance; the message says why, and what trains another.
+    """
+
+    def __init__(self, checkpoint: Checkpoint | str | Path, sample_rate: int | None = None) -> None:
+        checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
+        model = checkpoint.model.eval()
+        refuse_what_needs_the_end(model)
+        rate = model.features.sample_rate if sample_rate is None else sample_rate
+        self._frames, self._network = _Frames(model.features, rate), _Network(model)
+        self._decoder, self._heard, self._finished = _Greedy(checkpoint.encoder, model.seconds_per_output), Heard(), False
+
+    def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
+        """What was said so far, with these (N,) samples: floats of full scale 1, or int16.
+
+        Raises:
+            ValueError: for another shape or type, values that are not finite, or after ``finish``.
+        """
+        if self._finished:
+            raise ValueError("the stream is finished: make a new StreamingRecognizer for another one")
+        return self._hear(self.log_probs(_one_channel(samples)))
+
+    def finish(self) -> Heard:
+        """All that was said, once nothing more comes; "" of a stream without a sample. ValueError the second time."""
+        if self._finished:
+            raise ValueError("the stream is finished already")
+        self._finished = True
+        return self._hear(self.log_probs(np.empty(0, np.float32), last=True))
+
+    @torch.no_grad()
+    def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
+        """(N,) float32 samples -> (T', V) of the output frames that can be told now; in place of ``accept`` and ``finish``."""
+        frames = self._frames.push(samples, last)
+        return (
+            self._network.push(frames, last) if frames.shape[1] or last else frames.new_empty(0, self._network.model.vocab_size)
+        )
+
+    def _hear(self, rows: Tensor) -> Heard:
+        before = self._heard
+        words = self._decoder.push(rows) if len(rows) else before.words
+        text = " ".join(word.text for word in words) if len(rows) else before.text
+        self._heard = Heard(text, text[len(before.text) :], words)
+        return self._heard
+
+
+def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
+    """Raises ``CheckpointError`` if the model can't hear a stream."""
+    again = "train one with train_minimal.py --forward-only --row-conv 19"
+    if model.recurrences[0].bidirectional:
+        raise CheckpointError(f"its layers are bidirectional, so they need the end of the utterance first: {again}")
+    if model.features.normalisation != "corpus":
+        raise CheckpointError(f"its features are normalised over the utterance, whose end is not there yet: {again}")
+
+
+def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
+    """(N,) float32."""
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise ValueError(f"a stream has one channel, samples of shape (N,), not {samples.shape}; mix the channels first")
+    if samples.dtype == np.int16:
+        return samples.astype(np.float32) / 32768
+    if samples.size and samples.dtype.kind != "f":
+        raise ValueError(f"samples are floats of full scale 1, or int16, not {samples.dtype}")
+    if not np.isfinite(samples).all():
+        raise ValueError("samples hold nan or infinity")
+    return samples.astype(np.float32)
+
+
+class _Frames:
+    """Samples at any rate to feature frames."""
+
+    def __init__(self, features: Features, rate: int) -> None:
+        if rate < 1:
+            raise ValueError(f"sample_rate must be at least 1 Hz, not {rate}")
+        self.features, self.samples, self.any = features, np.empty(0, np.float32), False
+        same = rate == features.sample_rate
+        self.resampler = None if same else soxr.ResampleStream(rate, features.sample_rate, 1, "float32", "HQ")
+
+    def push(self, samples: np.ndarray, last: bool) -> Tensor:
+        """(N,) -> (F, T): the frames that are whole now; one at least of a stream that had a sample."""
+        if self.resampler is not None:
+            samples = self.resampler.resample_chunk(samples, last=last)
+        self.samples = np.concatenate((self.samples, samples))
+        window, hop = self.features.window, self.features.hop
+        frames = 1 + (len(self.samples) - window) // hop if len(self.samples) >= window else 0
+        if last and not self.any and not frames and len(self.samples):
+            return self.features(torch.from_numpy(self.samples))  # shorter than a window: filled up with zeros
+        if not frames:
+            return torch.empty(self.features.bins, 0)
+        self.any = True
+        whole, self.samples = self.samples[: (frames - 1) * hop + window], self.samples[frames * hop :]
+        return self.features(torch.from_numpy(whole))
+
+
+class _Convolution:
+    """A convolution that keeps the frames its next outputs need; before the first and behind the last frame there is 0."""
+
+    def __init__(self, block: ConvBlock, bins: int) -> None:
+        conv = block.conv
+        self.block, self.bins, self.skip = (
+            block,
+            bins,
+            0,
+        )  # frames of the next output that have not come: strides above the kernel
+        self.kept = conv.weight.new_zeros(1, conv.in_channels, bins, conv.padding[1])
+        self.bins_out = 1 + (bins + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0]
+
+    def push(self, x: Tensor, last: bool) -> Tensor:
+        """(1, C, F, T), or (1, C F, 1, T) of a 1D convolution -> (1, O, F', T')."""
+        conv = self.block.conv
+        kernel, stride = conv.kernel_size[1], conv.stride[1]
+        x = torch.cat((self.kept, x, x.new_zeros(*x.shape[:3], conv.padding[1] if last else 0)), 3)
+        ready = max(0, 1 + (x.shape[3] - self.skip - kernel) // stride)
+        first, done = self.skip, self.skip + ready * stride
+        self.kept, self.skip = x[..., done:], max(0, done - x.shape[3])
+        if not ready:
+            return x.new_empty(1, conv.out_channels, self.bins_out, 0)
+        y = F.conv2d(x[..., first : done - stride + kernel], conv.weight, conv.bias, conv.stride, (conv.padding[0], 0))
+        return self.block.activation(y if self.block.norm is None else self.block.norm(y))
+
+
+class _Ahead:
+    """A row convolution that waits for its lookahead; without one every frame passes."""
+
+    def __init__(self, row: RowConvolution | None) -> None:
+        self.row, self.kept = row, None
+
+    def push(self, x: Tensor, last: bool) -> Tensor:
+        """(T, 1, H) -> (T', 1, H)."""
+        if self.row is None:
+            return x
+        x = x if self.kept is None else torch.cat((self.kept, x))
+        x = F.pad(x, (0, 0, 0, 0, 0, self.row.lookahead)) if last else x
+        ready = max(0, len(x) - self.row.lookahead)
+        self.kept = x[ready:]
+        return self.row.over(x) if ready else x[:0]
+
+
+class _Network:
+    """A forward-only model whose layers carry what they need of the past."""
+
+    def __init__(self, model: DeepSpeech2) -> None:
+        self.model, self.convolutions, bins = model, [], model.n_freq
+        for block, layer in zip(model.convolutions, model.specification, strict=True):
+            self.convolutions.append(_Convolution(block, 1 if layer.kernel[0] == 0 else bins))
+            bins = self.convolutions[-1].bins_out
+        self.states: list[State | None] = [None] * len(model.recurrences)
+        self.ahead = _Ahead(model.row_convolution)
+
+    def push(self, features: Tensor, last: bool) -> Tensor:
+        """(F, T) -> (T', V)."""
+        x = features.to(self.model.output.weight)[None, None]
+        for convolution in self.convolutions:
+            conv = convolution.block.conv
+            x = convolution.push(x.reshape(1, conv.in_channels, convolution.bins, x.shape[3]), last)
+        x = x.permute(3, 0, 1, 2).flatten(2)  # (T', 1, C F')
+        if len(x):
+            for number, layer in enumerate(self.model.recurrences):
+                x, self.states[number] = layer.run(x, torch.tensor([len(x)], device=x.device), self.states[number])
+        elif self.states[0] is None:  # nothing has come yet
+            return x.new_empty(0, self.model.vocab_size)
+        else:
+            x = x.new_empty(0, 1, self.model.recurrences[-1].output_size)
+        return self.model.log_probs(self.ahead.push(x, last))[:, 0]
+
+
+class _Greedy:
+    """The best path (Graves et al. 2006, Eq. 4), collapsed as it comes; a word is over where a space follows."""
+
+    def __init__(self, encoder: CharEncoder, seconds_per_frame: float) -> None:
+        self.encoder, self.seconds, self.frame, self.last = encoder, seconds_per_frame, 0, encoder.blank_idx
+        self.words: list[AlignedText] = []  # that are over
+        self.units: list[tuple[int, int, int]] = []  # since the last space: label, first frame, frame behind the last
+
+    def push(self, rows: Tensor) -> list[AlignedText]:
+        """(T', V) -> all words so far, as ``word_times`` gives them."""
+        for label in rows.argmax(1).tolist():
+            if label == self.last != self.encoder.blank_idx:
+                self.units[-1] = (*self.units[-1][:2], self.frame + 1)
+            elif label != self.encoder.blank_idx:
+                self._begin(label)
+            self.last, self.frame = label, self.frame + 1
+        return self.words + word_times(self._times())
+
+    def _begin(self, label: int) -> None:
+        self.units.append((label, self.frame, self.frame + 1))
+        if self.encoder.decode([label]).isspace():
+            self.words += word_times(self._times())
+            del self.units[:-1]  # the space, from whose end the next word counts
+
+    def _times(self) -> list[AlignedText]:
+        return [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b in self.units]

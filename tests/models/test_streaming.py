@@ -1,0 +1,187 @@
+"""Streamed = offline: any chunks give the log-probabilities, text and times of the whole recording."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+
+from implementation import (
+    CharEncoder,
+    CorpusStatistics,
+    Features,
+    character_times,
+    generate_synthetic_audio,
+    greedy_decode,
+    word_times,
+)
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, save_checkpoint
+from models.streaming import StreamingRecognizer
+from models.transcription import transcribe
+
+ENCODER = CharEncoder()
+
+
+def checkpoint(seed: int = 0, **settings) -> Checkpoint:
+    """A forward-only model of random weights, so sharp that its best path has many letters and spaces."""
+    torch.manual_seed(seed)
+    features = Features(sample_rate=8000, n_fft=64, normalisation="corpus")
+    statistics = CorpusStatistics(0.1, tuple(np.linspace(-1, 2, 33)), tuple(np.linspace(1, 3, 33)))
+    values = {"n_rnn": 2, "rnn_hidden": 24, "bidirectional": False} | settings
+    config = ModelConfig(Features(**vars(features) | {"corpus": statistics}), **values)
+    model = config.build(ENCODER).eval()
+    for name, value in model.state_dict().items():
+        if "running_mean" in name or name.endswith("bias"):
+            value.normal_(std=0.3)
+        if "running_var" in name:
+            value.uniform_(0.3, 1.5)
+    model.output.weight.data.mul_(12)
+    trained = Checkpoint(model, config, ENCODER)
+    model.output.bias.data -= whole(trained, speech()).mean(0)  # else one symbol wins in all frames
+    model.output.bias.data[ENCODER.encode(" ")] += 1.5
+    return trained
+
+
+def chunks(audio: np.ndarray, seed: int, widest: int) -> list[np.ndarray]:
+    rng, parts, place = np.random.default_rng(seed), [], 0
+    while place < len(audio):
+        size = int(rng.integers(0, widest + 1))
+        parts.append(audio[place : place + size])
+        place += size
+    return parts
+
+
+def whole(trained: Checkpoint, audio: np.ndarray) -> torch.Tensor:
+    """(T', V) of the recording heard at once, at the model's rate."""
+    features = trained.model.features(torch.from_numpy(audio))[None, None]
+    with torch.no_grad():
+        return trained.model(features, torch.tensor([features.shape[3]]))[0][:, 0]
+
+
+def speech(seconds: float = 2.0, rate: int = 8000) -> np.ndarray:
+    audio = generate_synthetic_audio("see the little moon", speaker=550, sample_rate=rate).numpy()
+    return np.resize(audio, int(seconds * rate)).astype(np.float32)
+
+
+ARCHITECTURES = [
+    {},
+    {"row_conv": 5, "fc_hidden": 16},
+    {"rnn_type": "lstm", "batch_norm": "input", "n_conv": 3, "row_conv": 2},
+    {"rnn_type": "rnn", "batch_norm": "none", "n_conv": 1, "time_strides": [3]},
+    {"rnn_type": "rnn", "batch_norm": "step", "time_strides": [1, 2]},
+    {"convolutions": "3-layer 1D", "time_strides": [1, 1, 2]},
+    {"n_conv": 1, "time_strides": [13]},
+]
+
+
+@pytest.mark.parametrize("settings", ARCHITECTURES, ids=str)
+def test_log_probabilities_are_those_of_the_whole(settings):
+    trained, audio = checkpoint(**settings), speech()
+    expected = whole(trained, audio)
+    for seed, widest in enumerate((1, 100, 700, 5000, 20000)):
+        recognizer = StreamingRecognizer(trained)
+        parts = chunks(audio[:2000] if widest == 1 else audio, seed, widest)
+        rows = [recognizer.log_probs(part) for part in parts] + [recognizer.log_probs(audio[:0], last=True)]
+        expected_now = whole(trained, audio[:2000]) if widest == 1 else expected
+        torch.testing.assert_close(torch.cat(rows), expected_now, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("seeds", [range(20), pytest.param(range(20, 200), marks=pytest.mark.slow)], ids=["first", "others"])
+def test_text_and_times_are_those_of_the_whole_in_200_chunkings(seeds):
+    trained, audio = checkpoint(row_conv=3), speech(2)
+    rows = whole(trained, audio)
+    labels = ENCODER.encode(greedy_decode(rows[:, None], ENCODER)[0])
+    expected = word_times(character_times(rows, labels, ENCODER, trained.model.seconds_per_output))
+    assert len(expected) > 3
+    for seed in seeds:
+        recognizer, text = StreamingRecognizer(trained), ""
+        for part in chunks(audio, seed, 4 ** (3 + seed % 6)):
+            heard = recognizer.accept(part)
+            text += heard.new
+            assert heard.text == text  # nothing is taken back
+        heard = recognizer.finish()
+        assert heard.text == text + heard.new == " ".join(word.text for word in expected)
+        assert [word.text for word in heard.words] == [word.text for word in expected]
+        for found, word in zip(heard.words, expected, strict=True):
+            assert (found.start, found.end) == pytest.approx((word.start, word.end))
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
+def test_any_rate_gives_the_text_of_the_file(tmp_path, rate):
+    trained, audio = checkpoint(), speech(2, rate)
+    soundfile.write(tmp_path / "a.wav", audio, rate, subtype="PCM_16")
+    samples = soundfile.read(tmp_path / "a.wav", dtype="int16")[0]
+    recognizer = StreamingRecognizer(trained, rate)
+    for part in chunks(samples, rate, 3000):
+        recognizer.accept(part)
+    assert recognizer.finish().text == transcribe(trained, tmp_path / "a.wav")["text"]
+    resampled = soxr.resample(samples.astype(np.float32) / 32768, rate, 8000, quality="HQ") if rate != 8000 else None
+    if resampled is not None:
+        again = StreamingRecognizer(trained, rate)
+        rows = [again.log_probs(part.astype(np.float32) / 32768) for part in chunks(samples, 1, 3000)]
+        rows.append(again.log_probs(np.empty(0, np.float32), last=True))
+        torch.testing.assert_close(torch.cat(rows), whole(trained, resampled), atol=1e-4, rtol=0)
+
+
+def test_what_is_kept_does_not_grow():
+    recognizer, audio = StreamingRecognizer(checkpoint(row_conv=5)), speech(1)
+
+    def kept() -> int:
+        network = recognizer._network
+        parts = [recognizer._frames.samples, network.ahead.kept, *(c.kept for c in network.convolutions)]
+        return sum(part.size if isinstance(part, np.ndarray) else part.numel() for part in parts)
+
+    sizes = []
+    for _ in range(30):
+        recognizer.accept(audio)
+        sizes.append(kept())
+    assert max(sizes[2:]) <= 1.05 * max(sizes[:2])
+
+
+@pytest.mark.parametrize("samples", [0, 1, 159, 160, 161, 300])
+def test_short_streams_are_heard_as_short_clips(samples):
+    trained, audio = checkpoint(row_conv=2), speech()[1000 : 1000 + samples]
+    recognizer = StreamingRecognizer(trained)
+    recognizer.accept(audio)
+    heard = recognizer.finish()
+    if samples:
+        expected = greedy_decode(whole(trained, audio)[:, None], ENCODER)[0]
+        assert heard.text == " ".join(expected.split())
+    else:
+        assert (heard.text, heard.new, heard.words) == ("", "", [])
+
+
+def test_after_the_end_nothing_is_accepted():
+    recognizer = StreamingRecognizer(checkpoint())
+    recognizer.finish()
+    with pytest.raises(ValueError, match="the stream is finished: make a new StreamingRecognizer"):
+        recognizer.accept(speech())
+    with pytest.raises(ValueError, match="finished already"):
+        recognizer.finish()
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros((4, 2), np.float32), r"samples of shape \(N,\), not \(4, 2\); mix the channels first"),
+        (np.zeros(4, np.int32), "floats of full scale 1, or int16, not int32"),
+        (np.array([0.0, np.nan]), "samples hold nan or infinity"),
+    ],
+)
+def test_other_samples_are_refused(samples, message):
+    with pytest.raises(ValueError, match=message):
+        StreamingRecognizer(checkpoint()).accept(samples)
+    with pytest.raises(ValueError, match="sample_rate must be at least 1 Hz, not 0"):
+        StreamingRecognizer(checkpoint(), 0)
+
+
+def test_a_model_that_needs_the_end_is_refused_with_the_reason_and_the_remedy(tmp_path):
+    both = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8)
+    save_checkpoint(tmp_path / "c.pt", both.build(ENCODER), both, ENCODER)
+    with pytest.raises(CheckpointError, match=r"bidirectional, so they need the end .* --forward-only"):
+        StreamingRecognizer(tmp_path / "c.pt")
+    forward = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, bidirectional=False)
+    with pytest.raises(CheckpointError, match="normalised over the utterance, whose end is not there yet"):
+        StreamingRecognizer(Checkpoint(forward.build(ENCODER), forward, ENCODER))
