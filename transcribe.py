@@ -10,7 +10,7 @@ from pathlib import Path
 
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
-from models.transcription import Decoder, doubt, read_tuned, transcribe, warning
+from models.transcription import UNTUNED, Decoder, doubt, read_tuned, transcribe, warning
 from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
 from training.machine import choose_device
@@ -26,10 +26,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
     add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
     add("--lm", metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
-    add("--alpha", type=float, help="its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else 1")
-    add("--beta", type=float, help="weight of the number of words; default: of decoder.json, else 1")
+    weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
+    add("--alpha", type=float, help=weight)
+    add("--beta", type=float, help=f"weight of the number of words; default: of decoder.json, else {UNTUNED['beta']:g}")
     add("--unit", choices=("word", "character"), help="of the language model; default: of decoder.json, else as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
+    penalty = "nats by letter of a word that it does not know; default: of decoder.json, else log(letters): 3.3 in English"
+    add("--unknown-penalty", type=float, metavar="X", help=penalty)
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
@@ -41,11 +44,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
     if args.nbest > args.beam:
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
-    for name in ("alpha", "beta", "unit", "lexicon"):
-        if getattr(args, name) and not args.lm:
-            parser.error(f"--{name} weighs a language model: add --lm FILE")
-    if args.alpha is not None and not 0 <= args.alpha < math.inf:
-        parser.error(f"--alpha must be at least 0, not {args.alpha}")
+    for name in ("alpha", "beta", "unit", "lexicon", "unknown_penalty"):
+        if getattr(args, name) is not None and getattr(args, name) is not False and not args.lm:
+            parser.error(f"--{name.replace('_', '-')} is of a language model: add --lm FILE")
+    for name in ("alpha", "unknown_penalty"):
+        if getattr(args, name) is not None and not 0 <= getattr(args, name) < math.inf:
+            parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.beta is not None and not math.isfinite(args.beta):
         parser.error(f"--beta must be a finite number, not {args.beta}")
     return args
@@ -58,8 +62,11 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     tuned_file = args.checkpoint.parent / "decoder.json"
     tuned = read_tuned(tuned_file)
     alpha, beta = (tuned[name] if getattr(args, name) is None else getattr(args, name) for name in ("alpha", "beta"))
-    scorer = make_scorer(args.lm, checkpoint.encoder, args.unit or tuned.get("unit"), args.lexicon)
-    other = "lm" in tuned and (Path(tuned["lm"]).name, tuned.get("lexicon")) != (Path(args.lm).name, args.lexicon)
+    penalty = tuned.get("unknown_penalty") if args.unknown_penalty is None else args.unknown_penalty
+    same_file = Path(tuned.get("lm", args.lm)).name == Path(args.lm).name
+    unit = args.unit or (tuned.get("unit") if same_file else None)
+    scorer = make_scorer(args.lm, checkpoint.encoder, unit, args.lexicon, penalty)
+    other = "lm" in tuned and not (same_file and tuned.get("lexicon", False) == args.lexicon)
     if other and None in (args.alpha, args.beta):
         asked = f"--lm {tuned['lm']}{' --lexicon' if tuned.get('lexicon') else ''}"
         print(f"warning: alpha and beta of {tuned_file} were tuned with {asked}, and may not suit this search", file=sys.stderr)
@@ -77,6 +84,13 @@ def show(path: Path, found: dict, nbest: int) -> None:
             print(f"  {parts}\t{hypothesis['text']}")
     for word in found.get("words", ()):
         print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")
+
+
+def unknown_words(found: dict, decoder: Decoder) -> str:
+    """A sentence if the language model does not know some of the words (or characters); else empty."""
+    words = found.get("unknown", [])
+    named = ", ".join(words[:10]) + (", ..." if len(words) > 10 else "")
+    return f"{len(words)} of its {decoder.scorer.model.unit}s not in the language model: {named}" if words else ""
 
 
 def refuse_swapped(args: argparse.Namespace) -> None:
@@ -108,12 +122,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 print(f"error: {error}", file=sys.stderr)
             continue
+        if decoder.scorer:
+            found["unknown"] = decoder.scorer.unknown_words(found["text"])  # of words, or of characters
         if args.json:
             print_json({"file": str(path)} | found | {"seconds": round(found["seconds"], 3)})
         else:
             show(path, found, args.nbest)
-        if unsure := doubt(found):
-            print(f"{path}: {unsure}", file=sys.stderr)
+        for sentence in filter(None, (unknown_words(found, decoder), doubt(found))):
+            print(f"{path}: {sentence}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -10,6 +10,7 @@ picture, and alpha and beta in decoder.json beside the checkpoint, where transcr
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--lm", required=True, metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
     add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
+    add("--unknown-penalty", type=float, metavar="X",
+        help="nats by letter of a word that the model does not know; default: log(letters), 3.3 in English")  # fmt: skip
     add("--join", type=int, default=1, metavar="N", help="each item joins 1..N utterances of one speaker")
     add("--beam", type=int, default=default.beam, help="width of the search [paper, Section 6: 500]")
     add("--tune-beam", type=int, default=default.tune_beam, help="width while tuning")
@@ -63,6 +66,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"{tuned} is there from an earlier tuning; --overwrite replaces it")
     if min(args.beam, args.tune_beam, args.join) < 1:
         parser.error("--beam, --tune-beam and --join must be at least 1")
+    if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
+        parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
     return args
 
 
@@ -74,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
     sets = evaluation_sets(args.data, checkpoint, args.join, args.dev)
     caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
-    lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam)
+    lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam, args.unknown_penalty)
     tune_and_compare(checkpoint, sets, lm, folder, caption)
     return 0
 

@@ -4,8 +4,10 @@ The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + be
 here come log p_lm and word_count; alpha and beta are the search's. A prefix of labels leads to a state, and both scorers
 say what from there each label adds. Labels are letters, or pairs of letters (Section 3.6), as the encoder has them.
 
-Words that the model does not know cost ``unknown_penalty`` by letter, whatever p(<unk>) is. So ``zebra quick`` costs what
-``zebraquick`` does: words are neither joined nor parted for being unknown. A price by word would join them.
+Words that the model does not know are spelt by a second model, in which each letter of the alphabet is as likely as the
+others: they cost ``unknown_penalty`` = log(letters) nats by letter, log 27 = 3.3 in English. So ``zebra quick`` costs what
+``zebraquick`` does: words are neither joined nor parted for being unknown. A price by word, such as p(<unk>), would join them,
+so it counts for nothing here.
 """
 
 from __future__ import annotations
@@ -21,8 +23,6 @@ import numpy as np
 from decoding.arpa import BOS, EOS, SPACE, UNKNOWN, NGram
 from decoding.ngrams import NGramModel
 from implementation import CharEncoder
-
-UNKNOWN_PENALTY = 2.0  # [ours] nats by letter of an unknown word: on synthetic speech best for any share of known words
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
 
@@ -54,7 +54,9 @@ class WordScorer:
         encoder: whose labels the beam search extends prefixes by.
         lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
             them scores -inf. None allows every word.
-        unknown_penalty: nats by letter of a word that the model does not know, at least 0 [ours].
+        unknown_penalty: nats by letter of a word that the model does not know, at least 0; None: log(letters of the alphabet)
+            [ours]. With alpha and beta tuned on dev it does well whatever share of the words is known; the more of what is
+            said is unknown, the lower the alpha that suits it.
 
     Attributes:
         unwritable: words that the model knows and the alphabet cannot write, the likeliest first.
@@ -68,14 +70,14 @@ class WordScorer:
 
     def __init__(
         self, model: NGramModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None,
-        unknown_penalty: float = UNKNOWN_PENALTY,
+        unknown_penalty: float | None = None,
     ) -> None:  # fmt: skip
         if model.unit != "word":
             raise ValueError("WordScorer needs a language model over words, but this one is over characters; use CharacterScorer")
         self.model, self._units = model, ["", *encoder.alphabet]
-        self.unknown_penalty = _checked_penalty(unknown_penalty)
-        self._space = self._units.index(" ") if " " in self._units else None
         letters = set("".join(self._units)) - {" "}
+        self.unknown_penalty = _checked_penalty(unknown_penalty, letters)
+        self._space = self._units.index(" ") if " " in self._units else None
         self.unwritable = _unwritable(model, letters)
         self._lexicon = _checked_lexicon(model.vocabulary, lexicon, letters)
         known = model.vocabulary.difference(self.unwritable) if self._lexicon is None else self._lexicon
@@ -174,7 +176,10 @@ class _Beginnings:
         return found
 
 
-def _checked_penalty(penalty: float) -> float:
+def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
+    """Nats by letter; None: of each letter as likely as the others."""
+    if penalty is None:
+        return math.log(max(1, len(letters)))
     if not 0 <= penalty < math.inf:
         raise ValueError(f"the penalty of an unknown word must be a number of nats by letter, at least 0, not {penalty}")
     return penalty
@@ -223,7 +228,8 @@ class CharacterScorer:
     Args:
         model: over characters.
         encoder: whose labels the beam search extends prefixes by.
-        unknown_penalty: nats of a character that the model does not know, at least 0; where it has <unk>, p(<unk>) counts.
+        unknown_penalty: nats of a character that the model does not know, at least 0; None: log(characters of the alphabet).
+            Where the model has <unk>, p(<unk>) counts instead.
 
     Attributes:
         unwritable: characters that the model knows and the alphabet does not have, the likeliest first.
@@ -232,12 +238,13 @@ class CharacterScorer:
         ValueError: if the model is not over characters, the alphabet lacks most of them, or the penalty is negative.
     """
 
-    def __init__(self, model: NGramModel, encoder: CharEncoder, unknown_penalty: float = UNKNOWN_PENALTY) -> None:
+    def __init__(self, model: NGramModel, encoder: CharEncoder, unknown_penalty: float | None = None) -> None:
         if model.unit != "character":
             raise ValueError("CharacterScorer needs a language model over characters, but this one is over words; use WordScorer")
-        self.model, self.unknown_penalty = model, _checked_penalty(unknown_penalty)
         units = ["", *encoder.alphabet]
-        self.unwritable = _unwritable(model, set("".join(units)))
+        characters = set("".join(units))
+        self.model, self.unknown_penalty = model, _checked_penalty(unknown_penalty, characters - {" "})
+        self.unwritable = _unwritable(model, characters)
         self._space = units.index(" ") if " " in units else None
         self._tokens = [model.tokens(unit) for unit in units]  # those of each label
         if self._space is not None and (SPACE,) not in model.ngrams:
@@ -305,7 +312,7 @@ class CharacterScorer:
 
 def make_scorer(
     path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False,
-    unknown_penalty: float = UNKNOWN_PENALTY,
+    unknown_penalty: float | None = None,
 ) -> WordScorer | CharacterScorer:  # fmt: skip
     """The scorer of an ARPA file, by words or by characters; what the model lacks is told on stderr.
 
@@ -315,7 +322,7 @@ def make_scorer(
         unit: ``'word'`` or ``'character'``; None: characters where the file has ``<space>``, or no word that the alphabet can
             write is longer than one character.
         lexicon: whether only words of the model are allowed.
-        unknown_penalty: nats by letter of a word that the model does not know.
+        unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet).
 
     Raises:
         ValueError: if the file is broken, its unit can't be told, its words do not fit the encoder's alphabet, or a lexicon is

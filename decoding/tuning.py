@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from decoding.scorers import CharacterScorer, WordScorer
 from implementation import (
     PAPER_PRUNING,
     BeamScorer,
@@ -83,9 +84,14 @@ def tune(
     return Tuning(alphas, betas, errors, counts.reference_length)
 
 
-def compare(name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: BeamScorer, weights: tuple) -> dict:
-    """Prints and returns the error rates of one set: greedy, beam, beam with the language model."""
+def compare(
+    name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
+) -> dict:
+    """Prints and returns the error rates of one set: greedy, beam, beam with the language model, which may lack some words."""
     references = [output.reference for output in outputs]
+    spoken, unknown = (sum(len(part(text)) for text in references) for part in (scorer.model.tokens, scorer.unknown_words))
+    if unknown:
+        print(f"{name:<12} {unknown} of its {spoken} {scorer.model.unit}s are not in the language model ({unknown / spoken:.1%})")
     greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
     rates = {
         "greedy": count_word_errors(references, greedy),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,6 +33,7 @@ SILENCE_DB = -60.0  # of full scale [ours]
 # Confidence of a text below which it is warned of [ours]. With the embedded voice's model (six epochs, dev WER 2 %) 1 of 60 of
 # its own utterances lies below it, and of people's sentences, which it can't understand, 53 of 54.
 UNLIKE_TRAINING = 0.8
+UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
 LARGEST_ALIGNMENT = 2 * 10**8  # frames times states, a byte each
 
 
@@ -71,8 +73,9 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         labels, states = _best_path(rows, encoder.blank_idx)
     else:
         hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
+        hypotheses = _distinct(hypotheses, encoder)
         labels = list(hypotheses[0].labels) if hypotheses else []
-        found = {"nbest": _distinct(hypotheses, encoder)[:nbest]}
+        found = {"nbest": [_described(hypothesis, encoder) for hypothesis in hypotheses[:nbest]]}
     text, letters = normal_spaces(encoder.decode(labels)), letter_confidences(rows, labels, states)
     of_words = word_confidences(letters, labels, encoder)
     found = {
@@ -175,28 +178,33 @@ def normal_spaces(text: str) -> str:
     return " ".join(text.split())
 
 
-def _distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[dict]:
-    """Text and scores of each; of those with the same text, which differ in spaces, the best."""
-    found: dict[str, dict] = {}
-    for hypothesis in hypotheses:
+def _distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[Hypothesis]:
+    """One hypothesis a text, best first: of those that differ in spaces alone the best, with the CTC probability of all."""
+    found: dict[str, Hypothesis] = {}
+    for hypothesis in hypotheses:  # best first
         text = normal_spaces(encoder.decode(hypothesis.labels))
-        found.setdefault(text, _described(hypothesis, text))
-    return list(found.values())
+        best = found.setdefault(text, hypothesis)
+        if best is not hypothesis:
+            added = float(np.logaddexp(best.log_ctc, hypothesis.log_ctc))
+            found[text] = dataclasses.replace(best, log_ctc=added, score=best.score - best.log_ctc + added)
+    return sorted(found.values(), key=lambda hypothesis: -hypothesis.score)
 
 
-def _described(hypothesis: Hypothesis, text: str) -> dict:
+def _described(hypothesis: Hypothesis, encoder: CharEncoder) -> dict:
     parts = {name: getattr(hypothesis, name) for name in ("score", "log_ctc", "log_lm", "words")}
-    return {"text": text} | parts
+    return {"text": normal_spaces(encoder.decode(hypothesis.labels))} | parts
 
 
 def read_tuned(path: Path) -> dict:
-    """What tune_decoder.py left beside the checkpoint; alpha and beta 1 where it left nothing."""
+    """What tune_decoder.py left beside the checkpoint; ``UNTUNED`` where it left nothing; ValueError where it is broken."""
     if not path.exists():
-        return {"alpha": 1.0, "beta": 1.0}
+        return dict(UNTUNED)
     try:
         tuned = json.loads(path.read_text(encoding="utf-8"))
-        fits = all(math.isfinite(tuned[name]) for name in ("alpha", "beta"))
-    except (ValueError, KeyError, TypeError):
+        fits = math.isfinite(tuned["beta"]) and min(tuned["alpha"], tuned.get("unknown_penalty") or 0) >= 0
+        fits = fits and max(tuned["alpha"], tuned.get("unknown_penalty") or 0) < math.inf
+        fits = fits and isinstance(tuned.get("lm", ""), str) and tuned.get("unit") in (None, "word", "character")
+    except (ValueError, KeyError, TypeError, AttributeError):
         fits = False
     if not fits:
         raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or take it away")

@@ -56,7 +56,7 @@ def start_run(
         parts = assemble(speech, model, training)
         lm = output.language_model
         if lm and lm.file != "train":
-            make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon)  # refuses now, not after the training
+            make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # refuses now, not after the training
         describe(parts)
         run = Run(parts, opened, command)
         if output.resume:

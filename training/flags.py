@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,8 @@ def _add_language_model(parser: argparse.ArgumentParser) -> None:
     add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
     add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
+    penalty = "nats by letter of a word that the language model does not know; default log(letters): 3.3 in English"
+    add("--unknown-penalty", type=float, metavar="X", help=penalty)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +149,8 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--lr must be above 0, not {args.lr}")
     if not 0 <= args.dropout < 1:
         parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
+    if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
+        parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
     if args.n_fft < 16 or args.n_fft % 2:
         parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
     if args.sample_rate is not None and args.sample_rate < 8000:
@@ -172,11 +177,13 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(
             "--row-conv looks ahead for layers that cannot; bidirectional ones have heard the whole utterance: add --forward-only"
         )
+    if args.unknown_penalty is not None and not args.lm:
+        parser.error("--unknown-penalty is of words that a language model does not know: add --lm train, or --lm FILE")
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.unit and args.lm in (None, "train"):
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
-    if args.lm and args.lm != "train" and not Path(args.lm).is_file():
+    if args.lm and args.lm != "train" and not Path(args.lm).exists():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
     if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
@@ -223,5 +230,6 @@ def _training(args: argparse.Namespace) -> TrainingSettings:
 
 
 def _output(args: argparse.Namespace) -> OutputSettings:
-    language_model = LanguageModelSettings(args.lm, args.unit, args.lexicon) if args.lm else None
+    settings = {name: getattr(args, name) for name in ("unit", "lexicon", "unknown_penalty")}
+    language_model = LanguageModelSettings(args.lm, **settings) if args.lm else None
     return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model)

@@ -130,7 +130,7 @@ def tune_and_compare(
 ) -> None:
     """Chooses alpha and beta on ``sets['dev']``, prints the error rates of all sets, leaves tuning.png and decoder.json."""
     encoder = checkpoint.encoder
-    scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon)
+    scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon, lm.unknown_penalty)
     outputs = {name: network_outputs(checkpoint.model, data, encoder) for name, data in sets.items()}
     with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
@@ -139,5 +139,6 @@ def tune_and_compare(
     results = {name: compare(name, rows, encoder, lm.beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
     tuning_surface(tuning, caption).savefig(folder / "tuning.png")
     tuned = {"alpha": alpha, "beta": beta, "lm": str(lm.file), "unit": scorer.model.unit, "lexicon": lm.lexicon}
+    tuned["unknown_penalty"] = scorer.unknown_penalty
     (folder / "decoder.json").write_text(json.dumps(tuned | {"results": results}, indent=2) + "\n", encoding="utf-8")
     print(f"in {folder}: tuning.png, decoder.json")

@@ -84,6 +84,7 @@ class LanguageModelSettings:
         file: in the ARPA format; 'train': one is made of the training transcripts.
         unit: 'word' or 'character'; None: as the file tells.
         lexicon: whether only words of the model are allowed.
+        unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet) [ours].
         beam: width of the search [ours; paper, Section 6: 500].
         tune_beam: width while alpha and beta are chosen on dev [ours].
     """
@@ -93,6 +94,7 @@ class LanguageModelSettings:
     lexicon: bool = False
     beam: int = 50
     tune_beam: int = 16
+    unknown_penalty: float | None = None
 
 
 @dataclass(frozen=True)

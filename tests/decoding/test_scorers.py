@@ -80,7 +80,7 @@ def test_the_scores_of_a_text_add_up_to_the_models(encoder, text, order):
 
 def test_a_word_scores_when_the_space_completes_it():
     model = NGramModel.train(SMALL)
-    scorer, (a, b, space) = WordScorer(model, LETTERS), LETTERS.encode("ab ")
+    scorer, (a, b, space) = WordScorer(model, LETTERS, unknown_penalty=2.0), LETTERS.encode("ab ")
     state = scorer.advance(scorer.advance(scorer.start(), a), b)
     log_p, words = scorer.scores(state, np.array([a, space, b]))
     assert log_p.tolist() == [-6, model.next(model.start(), "ab")[0], -6]  # aba and abb are no words: 2 nats a letter
@@ -104,7 +104,7 @@ def test_a_lexicon_lets_through_its_words_only(encoder, lexicon):
     """All label sequences up to four: a label scores -inf just where no text of the lexicon begins so."""
     model = NGramModel.train(SMALL)
     words = {"ab", "a", "a'", "ba", "b", "z"} if lexicon is True else set(lexicon)
-    scorer = WordScorer(model, encoder, lexicon)
+    scorer = WordScorer(model, encoder, lexicon, 2.0)
     begins = {word[:end] for word in words for end in range(len(word) + 1)}
     for labels in product(range(1, encoder.vocab_size), repeat=4):
         text = encoder.decode(labels)
@@ -252,7 +252,7 @@ def test_a_known_word_is_not_joined_to_an_unknown_one(model, words):
         assert walk(scorer, ENGLISH.encode(parted))[0] > walk(scorer, ENGLISH.encode(joined))[0]
 
 
-def heard(text: str, doubtful: dict[int, str], clear: float = 0.999, likelier: float = 0.6) -> np.ndarray:
+def heard(text: str, doubtful: dict[int, str], clear: float = 1 - 1e-6, likelier: float = 0.6) -> np.ndarray:
     """(T', V) log-probabilities of a text with a blank after each letter; at doubtful places another symbol is likelier."""
     rows = np.full((2 * len(text), ENGLISH.vocab_size), (1 - clear) / ENGLISH.vocab_size)
     rows[1::2, 0] = clear
@@ -297,6 +297,19 @@ def test_an_unknown_word_pays_as_soon_as_it_is_one():
     assert scorer.finish(state)[0] == pytest.approx(-9 + scorer.model.end(("<unk>",)))
 
 
+@encoders
+def test_without_a_penalty_each_letter_of_the_alphabet_is_as_likely_as_the_others(encoder):
+    """Four letters: a, b, z and the apostrophe; so all unknown words of n letters together have probability 1."""
+    words, characters = NGramModel.train(SMALL), NGramModel.train(["aa", "ab"], 2, "character")
+    del characters.ngrams["<unk>",]
+    for scorer in (WordScorer(words, encoder), CharacterScorer(characters, encoder)):
+        assert scorer.unknown_penalty == pytest.approx(math.log(4))
+    log_p, _ = walk(WordScorer(words, encoder), encoder.encode("zz'"))
+    assert log_p - words.end(("<unk>",)) == pytest.approx(3 * math.log(1 / 4))
+    assert WordScorer(words, ENGLISH).unknown_penalty == pytest.approx(math.log(27))
+    assert WordScorer(words, ENGLISH, unknown_penalty=0).unknown_penalty == 0
+
+
 @pytest.mark.parametrize("penalty", [-1, math.inf, math.nan])
 @pytest.mark.parametrize(("kind", "unit"), [(WordScorer, "word"), (CharacterScorer, "character")])
 def test_a_penalty_is_a_number_from_0_on(kind, unit, penalty):
@@ -305,7 +318,7 @@ def test_a_penalty_is_a_number_from_0_on(kind, unit, penalty):
 
 
 def test_a_lexicon_may_hold_words_that_the_model_does_not_know():
-    scorer = WordScorer(MODELS["without <unk>"], ENGLISH, ["hello", "zebra"])
+    scorer = WordScorer(MODELS["without <unk>"], ENGLISH, ["hello", "zebra"], unknown_penalty=2.0)
     assert walk(scorer, ENGLISH.encode("zebra"))[0] == pytest.approx(-10 + scorer.model.end(("<unk>",)))
     assert walk(scorer, ENGLISH.encode("zebras"))[0] == -math.inf and scorer.unknown_words("zebra hello") == ["zebra"]
 

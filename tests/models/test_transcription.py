@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections import Counter
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 import transcribe
-from implementation import CharEncoder, Features, compute_spectrogram
+from decoding.ngrams import NGramModel
+from decoding.scorers import WordScorer
+from implementation import CharEncoder, Features, compute_spectrogram, prefix_beam_search
+from models import transcription
 from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder
 from speech.audio import BadAudio
@@ -29,6 +36,30 @@ def test_times_are_of_the_labels_that_were_found(small_corpus, monkeypatch):
         hop = model.time_stride * 0.01
         assert found["text"] == "xabc" and [unit["text"] for unit in found["characters"]] == ["x", "ab", "c"]
         assert [unit["start"] for unit in found["characters"]] == pytest.approx([0.0, 2 * hop, 4 * hop])
+
+
+@pytest.mark.parametrize("known", [None, ["a b", "ab a"]])
+@pytest.mark.parametrize("seed", range(3))
+def test_texts_that_differ_in_spaces_alone_are_one_with_the_paths_of_all(seed, known):
+    """Against the sum over all paths of five frames."""
+    encoder, rng = CharEncoder("ab "), np.random.default_rng(seed)
+    rows = np.log(rng.dirichlet(np.ones(4), size=5))  # (T', V)
+    masses = Counter()
+    for path in itertools.product(range(4), repeat=5):
+        masses[" ".join(encoder.ctc_decode(path).split())] += math.exp(rows[range(5), path].sum())
+    scorer = WordScorer(NGramModel.train(known, 2), encoder) if known else None
+    hypotheses = prefix_beam_search(rows, 10**4, scorer, 0.7 * bool(known), 0.4 * bool(known))
+    found = [transcription._described(h, encoder) for h in transcription._distinct(hypotheses, encoder)]
+    assert len(hypotheses) > len(found) == len(masses) and sum(masses.values()) == pytest.approx(1)
+    assert {one["text"]: math.exp(one["log_ctc"]) for one in found} == pytest.approx(dict(masses))
+    for one in found:
+        assert one["score"] == pytest.approx(one["log_ctc"] + 0.7 * one["log_lm"] + 0.4 * one["words"])
+        assert not known or one["log_lm"] == pytest.approx(max(h.log_lm for h in hypotheses if written(encoder, h) == one["text"]))
+    assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
+
+
+def written(encoder, hypothesis):
+    return " ".join(encoder.decode(hypothesis.labels).split())
 
 
 def made(**features):

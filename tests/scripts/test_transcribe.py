@@ -95,6 +95,30 @@ def test_texts_are_written_as_references_are(small_corpus, monkeypatch, capsys, 
     assert found["text"] == f"{word} {word}"
 
 
+def test_words_that_the_language_model_does_not_know_are_told(small_corpus, tmp_path, monkeypatch, capsys):
+    folder, _ = small_corpus
+    NGramModel.train(["hello moon"]).write_arpa(tmp_path / "lm.arpa")
+    checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
+    for text, unknown in (("hello zebra quick moon", ["zebra", "quick"]), ("hello moon", [])):
+        with_outputs(monkeypatch, checkpoint, spelt(text), sure=0.999)
+        assert transcribe.main(["c.pt", str(folder / "0.wav"), "--json", "--lm", str(tmp_path / "lm.arpa")]) == 0
+        out, err = capsys.readouterr()
+        assert (json.loads(out)["text"], json.loads(out)["unknown"]) == (text, unknown)
+        assert ("0.wav: 2 of its words not in the language model: zebra, quick\n" in err) == bool(unknown)
+
+
+def test_the_penalty_of_a_letter_is_the_flags_or_else_the_tuned_or_else_the_alphabets(small_corpus, tmp_path, monkeypatch):
+    folder, _ = small_corpus
+    (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
+    command, seen, real = [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa")], [], transcribe.make_scorer
+    monkeypatch.setattr(transcribe, "make_scorer", lambda *given: seen.append(real(*given)) or seen[-1])
+    assert transcribe.main([*command, "--beam", "2"]) == 0
+    (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unknown_penalty": 1.25}')
+    for flags in ([], ["--unknown-penalty", "0"]):
+        assert transcribe.main([*command, "--beam", "2", *flags]) == 0
+    assert [scorer.unknown_penalty for scorer in seen] == [pytest.approx(np.log(27)), 1.25, 0]
+
+
 @pytest.mark.parametrize("beam", ["1", "4"])
 def test_how_sure_the_model_is(small_corpus, monkeypatch, capsys, beam):
     folder, _ = small_corpus
@@ -153,7 +177,11 @@ def test_transcribe_with_a_language_model_shows_scores_and_times(small_corpus, c
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--alpha", "1"], "--alpha weighs a language model: add --lm"),
+        (["--unknown-penalty", "0"], "--unknown-penalty is of a language model: add --lm FILE"),
+        (["--lm", "x.arpa", "--unknown-penalty", "-1"], "--unknown-penalty must be at least 0, not -1"),
+        (["--lm", "x.arpa", "--unknown-penalty", "nan"], "--unknown-penalty must be at least 0, not nan"),
+        (["--alpha", "0"], "--alpha is of a language model: add --lm FILE"),
+        (["--alpha", "1"], "--alpha is of a language model: add --lm FILE"),
         (["--lm", "x.arpa", "--alpha", "-1"], "--alpha must be at least 0, not -1"),
         (["--nbest", "3"], "--nbest 3 needs a beam search at least as wide"),
         (["--beam", "0"], "--beam must be at least 1, not 0"),
@@ -179,7 +207,9 @@ def test_tuned_weights_are_read_with_care(small_corpus, tmp_path, capsys):
     folder, _ = small_corpus
     (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
     command = [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa"), "--beam", "4"]
-    for broken in ("{", "[]", '{"alpha": 1}', '{"alpha": NaN, "beta": 1}', '{"alpha": "1", "beta": 1}'):
+    of_penalty = ('{"alpha": 1, "beta": 1, "unknown_penalty": "x"}', '{"alpha": 1, "beta": 1, "unknown_penalty": -1}')
+    of_others = ('{"alpha": 1, "beta": 1, "lm": 5}', '{"alpha": 1, "beta": 1, "unit": 5}', '{"alpha": -1, "beta": 1}')
+    for broken in (*of_penalty, *of_others, "{", "[]", '{"alpha": 1}', '{"alpha": NaN, "beta": 1}', '{"alpha": "1", "beta": 1}'):
         (tmp_path / "decoder.json").write_text(broken)
         assert transcribe.main(command) == 2
         assert "decoder.json is broken" in capsys.readouterr().err
@@ -202,7 +232,7 @@ def test_the_unit_of_the_language_model_can_be_said(small_corpus, tmp_path, caps
     (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
     (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unit": "character"}')
     seen = []
-    monkeypatch.setattr(transcribe, "make_scorer", lambda path, encoder, unit, lexicon: seen.append(unit))
+    monkeypatch.setattr(transcribe, "make_scorer", lambda path, encoder, unit, *others: seen.append(unit))
     assert transcribe.main([str(tmp_path / "checkpoint.pt"), *command[1:]]) == 0 and seen == ["character"]
     with pytest.raises(SystemExit):
         train_minimal.main(["--lm", "train", "--unit", "character"])

@@ -35,7 +35,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
-        f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --output-dir out --overwrite"
+        f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --unknown-penalty 1.5 --output-dir out --overwrite"
     )
     assert parse_args(said.split()) == (
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
@@ -43,7 +43,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
             Features(n_fft=64, normalisation="corpus"), 3, "3-layer 1D", 2, 20, "rnn", "step", False, 4, 30, [1, 2, 1], 0.25
         ),
         TrainingSettings(6, 5, 0.5, "sgd", "anneal", False, "fp32", "cpu", 4, 1, 11),
-        OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True)),
+        OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
     )
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
 
