@@ -54,7 +54,9 @@ def test_texts_that_differ_in_spaces_alone_are_one_with_the_paths_of_all(seed, k
     assert {one["text"]: math.exp(one["log_ctc"]) for one in found} == pytest.approx(dict(masses))
     for one in found:
         assert one["score"] == pytest.approx(one["log_ctc"] + 0.7 * one["log_lm"] + 0.4 * one["words"])
-        assert not known or one["log_lm"] == pytest.approx(max(h.log_lm for h in hypotheses if written(encoder, h) == one["text"]))
+        assert not known or one["log_lm"] == pytest.approx(
+            max(h.log_lm for h in hypotheses if written(encoder, h) == one["text"])
+        )
     assert [one["score"] for one in found] == sorted((one["score"] for one in found), reverse=True)
 
 

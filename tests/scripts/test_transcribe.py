@@ -110,7 +110,11 @@ def test_words_that_the_language_model_does_not_know_are_told(small_corpus, tmp_
 def test_the_penalty_of_a_letter_is_the_flags_or_else_the_tuned_or_else_the_alphabets(small_corpus, tmp_path, monkeypatch):
     folder, _ = small_corpus
     (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
-    command, seen, real = [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa")], [], transcribe.make_scorer
+    command, seen, real = (
+        [str(tmp_path / "checkpoint.pt"), str(folder / "0.wav"), "--lm", str(folder / "lm.arpa")],
+        [],
+        transcribe.make_scorer,
+    )
     monkeypatch.setattr(transcribe, "make_scorer", lambda *given: seen.append(real(*given)) or seen[-1])
     assert transcribe.main([*command, "--beam", "2"]) == 0
     (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unknown_penalty": 1.25}')

@@ -35,7 +35,8 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
-        f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon --unknown-penalty 1.5 --output-dir out --overwrite"
+        f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon "
+        "--unknown-penalty 1.5 --output-dir out --overwrite"
     )
     assert parse_args(said.split()) == (
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
