@@ -27,6 +27,7 @@ _SAME = {
 _PARTS_WORDS = set("/\\_|·•‧…~～〜")  # beside dashes, spaces and line breaks
 _SPOKEN = set("&@%#§‰＆＠％＃")  # unlike other punctuation
 _GAP = "\0"  # stands for what parts words, until it is known what is on its sides
+_ZERO_WIDTH_SPACE = "\u200b"
 _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
@@ -53,6 +54,7 @@ def normalise(text: str, encoder: CharEncoder) -> str:
     known = _known(tuple(encoder.alphabet))
     if not known.issuperset(text):
         drops = encoder.unknown == "drop"
+        text = "".join(char for char in text if char in known or not _is_invisible(char))  # else it keeps a letter from its mark
         text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
         text = _QUOTED.sub(r'"\1"', text)
         text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
@@ -72,6 +74,11 @@ def _composed(cluster: str, known: frozenset[str]) -> str:
     if len(composed) > 1 and _is_european(composed[0]):
         composed = "".join(char for char in composed if char in known or not unicodedata.combining(char))
     return composed
+
+
+def _is_invisible(char: str) -> bool:
+    """Soft hyphens, joiners, marks of direction."""
+    return unicodedata.category(char) == "Cf" and char != _ZERO_WIDTH_SPACE
 
 
 def _set_apart(text: str, known: frozenset[str]) -> str:
@@ -112,8 +119,8 @@ def _written(char: str, known: frozenset[str], drops: bool) -> str:
         if way and known.issuperset(way):
             return way
     category = unicodedata.category(char)
-    if category == "Cf":  # soft hyphens, joiners, marks of direction
-        return _GAP if char == "\u200b" else ""
+    if char == _ZERO_WIDTH_SPACE:
+        return _GAP
     if category in ("Zs", "Zl", "Zp") or char.isspace():
         return " "
     if category == "Pd" or char in _PARTS_WORDS or category == "Cc":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from implementation import CharEncoder
@@ -115,6 +115,7 @@ ODD = st.text("aeE'é’‘“—-/ \u0301\u0302\u00ad\u200b\u3000\0\u0660ﬁ½�
 
 
 @given(st.one_of(st.text(max_size=30), ODD), st.sampled_from([ENGLISH, DROP, FRENCH, CHINESE]))
+@example("A\u00ad\u0300", FRENCH)  # an invisible character between a letter and its mark
 @settings(deadline=None, max_examples=300)
 def test_twice_is_once_and_the_alphabets_own_is_kept(text, encoder):
     once = normalise(text, encoder)
