@@ -881,7 +881,8 @@ def prefix_beam_search(
         ValueError: for numbers outside these ranges, or rows that are no log-probabilities.
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
-    _check_search(log_probs, beam_width, alpha, beta, cutoff, max_labels)
+    _check_search(beam_width, alpha, beta, cutoff, max_labels)
+    _check_log_probs(log_probs)
     # twin: search_faster, all prefixes and labels of a frame at once; tests/implementation/test_decoding.py
     hypotheses, full = fast(_search)(log_probs, beam_width, scorer or _NoModel(), alpha, beta, cutoff, max_labels)
     if not hypotheses and full and beam_width < _WIDEST_AGAIN:
@@ -1544,21 +1545,76 @@ def search_faster(
     log_probs: np.ndarray, width: int, scorer: BeamScorer, alpha: float, beta: float, cutoff: float, max_labels: int | None
 ) -> tuple[list[Hypothesis], bool]:
     """``_search`` with all prefixes and labels of a frame at once."""
-    prefixes, full = _Prefixes(scorer, alpha, beta), False
-    beam, p_b, p_nb = [0], np.array([0.0]), np.array([-np.inf])  # the empty prefix
-    for frame in log_probs:
-        beam, p_b, p_nb = _search_step(prefixes, beam, p_b, p_nb, frame, _kept_labels(frame, cutoff, max_labels), width)
-        full = full or len(beam) == width
-        if not beam:
-            break
-    log_ctc = np.logaddexp(p_b, p_nb).tolist()
-    return prefixes.texts.complete([(*prefixes.account(p), log_p) for p, log_p in zip(beam, log_ctc, strict=True)]), full
+    search = BeamSearch(width, scorer, alpha, beta, cutoff, max_labels)
+    search.push(log_probs)
+    return search.hypotheses(), search.full
 
 
 _TWINS[_search] = search_faster
 
 
 _SMALL_ALPHABET = 64  # symbols; so few are asked of the scorer all at once, when a prefix comes into the beam: fewer questions
+
+
+class BeamSearch:
+    """``prefix_beam_search``, which explains the arguments, frame by frame: what a stream carries from chunk to chunk.
+
+    >>> search = BeamSearch(beam_width=2)
+    >>> for frame in np.log([[0.1, 0.9, 1e-9], [0.9, 0.05, 0.05], [1e-9, 0.1, 0.9]]):
+    ...     search.push(frame[None])
+    >>> search.settle(), search.hypotheses()[0].labels
+    ((1,), (2,))
+
+    Attributes:
+        full: whether the beam ever held ``beam_width`` prefixes.
+    """
+
+    def __init__(
+        self, beam_width: int = 10, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0,
+        cutoff: float = 1.0, max_labels: int | None = None,
+    ) -> None:  # fmt: skip
+        _check_search(beam_width, alpha, beta, cutoff, max_labels)
+        self.prefixes, self.width, self.full = _Prefixes(scorer or _NoModel(), alpha, beta), beam_width, False
+        self.cutoff, self.max_labels = cutoff, max_labels
+        self.beam, self.p_b, self.p_nb = [0], np.array([0.0]), np.array([-np.inf])  # the empty prefix
+
+    def push(self, log_probs: np.ndarray) -> None:
+        """Hears (T', V) more frames."""
+        for frame in log_probs:
+            if not self.beam:
+                break
+            labels = _kept_labels(frame, self.cutoff, self.max_labels)
+            self.beam, self.p_b, self.p_nb = _search_step(
+                self.prefixes, self.beam, self.p_b, self.p_nb, frame, labels, self.width
+            )
+            self.full = self.full or len(self.beam) == self.width
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """Those of an utterance that ends here, best first; without the labels that ``settle`` has given."""
+        log_ctc = np.logaddexp(self.p_b, self.p_nb).tolist()
+        found = [(*self.prefixes.account(p), log_p) for p, log_p in zip(self.beam, log_ctc, strict=True)]
+        return self.prefixes.texts.complete(found)
+
+    def leading(self) -> tuple[int, ...]:
+        """Labels of the best prefix, of an utterance that goes on; without those that ``settle`` has given."""
+        if not self.beam:
+            return ()
+        log_lm, words = (np.array([of[p] for p in self.beam]) for of in (self.prefixes.log_lm, self.prefixes.words))
+        rank = np.logaddexp(self.p_b, self.p_nb) + self.prefixes.bonus(log_lm, words)
+        return self.prefixes.account(self.beam[int(rank.argmax())])[0]
+
+    def settle(self) -> tuple[int, ...]:
+        """Labels that all prefixes begin with, which no frame can change any more; the search forgets them."""
+        root, parent = set(self.beam), self.prefixes.parent
+        while len(root) > 1:  # a parent has a smaller number than its children
+            root.remove(youngest := max(root))
+            root.add(parent[youngest])
+        if not root:
+            return ()
+        labels = self.prefixes.account(*root)[0]
+        number = self.prefixes.forget(root.pop(), self.beam)
+        self.beam = [number[prefix] for prefix in self.beam]
+        return labels
 
 
 class _Prefixes:
@@ -1603,6 +1659,23 @@ class _Prefixes:
             backwards.append(self.label[place])
             place = self.parent[place]
         return tuple(reversed(backwards)), self.state[prefix], self.log_lm[prefix], self.words[prefix]
+
+    def forget(self, root: int, beam: list[int]) -> dict[int, int]:
+        """Keeps ``root``, which becomes the first, and what lies between it and the beam: the new number of each by the old."""
+        kept = {root}
+        for prefix in beam:
+            while prefix not in kept:
+                kept.add(prefix)
+                prefix = self.parent[prefix]
+        order = sorted(kept)
+        number = {prefix: place for place, prefix in enumerate(order)}
+        self.parent = [number.get(self.parent[prefix], -1) for prefix in order]
+        self.label, self.state, self.log_lm, self.words = (
+            [values[prefix] for prefix in order] for values in (self.label, self.state, self.log_lm, self.words)
+        )
+        self.children = {(self.parent[place], self.label[place]): place for place in range(1, len(order))}
+        self.answers = {number[prefix]: answer for prefix, answer in self.answers.items() if prefix in number}
+        return number
 
 
 def _search_step(
@@ -2307,9 +2380,7 @@ def _check_ctc(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, targe
         raise ValueError(f"targets must lie in 1..{vocab - 1} (0 is the blank, the model has V = {vocab})")
 
 
-def _check_search(
-    log_probs: np.ndarray, beam_width: int, alpha: float, beta: float, cutoff: float, max_labels: int | None
-) -> None:  # fmt: skip
+def _check_search(beam_width: int, alpha: float, beta: float, cutoff: float, max_labels: int | None) -> None:
     if beam_width < 1:
         raise ValueError(f"beam_width must be at least 1, not {beam_width}")
     if not 0 <= alpha < math.inf:
@@ -2318,6 +2389,9 @@ def _check_search(
         raise ValueError(f"beta, the weight of the number of words, must be finite, not {beta}")
     if not 0 < cutoff <= 1 or (max_labels is not None and max_labels < 1):
         raise ValueError(f"cutoff must lie in (0, 1] and max_labels be at least 1, not {cutoff} and {max_labels}")
+
+
+def _check_log_probs(log_probs: np.ndarray) -> None:
     if log_probs.ndim != 2:
         raise ValueError(f"log_probs must be (T', V) of one utterance, not {log_probs.shape}")
     sums = np.exp(log_probs).sum(1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,24 +15,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from implementation import AlignedText, CharEncoder, ConvBlock, DeepSpeech2, Features, RowConvolution, State, word_times
+from implementation import (
+    PAPER_PRUNING,
+    AlignedText,
+    BeamSearch,
+    CharEncoder,
+    ConvBlock,
+    DeepSpeech2,
+    Features,
+    RowConvolution,
+    State,
+    forced_alignment,
+    word_times,
+)
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.transcription import Decoder, distinct
 
 
 @dataclass(frozen=True)
 class Heard:
     """What was said so far: ``text``, of which this call added ``new``, and ``words`` with the seconds of each.
 
-    What stands in ``text`` stays; only the last word may grow, and its end move.
+    What stands in ``text`` stays. Greedily, only the last word may grow, and its end move. A beam search adds whole words, once
+    they are settled; ``partial`` is what the best hypothesis has behind them, with the space before it, and may change. When
+    the stream is finished, ``partial`` holds letters that spell no word of the lexicon, else nothing.
     """
 
     text: str = ""
     new: str = ""
     words: list[AlignedText] = field(default_factory=list)
+    partial: str = ""
 
 
 class StreamingRecognizer:
-    """Text of one utterance, or of an hour of speech, chunk by chunk: greedily, what ``transcribe`` says of the whole.
+    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end what ``transcribe`` says of the whole.
 
         recognizer = StreamingRecognizer("runs/001/checkpoint.pt", sample_rate=44100)
         for chunk in chunks:
@@ -39,18 +58,25 @@ class StreamingRecognizer:
     Args:
         checkpoint: file or loaded, of a forward-only model with features normalised over the corpus.
         sample_rate: of the samples, in Hz; None: the model's.
+        decoder: greedy unless given. Where a lexicon leaves a beam search nothing at the end, ``transcribe`` searches once more
+            with a wider beam; a stream can't, and stops behind the last word that is whole.
 
     Raises:
         CheckpointError: if the model needs the whole utterance; the message says why, and what trains another.
     """
 
-    def __init__(self, checkpoint: Checkpoint | str | Path, sample_rate: int | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint | str | Path, sample_rate: int | None = None, decoder: Decoder | None = None
+    ) -> None:  # fmt: skip
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         model = checkpoint.model.eval()
         refuse_what_needs_the_end(model)
         rate = model.features.sample_rate if sample_rate is None else sample_rate
         self._frames, self._network = _Frames(model.features, rate), _Network(model)
-        self._decoder, self._heard, self._finished = _Greedy(checkpoint.encoder, model.seconds_per_output), Heard(), False
+        searches = decoder is not None and (decoder.beam > 1 or decoder.scorer is not None)
+        seconds = model.seconds_per_output
+        self._decoder = _Beam(checkpoint.encoder, seconds, decoder) if searches else _Greedy(checkpoint.encoder, seconds)
+        self._heard, self._finished = Heard(), False
 
     def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
         """What was said so far, with these (N,) samples: floats of full scale 1, or int16.
@@ -67,7 +93,7 @@ class StreamingRecognizer:
         if self._finished:
             raise ValueError("the stream is finished already")
         self._finished = True
-        return self._hear(self.log_probs(np.empty(0, np.float32), last=True))
+        return self._hear(self.log_probs(np.empty(0, np.float32), last=True), last=True)
 
     @torch.no_grad()
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
@@ -77,11 +103,9 @@ class StreamingRecognizer:
             self._network.push(frames, last) if frames.shape[1] or last else frames.new_empty(0, self._network.model.vocab_size)
         )
 
-    def _hear(self, rows: Tensor) -> Heard:
-        before = self._heard
-        words = self._decoder.push(rows) if len(rows) else before.words
-        text = " ".join(word.text for word in words) if len(rows) else before.text
-        self._heard = Heard(text, text[len(before.text) :], words)
+    def _hear(self, rows: Tensor, last: bool = False) -> Heard:
+        text, words, partial = self._decoder.push(rows, last)
+        self._heard = Heard(text, text[len(self._heard.text) :], words, partial)
         return self._heard
 
 
@@ -210,25 +234,116 @@ class _Greedy:
     """The best path (Graves et al. 2006, Eq. 4), collapsed as it comes; a word is over where a space follows."""
 
     def __init__(self, encoder: CharEncoder, seconds_per_frame: float) -> None:
-        self.encoder, self.seconds, self.frame, self.last = encoder, seconds_per_frame, 0, encoder.blank_idx
-        self.words: list[AlignedText] = []  # that are over
-        self.units: list[tuple[int, int, int]] = []  # since the last space: label, first frame, frame behind the last
+        self.words = _Words(encoder, seconds_per_frame)
+        self.frame, self.last = 0, encoder.blank_idx
+        self.units: list[_Unit] = []  # since the last word that is over
 
-    def push(self, rows: Tensor) -> list[AlignedText]:
-        """(T', V) -> all words so far, as ``word_times`` gives them."""
+    def push(self, rows: Tensor, _last: bool) -> tuple[str, list[AlignedText], str]:
+        """(T', V) -> text, words, and nothing that is not settled."""
         for label in rows.argmax(1).tolist():
-            if label == self.last != self.encoder.blank_idx:
+            if label == self.last != CharEncoder.blank_idx:
                 self.units[-1] = (*self.units[-1][:2], self.frame + 1)
-            elif label != self.encoder.blank_idx:
-                self._begin(label)
+            elif label != CharEncoder.blank_idx:
+                self.units.append((label, self.frame, self.frame + 1))
             self.last, self.frame = label, self.frame + 1
-        return self.words + word_times(self._times())
+        done = self.words.boundary([label for label, *_ in self.units])
+        self.units = self.words.take(self.units, done)
+        words = self.words.over + self.words.of(self.units)
+        return self.words.joint.join(word.text for word in words), words, ""
 
-    def _begin(self, label: int) -> None:
-        self.units.append((label, self.frame, self.frame + 1))
-        if self.encoder.decode([label]).isspace():
-            self.words += word_times(self._times())
-            del self.units[:-1]  # the space, from whose end the next word counts
 
-    def _times(self) -> list[AlignedText]:
-        return [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b in self.units]
+class _Beam:
+    """A beam search that is carried on; what all its prefixes begin with is settled."""
+
+    def __init__(self, encoder: CharEncoder, seconds_per_frame: float, decoder: Decoder) -> None:
+        self.words, self.encoder = _Words(encoder, seconds_per_frame), encoder
+        self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
+        self.open: list[int] = []  # labels that are settled, since the last word that is over
+        self.rows, self.frames, self.frame = (
+            [],
+            [],
+            0,
+        )  # to align them: log-probabilities, and which frames of the stream these are
+
+    def push(self, rows: Tensor, last: bool) -> tuple[str, list[AlignedText], str]:
+        """(T', V) -> text and words that are settled, and what the best hypothesis has behind them."""
+        rows = rows.cpu()
+        self.search.push(rows.double().numpy())
+        self._keep(rows)
+        self.open += self.search.settle()
+        found = last and self._settle_the_end()
+        rest = [] if found else list(self.search.leading())
+        done = len(self.open) if found else self.words.boundary(self.open)
+        if done:
+            units = self._aligned(self.open + rest)[: len(self.open)]
+            kept = self.words.take(units, done)
+            self.open = self.open[len(units) - len(kept) :]
+            self._forget(kept[0][1] if kept else self.frame)
+        text, behind = self.words.joint.join(word.text for word in self.words.over), self.encoder.decode(self.open + rest)
+        space = " " * bool(text and behind[:1].isspace() and not behind.isspace())
+        return text, list(self.words.over), space + " ".join(behind.split())
+
+    def _settle_the_end(self) -> bool:
+        """Takes the best hypothesis; False if there is none, as letters at the end spell no word of the lexicon."""
+        before = self.open[-1:]  # texts that differ in the spaces behind it are one
+        whole = [dataclasses.replace(hypothesis, labels=(*before, *hypothesis.labels)) for hypothesis in self.search.hypotheses()]
+        if whole:
+            self.open += distinct(whole, self.encoder)[0].labels[len(before) :]
+        return bool(whole)
+
+    def _keep(self, rows: Tensor) -> None:
+        """Of frames that are surely blank one after the other only the first, or an hour of silence would be kept."""
+        for row in rows:
+            blank = float(row[0]) > SURE
+            if not (blank and self.rows and float(self.rows[-1][0]) > SURE):
+                self.rows.append(row)
+                self.frames.append(self.frame)
+            self.frame += 1
+
+    def _forget(self, frame: int) -> None:
+        """What stands before a frame of the stream."""
+        first = bisect.bisect_left(self.frames, frame)
+        del self.rows[:first], self.frames[:first]
+
+    def _aligned(self, labels: list[int]) -> list[_Unit]:
+        """The labels with the first frame of each, and the one behind its last (Eq. 13)."""
+        try:
+            path = forced_alignment(torch.stack(self.rows), labels)
+        except ValueError:  # what is left of the frames does not fit: all of them for each
+            return [(label, self.frames[0], self.frame) for label in labels]
+        first, behind = {}, {}
+        for frame, state in zip(self.frames, path, strict=True):
+            first.setdefault(state, frame)
+            behind[state] = frame + 1
+        return [(label, first[2 * i + 1], behind[2 * i + 1]) for i, label in enumerate(labels)]
+
+
+_Unit = tuple[int, int, int]  # label, its first frame, the frame behind its last
+SURE = math.log(0.999)  # of a frame that is surely blank
+
+
+class _Words:
+    """Words that are over; in an alphabet without a space each character is one."""
+
+    def __init__(self, encoder: CharEncoder, seconds_per_frame: float) -> None:
+        self.encoder, self.seconds, self.over = encoder, seconds_per_frame, []
+        self.joint = " " if " " in encoder.alphabet else ""
+
+    def boundary(self, labels: list[int]) -> int:
+        """How many labels are of words that are over: up to the last space, which must not be the first label."""
+        if not self.joint:
+            return max(0, len(labels) - 1)
+        spaces = [place for place, label in enumerate(labels) if place and self.encoder.decode([label]).isspace()]
+        return spaces[-1] + 1 if spaces else 0
+
+    def take(self, units: list[_Unit], done: int) -> list[_Unit]:
+        """Adds the words of the first ``done`` units; the others are left, behind the last space, from whose end words count."""
+        if not done:
+            return units
+        self.over += self.of(units[:done])
+        return units[done - 1 :] if self.joint and self.encoder.decode([units[done - 1][0]]).isspace() else units[done:]
+
+    def of(self, units: list[_Unit]) -> list[AlignedText]:
+        """Their words."""
+        texts = [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b in units]
+        return word_times(texts) if self.joint else texts

@@ -73,7 +73,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         labels, states = _best_path(rows, encoder.blank_idx)
     else:
         hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
-        hypotheses = _distinct(hypotheses, encoder)
+        hypotheses = distinct(hypotheses, encoder)
         labels = list(hypotheses[0].labels) if hypotheses else []
         found = {"nbest": [_described(hypothesis, encoder) for hypothesis in hypotheses[:nbest]]}
     text, letters = normal_spaces(encoder.decode(labels)), letter_confidences(rows, labels, states)
@@ -178,7 +178,7 @@ def normal_spaces(text: str) -> str:
     return " ".join(text.split())
 
 
-def _distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[Hypothesis]:
+def distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[Hypothesis]:
     """One hypothesis a text, best first: of those that differ in spaces alone the best, with the CTC probability of all."""
     found: dict[str, Hypothesis] = {}
     for hypothesis in hypotheses:  # best first

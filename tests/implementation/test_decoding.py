@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import implementation
-from implementation import CharEncoder, beam_search_decode, greedy_decode, plain_definitions, prefix_beam_search
+from implementation import BeamSearch, CharEncoder, beam_search_decode, greedy_decode, plain_definitions, prefix_beam_search
 
 ENGLISH = CharEncoder()
 decoders = pytest.mark.parametrize("decode", [greedy_decode, beam_search_decode])
@@ -298,6 +298,48 @@ def test_the_quick_search_is_the_search_by_definition(model, frames, seed, width
     for one, other in zip(quick, by_definition, strict=True):
         assert (one.score, one.log_ctc, one.log_lm) == pytest.approx((other.score, other.log_ctc, other.log_lm), abs=1e-9)
         assert one.words == other.words
+
+
+@pytest.mark.parametrize("model", [None, "letters", "lexicon"])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_carried_search_that_forgets_what_is_settled_is_the_search_of_the_whole(model, seed):
+    log_probs, rng = np.repeat(random_log_probs(60, 4, seed), 2, axis=0) * 1.0, np.random.default_rng(seed)
+    log_probs = log_probs * 3 - np.log(np.exp(log_probs * 3).sum(1, keepdims=True))  # surer, so that something settles
+    make = {
+        None: lambda: None, "letters": lambda: LetterModel(4, seed),
+        "lexicon": lambda: OnlyWords([word for n in range(1, 8) for word in product((1, 2, 3), repeat=n)] * 9, 4),
+    }  # fmt: skip
+    width, alpha, beta = 5 + seed % 4, 0.5, 0.3
+    if model == "lexicon":
+        log_probs = log_probs[:14]
+    search, settled, ends = BeamSearch(width, make[model](), alpha, beta, 0.99, 3), (), []
+    while sum(ends) < len(log_probs):
+        ends.append(int(rng.integers(0, 9)))
+        search.push(log_probs[sum(ends[:-1]) : sum(ends)])
+        whole = prefix_beam_search(log_probs[: sum(ends)], width, make[model](), alpha, beta, 0.99, 3)
+        if rng.random() < 0.7:
+            settled += search.settle()
+            assert all(hypothesis.labels[: len(settled)] == settled for hypothesis in whole)
+            assert search.settle() == ()
+        found = search.hypotheses()
+        assert [settled + hypothesis.labels for hypothesis in found] == [hypothesis.labels for hypothesis in whole]
+        for one, other in zip(found, whole, strict=True):
+            assert (one.score, one.log_ctc, one.log_lm, one.words) == (other.score, other.log_ctc, other.log_lm, other.words)
+        assert model or settled + search.leading() == whole[0].labels
+    assert len(search.prefixes.parent) < 200 and (settled or model == "lexicon")
+
+
+def test_what_a_carried_search_keeps_does_not_grow():
+    log_probs = random_log_probs(400, 4, 0) * 4
+    log_probs -= np.log(np.exp(log_probs).sum(1, keepdims=True))
+    search, whole, kept = BeamSearch(8, LetterModel(4, 0), 0.5), BeamSearch(8, LetterModel(4, 0), 0.5), []
+    for start in range(0, 400, 10):
+        for each in (search, whole):
+            each.push(log_probs[start : start + 10])
+        search.settle()
+        held = search.prefixes
+        kept.append(max(len(held.parent), len(held.children), len(held.answers), len(held.state), len(held.label)))
+    assert 4 * max(kept) < len(whole.prefixes.parent)
 
 
 def test_only_labels_that_may_extend_a_prefix_are_asked_of_the_language_model():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import soundfile
 import soxr
 import torch
 
+from decoding.ngrams import NGramModel
+from decoding.scorers import CharacterScorer, WordScorer
 from implementation import (
     CharEncoder,
     CorpusStatistics,
@@ -17,9 +21,10 @@ from implementation import (
     greedy_decode,
     word_times,
 )
+from models import streaming
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, save_checkpoint
 from models.streaming import StreamingRecognizer
-from models.transcription import transcribe
+from models.transcription import Decoder, transcribe
 
 ENCODER = CharEncoder()
 
@@ -106,6 +111,88 @@ def test_text_and_times_are_those_of_the_whole_in_200_chunkings(seeds):
         assert [word.text for word in heard.words] == [word.text for word in expected]
         for found, word in zip(heard.words, expected, strict=True):
             assert (found.start, found.end) == pytest.approx((word.start, word.end))
+
+
+def scorer(kind: str | None) -> WordScorer | CharacterScorer | None:
+    """Of words that a model of random weights may say, and of others."""
+    words = ["".join(pair) for pair in product("abcdefghijklmnopqrstuvwxyz", repeat=2)] + list("abcdefghijklmnopqrstuvwxyz'")
+    model = NGramModel.train(
+        [" ".join(words[n : n + 5]) for n in range(0, len(words), 3)],
+        order=2,
+        unit="character" if kind == "characters" else "word",
+    )
+    if kind == "characters":
+        return CharacterScorer(model, ENCODER)
+    return None if kind is None else WordScorer(model, ENCODER, kind == "lexicon" or None)
+
+
+@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 50), marks=pytest.mark.slow)], ids=["first", "others"])
+@pytest.mark.parametrize("kind", [None, "words", "lexicon", "characters"])
+def test_a_beam_that_is_carried_finds_the_text_of_the_whole_in_200_chunkings(kind, seeds, tmp_path):
+    trained, audio = checkpoint(row_conv=3), speech(2)
+    soundfile.write(tmp_path / "a.wav", audio, 8000, subtype="FLOAT")
+    decoder = Decoder(12, scorer(kind), 0.4, 0.5)
+    expected = transcribe(trained, tmp_path / "a.wav", decoder, times=True)
+    assert len(expected["text"].split()) > 2
+    for seed in seeds:
+        recognizer, text = StreamingRecognizer(trained, decoder=decoder), ""
+        for part in chunks(audio, seed, 4 ** (3 + seed % 6)):
+            heard = recognizer.accept(part)
+            text += heard.new
+            assert heard.text == text  # nothing is taken back
+            assert text == " ".join(word.text for word in heard.words)
+        heard = recognizer.finish()
+        assert heard.text == text + heard.new == " ".join(word.text for word in heard.words)
+        assert (heard.text, heard.partial) == (expected["text"], "")
+        pairs = zip(heard.words, expected["words"], strict=True)  # aligned with the frames there were, so not always the same
+        apart = [abs(found.start - word["start"]) + abs(found.end - word["end"]) for found, word in pairs]
+        assert np.median(apart) < 0.05 and max(apart) < 0.6
+
+
+def test_what_may_change_is_marked_as_such():
+    trained, audio = checkpoint(row_conv=3), speech(2)
+    recognizer, seen = StreamingRecognizer(trained, decoder=Decoder(12)), []
+    for start in range(0, len(audio), 800):
+        heard = recognizer.accept(audio[start : start + 800])
+        whole = StreamingRecognizer(trained, decoder=Decoder(12))
+        assert whole.accept(audio[: start + 800]).text[: len(heard.text)] == heard.text
+        seen.append(heard.partial)
+    assert any(seen) and recognizer.finish().partial == ""
+
+
+def test_letters_that_end_in_no_word_of_the_lexicon_are_left_in_partial():
+    """Where ``transcribe`` would search once more, a stream says what it can't place."""
+    model = NGramModel.train(["a bcd"], order=2)
+    rows = torch.full((8, ENCODER.vocab_size), -20.0)
+    for frame, char in enumerate("a bc"):
+        rows[2 * frame, ENCODER.encode(char)[0]] = 0.0
+        rows[2 * frame + 1, 0] = 0.0
+    beam = streaming._Beam(ENCODER, 0.04, Decoder(1, WordScorer(model, ENCODER, True), 0.4, 0.5))
+    assert beam.push(rows.log_softmax(1), last=True) == ("a", beam.words.over, " bc")
+
+
+def test_an_hour_of_silence_keeps_nothing():
+    beam = streaming._Beam(ENCODER, 0.04, Decoder(8))
+    rows = torch.randn(400, ENCODER.vocab_size)
+    rows[100:, 0] += 20
+    for start in range(0, 400, 4):
+        beam.push(rows[start : start + 4].log_softmax(1), last=False)
+    assert len(beam.rows) == len(beam.frames) < 110
+
+
+@pytest.mark.parametrize("decoder", [None, Decoder(6)])
+def test_in_an_alphabet_without_a_space_each_character_is_a_word(decoder):
+    encoder, torch_rows = CharEncoder("你好吗"), torch.full((9, 4), -9.0)
+    for frame, label in enumerate((1, 1, 0, 1, 2, 0, 3, 3, 3)):
+        torch_rows[frame, label] = 0.0
+    kind = streaming._Greedy(encoder, 0.5) if decoder is None else streaming._Beam(encoder, 0.5, decoder)
+    for row in torch_rows.log_softmax(1):
+        kind.push(row[None], False)
+    text, words, partial = kind.push(torch.empty(0, 4), True)
+    assert (text, partial) == ("你你好吗", "")
+    assert [(word.text, word.start, word.end) for word in words] == [
+        ("你", 0, 1), ("你", 1.5, 2), ("好", 2, 2.5), ("吗", 3, 4.5)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])

@@ -49,7 +49,7 @@ def test_texts_that_differ_in_spaces_alone_are_one_with_the_paths_of_all(seed, k
         masses[" ".join(encoder.ctc_decode(path).split())] += math.exp(rows[range(5), path].sum())
     scorer = WordScorer(NGramModel.train(known, 2), encoder) if known else None
     hypotheses = prefix_beam_search(rows, 10**4, scorer, 0.7 * bool(known), 0.4 * bool(known))
-    found = [transcription._described(h, encoder) for h in transcription._distinct(hypotheses, encoder)]
+    found = [transcription._described(h, encoder) for h in transcription.distinct(hypotheses, encoder)]
     assert len(hypotheses) > len(found) == len(masses) and sum(masses.values()) == pytest.approx(1)
     assert {one["text"]: math.exp(one["log_ctc"]) for one in found} == pytest.approx(dict(masses))
     for one in found:
