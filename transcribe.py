@@ -1,29 +1,40 @@
-"""Transcribes audio files with a trained checkpoint: python transcribe.py checkpoint.pt a.wav b.flac ..."""
+"""Transcribes audio files, or speech while it comes, with a trained checkpoint: python transcribe.py checkpoint.pt a.wav ..."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
-from models.transcription import UNTUNED, Decoder, doubt, read_tuned, transcribe, warning
+from models.streaming import Heard, StreamingRecognizer
+from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, transcribe, warning
 from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
+from speech.streams import RATES, microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device
 
+TAIL = 50  # characters of the text shown while it comes
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif", ".sph")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = Parser(description=__doc__.split(":")[0])
+    parser = Parser(description=__doc__.rsplit(":", 1)[0])
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
-    add("audio", nargs="+", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels")
+    add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
+    add("--stream", action="store_true", help="show the text while the audio comes, for a model trained with --forward-only; "
+        "- is raw audio then: 16 bits, little-endian, one channel")  # fmt: skip
+    add("--rate", type=int, metavar="HZ", help="of the raw audio (default: the model's)")
+    add("--microphone", action="store_true", help="hear the microphone until Ctrl-C, as --stream does")
     add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
     add("--lm", metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
     weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
@@ -52,7 +63,26 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.beta is not None and not math.isfinite(args.beta):
         parser.error(f"--beta must be a finite number, not {args.beta}")
+    _refuse_streams(parser, args)
     return args
+
+
+def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends the program where the flags of a stream don't fit."""
+    args.stream = args.stream or args.microphone
+    pipes = args.audio.count(Path("-"))
+    if not args.audio and not args.microphone:
+        parser.error("no audio given: name files, - for the standard input, or --microphone")
+    if args.audio and args.microphone:
+        parser.error("--microphone hears no files: leave out one of the two")
+    if pipes > 1:
+        parser.error("- is named twice, but the standard input can be read once only")
+    if args.rate is not None and not (args.stream and pipes):
+        parser.error("--rate is of raw audio on the standard input: give it with --stream -; files say their own rate")
+    if args.rate is not None and args.rate not in RATES:
+        parser.error(f"--rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {args.rate}")
+    if args.stream and args.nbest > 1:
+        parser.error("--nbest is of whole files: a stream has one text")
 
 
 def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
@@ -93,6 +123,52 @@ def unknown_words(found: dict, decoder: Decoder) -> str:
     return f"{len(words)} of its {decoder.scorer.model.unit}s not in the language model: {named}" if words else ""
 
 
+@contextmanager
+def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """The rate in Hz and the chunks of a stream: of the microphone, of raw samples, of a file."""
+    if args.microphone:
+        with microphone() as (rate, chunks):
+            print(f"listening at {rate} Hz; Ctrl-C ends", file=sys.stderr)
+            yield rate, until_interrupted(chunks)
+    elif path == Path("-"):
+        if sys.stdin is None or sys.stdin.isatty():
+            raise BadAudio("the standard input is the keyboard: send raw audio into it with | or <", path)
+        rate = args.rate or model_rate
+        yield rate, until_interrupted(raw_samples(sys.stdin.buffer, rate))
+    else:
+        yield model_rate, until_interrupted(played(path, model_rate))
+
+
+def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.Namespace) -> dict:
+    """Shows what is heard as it comes; at the end what ``transcribe`` returns, as far as a stream knows it."""
+    with sound(path, checkpoint.model.features.sample_rate, args) as (rate, chunks):
+        recognizer, loudness, before = StreamingRecognizer(checkpoint, rate, decoder), Loudness(rate), Heard()
+        for chunk in chunks:
+            loudness.add(chunk)
+            heard = recognizer.accept(chunk)
+            if heard.new or heard.partial != before.partial:
+                show_partial(path, loudness.seconds, heard, args.json)
+            before = heard
+    heard = recognizer.finish()
+    if heard.partial:
+        print(f"{path}: its last letters, {heard.partial.strip()!r}, spell no word of the lexicon; left out", file=sys.stderr)
+    if clipped := loudness.clipping():
+        print(f"{path}: {clipped}", file=sys.stderr)
+    words = [dataclasses.asdict(word) for word in heard.words]
+    found = {"text": heard.text, "seconds": loudness.seconds, "speech": not loudness.silent, "confidence": None}
+    return found | ({"words": words} if args.times or args.json else {})
+
+
+def show_partial(path: Path, seconds: float, heard: Heard, as_json: bool) -> None:
+    """The end of the text so far, what may still change in brackets."""
+    if as_json:
+        print_json({"file": str(path), "seconds": round(seconds, 3), "new": heard.new, "partial": heard.partial})
+        return
+    settled = heard.text if len(heard.text) <= TAIL else "... " + heard.text[-TAIL:].partition(" ")[2]
+    partial = heard.partial.strip()
+    print(f"{seconds:8.1f} s  {settled}{' ' * bool(settled and partial)}{f'[{partial}]' if partial else ''}", flush=True)
+
+
 def refuse_swapped(args: argparse.Namespace) -> None:
     """Raises ``ValueError`` where the audio stands in front of the checkpoint."""
     first, others = args.checkpoint, args.audio
@@ -112,9 +188,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if little := warning(checkpoint):
         print(little, file=sys.stderr)
     failed = 0
-    for path in args.audio:
+    for path in args.audio or [Path("microphone")]:
         try:
-            found = transcribe(checkpoint, path, decoder, args.nbest, args.times)
+            if args.stream:
+                found = stream(checkpoint, path, decoder, args)
+            else:
+                found = transcribe(checkpoint, path, decoder, args.nbest, args.times)
         except BadAudio as error:
             failed += 1
             if args.json:

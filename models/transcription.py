@@ -30,6 +30,7 @@ from models.checkpoints import Checkpoint
 from speech.audio import BadAudio, read_audio
 
 SILENCE_DB = -60.0  # of full scale [ours]
+CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # of full scale, and the share of samples at which it is said [ours]
 # Confidence of a text below which it is warned of [ours]. With the embedded voice's model (six epochs, dev WER 2 %) 1 of 60 of
 # its own utterances lies below it, and of people's sentences, which it can't understand, 53 of 54.
 UNLIKE_TRAINING = 0.8
@@ -157,6 +158,35 @@ def is_silent(sample: AudioSample) -> bool:
     window = max(1, sample.sample_rate // 50)
     power = torch.nn.functional.avg_pool1d(sample.audio.double().square()[None, None], min(window, len(sample.audio)), window)
     return float(power.max()) < 10 ** (SILENCE_DB / 10)
+
+
+class Loudness:
+    """How long and how loud a stream is.
+
+    Attributes:
+        seconds: so far.
+        silent: whether all of it is, see ``is_silent``.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate, self.samples, self.clipped, self.silent = sample_rate, 0, 0, True
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+    def add(self, samples: np.ndarray) -> None:
+        """(N,) more samples: floats of full scale 1, or int16."""
+        if samples.size:
+            audio = torch.from_numpy(samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1))
+            self.samples += len(audio)
+            self.clipped += int((audio.abs() >= CLIPPED).sum())
+            self.silent = self.silent and is_silent(AudioSample(audio, self.sample_rate, ""))
+
+    def clipping(self) -> str:
+        """A sentence if it is too loud to be understood well; else empty."""
+        share = self.clipped / max(1, self.samples)
+        return f"{share:.0%} of its samples are at full scale: turn the recording level down" if share >= CLIPPED_SHARE else ""
 
 
 def doubt(found: dict) -> str:

@@ -38,7 +38,7 @@ class BadAudio(Exception):
         return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
-def _tell(key: object, text: str) -> None:
+def tell(key: object, text: str) -> None:
     """A warning, once for each key in a process."""
     if key not in _told:
         _told.add(key)
@@ -143,7 +143,7 @@ def _contents(path: Path, data: Bytes) -> Contents:
     if contents.cut:
         raise BadAudio(f"truncated: {contents.cut}", path)
     if contents.remark:
-        _tell((path, contents.remark), f"{path}: {contents.remark}")
+        tell((path, contents.remark), f"{path}: {contents.remark}")
     return contents
 
 
@@ -345,7 +345,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     lost[1:-1] |= lost[:-2] | lost[2:]  # a block where it begins or ends
     if loudest[lost].sum() > 0.01 * loudest.sum():
         told = "its channels cancel each other (one may be inverted), so the louder one is taken where they do"
-        _tell("mix", f"{name}: {told}. Other files like it are mixed the same way and not named.")
+        tell("mix", f"{name}: {told}. Other files like it are mixed the same way and not named.")
     take = np.where(power[:, total] >= loudest / 4, total, power.argmax(axis=1))  # rather the same one throughout
     weights = np.full(power.shape, 1 / audio.shape[1], dtype=np.float32)
     weights[lost] = np.eye(audio.shape[1], dtype=np.float32)[take[lost]]

@@ -1,0 +1,106 @@
+"""Sound while it comes, in chunks: a file played back, raw samples of another program, a microphone."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from speech.audio import BadAudio, read_audio, tell
+
+CHUNK = 0.1  # seconds
+RATES = range(1000, 768_001)  # Hz, that a sound card may have
+_HEADS = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3", b"FORM": "AIFF", b"\xff\xfb": "MP3"}
+
+
+def played(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """(N,) float32 chunks of an audio file at this rate, as they would come; ``BadAudio`` if it can't be read."""
+    yield from np.array_split(audio := read_audio(path, sample_rate).numpy(), -(-len(audio) // round(CHUNK * sample_rate)))
+
+
+def raw_samples(pipe: BinaryIO, sample_rate: int) -> Iterator[np.ndarray]:
+    """(N,) int16 samples of raw audio, 16 bits, little-endian, one channel, as they come in any pieces.
+
+    Half a sample at the end is left out, and said.
+
+    Raises:
+        BadAudio: if it begins as an audio file does, whose header would be heard as noise.
+    """
+    begun, head = b"", True
+    while piece := pipe.read1(2 * round(CHUNK * sample_rate)):
+        begun += piece
+        if head and len(begun) < 4:
+            continue
+        if head and (kind := next((kind for start, kind in _HEADS.items() if begun.startswith(start)), None)):
+            raise BadAudio(f"raw samples are expected, but this begins as a {kind} file; leave out --stream, or send it "
+                           f"through ffmpeg -i - -f s16le -ac 1 -ar {sample_rate} -", Path("-"))  # fmt: skip
+        head, whole = False, len(begun) // 2 * 2
+        yield np.frombuffer(begun[:whole], "<i2")
+        begun = begun[whole:]
+    if len(begun) > 1:  # all there was are two or three bytes
+        yield np.frombuffer(begun[:2], "<i2")
+    if len(begun) % 2:
+        tell(object(), "-: the number of bytes is odd; the last one is half a sample of 16 bits and is left out")
+
+
+@contextmanager
+def microphone() -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """The rate of the microphone in Hz, and its (N,) int16 samples; they come until the program stops asking.
+
+    Raises:
+        BadAudio: if sounddevice, PortAudio, or a microphone is missing; the message says how to get it.
+    """
+    path = Path("microphone")
+    try:
+        import sounddevice
+    except ImportError:
+        raise BadAudio("needs the package sounddevice: pip install sounddevice", path) from None
+    except OSError:
+        how = "sudo apt install libportaudio2 on Debian and Ubuntu, brew install portaudio on a Mac"
+        raise BadAudio(f"needs the library PortAudio: {how}", path) from None
+    chunks: queue.SimpleQueue = queue.SimpleQueue()
+
+    def keep(samples: np.ndarray, _frames: int, _time: object, status: object) -> None:
+        if status:
+            tell((path, str(status)), f"microphone: {status}: some sound is lost, since the computer is too slow")
+        chunks.put(samples[:, 0].copy())
+
+    try:
+        rate = round(sounddevice.query_devices(kind="input")["default_samplerate"])
+        with sounddevice.InputStream(rate, round(CHUNK * rate), channels=1, dtype="int16", callback=keep):
+            yield rate, iter(chunks.get, None)
+    except sounddevice.PortAudioError as error:
+        raise BadAudio(f"cannot be opened ({error}): is one plugged in, and may this program use it?", path) from error
+
+
+def until_interrupted(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The chunks up to Ctrl-C, which ends them where one is waited for, not where one is worked on."""
+    waits = interrupted = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if waits:
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, note) if main else None
+    try:
+        while not interrupted:
+            waits = True
+            chunk = next(chunks, None)
+            waits = False
+            if chunk is None:
+                return
+            yield chunk
+    except KeyboardInterrupt:
+        return
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
