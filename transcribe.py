@@ -48,7 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; or file, error")
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # files before flags and behind them
     args.beam = args.beam if args.beam is not None else 100 if args.lm else 1
     for name in ("beam", "nbest"):
         if getattr(args, name) < 1:
