@@ -13,7 +13,7 @@ ladder = Ladder(
     guard=("implementation.RowConvolution.forward", "implementation.RowConvolution.over"),
 )
 DOUBLE = {"dtype": torch.float64}
-LENGTHS = torch.tensor([7, 3, 5, 1])
+LENGTHS = torch.tensor([5, 7, 3, 1])
 
 
 def row_of(answer, features: int, lookahead: int, seed: int = 0, weight: torch.Tensor | None = None):
@@ -79,6 +79,8 @@ def oracle_sum(answer, check):
         weight = row.weight.detach()
         check.close("output", run(check, row, x), equation_11(weight, x))
         check.close("output with lengths", run(check, row, x, LENGTHS), equation_11(weight, x, LENGTHS.tolist()))
+        what = "output without lengths after a call with lengths: nothing is kept from it"
+        check.close(what, run(check, row, x), equation_11(weight, x))
         wanted = equation_11(weight, x)[: 7 - lookahead]
         check.close("output of over", run(check, row, x, method="over"), wanted)
 
@@ -93,6 +95,15 @@ def oracle_torch(answer, check):
         gradients(check, run(check, row, x, lengths), wanted, (x, row.weight), "the output")
     row, x = row_of(answer, 3, 2, 12), torch.randn(7, 2, 3, **DOUBLE, requires_grad=True)
     gradients(check, run(check, row, x, method="over"), equation_11(row.weight, x)[:5], (x, row.weight), "the output of over")
+
+
+@ladder.also
+def gradient_after_none(answer, check):
+    row, x = row_of(answer, 3, 2, 13), torch.randn(7, 4, 3, **DOUBLE, requires_grad=True)
+    with torch.no_grad():
+        run(check, row, x, LENGTHS)
+    got, wanted = run(check, row, x, LENGTHS), equation_11(row.weight, x, LENGTHS.tolist())
+    gradients(check, got, wanted, (x, row.weight), "the output after a call under torch.no_grad()")
 
 
 def gradients(check, got, wanted, parts: tuple, what: str) -> None:
@@ -112,7 +123,7 @@ def padding(answer, check):
     wanted = run(check, row, x, LENGTHS).detach()
     for b, n in enumerate(LENGTHS.tolist()):
         got = run(check, row, x[:n, b : b + 1])
-        check.close(f"output of utterance {b} alone, {n} frames (wanted: that in the batch)", got, wanted[:n, b : b + 1])
+        check.close(f"output of utterance {b} alone, frames: {n} (wanted: that in the batch)", got, wanted[:n, b : b + 1])
         got = run(check, row, x[:n, b : b + 1], LENGTHS[b : b + 1])
         check.close(f"output of utterance {b} alone, with its length", got, wanted[:n, b : b + 1])
     other = x.clone()
@@ -170,7 +181,7 @@ def traps(answer, check):
     ):
         row, x = row_of(answer, features, lookahead, 40), torch.randn(frames, batch, features, **DOUBLE)
         check.close("output", run(check, row, x), equation_11(row.weight.detach(), x))
-        lengths = [max(1, frames - b) for b in range(batch)]
+        lengths = [1, frames, frames, max(1, frames - 1)][:batch]
         got = run(check, row, x, torch.tensor(lengths))
         check.close(f"output with lengths {lengths}", got, equation_11(row.weight.detach(), x, lengths))
         longer = torch.cat((x, torch.randn(lookahead, batch, features, **DOUBLE)))
@@ -191,18 +202,18 @@ def more_traps(answer, check):
         row.train(mode)
         check.close("output, 7 of 9 frames in the longest utterance", run(check, row, x, LENGTHS), wanted)
         check.close("output with lengths in int32", run(check, row, x, LENGTHS.int()), wanted)
-    check.close("output without lengths after a call with lengths", run(check, row, x), equation_11(weight, x))
     other = torch.tensor([0, 9, 2, 8])
     what = "output with other lengths, one of them 0: nothing is kept from the call before"
     check.close(what, run(check, row, x, other), equation_11(weight, x, other.tolist()))
+    check.close("output with lengths that are all 0", run(check, row, x, 0 * other), 0 * x)
     what = "output of over after that: nothing is kept from the call before"
     check.close(what, run(check, row, x, method="over"), equation_11(weight, x)[:7])
     with torch.no_grad():
-        check.close("output under torch.no_grad()", run(check, row, x, LENGTHS), wanted)
+        check.close("output under torch.no_grad()", run(check, row_of(answer, 3, 2, 50), x, LENGTHS), wanted)
     turned = x.transpose(0, 2).contiguous().transpose(0, 2)
     check.close("output of a transposed tensor", run(check, row, turned, LENGTHS), wanted)
     got = run(check, row, 1e-9 * x, LENGTHS)
-    check.close("output of numbers around 1e-9: nothing is lost", got, 1e-9 * wanted, (1e-9, 0.0))
+    check.close("output of numbers around 1e-9: nothing is lost", got, 1e-9 * wanted, (1e-9, 1e-18))
     check.close("output in float32", run(check, row.float(), x.float(), LENGTHS), wanted.float(), (1e-4, 1e-6))
     with torch.no_grad():
         row.weight.mul_(2)

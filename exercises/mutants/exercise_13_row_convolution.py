@@ -65,6 +65,12 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "the features are added up first",
+        "r_{t,i} takes feature i alone, h_{.,i}: no feature hears another one.",
+        EQ11,
+        (("x[j : j + frames]", "x[j : j + frames].sum(-1, keepdim=True)"),),
+    ),
+    Mutant(
         "all features have the same weights",
         "W has a row for each feature, W_{i,j}.",
         EQ11,
@@ -81,6 +87,27 @@ MUTANTS = [
         "Then the padding is 0 in the output, but the last tau frames of each utterance have heard it already. Mask x first.",
         DOC,
         ((MASKED, "mask = sequence_mask(lengths, len(x)).t()[:, :, None]\n            return self.forward(x) * mask"),),
+    ),
+    Mutant(
+        "what stands in the padding comes through",
+        "Only the frames ahead are masked. The present frame needs the mask too: behind an utterance's end the output is 0.",
+        DOC,
+        (
+            (MASKED, "kept = x\n            " + MASKED),
+            (PADDED, PADDED + " + (0 if lengths is None else (kept - x) * self.weight[:, 0])"),
+        ),
+    ),
+    Mutant(
+        "the lengths of the call before are kept",
+        "A layer that is called without lengths takes all T frames; it must remember nothing of the batch before.",
+        DOC,
+        (
+            (
+                MASKED,
+                "self.lengths = lengths\n        if (lengths := getattr(self, 'lengths', None)) is not None and len(lengths) == x.shape[1]:\n            "
+                + MASKED,
+            ),
+        ),
     ),
     Mutant(
         "the mask is one frame too long",
