@@ -196,6 +196,17 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "the axes are reshaped, not exchanged",
+        "reshape and view cut the same numbers into other rows, so that features and utterances get mixed up. permute exchanges the axes.",
+        DOC,
+        (
+            (
+                SUM,
+                "_, batch, features = x.shape\n        r = F.conv1d(x.reshape(batch, features, len(x)), self.weight[:, None], groups=features)\n        return r.reshape(frames, batch, features)",
+            ),
+        ),
+    ),
+    Mutant(
         "over adds zeros of its own",
         "over gives only the frames whose future is there, T of T + tau. In a stream, zeros in place of frames that are still to come would be heard.",
         "docstring of over",
