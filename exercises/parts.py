@@ -1,4 +1,4 @@
-"""Your own parts, for the last exercise: what your answers to exercises 1 to 11 define, each plugged into the others."""
+"""Your own parts, for exercise 12: what your answers to exercises 1 to 11 define, each plugged into the others."""
 
 import sys
 

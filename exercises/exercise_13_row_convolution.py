@@ -1,0 +1,95 @@
+"""Exercise 13: the row convolution, a short look ahead.
+
+Why it matters. Bidirectional layers hear the end of an utterance before the first letter is written, so nobody can read along.
+Forward-only layers can write while one speaks, but they must name a sound before they have heard what follows. The row
+convolution above them looks a fixed number of frames ahead, and no further: the model that the authors deployed has one. Two
+things are easily got wrong: which way the window looks, and what it sees behind the end of a short utterance in a batch.
+
+Paper. arXiv Section 3.7, Eq. 11; the deployed model with tau = 19: Section 7.4.
+Effort. 25 minutes, difficulty 2 of 3.
+You may use. torch with its convolutions (which groups, which padding: that is the exercise); sequence_mask is given. Not
+RowConvolution of the library.
+Check it. python exercises/exercise_13_row_convolution.py
+
+What if. Put two of these layers with tau = 10 in the place of one with tau = 20: how far ahead does the last output look, and
+how many weights do the two have? With 20 ms an output frame: how long after a sound can its letter be written at the earliest?
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from given import sequence_mask
+
+
+class RowConvolution(nn.Module):
+    """Looks ahead by tau frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
+
+    Feature i of frame t becomes a weighted sum of feature i in frame t and the next tau frames. Each feature has its own row of
+    tau + 1 weights: the first is that of the present frame, the last that of the frame furthest ahead. (The equation counts j
+    from 1, Python from 0.) Behind an utterance's own end there is 0.
+
+    Example, to do by hand first. tau = 1, two features: W_1 = (2, 1) and W_2 = (0, 3); an utterance of 3 frames, with 1, 10,
+    100 in the first feature and 1, 2, 3 in the second. First feature: 2 * 1 + 10 = 12, 2 * 10 + 100 = 120, 2 * 100 + 0 = 200.
+    Second: 3 * 2 = 6, 3 * 3 = 9, 0. If only 2 frames are the utterance's, frame 2 sees 0 where 100 and 3 stand.
+
+    >>> row = RowConvolution(2, 1)
+    >>> _ = row.weight.data.copy_(torch.tensor([[2.0, 1.0], [0.0, 3.0]]))
+    >>> x = torch.tensor([[[1.0, 1.0]], [[10.0, 2.0]], [[100.0, 3.0]]])  # (T, B, d)
+    >>> row(x)[:, 0].detach()
+    tensor([[ 12.,   6.],
+            [120.,   9.],
+            [200.,   0.]])
+    >>> row(x, torch.tensor([2]))[:, 0].detach()
+    tensor([[12.,  6.],
+            [20.,  0.],
+            [ 0.,  0.]])
+
+    Args:
+        features: d, features per frame.
+        lookahead: tau, frames of the future, at least 1.
+    """
+
+    def __init__(self, features: int, lookahead: int) -> None:
+        """Given, nothing to do here. At first each frame passes as it is."""
+        super().__init__()
+        if features < 1 or lookahead < 1:
+            raise ValueError(f"features and lookahead must be at least 1, not {features} and {lookahead}")
+        self.features, self.lookahead = features, lookahead
+        self.weight = nn.Parameter(torch.zeros(features, lookahead + 1))  # W, (d, tau + 1)
+        with torch.no_grad():
+            self.weight[:, 0] = 1.0
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Whole utterances: as many frames come out as went in.
+
+        Args:
+            x: (T, B, d), T at least 1, dtype of the weight, finite; what stands in the padding does not matter. Is not changed.
+            lengths: (B,) integer frames of each utterance, 0 to T; None: all T.
+
+        Returns:
+            (T, B, d), 0 in the padding.
+        """
+        raise NotImplementedError
+
+    def over(self, x: Tensor) -> Tensor:
+        """While one speaks: only the frames whose future is there, without any 0 behind the end.
+
+        Whoever streams keeps the last tau frames of x and puts them before the next ones. (``forward`` may use it too.)
+
+        Args:
+            x: (T + tau, B, d), T at least 1.
+
+        Returns:
+            (T, B, d).
+        """
+        raise NotImplementedError
+
+
+if __name__ == "__main__":
+    from ladder import run_file
+
+    run_file(__file__)
