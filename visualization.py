@@ -1,8 +1,8 @@
 """Draws all that this library has pictures of: python visualization.py [--checkpoint runs/001/checkpoint.pt].
 
-Features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, SortaGrad, the
-curves of the run, and the paper's Tables 1 to 5, 10 and 11. Without --checkpoint the newest run under runs/ is drawn;
-if there is none, train_minimal.py makes one first.
+Features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, what a row
+convolution waits for, SortaGrad, the curves of the run, and the paper's Tables 1 to 5, 10 and 11. Without --checkpoint the
+newest run under runs/ is drawn; if there is none, train_minimal.py makes one first.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
     yield "beam_search_tree", figures.beam_tree(model, short, encoder, caption=caption)
     yield "predictions", figures.predictions(model, speech, encoder, result, caption)
+    yield "row_convolution", figures.row_convolution(model, f"drawn from the model's settings, nothing is measured: {command}")
     if subject.training_seconds:
         yield "sortagrad", figures.sortagrad(subject.training_seconds, caption=caption)
     if subject.history:

@@ -27,6 +27,7 @@ from implementation import (
     DeepSpeech2,
     Features,
     RecurrentLayer,
+    RowConvolution,
     SequenceBatchNorm,
     SortaGradBatchSampler,
     character_times,
@@ -442,6 +443,107 @@ def _of_speech(values: Tensor, lengths: Tensor) -> np.ndarray:
     """All values (T, B, H) or (B, C, F, T) that are not padding, in a row."""
     by_utterance = values.permute(1, 0, 2) if values.dim() == 3 else values.permute(0, 3, 1, 2).flatten(2)  # (B, T, ...)
     return by_utterance[sequence_mask(lengths, by_utterance.shape[1])].flatten().float().cpu().numpy()
+
+
+# ---------------------------------------------------------------------------------------------
+# Looking ahead
+# ---------------------------------------------------------------------------------------------
+
+DEPLOYED_LOOKAHEAD = 19  # tau of the model that the authors deployed [paper, Section 7.4]
+
+
+def row_convolution(model: DeepSpeech2, caption: str = "drawn from the model itself") -> Figure:
+    """Left an example of a row convolution (Eq. 11), right the audio that an output frame of this model waits for.
+
+    Of a model without a row convolution the picture shows what the paper's would wait for.
+    """
+    figure, axes = new_figure(1, 2, (13, 5), caption, gridspec_kw={"width_ratios": [1, 1.25]})
+    _draw_lookahead(axes[0, 0])
+    _draw_waits(axes[0, 1], _waits(model))
+    return figure
+
+
+@torch.no_grad()
+def _draw_lookahead(axis: Axes, present: int = 2) -> None:
+    """Three features, each with a filter of its own over the present frame and the next two; r is what the layer puts out."""
+    h = torch.tensor([[0, 2, 1, 3, 1, 0, 2], [1, 0, 2, 2, 0, 1, 3], [2, 1, 3, 1, 0, 2, 1]]).float()  # (H, T)
+    layer = RowConvolution(features=3, lookahead=2)
+    layer.weight.copy_(torch.tensor([[1, 2, 1], [2, 0, 3], [1, 0, 0]]))
+    r, frames, window = layer(h.t()[:, None])[:, 0].t(), h.shape[1], layer.lookahead + 1  # r: (H, T)
+    padded = torch.nn.functional.pad(h, (0, layer.lookahead))
+    for row, colour in enumerate((BLUE, ORANGE, GREEN)):
+        marked = range(present, present + window)
+        _draw_cells(axis, padded[row], 0, row, colour, marked, empty=frames)
+        _draw_cells(axis, layer.weight[row], present, row + 4.2, colour, range(window))
+        _draw_cells(axis, r[row], 0, row + 8.4, colour, (present,))
+        products = " + ".join(f"{w:g}·{x:g}" for w, x in zip(layer.weight[row], padded[row, present:], strict=False))
+        axis.text(present + window + 0.3, row + 4.7, f"{products} = {r[row, present]:g}", va="center", fontsize=9)
+    for place, name in ((-0.25, "h, out of the last recurrent layer: a row for each feature, time to the right"),
+                        (3.95, f"W, times the present frame and the next {layer.lookahead}, row by row"),
+                        (8.15, "r, into the next layer")):  # fmt: skip
+        axis.text(0, place, name, va="bottom", fontsize=9)
+    axis.text(frames + 0.5 * layer.lookahead, 3.1, "0 behind\nthe end", ha="center", va="top", fontsize=8, color=GREY)
+    axis.set(xlim=(-0.1, frames + layer.lookahead + 0.1), ylim=(11.6, -0.9))
+    axis.set_title("a row convolution, for example with tau = 2", fontsize=11)
+    axis.axis("off")
+
+
+def _draw_cells(
+    axis: Axes, values: Tensor, left: int, top: float, colour: str, marked: Sequence[int], empty: int | None = None
+) -> None:  # fmt: skip
+    """A row of numbers, some of them marked; those from ``empty`` on are no frames."""
+    for place, value in enumerate(values.tolist()):
+        outside = empty is not None and place >= empty
+        style = {"facecolor": colour if place in marked else "white", "alpha": 0.45 if place in marked else 1}
+        edge = {"edgecolor": GREY, "linewidth": 0.8, "linestyle": ":" if outside else "-"}
+        axis.add_patch(Rectangle((left + place, top), 1, 1, **style, **edge))
+        axis.text(left + place + 0.5, top + 0.5, f"{value:g}", ha="center", va="center", color=GREY if outside else "black")
+
+
+@dataclass
+class _Wait:
+    """What a layer waits for: so many frames, or one window, of so many milliseconds each."""
+
+    name: str
+    frames: int
+    milliseconds: float
+    colour: str
+
+
+def _waits(model: DeepSpeech2) -> list[_Wait]:
+    """What each layer of a forward-only model waits for behind the present frame, from the features upwards."""
+    features, hop = model.features, 1000 * model.features.seconds_per_frame
+    waits = [_Wait("window of\nthe features", 1, 1000 * features.window / features.sample_rate, GREY)]
+    for number, block in enumerate(model.convolutions, start=1):
+        kernel, stride, padding = (size[1] for size in (block.conv.kernel_size, block.conv.stride, block.conv.padding))
+        waits.append(_Wait(f"convolution {number},\nkernel of {kernel}", kernel - 1 - padding, hop, BLUE))
+        hop *= stride
+    waits.append(_Wait("recurrent layers,\nforward only", 0, hop, GREEN))
+    row = model.row_convolution
+    name = f"tau = {row.lookahead}" if row else f"the paper's tau = {DEPLOYED_LOOKAHEAD}"
+    return [*waits, _Wait(f"row convolution,\n{name}", row.lookahead if row else DEPLOYED_LOOKAHEAD, hop, RED)]
+
+
+def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
+    """A row for each layer, which begins where the one above it ends; each cell is a frame that comes into the layer."""
+    start = 0.0
+    for place, wait in enumerate(waits):
+        axis.plot((start, start), (place - 0.75, place + 0.25), color=GREY, linewidth=0.8, linestyle=":")
+        length, height = wait.frames * wait.milliseconds, place - 0.24 if wait.frames else place
+        told = f"{length:.4g} ms" if wait.frames else "they wait for nothing"
+        told = f"{wait.frames} more frames, {wait.milliseconds:.4g} ms apart: {told}" if wait.frames > 1 else told
+        axis.text(start + 6, height, told, va="bottom" if wait.frames else "center", fontsize=9)
+        for _ in range(wait.frames):
+            cell = Rectangle((start, place - 0.22), wait.milliseconds, 0.47, facecolor=wait.colour, alpha=0.55, edgecolor="white")
+            axis.add_patch(cell)
+            start += wait.milliseconds
+    before = start - waits[-1].frames * waits[-1].milliseconds
+    title = f"an output frame needs {start:.4g} ms of audio;\nwithout the row convolution it would need {before:.4g} ms"
+    axis.set_title(title, fontsize=11)
+    axis.set(xlim=(0, 1.02 * start), ylim=(len(waits) - 0.5, -0.75), xlabel="audio since the output frame began, ms")
+    axis.set_yticks(range(len(waits)), [wait.name for wait in waits], fontsize=9)
+    axis.tick_params(left=False)
+    axis.spines["left"].set_visible(False)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_every_command_runs(tmp_path):
             if run not in ran:
                 ran.add(run)
                 run_command(run, project)
-    assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 17
+    assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 18
 
 
 def run_command(command, project):

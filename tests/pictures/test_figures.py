@@ -18,6 +18,7 @@ from implementation import (
     AudioSample,
     CharEncoder,
     Convolution,
+    CorpusStatistics,
     DeepSpeech2,
     Features,
     RecurrentLayer,
@@ -30,6 +31,8 @@ from implementation import (
     train_step,
     utterance_seconds,
 )
+from models.checkpoints import Checkpoint, ModelConfig
+from models.streaming import StreamingRecognizer
 from pictures import figures, paper_charts
 
 ENCODER = CharEncoder()
@@ -113,6 +116,7 @@ def drawings(model, speech):
         "ctc_output": figures.ctc_output(model, sample, ENCODER),
         "alignment": figures.alignment(model, sample, ENCODER),
         "beam_tree": figures.beam_tree(model, sample, ENCODER),
+        "row_convolution": figures.row_convolution(model),
     }
 
 
@@ -285,6 +289,55 @@ def test_seconds_are_those_of_the_models_features(speech):
         path = forced_alignment(model(batch.features, batch.feature_lengths)[0][:, 0], ENCODER.encode(sample.transcript))
     last = max(frame for frame, state in enumerate(path) if state == 2 * len(sample.transcript) - 1)
     assert ends[-1] == pytest.approx((last + 1) * 0.025, abs=0.006)
+
+
+def test_the_example_of_a_row_convolution_is_the_sum_of_its_window(model):
+    axis = figures.row_convolution(model).axes[0]
+    cells = {text.get_position(): float(text.get_text()) for text in axis.texts if re.fullmatch(r"\d+", text.get_text())}
+    rows = [[value for (_, y), value in cells.items() if y == height] for height in sorted({y for _, y in cells})]
+    h, weights, r = (np.array(rows[first : first + 3]) for first in (0, 3, 6))
+    assert h.shape == (3, 9) and weights.shape == (3, 3) and (h[:, 7:] == 0).all()
+    assert np.array_equal(r, [[weights[i] @ h[i, t : t + 3] for t in range(7)] for i in range(3)])
+    marked = [cell.get_x() for cell in axis.patches if cell.get_facecolor()[:3] != (1, 1, 1)]
+    assert sorted(marked) == sorted(3 * [*range(2, 5), *range(2, 5), 2])  # a window of h, W below it, one frame of r
+    sums = [re.fullmatch(r"(\d)·(\d) \+ (\d)·(\d) \+ (\d)·(\d) = (\d+)", text.get_text()) for text in axis.texts]
+    sums = np.array([[int(number) for number in found.groups()] for found in sums if found])
+    assert (
+        np.array_equal(sums[:, :6:2], weights)
+        and np.array_equal(sums[:, 1:6:2], h[:, 2:5])
+        and np.array_equal(sums[:, 6], r[:, 2])
+    )
+
+
+STREAMED = {
+    "the paper's lookahead": {"time_strides": (2, 2), "row_conv": 19},
+    "other features": {"n_conv": 3, "row_conv": 4, "features": {"window_ms": 25, "stride_ms": 5, "sample_rate": 8000}},
+    "no row convolution": {"convolutions": "3-layer 1D"},
+}
+
+
+@pytest.mark.parametrize("name", STREAMED)
+def test_a_stream_waits_as_long_as_is_drawn(name):
+    """Sample by sample, about the end of the wait, until the first output frame is there."""
+    settings, statistics = dict(STREAMED[name]), CorpusStatistics(0.1, (0.0,) * 33, (1.0,) * 33)
+    features = Features(n_fft=64, normalisation="corpus", corpus=statistics, **settings.pop("features", {}))
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=1, rnn_hidden=8, bidirectional=False, **settings)
+    model.features = features
+    axis = figures.row_convolution(model).axes[1]
+    with_row, without = (float(number) for number in re.findall(r"([\d.]+) ms", axis.get_title()))
+    wait = round((with_row if "row_conv" in settings else without) * features.sample_rate / 1000)
+    recognizer = StreamingRecognizer(Checkpoint(model, ModelConfig(), ENCODER))
+    assert len(recognizer.log_probs(np.zeros(wait - 1, np.float32))) == 0
+    assert len(recognizer.log_probs(np.zeros(1, np.float32))) == 1
+    assert max(cell.get_x() + cell.get_width() for cell in axis.patches) == pytest.approx(with_row)
+
+
+def test_the_wait_of_the_deployed_model_is_the_sum_of_its_layers():
+    model = DeepSpeech2(n_freq=33, vocab_size=29, n_rnn=1, rnn_hidden=8, time_strides=(2, 2))
+    text = words_of(figures.row_convolution(model))
+    assert "needs 930 ms of audio;\nwithout the row convolution it would need 170 ms" in text and "the paper's tau = 19" in text
+    assert "5 more frames, 10 ms apart: 50 ms" in text and "5 more frames, 20 ms apart: 100 ms" in text
+    assert "\n20 ms\n" in text and "19 more frames, 40 ms apart: 760 ms" in text
 
 
 def test_the_share_that_the_clipped_relu_cuts_is_counted(model, speech):
