@@ -322,6 +322,12 @@ def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_Laye
         placed = ", ".join(filter(None, (_placement(layer), after)))
         shape = f"{layer.output_size} × {int(lengths)}"
         rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(layer), GREEN))
+    if (row := model.row_convolution) is not None:
+        name = f"row convolution (Eq. 11), {row.lookahead} frames ahead"
+        rows.append(_LayerRow(name, f"{row.features} × {int(lengths)}", stride, _weights(row), RED))
+    if (connected := model.fully_connected) is not None:
+        units = connected[0].out_features
+        rows.append(_LayerRow("fully connected, clipped ReLU", f"{units} × {int(lengths)}", stride, _weights(connected), ORANGE))
     shape = f"{model.vocab_size} symbols × {int(lengths)}"
     return [*rows, _LayerRow("linear, log-softmax", shape, stride, _weights(model.output), ORANGE)]
 
@@ -526,21 +532,22 @@ def _waits(model: DeepSpeech2) -> list[_Wait]:
 
 def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
     """A row for each layer, which begins where the one above it ends; each cell is a frame that comes into the layer."""
-    start = 0.0
+    start, total = 0.0, sum(wait.frames * wait.milliseconds for wait in waits)
     for place, wait in enumerate(waits):
         axis.plot((start, start), (place - 0.75, place + 0.25), color=GREY, linewidth=0.8, linestyle=":")
         length, height = wait.frames * wait.milliseconds, place - 0.24 if wait.frames else place
         told = f"{length:.4g} ms" if wait.frames else "they wait for nothing"
         told = f"{wait.frames} more frames, {wait.milliseconds:.4g} ms apart: {told}" if wait.frames > 1 else told
-        axis.text(start + 6, height, told, va="bottom" if wait.frames else "center", fontsize=9)
+        x, side = (start + 0.007 * total, "left") if start < 0.55 * total else (start - 0.007 * total, "right")
+        axis.text(x, height, told, va="bottom" if wait.frames else "center", ha=side, fontsize=9)
         for _ in range(wait.frames):
             cell = Rectangle((start, place - 0.22), wait.milliseconds, 0.47, facecolor=wait.colour, alpha=0.55, edgecolor="white")
             axis.add_patch(cell)
             start += wait.milliseconds
-    before = start - waits[-1].frames * waits[-1].milliseconds
-    title = f"an output frame needs {start:.4g} ms of audio;\nwithout the row convolution it would need {before:.4g} ms"
+    before = total - waits[-1].frames * waits[-1].milliseconds
+    title = f"an output frame needs {total:.4g} ms of audio;\nwithout the row convolution it would need {before:.4g} ms"
     axis.set_title(title, fontsize=11)
-    axis.set(xlim=(0, 1.02 * start), ylim=(len(waits) - 0.5, -0.75), xlabel="audio since the output frame began, ms")
+    axis.set(xlim=(0, 1.02 * total), ylim=(len(waits) - 0.5, -0.75), xlabel="audio since the output frame began, ms")
     axis.set_yticks(range(len(waits)), [wait.name for wait in waits], fontsize=9)
     axis.tick_params(left=False)
     axis.spines["left"].set_visible(False)

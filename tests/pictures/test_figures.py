@@ -217,6 +217,10 @@ ARCHITECTURES = {
         + ["→ ← bidirectional RNN, 16 units each way,\nbatch norm on W h (Eq. 8), sum of both"] * 2,
     ),
     "forward": ({"bidirectional": False}, ["→ forward GRU, 16 units,\nbatch norm, clipped ReLU"] * 2),
+    "forward, and what stands above": (
+        {"bidirectional": False, "row_conv": 3, "fc_hidden": 12},
+        ["row convolution (Eq. 11), 3 frames ahead\nfully connected, clipped ReLU\n", "16 × 150\n12 × 150\n"],
+    ),
     "forward, Eq. 8": ({"bidirectional": False, "batch_norm": "input"}, ["16 units,\nbatch norm on W h (Eq. 8)\n"] * 2),
     "no batch norm": (
         {"batch_norm": "none", "rnn_type": "lstm"},
