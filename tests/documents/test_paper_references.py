@@ -657,6 +657,10 @@ def part_of_notes(words):
         ("beam 1000–8000 (2.2)", "beam 1000–9000 (2.2)"),
         ("18.86 against 14.84", "18.86 against 14.48"),
         (r"has $\tau = 19$ (7.4)", r"has $\tau = 18$ (7.4)"),
+        ("that is 0.76 s", "that is 0.67 s"),
+        ("100 + 760 = 930 ms", "100 + 760 = 920 ms"),
+        ("There 67 ms is a median", "There 76 ms is a median"),
+        ("Look-ups become 150 times faster", "Look-ups become 160 times faster"),
         ("0.16 + 0.24 + 0.24 = 0.64", "0.16 + 0.24 + 0.24 = 0.66"),
     ],
 )
