@@ -57,9 +57,7 @@ def test_half_a_sample_at_the_end_is_left_out_and_said(count, whole, caplog):
 
 @pytest.mark.parametrize("head", [b"RIFF", b"fLaC", b"OggS", b"ID3\x04", b"FORM", b"RF64"])
 def test_an_audio_file_is_not_heard_as_raw_samples(head):
-    with pytest.raises(
-        BadAudio, match=r"raw samples are expected, but .* leave out --stream, or .* -ar 16000 -"
-    ):
+    with pytest.raises(BadAudio, match=r"raw samples are expected, but .* leave out --stream, or .* -ar 16000 -"):
         list(raw_samples(Pieces(head + bytes(100), [1, 2]), 16000))
 
 
