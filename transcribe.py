@@ -14,7 +14,7 @@ import numpy as np
 
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
-from models.streaming import Heard, StreamingRecognizer
+from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
 from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, transcribe, warning
 from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
@@ -149,6 +149,8 @@ def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.
             if heard.new or heard.partial != before.partial:
                 show_partial(path, loudness.seconds, heard, args.json)
             before = heard
+    if not loudness.samples:
+        raise BadAudio("no sound came", path)
     heard = recognizer.finish()
     if heard.partial:
         print(f"{path}: its last letters, {heard.partial.strip()!r}, spell no word of the lexicon; left out", file=sys.stderr)
@@ -184,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     refuse_swapped(args)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    if args.stream:
+        refuse_what_needs_the_end(checkpoint.model)
     decoder = make_decoder(args, checkpoint)
     if little := warning(checkpoint):
         print(little, file=sys.stderr)

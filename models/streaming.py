@@ -84,9 +84,7 @@ class StreamingRecognizer:
         Raises:
             ValueError: for another shape or type, values that are not finite, or after ``finish``.
         """
-        if self._finished:
-            raise ValueError("the stream is finished: make a new StreamingRecognizer for another one")
-        return self._hear(self.log_probs(_one_channel(samples)))
+        return self._hear(self.log_probs(self._checked(samples)))
 
     def finish(self) -> Heard:
         """All that was said, once nothing more comes; "" of a stream without a sample. ValueError the second time."""
@@ -98,15 +96,48 @@ class StreamingRecognizer:
     @torch.no_grad()
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
         """(N,) float32 samples -> (T', V) of the output frames that can be told now; in place of ``accept`` and ``finish``."""
-        frames = self._frames.push(samples, last)
-        return (
-            self._network.push(frames, last) if frames.shape[1] or last else frames.new_empty(0, self._network.model.vocab_size)
-        )
+        return self._network.push(self._frames.push(samples, last)[None], last)[:, 0]
+
+    def _checked(self, samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
+        if self._finished:
+            raise ValueError("the stream is finished: make a new StreamingRecognizer for another one")
+        return _one_channel(samples)
 
     def _hear(self, rows: Tensor, last: bool = False) -> Heard:
         text, words, partial = self._decoder.push(rows, last)
         self._heard = Heard(text, text[len(self._heard.text) :], words, partial)
         return self._heard
+
+
+@torch.no_grad()
+def accept_together(
+    recognizers: Sequence[StreamingRecognizer], chunks: Sequence[np.ndarray | Tensor | Sequence[float]]
+) -> list[Heard]:  # fmt: skip
+    """What each of several streams of a checkpoint hears in its chunk, as ``accept``, in fewer and larger products.
+
+    Streams whose layers wait for as many frames go through the network in one batch, as in Batch Dispatch (Section 7.1). With
+    chunks of 100 ms these are all, unless the frames are no multiple of the strides.
+
+    Raises:
+        ValueError: as ``accept``, before any stream has heard anything; or if a stream is named twice.
+    """
+    if len(set(map(id, recognizers))) != len(chunks):
+        raise ValueError(f"each stream has one chunk, not {len(recognizers)} streams {len(chunks)} chunks")
+    checked = [recognizer._checked(chunk) for recognizer, chunk in zip(recognizers, chunks, strict=True)]
+    alike: dict[tuple, list[tuple[int, Tensor]]] = {}
+    for number, (recognizer, samples) in enumerate(zip(recognizers, checked, strict=True)):
+        frames = recognizer._frames.push(samples, last=False)
+        alike.setdefault((frames.shape[1], *recognizer._network.standing()), []).append((number, frames))
+    heard: list[Heard] = [Heard()] * len(recognizers)
+    for group in alike.values():
+        networks = [recognizers[number]._network for number, _ in group]
+        whole = networks[0] if len(group) == 1 else _Network.gathered(networks)
+        rows = whole.push(torch.stack([frames for _, frames in group]), last=False)  # (T', B, V)
+        if len(group) > 1:
+            whole.scatter(networks)
+        for place, (number, _) in enumerate(group):
+            heard[number] = recognizers[number]._hear(rows[:, place])
+    return heard
 
 
 def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
@@ -172,7 +203,7 @@ class _Convolution:
         self.bins_out = 1 + (bins + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0]
 
     def push(self, x: Tensor, last: bool) -> Tensor:
-        """(1, C, F, T), or (1, C F, 1, T) of a 1D convolution -> (1, O, F', T')."""
+        """(B, C, F, T), or (B, C F, 1, T) of a 1D convolution -> (B, O, F', T')."""
         conv = self.block.conv
         kernel, stride = conv.kernel_size[1], conv.stride[1]
         x = torch.cat((self.kept, x, x.new_zeros(*x.shape[:3], conv.padding[1] if last else 0)), 3)
@@ -180,7 +211,7 @@ class _Convolution:
         first, done = self.skip, self.skip + ready * stride
         self.kept, self.skip = x[..., done:], max(0, done - x.shape[3])
         if not ready:
-            return x.new_empty(1, conv.out_channels, self.bins_out, 0)
+            return x.new_empty(len(x), conv.out_channels, self.bins_out, 0)
         y = F.conv2d(x[..., first : done - stride + kernel], conv.weight, conv.bias, conv.stride, (conv.padding[0], 0))
         return self.block.activation(y if self.block.norm is None else self.block.norm(y))
 
@@ -192,7 +223,7 @@ class _Ahead:
         self.row, self.kept = row, None
 
     def push(self, x: Tensor, last: bool) -> Tensor:
-        """(T, 1, H) -> (T', 1, H)."""
+        """(T, B, H) -> (T', B, H)."""
         if self.row is None:
             return x
         x = x if self.kept is None else torch.cat((self.kept, x))
@@ -214,20 +245,49 @@ class _Network:
         self.ahead = _Ahead(model.row_convolution)
 
     def push(self, features: Tensor, last: bool) -> Tensor:
-        """(F, T) -> (T', V)."""
-        x = features.to(self.model.output.weight)[None, None]
+        """(B, F, T) -> (T', B, V)."""
+        x = features.to(self.model.output.weight)[:, None]
+        streams = len(x)
+        if not features.shape[2] and not last:
+            return x.new_empty(0, streams, self.model.vocab_size)
         for convolution in self.convolutions:
             conv = convolution.block.conv
-            x = convolution.push(x.reshape(1, conv.in_channels, convolution.bins, x.shape[3]), last)
-        x = x.permute(3, 0, 1, 2).flatten(2)  # (T', 1, C F')
+            x = convolution.push(x.reshape(streams, conv.in_channels, convolution.bins, x.shape[3]), last)
+        x = x.permute(3, 0, 1, 2).flatten(2)  # (T', B, C F')
         if len(x):
             for number, layer in enumerate(self.model.recurrences):
-                x, self.states[number] = layer.run(x, torch.tensor([len(x)], device=x.device), self.states[number])
+                x, self.states[number] = layer.run(x, x.new_full((streams,), len(x), dtype=torch.long), self.states[number])
         elif self.states[0] is None:  # nothing has come yet
-            return x.new_empty(0, self.model.vocab_size)
+            return x.new_empty(0, streams, self.model.vocab_size)
         else:
-            x = x.new_empty(0, 1, self.model.recurrences[-1].output_size)
-        return self.model.log_probs(self.ahead.push(x, last))[:, 0]
+            x = x.new_empty(0, streams, self.model.recurrences[-1].output_size)
+        return self.model.log_probs(self.ahead.push(x, last))
+
+    def standing(self) -> tuple:
+        """Streams in which this and the number of frames are the same can go through the layers in one batch."""
+        of_layers = [(convolution.kept.shape[3], convolution.skip) for convolution in self.convolutions]
+        return id(self.model), *of_layers, self.states[0] is None, -1 if self.ahead.kept is None else len(self.ahead.kept)
+
+    @classmethod
+    def gathered(cls, networks: Sequence[_Network]) -> _Network:
+        """Several that stand alike as one with a batch of streams."""
+        whole, first = cls(networks[0].model), networks[0]
+        for mine, *theirs in zip(whole.convolutions, *(network.convolutions for network in networks), strict=True):
+            mine.kept, mine.skip = torch.cat([convolution.kept for convolution in theirs]), theirs[0].skip
+        if first.states[0] is not None:
+            by_layer = zip(*(network.states for network in networks), strict=True)
+            whole.states = [tuple(torch.cat(parts, 1) for parts in zip(*states, strict=True)) for states in by_layer]
+        if first.ahead.kept is not None:
+            whole.ahead.kept = torch.cat([network.ahead.kept for network in networks], 1)
+        return whole
+
+    def scatter(self, networks: Sequence[_Network]) -> None:
+        """Gives each its own state back."""
+        for place, network in enumerate(networks):
+            for mine, theirs in zip(self.convolutions, network.convolutions, strict=True):
+                theirs.kept, theirs.skip = mine.kept[place : place + 1], mine.skip
+            network.states = [state and tuple(part[:, place : place + 1] for part in state) for state in self.states]
+            network.ahead.kept = None if self.ahead.kept is None else self.ahead.kept[:, place : place + 1]
 
 
 class _Greedy:

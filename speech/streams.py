@@ -6,7 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,9 +74,15 @@ def microphone() -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     try:
         rate = round(sounddevice.query_devices(kind="input")["default_samplerate"])
         with sounddevice.InputStream(rate, round(CHUNK * rate), channels=1, dtype="int16", callback=keep):
-            yield rate, iter(chunks.get, None)
+            yield rate, _waiting(chunks)
     except sounddevice.PortAudioError as error:
         raise BadAudio(f"cannot be opened ({error}): is one plugged in, and may this program use it?", path) from error
+
+
+def _waiting(chunks: queue.SimpleQueue) -> Iterator[np.ndarray]:
+    while True:
+        with suppress(queue.Empty):
+            yield chunks.get(timeout=0.5)  # Windows sees Ctrl-C only between two waits
 
 
 def until_interrupted(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

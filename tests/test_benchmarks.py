@@ -44,6 +44,10 @@ SMALL = {
         "--utterances 20 --rounds 1",
         ("both count", "greedy_decode", "count_word_errors", "jiwer.process_words", "both of ours", "times as long as jiwer"),
     ),
+    "streaming.py": (
+        "--hidden 8 --seconds 2 --rounds 1 --frames 40",
+        ("100 ms of audio, 5 x 8, one thread, greedy: median", "beam 20: median", "forward only", "of the time"),
+    ),
     "train_step.py": (
         "--batch 2 --frames 40 --bins 17 --hidden 8 --layers 1 --rounds 1",
         ("stock layers", "this library", "ms a step", "ratio, round by round"),
@@ -106,6 +110,17 @@ def test_the_search_with_language_models_prints_its_tables(monkeypatch, capsys):
     ]
     expected = ("29 symbols", "6,800 symbols", "this library, no model, pruned", "us a frame", *kinds)
     check_table("decode.py", arguments, expected, monkeypatch, capsys)
+
+
+def test_live_streams_print_their_table_and_are_drawn(tmp_path, monkeypatch, capsys):
+    arguments = f"--dispatch --hidden 8 --seconds 0.4 --streams 1 3 --plot {tmp_path / 'streams.png'}"
+    expected = ("1 streams: one by one: median", "3 streams: ", "in batches: median", "98th percentile", "batches of 2 or more")
+    check_table("streaming.py", arguments, expected, monkeypatch, capsys)
+    assert (tmp_path / "streams.png").stat().st_size > 10_000
+
+
+def test_memory_of_a_stream_prints_its_table(monkeypatch, capsys):
+    check_table("streaming.py", "--memory 1 --hidden 8", ("after 1 minutes: ", " MB, +0.0%"), monkeypatch, capsys)
 
 
 @pytest.mark.slow  # three processes that each import torch

@@ -12,6 +12,7 @@ from implementation import Features
 from models.checkpoints import ModelConfig
 from pictures.terminal import Parser
 from training.machine import QUICK
+from training.presets import PRESETS, in_full
 from training.settings import (
     RECORDING_EPOCHS,
     RECORDING_LR,
@@ -43,6 +44,9 @@ def parse_args(
     for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
+    if args.preset:
+        parser.set_defaults(**PRESETS[args.preset])
+        args = parser.parse_args(argv)
     if args.epochs is None:
         args.epochs = RECORDING_EPOCHS if args.data else TrainingSettings.epochs
     if args.lr is None:
@@ -57,6 +61,8 @@ def parse_args(
         args.rnn_hidden = args.rnn_hidden if args.checkpoint else 16
         units = "" if args.checkpoint else " with 16 hidden units"
         print(f"DS2_QUICK is set: one epoch of 16 utterances{units}, only to try the command", file=sys.stderr)
+    if args.preset:
+        print(in_full(args.preset, args))
     return _speech(args), _model(args), _training(args), _output(args)
 
 
@@ -75,6 +81,7 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("model").add_argument, ModelConfig
+    add("--preset", choices=sorted(PRESETS), help="the model of arXiv 7.4; other flags take the place of its own")
     add("--conv", choices=("2d", "1d"), default="2d", help="convolutions over frequency and time, or time alone, arXiv Table 4")
     add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help="of them, kernels and strides of arXiv Table 4")
     add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")

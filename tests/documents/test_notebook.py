@@ -55,7 +55,7 @@ def test_no_model_code_stands_in_the_cells():
 def test_every_part_names_its_section_and_ends_with_one_folded_answer():
     text = "\n".join(source(cell) for cell in STORED["cells"] if cell["cell_type"] == "markdown")
     parts = re.split(r"^## ", text.split("## Where to go on")[0], flags=re.MULTILINE)[1:]
-    assert [int(part.split(".")[0]) for part in parts] == list(range(1, 13))
+    assert [int(part.split(".")[0]) for part in parts] == list(range(1, 14))
     for part in parts:
         assert re.search(r"\(Sections? \d", part.splitlines()[0])
         assert part.count("**Question.**") == part.count("<details><summary>Answer</summary>") == 1

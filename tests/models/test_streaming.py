@@ -23,7 +23,7 @@ from implementation import (
 )
 from models import streaming
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, save_checkpoint
-from models.streaming import StreamingRecognizer
+from models.streaming import StreamingRecognizer, accept_together
 from models.transcription import Decoder, transcribe
 
 ENCODER = CharEncoder()
@@ -210,6 +210,43 @@ def test_any_rate_gives_the_text_of_the_file(tmp_path, rate):
         rows = [again.log_probs(part.astype(np.float32) / 32768) for part in chunks(samples, 1, 3000)]
         rows.append(again.log_probs(np.empty(0, np.float32), last=True))
         torch.testing.assert_close(torch.cat(rows), whole(trained, resampled), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("settings", ARCHITECTURES, ids=str)
+@pytest.mark.parametrize("decoder", [None, Decoder(4)], ids=["greedy", "beam"])
+def test_streams_that_are_served_together_hear_what_each_hears_alone(settings, decoder):
+    trained, audio = checkpoint(**settings), speech(3)
+    rng = np.random.default_rng(0)
+    together = [StreamingRecognizer(trained, decoder=decoder) for _ in range(5)]
+    alone = [StreamingRecognizer(trained, decoder=decoder) for _ in range(5)]
+    batches, gathered = [], streaming._Network.gathered
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming._Network, "gathered", lambda networks: (batches.append(len(networks)), gathered(networks))[1])
+        for step in range(20):
+            served = [n for n in range(5) if rng.random() < 0.8]
+            widths = [800 if n < 4 else int(rng.integers(0, 900)) for n in served]
+            parts = [np.roll(audio, 997 * n - 800 * step)[:width] for n, width in zip(served, widths, strict=True)]
+            heard = accept_together([together[n] for n in served], parts)
+            assert heard == [together[n]._heard for n in served]
+            expected = [alone[n].accept(part) for n, part in zip(served, parts, strict=True)]
+            assert [(one.text, one.partial) for one in heard] == [(one.text, one.partial) for one in expected]
+    assert max(batches) == 4
+    for one, other in zip(together, alone, strict=True):
+        assert one.finish().text == other.finish().text
+
+
+def test_streams_served_together_are_refused_before_any_has_heard():
+    trained = checkpoint()
+    one, other = StreamingRecognizer(trained), StreamingRecognizer(trained)
+    for recognizers, parts, message in (
+        ([one, one], [speech(), speech()], "each stream has one chunk"),
+        ([one], [speech(), speech()], "not 1 streams 2 chunks"),
+        ([one, other], [speech(), np.array([np.nan])], "nan or infinity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            accept_together(recognizers, parts)
+    assert one._network.states[0] is None and not len(one._frames.samples)
+    assert accept_together([], []) == []
 
 
 def test_what_is_kept_does_not_grow():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +16,10 @@ import torch
 import train_minimal
 import transcribe
 from decoding.ngrams import NGramModel
+from helpers import TINY
 from implementation import CharEncoder
 from models.checkpoints import load_checkpoint, save_checkpoint
+from models.streaming import Heard
 
 
 def test_any_rate_and_channels_text_and_json(run_folder, tmp_path, capsys):
@@ -241,3 +247,111 @@ def test_the_unit_of_the_language_model_can_be_said(small_corpus, tmp_path, caps
     with pytest.raises(SystemExit):
         train_minimal.main(["--lm", "train", "--unit", "character"])
     assert "--unit says how the model of --lm FILE" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------
+# Streams
+# ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def forward_only(tmp_path_factory):
+    """A tiny forward-only run."""
+    folder = tmp_path_factory.mktemp("forward")
+    assert train_minimal.main([*TINY, "--epochs", "1", "--forward-only", "--row-conv", "2", "--output-dir", str(folder)]) == 0
+    return folder / "checkpoint.pt"
+
+
+def send(monkeypatch, samples: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(samples))))
+
+
+def noise(seconds: float, rate: int) -> np.ndarray:
+    return (3000 * np.random.default_rng(0).standard_normal(round(seconds * rate))).clip(-32768, 32767).astype("<i2")
+
+
+@pytest.mark.parametrize("search", [[], ["--beam", "5"]])
+def test_a_stream_ends_with_the_text_of_the_file(forward_only, search, tmp_path, capsys, monkeypatch):
+    rate = load_checkpoint(forward_only).model.features.sample_rate
+    soundfile.write(tmp_path / "a.wav", noise(1.5, rate), rate)
+    whole, lines = [str(forward_only), "--json", *search], []
+    assert transcribe.main([*whole, str(tmp_path / "a.wav")]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert transcribe.main([*whole, "--stream", str(tmp_path / "a.wav")]) == 0
+    lines.append(capsys.readouterr().out.splitlines())
+    send(monkeypatch, noise(1.5, rate).tobytes())
+    assert transcribe.main([*whole, "--stream", "-"]) == 0
+    lines.append(capsys.readouterr().out.splitlines())
+    send(monkeypatch, noise(1.5, rate).tobytes())
+    assert transcribe.main([*whole, "--stream", "-", "--rate", str(rate)]) == 0
+    lines.append(capsys.readouterr().out.splitlines())
+    for of_stream in lines:
+        *parts, last = [json.loads(line) for line in of_stream]
+        assert (last["text"], last["seconds"]) == (expected["text"], 1.5)
+        assert last["text"].startswith("".join(part["new"] for part in parts))
+        assert [word["text"] for word in last["words"]] == last["text"].split()
+
+
+def test_a_stream_shows_the_end_of_its_text_and_what_may_change(capsys):
+    transcribe.show_partial(Path("a.wav"), 12.34, Heard("one two", " two", [], " thr"), False)
+    transcribe.show_partial(Path("a.wav"), 99.0, Heard("abcde " * 30 + "end", "end", [], ""), False)
+    transcribe.show_partial(Path("a.wav"), 0.5, Heard("", "", [], "o"), False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "    12.3 s  one two [thr]" and lines[2] == "     0.5 s  [o]"
+    assert lines[1].startswith("    99.0 s  ... abcde") and lines[1].endswith("abcde end") and len(lines[1]) < 80
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [
+        (b"", 1, "-: no sound came"),
+        (b"x", 1, "-: no sound came"),
+        (bytes(40000), 0, "-: no speech found: it is silent"),
+        (noise(1, 16000).tobytes() + b"x", 0, "the last one is half a sample"),
+        (np.full(16000, 32767, "<i2").tobytes(), 0, "100% of its samples are at full scale: turn the recording level down"),
+        (b"RIFF" + bytes(100), 1, "raw samples are expected, but this begins as a WAV file"),
+    ],
+    ids=["empty", "half", "silent", "odd", "clipped", "wav"],
+)
+def test_a_stream_that_is_no_speech_is_said_in_a_sentence(forward_only, sent, code, said, capsys, monkeypatch, caplog):
+    send(monkeypatch, sent)
+    assert transcribe.main([str(forward_only), "--stream", "-"]) == code
+    assert said in capsys.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--stream"], "no audio given: name files, - for the standard input, or --microphone"),
+        (["--microphone", "a.wav"], "--microphone hears no files"),
+        (["--stream", "-", "-"], "- is named twice"),
+        (["--stream", "a.wav", "--rate", "8000"], "--rate is of raw audio on the standard input"),
+        (["-", "--rate", "8000"], "--rate is of raw audio on the standard input"),
+        (["--stream", "-", "--rate", "16"], "--rate must lie between 1000 and 768000 Hz, not 16"),
+        (["--stream", "-", "--nbest", "2", "--beam", "4"], "--nbest is of whole files: a stream has one text"),
+    ],
+)
+def test_flags_that_fit_no_stream_are_refused(forward_only, flags, message, capsys):
+    with pytest.raises(SystemExit):
+        transcribe.main([str(forward_only), *flags])
+    assert message in capsys.readouterr().err
+
+
+def test_a_bidirectional_checkpoint_can_not_hear_a_stream(run_folder, capsys):
+    assert transcribe.main([str(run_folder / "checkpoint.pt"), "--stream", "-"]) == 2
+    said = capsys.readouterr().err
+    assert "its layers are bidirectional, so they need the end of the utterance first: train one with" in said
+
+
+def test_the_microphone_is_heard_until_it_ends(forward_only, monkeypatch, capsys):
+    rate = 44100
+
+    @contextmanager
+    def device():
+        yield rate, iter(np.array_split(noise(1, rate), 10))
+
+    monkeypatch.setattr(transcribe, "microphone", device)
+    assert transcribe.main([str(forward_only), "--microphone", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "listening at 44100 Hz; Ctrl-C ends" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["seconds"] == 1.0

@@ -49,6 +49,22 @@ def test_every_flag_reaches_its_setting(tmp_path):
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
 
 
+def test_the_deployed_model_is_that_of_the_paper_and_said_in_full(capsys):
+    model = parse_args(["--preset", "deployed"])[1]
+    assert (model.bidirectional, model.rnn_type, model.n_rnn, model.rnn_hidden) == (False, "gru", 5, 2560)
+    assert (model.row_conv, model.fc_hidden, model.features.normalisation) == (19, 2560, "corpus")
+    assert capsys.readouterr().out == (
+        "preset deployed: --forward-only --rnn-type gru --n-rnn 5 --rnn-hidden 2560 "
+        "--row-conv 19 --fc-hidden 2560 --normalize corpus\n"
+    )
+    smaller = parse_args("--rnn-hidden 256 --preset deployed --fc-hidden 0 --row-conv 0 --normalize utterance --n-rnn 3".split())[
+        1
+    ]
+    assert (smaller.rnn_hidden, smaller.fc_hidden, smaller.row_conv, smaller.n_rnn) == (256, 0, 0, 3)
+    assert smaller.features.normalisation == "utterance" and not smaller.bidirectional
+    assert "--rnn-hidden 256 --row-conv 0 --fc-hidden 0 --normalize utterance" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
 def test_the_placements_of_batch_norm_by_the_flags_words(flag, setting):
     assert parse_args(["--batch-norm", flag])[1].batch_norm == setting
