@@ -30,6 +30,9 @@ from implementation import (
 )
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
 from models.transcription import Decoder, distinct
+from speech.streams import RATES
+
+LOUDEST = 100.0  # floats above are surely no part of full scale
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class StreamingRecognizer:
 
     Raises:
         CheckpointError: if the model needs the whole utterance; the message says why, and what trains another.
+        ValueError: for a rate below 1000 or above 768000 Hz.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class StreamingRecognizer:
         """What was said so far, with these (N,) samples: floats of full scale 1, or int16.
 
         Raises:
-            ValueError: for another shape or type, values that are not finite, or after ``finish``.
+            ValueError: for another shape or type, values that are not finite or far beyond full scale, or after ``finish``.
         """
         return self._hear(self.log_probs(self._checked(samples)))
 
@@ -160,6 +164,8 @@ def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
         raise ValueError(f"samples are floats of full scale 1, or int16, not {samples.dtype}")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold nan or infinity")
+    if samples.size and (peak := np.abs(samples).max()) > LOUDEST:
+        raise ValueError(f"a sample is {peak:g}, but full scale is 1: give int16, or divide by 32768")
     return samples.astype(np.float32)
 
 
@@ -167,8 +173,8 @@ class _Frames:
     """Samples at any rate to feature frames."""
 
     def __init__(self, features: Features, rate: int) -> None:
-        if rate < 1:
-            raise ValueError(f"sample_rate must be at least 1 Hz, not {rate}")
+        if rate not in RATES:
+            raise ValueError(f"sample_rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {rate}")
         self.features, self.samples, self.any = features, np.empty(0, np.float32), False
         same = rate == features.sample_rate
         self.resampler = None if same else soxr.ResampleStream(rate, features.sample_rate, 1, "float32", "HQ")
@@ -194,11 +200,8 @@ class _Convolution:
 
     def __init__(self, block: ConvBlock, bins: int) -> None:
         conv = block.conv
-        self.block, self.bins, self.skip = (
-            block,
-            bins,
-            0,
-        )  # frames of the next output that have not come: strides above the kernel
+        self.block, self.bins = block, bins
+        self.skip = 0  # frames to come that no output needs, where the stride is above the kernel
         self.kept = conv.weight.new_zeros(1, conv.in_channels, bins, conv.padding[1])
         self.bins_out = 1 + (bins + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0]
 

@@ -292,13 +292,15 @@ def test_after_the_end_nothing_is_accepted():
         (np.zeros((4, 2), np.float32), r"samples of shape \(N,\), not \(4, 2\); mix the channels first"),
         (np.zeros(4, np.int32), "floats of full scale 1, or int16, not int32"),
         (np.array([0.0, np.nan]), "samples hold nan or infinity"),
+        (np.array([3.0, -2900.0]), "a sample is 2900, but full scale is 1: give int16, or divide by 32768"),
     ],
 )
 def test_other_samples_are_refused(samples, message):
     with pytest.raises(ValueError, match=message):
         StreamingRecognizer(checkpoint()).accept(samples)
-    with pytest.raises(ValueError, match="sample_rate must be at least 1 Hz, not 0"):
-        StreamingRecognizer(checkpoint(), 0)
+    for rate in (0, 16, 2_000_000):
+        with pytest.raises(ValueError, match=f"sample_rate must lie between 1000 and 768000 Hz, not {rate}"):
+            StreamingRecognizer(checkpoint(), rate)
 
 
 def test_a_model_that_needs_the_end_is_refused_with_the_reason_and_the_remedy(tmp_path):
