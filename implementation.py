@@ -1792,6 +1792,9 @@ class AlignedText:
     end: float
 
 
+_ALIGNED_AT_ONCE = 10**7  # frames times states
+
+
 def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
     """The likeliest path that spells ``target``: ``argmax over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 13), by Viterbi.
 
@@ -1808,24 +1811,37 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
     frames, needed = len(log_probs), ctc_required_frames(target)
     if frames < needed or not frames:
         raise ValueError(f"{len(target)} labels need {needed} output frames (one more for equal neighbours), there are {frames}")
-    labels, length = torch.tensor(list(target), dtype=torch.long), torch.tensor([len(target)])
-    _, scores, may_skip = _extended_scores(log_probs.detach()[:, None].cpu(), labels, length)
-    best = torch.full_like(scores[0], _IMPOSSIBLE)
-    best[:, :2] = 0.0
-    steps = []  # how many states each step came forward: 0, 1 or 2
-    for t, frame in enumerate(scores):
-        value, step = _reachable(best, may_skip).max(0) if t else (best, torch.zeros_like(may_skip, dtype=torch.long))
-        best = (value + frame).clamp_min(_IMPOSSIBLE)
-        steps.append(step[0].to(torch.int8))
-    best = torch.where(_last_states(length, best.shape[1]), best, 2 * _IMPOSSIBLE)
+    rows, states = log_probs.detach()[:, None].cpu(), 2 * len(target) + 1
+    # Of a long utterance the steps are kept of a piece at a time, and found once more on the way back.
+    piece = frames if frames * states <= _ALIGNED_AT_ONCE else math.isqrt(frames) + 1
+    best, begun = torch.full((1, states), _IMPOSSIBLE, dtype=rows.dtype), []
+    best[:, :1] = 0.0
+    for part in rows.split(piece):
+        begun.append(best)
+        best, steps = _viterbi(best, part, target)
+    best = torch.where(_last_states(torch.tensor([len(target)]), states), best, 2 * _IMPOSSIBLE)
     if float(best.max()) < _IMPOSSIBLE / 2:
         raise ValueError("every path that spells the target has the probability 0: a label of it is impossible in these frames")
-    state = int(best.argmax())
-    path = []
-    for step in reversed(steps):
-        path.append(state)
-        state -= int(step[state])
+    state, path = int(best.argmax()), []
+    for number, (start, part) in reversed(list(enumerate(zip(begun, rows.split(piece), strict=True)))):
+        if number < len(begun) - 1:
+            _, steps = _viterbi(start, part, target)
+        for step in reversed(steps):
+            path.append(state)
+            state -= int(step[state])
     return path[::-1]
+
+
+def _viterbi(best: Tensor, log_probs: Tensor, target: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """From the best paths into each state before some frames, (1, S), to those after them; and how far each step came."""
+    labels, length = torch.tensor(list(target), dtype=torch.long), torch.tensor([len(target)])
+    _, scores, may_skip = _extended_scores(log_probs, labels, length)
+    steps = []  # how many states each came forward: 0, 1 or 2
+    for frame in scores:
+        value, step = _reachable(best, may_skip).max(0)
+        best = (value + frame).clamp_min(_IMPOSSIBLE)
+        steps.append(step[0].to(torch.int8))
+    return best, steps
 
 
 def character_times(

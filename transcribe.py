@@ -14,6 +14,7 @@ import numpy as np
 
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
+from models.confidence import mean_confidence
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
 from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, transcribe, warning
 from pictures.terminal import Parser, print_json, script
@@ -103,7 +104,7 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     return Decoder(args.beam, scorer, alpha, beta)
 
 
-def show(path: Path, found: dict, nbest: int) -> None:
+def show(path: Path, found: dict, nbest: int, times: bool) -> None:
     """File and text; below them the other texts and the times where they were asked for."""
     print(f"{path}\t{found['text']}", flush=True)
     if nbest > 1:
@@ -112,7 +113,7 @@ def show(path: Path, found: dict, nbest: int) -> None:
             if hypothesis["words"] or hypothesis["log_lm"]:  # without --lm there is but one part
                 parts += " = ctc {log_ctc:.2f}, lm {log_lm:.2f}, {words} words".format(**hypothesis)
             print(f"  {parts}\t{hypothesis['text']}")
-    for word in found.get("words", ()):
+    for word in found["words"] if times else ():
         print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")
 
 
@@ -157,8 +158,8 @@ def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.
     if clipped := loudness.clipping():
         print(f"{path}: {clipped}", file=sys.stderr)
     words = [dataclasses.asdict(word) for word in heard.words]
-    found = {"text": heard.text, "seconds": loudness.seconds, "speech": not loudness.silent, "confidence": None}
-    return found | ({"words": words} if args.times or args.json else {})
+    sure = mean_confidence([word["confidence"] for word in words])
+    return {"text": heard.text, "seconds": loudness.seconds, "speech": not loudness.silent, "confidence": sure, "words": words}
 
 
 def show_partial(path: Path, seconds: float, heard: Heard, as_json: bool) -> None:
@@ -210,8 +211,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json:
             print_json({"file": str(path)} | found | {"seconds": round(found["seconds"], 3)})
         else:
-            show(path, found, args.nbest)
-        for sentence in filter(None, (unknown_words(found, decoder), doubt(found))):
+            show(path, found, args.nbest, args.times)
+        for sentence in filter(None, (unknown_words(found, decoder), doubt(found, checkpoint.calibration))):
             print(f"{path}: {sentence}", file=sys.stderr)
     return 1 if failed else 0
 

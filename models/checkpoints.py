@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
+from models.confidence import Calibration
 from speech.alphabets import encoder_of
 
 CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
@@ -82,6 +83,11 @@ class Checkpoint:
     config: ModelConfig
     encoder: CharEncoder
     training: dict = field(default_factory=dict)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Of its confidence; in runs that were not finished there is none."""
+        return Calibration(**self.training.get("calibration", {}))
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

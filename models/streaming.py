@@ -29,10 +29,18 @@ from implementation import (
     word_times,
 )
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.confidence import Calibration, letter_confidences, word_letters
 from models.transcription import Decoder, distinct
 from speech.streams import RATES
 
 LOUDEST = 100.0  # floats above are surely no part of full scale
+
+
+@dataclass(frozen=True)
+class HeardWord(AlignedText):
+    """A word, its start and end in seconds, and the probability that it is right, as ``transcribe`` has it."""
+
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Heard:
 
     text: str = ""
     new: str = ""
-    words: list[AlignedText] = field(default_factory=list)
+    words: list[HeardWord] = field(default_factory=list)
     partial: str = ""
 
 
@@ -78,8 +86,8 @@ class StreamingRecognizer:
         rate = model.features.sample_rate if sample_rate is None else sample_rate
         self._frames, self._network = _Frames(model.features, rate), _Network(model)
         searches = decoder is not None and (decoder.beam > 1 or decoder.scorer is not None)
-        seconds = model.seconds_per_output
-        self._decoder = _Beam(checkpoint.encoder, seconds, decoder) if searches else _Greedy(checkpoint.encoder, seconds)
+        words = _Words(checkpoint.encoder, model.seconds_per_output, checkpoint.calibration)
+        self._decoder = _Beam(words, decoder) if searches else _Greedy(words)
         self._heard, self._finished = Heard(), False
 
     def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
@@ -296,18 +304,19 @@ class _Network:
 class _Greedy:
     """The best path (Graves et al. 2006, Eq. 4), collapsed as it comes; a word is over where a space follows."""
 
-    def __init__(self, encoder: CharEncoder, seconds_per_frame: float) -> None:
-        self.words = _Words(encoder, seconds_per_frame)
-        self.frame, self.last = 0, encoder.blank_idx
+    def __init__(self, words: _Words) -> None:
+        self.words, self.frame, self.last = words, 0, CharEncoder.blank_idx
         self.units: list[_Unit] = []  # since the last word that is over
 
-    def push(self, rows: Tensor, _last: bool) -> tuple[str, list[AlignedText], str]:
+    def push(self, rows: Tensor, _last: bool) -> tuple[str, list[HeardWord], str]:
         """(T', V) -> text, words, and nothing that is not settled."""
-        for label in rows.argmax(1).tolist():
+        best, labels = rows.max(1)
+        for log_p, label in zip(best.tolist(), labels.tolist(), strict=True):
             if label == self.last != CharEncoder.blank_idx:
-                self.units[-1] = (*self.units[-1][:2], self.frame + 1)
+                _, first, _, sure = self.units[-1]
+                self.units[-1] = (label, first, self.frame + 1, max(sure, math.exp(log_p)))
             elif label != CharEncoder.blank_idx:
-                self.units.append((label, self.frame, self.frame + 1))
+                self.units.append((label, self.frame, self.frame + 1, math.exp(log_p)))
             self.last, self.frame = label, self.frame + 1
         done = self.words.boundary([label for label, *_ in self.units])
         self.units = self.words.take(self.units, done)
@@ -318,8 +327,8 @@ class _Greedy:
 class _Beam:
     """A beam search that is carried on; what all its prefixes begin with is settled."""
 
-    def __init__(self, encoder: CharEncoder, seconds_per_frame: float, decoder: Decoder) -> None:
-        self.words, self.encoder = _Words(encoder, seconds_per_frame), encoder
+    def __init__(self, words: _Words, decoder: Decoder) -> None:
+        self.words, self.encoder = words, words.encoder
         self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         self.open: list[int] = []  # labels that are settled, since the last word that is over
         self.rows, self.frames, self.frame = (
@@ -328,7 +337,7 @@ class _Beam:
             0,
         )  # to align them: log-probabilities, and which frames of the stream these are
 
-    def push(self, rows: Tensor, last: bool) -> tuple[str, list[AlignedText], str]:
+    def push(self, rows: Tensor, last: bool) -> tuple[str, list[HeardWord], str]:
         """(T', V) -> text and words that are settled, and what the best hypothesis has behind them."""
         rows = rows.cpu()
         self.search.push(rows.double().numpy())
@@ -369,27 +378,30 @@ class _Beam:
         del self.rows[:first], self.frames[:first]
 
     def _aligned(self, labels: list[int]) -> list[_Unit]:
-        """The labels with the first frame of each, and the one behind its last (Eq. 13)."""
+        """The labels with the frames of each (Eq. 13)."""
+        rows = torch.stack(self.rows)
         try:
-            path = forced_alignment(torch.stack(self.rows), labels)
+            path = forced_alignment(rows, labels)
         except ValueError:  # what is left of the frames does not fit: all of them for each
-            return [(label, self.frames[0], self.frame) for label in labels]
+            return [(label, self.frames[0], self.frame, 0.0) for label in labels]
         first, behind = {}, {}
         for frame, state in zip(self.frames, path, strict=True):
             first.setdefault(state, frame)
             behind[state] = frame + 1
-        return [(label, first[2 * i + 1], behind[2 * i + 1]) for i, label in enumerate(labels)]
+        sure = letter_confidences(rows, labels, path)
+        return [(label, first[2 * i + 1], behind[2 * i + 1], sure[i]) for i, label in enumerate(labels)]
 
 
-_Unit = tuple[int, int, int]  # label, its first frame, the frame behind its last
+_Unit = tuple[int, int, int, float]  # label, its first frame, the frame behind its last, its largest posterior there
 SURE = math.log(0.999)  # of a frame that is surely blank
 
 
 class _Words:
     """Words that are over; in an alphabet without a space each character is one."""
 
-    def __init__(self, encoder: CharEncoder, seconds_per_frame: float) -> None:
-        self.encoder, self.seconds, self.over = encoder, seconds_per_frame, []
+    def __init__(self, encoder: CharEncoder, seconds_per_frame: float, calibration: Calibration) -> None:
+        self.encoder, self.seconds, self.calibration = encoder, seconds_per_frame, calibration
+        self.over: list[HeardWord] = []
         self.joint = " " if " " in encoder.alphabet else ""
 
     def boundary(self, labels: list[int]) -> int:
@@ -406,7 +418,12 @@ class _Words:
         self.over += self.of(units[:done])
         return units[done - 1 :] if self.joint and self.encoder.decode([units[done - 1][0]]).isspace() else units[done:]
 
-    def of(self, units: list[_Unit]) -> list[AlignedText]:
+    def of(self, units: list[_Unit]) -> list[HeardWord]:
         """Their words."""
-        texts = [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b in units]
-        return word_times(texts) if self.joint else texts
+        texts = [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b, _ in units]
+        times = word_times(texts) if self.joint else texts
+        letters = [[sure] for *_, sure in units]
+        if self.joint:
+            letters = word_letters([sure for *_, sure in units], [label for label, *_ in units], self.encoder)
+        pairs = zip(times, map(self.calibration, letters), strict=True)
+        return [HeardWord(time.text, time.start, time.end, confidence) for time, confidence in pairs]

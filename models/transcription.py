@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from implementation import (
     PAPER_PRUNING,
@@ -22,20 +21,16 @@ from implementation import (
     Hypothesis,
     character_times,
     collate_batch,
-    forced_alignment,
     prefix_beam_search,
     word_times,
 )
 from models.checkpoints import Checkpoint
+from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
 from speech.audio import BadAudio, read_audio
 
 SILENCE_DB = -60.0  # of full scale [ours]
 CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # of full scale, and the share of samples at which it is said [ours]
-# Confidence of a text below which it is warned of [ours]. With the embedded voice's model (six epochs, dev WER 2 %) 1 of 60 of
-# its own utterances lies below it, and of people's sentences, which it can't understand, 53 of 54.
-UNLIKE_TRAINING = 0.8
 UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
-LARGEST_ALIGNMENT = 2 * 10**8  # frames times states, a byte each
 
 
 @dataclass
@@ -53,13 +48,14 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """What is said in one audio file of any sample rate and number of channels.
 
     Returns:
-        dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``) and 'confidence'; with a beam search 'nbest',
-        a list of up to ``nbest`` dicts of text and the three parts of its score, no two with the same text; with ``times``
-        'words' and 'characters', each a list of text, start and end in seconds, and of words their confidence.
+        dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words', a list of text and confidence, with
+        ``times`` start and end in seconds, and 'confidence', the mean of the words'; with a beam search 'nbest', a list of up
+        to ``nbest`` dicts of text and the three parts of its score, no two with the same text; with ``times`` 'characters', a
+        list of text, start and end in seconds.
 
-        Texts are written as references are: one space between words, none around. A confidence is the mean of
-        ``letter_confidences`` in the text or word, None without letters. It is not calibrated: 0.9 does not say that nine of
-        ten such words are right.
+        Texts are written as references are: one space between words, none around. A confidence is the probability that a word
+        is right, calibrated on dev by the end of training (``Checkpoint.calibration``), None without letters. It holds for
+        speech like that of dev, decoded greedily.
 
     Raises:
         BadAudio: if the file can't be read.
@@ -71,24 +67,23 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)
     found, states = {}, None
     if decoder.beam == 1 and decoder.scorer is None:
-        labels, states = _best_path(rows, encoder.blank_idx)
+        labels, states = best_path(rows, encoder.blank_idx)
     else:
         hypotheses = prefix_beam_search(rows.numpy(), decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         hypotheses = distinct(hypotheses, encoder)
         labels = list(hypotheses[0].labels) if hypotheses else []
         found = {"nbest": [_described(hypothesis, encoder) for hypothesis in hypotheses[:nbest]]}
-    text, letters = normal_spaces(encoder.decode(labels)), letter_confidences(rows, labels, states)
-    of_words = word_confidences(letters, labels, encoder)
-    found = {
-        "text": text, "seconds": sample.seconds, "speech": not is_silent(sample),
-        "confidence": _mean([c for word in of_words for c in word]),
-    } | found  # fmt: skip
+    letters = word_letters(letter_confidences(rows, labels, states), labels, encoder)
+    confidences, text = list(map(checkpoint.calibration, letters)), normal_spaces(encoder.decode(labels))
+    words = [{"text": word} for word in text.split()]
     if times:
         characters = character_times(rows, labels, encoder, model.seconds_per_output)
-        words = zip(word_times(characters), map(_mean, of_words), strict=True)
-        found["words"] = [dataclasses.asdict(word) | {"confidence": confidence} for word, confidence in words]
-        found["characters"] = [dataclasses.asdict(character) for character in characters]
-    return found
+        words = list(map(dataclasses.asdict, word_times(characters)))
+        found["characters"] = list(map(dataclasses.asdict, characters))
+    return {
+        "text": text, "seconds": sample.seconds, "speech": not is_silent(sample), "confidence": mean_confidence(confidences),
+        "words": [word | {"confidence": confidence} for word, confidence in zip(words, confidences, strict=True)],
+    } | found  # fmt: skip
 
 
 def _read(path: Path, features: Features) -> AudioSample:
@@ -98,59 +93,6 @@ def _read(path: Path, features: Features) -> AudioSample:
         lasts, window = 1000 * sample.seconds, 1000 * features.window / features.sample_rate
         raise BadAudio(f"lasts {lasts:.1f} ms, too short for speech: one window takes {window:g} ms", path)
     return sample
-
-
-def _best_path(rows: Tensor, blank: int) -> tuple[list[int], list[int]]:
-    """Greedy decoding: the labels, and for each frame its state as ``forced_alignment`` counts them: 2 i + 1 is label i."""
-    labels, states, last = [], [], blank
-    for label in rows.argmax(1).tolist():
-        if label not in (blank, last):
-            labels.append(label)
-        states.append(2 * len(labels) - (label != blank))
-        last = label
-    return labels, states
-
-
-def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int] | None = None) -> list[float | None]:
-    """For each label the largest posterior that it has in the frames aligned to it: how clearly it was heard once.
-
-    Args:
-        rows: (T', V) log-probabilities of one utterance.
-        labels: what was decoded.
-        states: of the frames, as ``forced_alignment`` counts them; None: it is asked.
-
-    Returns:
-        numbers from 0 to 1; None for all of a text so long that its alignment would take hundreds of megabytes.
-    """
-    if states is None and labels:
-        if len(rows) * (2 * len(labels) + 1) > LARGEST_ALIGNMENT:
-            return [None] * len(labels)
-        try:
-            states = forced_alignment(rows, labels)
-        except ValueError:  # its only paths are too unlikely for the arithmetic
-            return [0.0] * len(labels)
-    best = [0.0] * len(labels)
-    for frame, state in enumerate(states or ()):
-        if state % 2:
-            label = state // 2
-            best[label] = max(best[label], math.exp(rows[frame, labels[label]]))
-    return best
-
-
-def word_confidences(letters: Sequence[float | None], labels: Sequence[int], encoder: CharEncoder) -> list[list[float | None]]:
-    """Those of the letters, word by word."""
-    words: list[list] = [[]]
-    for confidence, label in zip(letters, labels, strict=True):
-        if encoder.decode([label]).isspace():
-            words.append([])
-        else:
-            words[-1].append(confidence)
-    return [word for word in words if word]
-
-
-def _mean(confidences: Sequence[float | None]) -> float | None:
-    known = [confidence for confidence in confidences if confidence is not None]
-    return round(sum(known) / len(known), 3) if known else None
 
 
 def is_silent(sample: AudioSample) -> bool:
@@ -189,16 +131,16 @@ class Loudness:
         return f"{share:.0%} of its samples are at full scale: turn the recording level down" if share >= CLIPPED_SHARE else ""
 
 
-def doubt(found: dict) -> str:
+def doubt(found: dict, calibration: Calibration) -> str:
     """A sentence if what ``transcribe`` found can hardly be right; else empty."""
     if not found["speech"]:
         return f"no speech found: it is silent (below {SILENCE_DB:g} dB of full scale)"
     if not found["text"]:
         return "no text found, though it is not silent: no speech, or speech unlike that of the training"
-    if found["confidence"] is not None and found["confidence"] < UNLIKE_TRAINING:
+    if found["confidence"] is not None and found["confidence"] < calibration.unusual:
         return (
-            f"the model is unsure (confidence {found['confidence']:.2f}): the utterance is unlike those it was trained on; "
-            "expect little of its text"
+            f"the model is unsure: it expects {found['confidence']:.0%} of these words to be right; the utterance is unlike "
+            "those it was trained on"
         )
     return ""
 

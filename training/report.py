@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,8 @@ from decoding.ngrams import NGramModel
 from decoding.scorers import make_scorer
 from decoding.tuning import ALPHAS, BETAS, compare, network_outputs, tune
 from implementation import evaluate, utterance_seconds
-from models.checkpoints import Checkpoint, load_checkpoint
+from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from models.confidence import calibrate_on
 from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
@@ -83,6 +84,7 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None) -> Non
         results = {name: evaluate(best.model, dataset, best.encoder) for name, dataset in sets.items()}
         for name, result in results.items():
             show_result(name, result)
+        keep_calibration(run, best, sets["dev"])
         training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
         drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
         drawn.savefig(run.folder / "predictions.png")
@@ -97,6 +99,13 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None) -> Non
             decode_with_language_model(run, best, sets, language_model)
         if too_bad:
             raise CorpusError("not evaluated: " + "; ".join(too_bad))
+
+
+def keep_calibration(run: Run, best: Checkpoint, dev: Sequence) -> None:
+    """Puts into checkpoint.pt what the model's confidence means, by the words of dev."""
+    heard = ((torch.from_numpy(output.log_probs), output.reference) for output in network_outputs(best.model, dev, best.encoder))
+    best.training["calibration"] = asdict(calibrate_on(heard, best.encoder))
+    save_checkpoint(run.folder / "checkpoint.pt", best.model, best.config, best.encoder, best.training)
 
 
 def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:

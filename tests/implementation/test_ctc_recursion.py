@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import implementation
 from implementation import (
     AlignedText,
     CharEncoder,
@@ -220,3 +221,14 @@ def test_a_double_letter_is_two_characters_in_time():
     encoder = CharEncoder("l")
     log_probs = torch.tensor([[0.1, 0.9], [0.6, 0.4], [0.1, 0.9]]).log()
     assert character_times(log_probs, "ll", encoder, 1.0) == [AlignedText("l", 0.0, 1.0), AlignedText("l", 2.0, 3.0)]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 50, 101])
+def test_a_long_alignment_in_pieces_is_the_one_in_one_piece(frames, monkeypatch):
+    log_probs = torch.randn(frames, 5, dtype=torch.float64).log_softmax(-1)
+    target = torch.randint(1, 5, (frames // 3,)).tolist()
+    at_once, real, pieces = forced_alignment(log_probs, target), implementation._viterbi, []
+    monkeypatch.setattr(implementation, "_ALIGNED_AT_ONCE", 0)
+    monkeypatch.setattr(implementation, "_viterbi", lambda best, rows, y: (pieces.append(len(rows)), real(best, rows, y))[1])
+    assert forced_alignment(log_probs, target) == at_once
+    assert max(pieces) <= math.isqrt(frames) + 1  # so much is kept at once, of the whole and of a piece

@@ -23,6 +23,7 @@ from implementation import (
 )
 from models import streaming
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, save_checkpoint
+from models.confidence import Calibration
 from models.streaming import StreamingRecognizer, accept_together
 from models.transcription import Decoder, transcribe
 
@@ -167,12 +168,12 @@ def test_letters_that_end_in_no_word_of_the_lexicon_are_left_in_partial():
     for frame, char in enumerate("a bc"):
         rows[2 * frame, ENCODER.encode(char)[0]] = 0.0
         rows[2 * frame + 1, 0] = 0.0
-    beam = streaming._Beam(ENCODER, 0.04, Decoder(1, WordScorer(model, ENCODER, True), 0.4, 0.5))
+    beam = streaming._Beam(streaming._Words(ENCODER, 0.04, Calibration()), Decoder(1, WordScorer(model, ENCODER, True), 0.4, 0.5))
     assert beam.push(rows.log_softmax(1), last=True) == ("a", beam.words.over, " bc")
 
 
 def test_an_hour_of_silence_keeps_nothing():
-    beam = streaming._Beam(ENCODER, 0.04, Decoder(8))
+    beam = streaming._Beam(streaming._Words(ENCODER, 0.04, Calibration()), Decoder(8))
     rows = torch.randn(400, ENCODER.vocab_size)
     rows[100:, 0] += 20
     for start in range(0, 400, 4):
@@ -185,7 +186,11 @@ def test_in_an_alphabet_without_a_space_each_character_is_a_word(decoder):
     encoder, torch_rows = CharEncoder("你好吗"), torch.full((9, 4), -9.0)
     for frame, label in enumerate((1, 1, 0, 1, 2, 0, 3, 3, 3)):
         torch_rows[frame, label] = 0.0
-    kind = streaming._Greedy(encoder, 0.5) if decoder is None else streaming._Beam(encoder, 0.5, decoder)
+    kind = (
+        streaming._Greedy(streaming._Words(encoder, 0.5, Calibration()))
+        if decoder is None
+        else streaming._Beam(streaming._Words(encoder, 0.5, Calibration()), decoder)
+    )
     for row in torch_rows.log_softmax(1):
         kind.push(row[None], False)
     text, words, partial = kind.push(torch.empty(0, 4), True)

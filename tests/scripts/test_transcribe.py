@@ -133,8 +133,12 @@ def test_the_penalty_of_a_letter_is_the_flags_or_else_the_tuned_or_else_the_alph
 def test_how_sure_the_model_is(small_corpus, monkeypatch, capsys, beam):
     folder, _ = small_corpus
     checkpoint = load_checkpoint(folder / "run" / "checkpoint.pt")
-    for sure, warned in ((0.9, False), (0.4, True)):
-        with_outputs(monkeypatch, checkpoint, spelt("ab c"), sure)
+    assert {"slope", "offset", "unusual"} == checkpoint.training["calibration"].keys()  # what training leaves
+    for slope, offset, posterior, sure, warned in (
+        (1.0, 0.0, 0.9, 0.9, False), (1.0, 0.0, 0.4, 0.4, True), (2.0, -1.0, 0.9, 0.968, False), (1.0, -3.0, 0.9, 0.309, True),
+    ):  # fmt: skip
+        checkpoint.training["calibration"] = {"slope": slope, "offset": offset}
+        with_outputs(monkeypatch, checkpoint, spelt("ab c"), posterior)
         assert transcribe.main(["c.pt", str(folder / "0.wav"), "--json", "--times", "--beam", beam]) == 0
         out, err = capsys.readouterr()
         found = json.loads(out)

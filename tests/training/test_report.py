@@ -34,7 +34,7 @@ def test_the_best_weights_and_the_search_are_on_the_device_of_the_run(small_corp
     run.trainer.device = torch.device("cpu", 0)  # another than the default "cpu", though the same machine
     finish(run, LanguageModelSettings(folder / "lm.arpa", beam=2, tune_beam=2))
     assert asked == [torch.device("cpu", 0)] * len(loaded) and loaded
-    assert len(decoded) == 2 and all(model is loaded[-1].model for model in decoded)  # dev and test
+    assert len(decoded) == 3 and all(model is loaded[-1].model for model in decoded)  # dev for its calibration, dev and test
 
 
 @pytest.mark.parametrize(
