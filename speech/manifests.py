@@ -67,10 +67,10 @@ def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
     """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
     suffix, unreadable = file.suffix.lower(), []
     lines = text_lines(file, unreadable)
-    header = None if suffix == ".jsonl" else _header(file, lines, unreadable)
+    header, parted_by = (None, "") if suffix == ".jsonl" else _header(file, lines, unreadable)
     for where, text in lines:
         try:
-            row = _table_row(text, suffix, header) if header else _json_row(text)
+            row = _table_row(text, parted_by, header) if header else _json_row(text)
             columns = understand(tuple(row))
             columns.refuse_suspects(row, where)
             if not columns.get(row, "path"):
@@ -126,28 +126,47 @@ def audio_path(folder: Path, text: str) -> Path:
     return next((found for place in beside if (found := find_file(place))), path)
 
 
-def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> list[str]:
+def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> tuple[list[str], str]:
+    """The names of the columns, and what parts them: a tab or a comma as the suffix says, else what makes the line a header."""
     where, text = next(lines, (f"{file}:1", ""))
     if problems:
         raise CorpusError(f"{problems[0]}, and so not a header")
-    names = [name.strip(' "').lower() for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
-    written = [name.strip(' "') for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
-    known = understand(tuple(written)).names
-    if not {"path", "transcript"} <= known.keys():
+    usual = "\t" if file.suffix.lower() == ".tsv" else ","
+    parted_by = next((mark for mark in (usual, ",", ";", "\t", "|") if _is_header(text.split(mark))), None)
+    if parted_by is None:
         raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
                           f"'transcript' (or 'text'), but it is {text[:80]!r}")  # fmt: skip
-    return names if len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys() else written
+    written = [name.strip(' "') for name in text.split(parted_by)]
+    names, known = [name.lower() for name in written], understand(tuple(written)).names
+    twice = next((name for name in known.values() if written.count(name) > 1), None)
+    if twice:
+        raise CorpusError(f"{where}: {written.count(twice)} columns are called {twice!r}; give them different names")
+    same = len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys()
+    return names if same else written, parted_by
 
 
-def _table_row(text: str, suffix: str, columns: list[str]) -> dict[str, str]:
-    """One line of a table: TSV knows no quotes; a CSV cell in quotes may hold commas, but no line break."""
+def _is_header(names: list[str]) -> bool:
+    return {"path", "transcript"} <= understand(tuple(name.strip(' "') for name in names)).names.keys()
+
+
+def _table_row(text: str, parted_by: str, columns: list[str]) -> dict[str, str]:
+    """One line of a table: a cell in quotes may hold what parts cells, but no line break; where a tab parts them it need not."""
     try:
-        cells = text.split("\t") if suffix == ".tsv" else next(csv.reader([text], strict=True))
+        tabs = parted_by == "\t"
+        cells = map(_unquoted, text.split("\t")) if tabs else next(csv.reader([text], delimiter=parted_by, strict=True))
     except csv.Error as error:
         raise BadLine(f"not a CSV line ({error})") from error
+    cells = list(cells)
     if len(cells) != len(columns):
         raise BadLine(f"{len(cells)} columns, but the header has {len(columns)}")
     return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
+
+
+def _unquoted(cell: str) -> str:
+    """A cell of a table with tabs, without the quotes that some programs put around it."""
+    cell = cell.strip()
+    inside = cell[1:-1].replace('""', "")
+    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside else cell
 
 
 def _json_row(text: str) -> dict[str, str]:

@@ -62,6 +62,25 @@ def test_csv_manifest_with_quotes(tmp_path):
     assert told(corpus) == [("a.wav", 'hello, "dear" world', "", "train"), ("b.wav", "yes", "", "dev")]
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("path;text\na.wav;hello, there\n", "m.csv"),
+        ('path;text\na.wav;"hello, there"\n', "m.csv"),
+        ("path\ttext\na.wav\thello, there\n", "m.csv"),
+        ('path,text\na.wav,"hello, there"\n', "m.tsv"),
+        ("path|text\na.wav|hello, there\n", "m.csv"),
+        ('path\ttext\n"a.wav"\t"hello, there"\n', "m.tsv"),
+        ('path,text\ra.wav,"hello, there"\r', "m.csv"),
+        (',path,text\n0,a.wav,"hello, there"\n', "m.csv"),  # with the row numbers of pandas
+    ],
+)
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_tables_as_other_programs_write_them(tmp_path, text, name, code):
+    corpus = read_corpus(manifest(tmp_path, text.encode(code), name=name))
+    assert told(corpus) == [("a.wav", "hello, there", "", "train")] and pieces(corpus) == [("a", 0.0, None, 0.1, None)]
+
+
 def test_jsonl_manifest(tmp_path):
     rows = [
         {"path": "a.wav", "text": "one", "speaker": 7, "duration": 0.12, "split": "val", "more": [1]},
@@ -225,11 +244,14 @@ BAD_LINES = [
     (b"sub/../a.wav\ty\t0.1\ttrain", "{folder}/sub/../a.wav was listed with a different transcript at {folder}/manifest.tsv:2"),
     (b"b.wav\tx\t0.1\t", "no split is given, but other lines have one"),
     (b"empty.wav\tx\t\ttrain", "{folder}/empty.wav: zero-length audio"),
-    (b"text.wav\tx\t\ttrain", "{folder}/text.wav: cannot be read as audio (Format not recognised.)"),
-    (b"text.raw\tx\t\ttrain", "{folder}/text.raw: cannot be read as audio (samplerate must be specified)"),
+    (b"text.wav\tx\t\ttrain", "{folder}/text.wav: cannot be read as audio ({bare}"),
+    (b"text.raw\tx\t\ttrain", "{folder}/text.raw: cannot be read as audio ({bare}"),
     (b"half.wav\tx\t\ttrain", "{folder}/half.wav: truncated: 800 of 1600 bytes of audio are there"),
     (b"b.wav\x00\tx\t0.1\ttrain", "audio file {folder}/b.wav\0 not found"),
 ]
+
+
+BARE = "it begins like no format of audio; bare samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav)"
 
 
 @pytest.mark.parametrize(("line", "what"), BAD_LINES)
@@ -241,7 +263,7 @@ def test_a_bad_line_is_named_and_left_out(tmp_path, line, what):
         (tmp_path / name).write_text("this is no audio")
     (tmp_path / "half.wav").write_bytes((tmp_path / "a.wav").read_bytes()[: 44 + 800])
     corpus = read_corpus(file)
-    assert [str(p) for p in corpus.problems] == [f"{file}:4: {what.format(folder=tmp_path)}"]
+    assert [str(p) for p in corpus.problems] == [f"{file}:4: {what.format(folder=tmp_path, bare=BARE)}"]
     assert [u.path.name for u in corpus.utterances] == ["a.wav", "c.wav"]
 
 
@@ -283,10 +305,11 @@ def test_a_bad_json_line(tmp_path, line, what):
     ("name", "text", "what"),
     [
         ("m.tsv", b"a.wav\thello\n", ":1: the first line must be a header that names the columns 'path' and 'transcript'"),
-        ("m.csv", b"path\ttext\na.wav\thello\n", ":1: the first line must be a header"),
+        ("m.csv", b"path.text\na.wav.hello\n", ":1: the first line must be a header"),
+        ("m.csv", b"path,text,Text,text\na.wav,hello,x,y\n", ":1: 2 columns are called 'text'; give them different names"),
         ("m.csv", b"path,speaker\n", ":1: the first line must be a header"),
         ("m.tsv", b"", ":1: the first line must be a header"),
-        ("m.tsv", "path\ttext\n".encode("utf-16"), ":1: not valid UTF-8, and so not a header"),
+        ("m.tsv", "path\tt\xe9xt\n".encode("latin-1"), ":1: not valid UTF-8, and so not a header"),
     ],
 )
 def test_a_table_without_header(tmp_path, name, text, what):
@@ -363,6 +386,12 @@ def pieces(corpus: Corpus) -> list[tuple]:
         ("path text start length", "a.wav x 0.5 0.25", (0.5, 0.75, 0.25)),
         ("path text start duration", "a.wav x . .", (0.0, None, 2.0)),
         ("path text length", "a.wav x 27", (0.0, None, 2.0)),  # letters, perhaps
+        ("path text start_sample num_samples", "a.wav x 4000 2000", (0.5, 0.75, 0.25)),
+        ("path text num_samples", "a.wav x 27", (0.0, None, 2.0)),
+        ("path text beg end", "a.wav x 0.5 0.75", (0.5, 0.75, 0.25)),
+        ("path text t0 t1", "a.wav x 0.5 0.75", (0.5, 0.75, 0.25)),
+        ("path text xmin xmax", "a.wav x 0.5 0.75", (0.5, 0.75, 0.25)),
+        ("path text start end", "a.wav x 0,5 00:00:00,75", (0.5, 0.75, 0.25)),
     ],
 )
 def test_a_line_is_the_piece_that_its_columns_say(tmp_path, header, line, piece):
@@ -395,11 +424,20 @@ def test_a_recording_of_many_pieces_is_carved_by_piece_and_many_recordings_by_re
 
 @pytest.mark.parametrize(
     ("cells", "channels"),
-    [("A B", [0, 1]), ("left right", [0, 1]), ("0 1", [0, 1]), ("1 2", [0, 1]), (". 2", [None, 1]), ("average B", [None, 1])],
+    [
+        ("A B", [0, 1]),
+        ("left right", [0, 1]),
+        ("0 1", [0, 1]),
+        ("1 2", [0, 1]),
+        (". 2", [None, 1]),
+        ("average B", [None, 1]),
+        ("A R", [0, 1]),
+    ],
 )
-def test_a_channel_is_obeyed(tmp_path, cells, channels):
+@pytest.mark.parametrize("column", ["channel", "ch", "channel_index", "side"])
+def test_a_channel_is_obeyed(tmp_path, cells, channels, column):
     corpus = read_corpus(
-        table(tmp_path, "path text channel", *(f"{a}.wav x {c}" for a, c in zip("ab", cells.split(), strict=True)))
+        table(tmp_path, f"path text {column}", *(f"{a}.wav x {c}" for a, c in zip("ab", cells.split(), strict=True)))
     )
     assert [u.channel for u in corpus.utterances] == channels and not corpus.problems
 
@@ -432,6 +470,11 @@ def test_channel_1_of_all_lines_is_refused_where_it_may_be_the_first_or_the_seco
         ("path text speech_interval", "a.wav x [0.1,0.5]", "speech_interval"),
         ("path text start other_start", "a.wav x 0.5 0.6", "other_start"),
         ("path text trim", "a.wav x 0.5-1.0", "trim"),
+        ("path text from to", "a.wav x 0.5 1.0", "to"),
+        ("path text start num_frames", "a.wav x 0.5 50", "num_frames"),
+        ("path text segment", "a.wav x 0.5-1.0", "segment"),
+        ("path text timestamps", "a.wav x [0.5,1.0]", "timestamps"),
+        ("path text skip", "a.wav x 0.5", "skip"),
     ],
 )
 def test_a_column_that_looks_like_a_time_but_is_not_understood_is_refused(tmp_path, header, line, column):
@@ -443,7 +486,8 @@ def test_a_column_that_looks_like_a_time_but_is_not_understood_is_refused(tmp_pa
 
 
 def test_columns_that_are_no_times_are_no_matter(tmp_path):
-    file = table(tmp_path, "path text num_channels end_reason weekend restart segment up_votes", "a.wav x 2 eos 3 4 7 5")
+    names = "num_channels end_reason weekend restart segment up_votes num_frames timestamp from"
+    file = table(tmp_path, f"path text {names}", "a.wav x 2 eos 3 4 7 5 200 2021-05-01 en")
     assert pieces(read_corpus(file)) == [("a", 0.0, None, 2.0, None)]
 
 
