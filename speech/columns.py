@@ -12,7 +12,7 @@ _NAMES = {  # by what they say; the first that is there counts
         "path", "audio_filepath", "audio_file_path", "audio_path", "audio_file", "audio_filename", "audio", "file_name",
         "filename", "file_path", "filepath", "file", "wav_filename", "wav_path", "wav_file", "wav",
     ),
-    "transcript": ("transcript", "text", "transcription", "sentence"),
+    "transcript": ("transcript", "text", "transcription", "sentence", "txt", "normalized_text"),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id", "speaker_name", "client_id"),
     "split": ("split", "partition"),
     "channel": (

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from speech.audio import PIECE_SLACK, BadAudio, audio_rate, audio_seconds
+from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
+from speech.columns import ColumnError, channel_numbers
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.manifests import MANIFESTS, audio_path, read_manifests
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, text_lines
@@ -252,6 +253,7 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
         recordings = {name: (where, path) for where, name, path in _two_columns(scp, problems)}
         speakers = {name: speaker for _, name, speaker in _two_columns(folder / "utt2spk", problems)}
         pieces = {name: (where, times) for where, name, times in _two_columns(folder / "segments", problems)}
+        channels = {name: file.split()[-1] for _, name, file in _two_columns(folder / "reco2file_and_channel", problems) if file}
         split = _split_of(root, folder)
         for where, name, transcript in _two_columns(folder / "text", problems):
             try:
@@ -260,16 +262,13 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
                 if recording not in recordings or (pieces and name not in pieces):
                     raise BadLine(f"{name} has no recording in {'segments' if pieces else 'wav.scp'}")
                 if recordings[recording][1].endswith("|"):
-                    raise BadLine(f"{recording} is a command in wav.scp; only files are read")
+                    raise BadLine(f"{recording} is a command in wav.scp; only files are read: write what it gives into one")
                 start, stop = _kaldi_times(times)
-                path = audio_path(folder, recordings[recording][1])
-                path = (
-                    path
-                    if os.path.isfile(path)
-                    else next(filter(None, map(find_file, _above(root, recordings[recording][1]))), path)
-                )
-                yield where, Utterance(path, transcript, speakers.get(name, ""), split, (stop or start) - start, start, stop)
-            except BadLine as error:
+                path = _kaldi_path(root, folder, recordings[recording][1])
+                channel = _kaldi_channel(path, times[2] if len(times) > 2 else channels.get(recording, ""))
+                seconds = (stop or start) - start
+                yield where, Utterance(path, transcript, speakers.get(name, ""), split, seconds, start, stop, channel)
+            except (BadLine, BadAudio) as error:
                 problems.append(Problem(where, str(error)))
 
 
@@ -285,16 +284,28 @@ def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
     return start, None if stop == -1 else stop
 
 
-def _above(root: Path, text: str) -> list[Path]:
-    """A path relative to one of the folders above a corpus: Kaldi writes those of the folder where its recipe runs."""
-    return [folder / text for folder in root.absolute().parents[:4]]
+def _kaldi_path(root: Path, folder: Path, text: str) -> Path:
+    """The file, relative to its list or to a folder above the corpus: Kaldi writes paths of where its recipe runs."""
+    path = audio_path(folder, text)
+    above = (folder / text for folder in root.absolute().parents[:4])
+    return path if os.path.isfile(path) else next(filter(None, map(find_file, above)), path)
+
+
+def _kaldi_channel(path: Path, text: str) -> int | None:
+    """The channel from 0 that ``segments`` or ``reco2file_and_channel`` names (A and B, or a number from 0)."""
+    if not text or not os.path.isfile(path) or audio_channels(path) == 1:
+        return None
+    try:
+        return channel_numbers([text], from_zero=True)[text]
+    except ColumnError as error:
+        raise BadLine(str(error)) from None
 
 
 def _two_columns(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
     if file.is_file():
         for where, text in text_lines(file, problems):
-            name, _, rest = text.strip().partition(" ")
-            yield where, name, rest.strip()
+            name, *rest = text.split(None, 1)
+            yield where, name, "".join(rest).strip()
 
 
 _SPHINX_LINE = re.compile(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", re.IGNORECASE)
@@ -354,8 +365,8 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
 def read_corpus(path: Path | str) -> Corpus:
     """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
 
-    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the Free
-    Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
+    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the
+    Free Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
     ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
 
     Args:
@@ -400,7 +411,7 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
-        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv or .jsonl, LibriSpeech's *.trans.txt, "
+        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
         "Kaldi's wav.scp, Sphinx's *.transcription, audio files with a text of the same name (x.wav and x.txt) and digit "
         "recordings such as recordings/7_jackson_32.wav."
         + (f" The folder has {there}." if path.is_dir() else ""))  # fmt: skip
@@ -412,13 +423,15 @@ def _manifest_files(path: Path) -> dict[Path, str]:
         is_split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) in ("train", "dev", "test")
         split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) if is_split else ""
         return {path: split} if path.suffix.lower() in MANIFESTS else {}
-    manifests = [path / f"{name}{s}" for name in ("manifest", "metadata") for s in MANIFESTS if (path / f"{name}{s}").is_file()]
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in MANIFESTS and file.is_file()]
+    tables = [file for file in tables if file.suffix.lower() != ".json"] or tables  # JSON beside a table is something else
+    manifests = [file for file in tables if file.stem.lower() in ("manifest", "metadata")]
     if len(manifests) > 1:
         raise CorpusError(f"{path} has {' and '.join(m.name for m in manifests)}; give the path of the one you mean.")
     if manifests:
         return {manifests[0]: ""}
     splits: dict[str, Path] = {}
-    for file in sorted(file for file in path.iterdir() if file.suffix.lower() in MANIFESTS and file.is_file()):
+    for file in tables:
         split = _SPLIT_NAMES.get(file.stem.lower(), file.stem.lower())
         if split in ("train", "dev", "test") and split in splits:
             raise CorpusError(f"{path} has {splits[split].name} and {file.name}; give the path of the one you mean.")
@@ -519,7 +532,7 @@ def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
     are right becomes a problem, and so does a piece that is not in its audio.
     """
     stated = [item for item in items if item.believed]
-    sample = stated[:: max(1, len(stated) // _SAMPLE)][:_SAMPLE]
+    sample = stated[:: -(-len(stated) // _SAMPLE) or 1]
     if not any(_wrong_times(item) for item in sample):
         return [item.utterance for item in items]
     wrong = {id(item): says for item in stated if (says := _wrong_times(item))}

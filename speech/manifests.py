@@ -15,7 +15,7 @@ from speech.columns import CellError, ColumnError, Columns, Piece, channel_numbe
 from speech.files import find_file, is_of_a_mac
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, is_broken, text_lines
 
-MANIFESTS = (".tsv", ".csv", ".jsonl")
+MANIFESTS = (".tsv", ".csv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,19 @@ def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
     """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
     suffix, unreadable = file.suffix.lower(), []
     lines = text_lines(file, unreadable)
-    header, parted_by = (None, "") if suffix == ".jsonl" else _header(file, lines, unreadable)
+    if suffix in (".jsonl", ".json"):
+        header, parted_by, lines = None, "", _json_items(file, lines)
+    else:
+        header, parted_by = _header(file, lines, unreadable)
     for where, text in lines:
         try:
             row = _table_row(text, parted_by, header) if header else _json_row(text)
             columns = understand(tuple(row))
             columns.refuse_suspects(row, where)
             if not columns.get(row, "path"):
-                raise BadLine("no path")
+                raise BadLine("no path" + _unless_named(columns, "path", row))
+            if "transcript" not in columns.names:
+                raise BadLine("no transcript" + _unless_named(columns, "transcript", row))
             path = audio_path(file.parent, columns.get(row, "path"))
             if is_of_a_mac(path.name):
                 report.of_a_mac += 1
@@ -85,6 +90,13 @@ def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
         except (BadLine, CellError) as error:
             report.problems.append(Problem(where, str(error)))
     report.problems += unreadable
+
+
+def _unless_named(columns: Columns, role: str, row: dict[str, str]) -> str:
+    """What to do where no column has a role."""
+    told = ", ".join(map(repr, list(row)[:8]))
+    call = {"path": "path", "transcript": "text"}[role]
+    return "" if role in columns.names else f": no name is understood as it; call it {call!r} (there are {told})"
 
 
 def _cells(columns: Columns, row: dict[str, str]) -> Callable[[str], str]:
@@ -169,6 +181,18 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside else cell
 
 
+def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The lines of a file, or the objects where it is one JSON list of them, as ``('file:number', text)``."""
+    lines = list(lines)
+    if lines and re.match(r"\s*\[\s*(\{|$)", lines[0][1]):
+        try:
+            items = json.loads("\n".join(text for _, text in lines))
+            return iter([(f"{file}: object {n}", json.dumps(item)) for n, item in enumerate(items, start=1)])
+        except (json.JSONDecodeError, RecursionError):
+            pass  # told line by line
+    return iter(lines)
+
+
 def _json_row(text: str) -> dict[str, str]:
     try:
         row = json.loads(text)
@@ -179,6 +203,8 @@ def _json_row(text: str) -> dict[str, str]:
     row = {name: value for name, value in row.items() if value is not None}
     if isinstance(row.get("audio"), dict):  # as Hugging Face's data sets write it
         row["audio"] = row["audio"].get("path")
+    inner = {f"{name}_{key}": value for name, part in row.items() if isinstance(part, dict) for key, value in part.items()}
+    row = inner | {name: value for name, value in row.items() if not isinstance(value, dict)}
     known = understand(tuple(row)).names
     if not all(isinstance(row.get(known.get(role), ""), str) for role in ("path", "transcript")):
         raise BadLine("path and transcript must be strings")

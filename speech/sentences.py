@@ -16,7 +16,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     """Sentences in lower case, from a text file with one a line, or the transcripts of a corpus.
 
     Args:
-        path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl or .transcription.
+        path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl, .json or .transcription.
         split: of the corpus; a text file has none.
 
     Raises:
@@ -25,7 +25,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; give a text file, or a corpus for its transcripts")
-    if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
+    if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".json", ".transcription"):
         data = path.read_bytes()
         try:
             lines = [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]

@@ -91,6 +91,20 @@ def test_jsonl_manifest(tmp_path):
     assert [u.seconds for u in corpus.utterances] == [0.12, pytest.approx(0.1)]
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.jsonl", "Manifest.JSON"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_list_and_times_within_an_object(tmp_path, name, indent):
+    rows = [{"audio": {"path": "a.wav"}, "text": "one", "segment": {"start": 0.5, "end": 0.75}}, {"wav": "b.wav", "txt": "two"}]
+    file = manifest(tmp_path, json.dumps(rows, indent=indent), name=name, audio="b")
+    write_audio(tmp_path / "a.wav", seconds=2.0)
+    corpus = read_corpus(tmp_path)
+    assert told(corpus) == [("a.wav", "one", "", "train"), ("b.wav", "two", "", "train")]
+    assert pieces(corpus)[0] == ("a", 0.5, 0.75, 0.25, None)
+    assert told(read_corpus(file)) == told(corpus)
+    (tmp_path / "dev.csv").write_text("path,text\na.wav,x\n")  # then the JSON is something else
+    assert read_corpus(tmp_path).splits == ({"train": 2} if name.endswith("l") else {"dev": 1})
+
+
 def test_given_seconds_are_kept_where_the_audio_cannot_be_read(tmp_path):  # that is told when it is read
     (tmp_path / "a.wav").write_bytes(b"no audio at all")
     corpus = read_corpus(manifest(tmp_path, "path\ttranscript\tseconds\na.wav\tx\t3.5\n", audio=""))
@@ -218,7 +232,7 @@ def test_what_is_not_there_or_not_known(tmp_path):
 def test_two_manifests(tmp_path):
     manifest(tmp_path, "path\ttext\na.wav\tx\n")
     manifest(tmp_path, "path,text\na.wav,x\n", name="manifest.csv")
-    with pytest.raises(CorpusError, match=r"has manifest\.tsv and manifest\.csv; give the path of the one you mean"):
+    with pytest.raises(CorpusError, match=r"has manifest\.csv and manifest\.tsv; give the path of the one you mean"):
         read_corpus(tmp_path)
     assert len(read_corpus(tmp_path / "manifest.csv").utterances) == 1
 
@@ -288,7 +302,8 @@ def test_a_bad_csv_line(tmp_path, line, what):
         ('{"path": "b.wav", ', "not JSON (Expecting property name"),
         ('["b.wav", "x"]', "not a JSON object"),
         ('{"text": "x"}', "no path"),
-        ('{"path": "b.wav"}', "the transcript is empty"),
+        ('{"path": "b.wav"}', "no transcript: no name is understood as it; call it 'text' (there are 'path')"),
+        ('{"target": "b"}', "no path: no name is understood as it; call it 'path' (there are 'target')"),
         ('{"path": "b.wav", "text": 5}', "path and transcript must be strings"),
         ('{"path": "b.wav", "text": "\\ud800"}', "not valid Unicode"),
         ("[" * 100_000, "not JSON ("),
@@ -546,6 +561,14 @@ def test_one_line_of_another_length_is_a_problem_with_both_numbers(tmp_path):
     assert [u.seconds for u in corpus.utterances] == [2.0, 1.95, 2.0, 2.1] and "tsv:4" not in corpus.notes[0].split("first")[0]
 
 
+def test_the_lines_compared_are_of_the_whole_manifest(tmp_path):
+    lines = [f"a{n}.wav x {0.1 if n < 25 else 9}" for n in range(39)]
+    file = table(tmp_path, "path text duration", *lines, audio=" ".join(f"a{n}" for n in range(39)))
+    for n in range(39):
+        write_audio(tmp_path / f"a{n}.wav")
+    assert len(read_corpus(file).problems) == 14
+
+
 def test_of_many_lines_some_are_compared(tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr(corpora, "audio_seconds", lambda path: opened.append(path) or 2.0)
@@ -748,7 +771,21 @@ def test_kaldi(tmp_path):
     text = tmp_path / "data/train/text"
     assert [str(p) for p in corpus.problems] == [
         f"{text}:3: u3 has no recording in segments", f"{text}:4: its end, 0.5 s, is not behind its start, 1 s",
-        f"{text}:5: r2 is a command in wav.scp; only files are read", f"{text}:6: u6 has no recording in segments"]  # fmt: skip
+        f"{text}:5: r2 is a command in wav.scp; only files are read: write what it gives into one",
+        f"{text}:6: u6 has no recording in segments"]  # fmt: skip
+
+
+def test_kaldi_with_tabs_and_channels(tmp_path):
+    for name in ("r1", "r2"):
+        write_audio(tmp_path / f"{name}.wav", seconds=2.0, channels=2 if name == "r1" else 1)
+    segments = "u1\tr1\t0.5\t0.75\nu2\tr1\t1\t1.5\t0\nu3\tr2\t1\t1.5\t1\nu4 r1 1 1.2 X\n"
+    kaldi(tmp_path, wav="r1\tr1.wav\nr2\tr2.wav\n", text="u1\tA\nu2\tB  C\nu3\tD\nu4\tE\n", segments=segments)
+    (tmp_path / "reco2file_and_channel").write_text("r1 r1 B\nr2 r2 B\n")
+    corpus = read_corpus(tmp_path)
+    assert [u.transcript for u in corpus.utterances] == ["A", "B C", "D"]
+    assert [u.channel for u in corpus.utterances] == [1, 0, None]
+    (problem,) = corpus.problems
+    assert problem.what == "channel 'X' is not understood; write a number from 0, or A and B"
 
 
 def test_manifests_named_for_their_splits(tmp_path):
