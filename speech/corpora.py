@@ -140,7 +140,7 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
 # ---------------------------------------------------------------------------------------------
 
 
-_PART = re.compile("(train|dev|test)-[^.]+")
+_PART = re.compile(r"(train|dev|test)(-[^.]+|_(clean|other)(_\w+)?)", re.IGNORECASE)
 
 
 def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
@@ -152,35 +152,46 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
     several = {kind for kind in ("dev", "test") if len({p for p in parts.values() if p.startswith(f"{kind}-")}) > 1}
     listed: set[str] = set()
     for file in files:
-        if not file.name.endswith(".trans.txt"):
+        if not file.name.lower().endswith(".trans.txt"):
             continue
         kind = parts[file.parent].partition("-")[0]
         split = parts[file.parent] if kind in several else kind
         for where, text in text_lines(file, report.problems):
-            name, _, transcript = text.strip().partition(" ")
-            path = find_file(file.parent / f"{name}.flac") or file.parent / f"{name}.flac"
+            name, *transcript = text.split(None, 1)
+            paths = [file.parent / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]  # some convert them
+            path = next(filter(None, map(find_file, paths)), paths[0])
             listed.add(os.path.normpath(path))
-            yield where, Utterance(path, transcript, name.split("-")[0], split)
+            yield where, Utterance(path, "".join(transcript), name.split("-")[0], split)
     unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
     report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
     report.problems += _missing_parts(root, {part for folder, part in parts.items()})
 
 
 def _part_of(root: Path, folder: Path) -> str:
-    """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name."""
-    folders = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
-    return next((name for name in reversed(folders) if _PART.fullmatch(name)), "")
+    """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name.
+
+    The names that are given count, and behind links those of the real folders: part, speaker, chapter.
+    """
+    given = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
+    folders = (*folder.resolve().parts[-3:], *given)
+    return next((_part(name) for name in reversed(folders) if _PART.fullmatch(name)), "")
+
+
+def _part(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
     """Parts that are there, but with nothing in them that can be read."""
     problems = []
     for child in sorted({*root.iterdir(), *(root / "LibriSpeech").glob("*")}):
-        name = child.name.removesuffix(".tar.gz")
-        if not _PART.fullmatch(name) or name in found or (child.is_symlink() and not child.exists()):  # broken links are told
+        name, packed = re.fullmatch(r"(.*?)(\.tar\.gz|\.tgz|\.tar|\.zip)?", child.name).groups()
+        linked_nowhere = child.is_symlink() and not child.exists()  # told already
+        if not _PART.fullmatch(name) or _part(name) in found or linked_nowhere:
             continue
-        if child.name.endswith(".tar.gz"):
-            problems.append(Problem(str(child), f"is not unpacked: tar xzf {child.name}"))
+        if packed:
+            command = "unzip" if packed == ".zip" else "tar xf"
+            problems.append(Problem(str(child), f"is not unpacked: {command} {child.name}"))
         elif child.is_dir():
             problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?"))
     return problems
@@ -395,8 +406,8 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     if manifests:
         return "manifest", read_manifests(manifests, report)
     files = list(walk(path, report)) if path.is_dir() else []
-    if any(file.name.endswith(".trans.txt") for file in files):
-        found = [file for file in files if file.name.endswith(".trans.txt") or file.suffix.lower() == ".flac"]
+    if any(file.name.lower().endswith(".trans.txt") for file in files):
+        found = [file for file in files if file.name.lower().endswith(".trans.txt") or file.suffix.lower() == ".flac"]
         return "LibriSpeech", _librispeech(path, found, report)
     if lists := [file for file in files if file.name == "wav.scp" and (file.parent / "text").is_file()]:
         return "Kaldi", _kaldi(path, lists, report)

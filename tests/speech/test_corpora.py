@@ -683,6 +683,25 @@ def test_librispeech_behind_links(tmp_path):
     assert read_corpus(tmp_path / "dev-clean").splits == {"dev": 2}  # the name that is given counts
 
 
+def test_librispeech_with_other_names_links_suffixes_and_tabs(tmp_path):
+    store = librispeech(tmp_path / "store")
+    (tmp_path / "l/devs").mkdir(parents=True)
+    for name, part in (("a", "train-clean-100"), ("devs/b", "dev-clean/84"), ("devs/c", "test-other/61/7")):
+        (tmp_path / "l" / name).symlink_to(store / part)
+    corpus = read_corpus(tmp_path / "l")  # the real folders tell which part it is
+    assert corpus.splits == {"train": 2, "dev": 2, "test": 2} and not corpus.problems
+    (store / "train-other-500").rename(store / "TRAIN_OTHER_500")
+    (store / "dev-clean").rename(store / "dev_clean")
+    for file in store.glob("test-other/*/*/*.flac"):
+        write_audio(file.with_suffix(".wav"))
+        file.unlink()
+    transcripts = store / "dev_clean/84/7/84-7.trans.txt"
+    transcripts.write_text(transcripts.read_text().replace(" ", "\t", 1))
+    transcripts.rename(transcripts.with_name("84-7.TRANS.TXT"))
+    corpus = read_corpus(store)
+    assert corpus.splits == {"train": 4, "dev": 2, "test": 2} and not corpus.problems
+
+
 def test_parts_of_dev_and_of_test_stay_apart(tmp_path):
     librispeech(tmp_path)
     for old, new in (("dev-clean", "dev-other"), ("test-other", "test-clean")):
@@ -703,14 +722,16 @@ def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_
     librispeech(tmp_path)
     (tmp_path / "test-clean/61").mkdir(parents=True)
     (tmp_path / "dev-other.tar.gz").touch()
+    (tmp_path / "train-clean-360.zip").touch()
     chapter = tmp_path / "dev-clean/84/7"
     write_audio(chapter / "84-7-0002.flac")
     write_audio(tmp_path / "dev-clean/84/8/84-8-0000.flac")
     assert [str(p) for p in read_corpus(tmp_path).problems] == [
         f"{chapter}/84-7-0002.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-clean/84/8/84-8-0000.flac: no *.trans.txt beside it has a line for it",
-        f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xzf dev-other.tar.gz",
-        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?"]  # fmt: skip
+        f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xf dev-other.tar.gz",
+        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?",
+        f"{tmp_path}/train-clean-360.zip: is not unpacked: unzip train-clean-360.zip"]  # fmt: skip
 
 
 def test_pairs_of_audio_and_text(tmp_path):
