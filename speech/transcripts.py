@@ -18,6 +18,7 @@ from implementation import CharEncoder
 # Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before, accents behind.
 _SAME = {
     "ʼ": "'", "＇": "'", "‛": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "′": "'", "ʹ": "'", "ʻ": "'",
+    "ꞌ": "'", "Ꞌ": "'", "ʾ": "'", "ˈ": "'", "׳": "'", "՚": "'", "ߴ": "'",
     "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "″": '"', "‹": '"', "›": '"',
     "‐": "-", "‑": "-", "－": "-", "﹣": "-", "−": "-",
     "ß": "ss", "ẞ": "ss", "æ": "ae", "Æ": "ae", "œ": "oe", "Œ": "oe", "ø": "o", "Ø": "o", "đ": "d", "Đ": "d", "ð": "d",
@@ -31,7 +32,7 @@ _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: 
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
 _WITH_MARKS = re.compile("[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]+")
-_QUOTED = re.compile(r"(?<!\w)‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’(?!\w)")  # ‘so’, but not ’tis or dogs’
+_QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
 _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 
 
@@ -54,7 +55,7 @@ def normalise(text: str, encoder: CharEncoder) -> str:
     if not known.issuperset(text):
         drops = encoder.unknown == "drop"
         text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
-        text = _QUOTED.sub(r'"\1"', text)
+        text = _QUOTED.sub(r'"\1\2"', text)
         text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
         text = "".join(_written(char, known, drops) for char in text)
         if drops:
