@@ -77,7 +77,8 @@ def _flushed(work: Callable[[], int]) -> int:
     try:
         return work()
     finally:
-        sys.stdout.flush()
+        if sys.stdout:  # closed by >&- it is None
+            sys.stdout.flush()
 
 
 def _write_nowhere() -> None:

@@ -95,18 +95,27 @@ def open_audio(path: Path) -> Iterator[Audio]:
     """An audio file, a pipe, or ``-`` for the standard input; what goes wrong inside the block is raised as ``BadAudio``, too."""
     with _all_bytes(path) as data:
         try:
-            yield Audio(path, data, _contents(path, data), in_memory=isinstance(data, bytes) and len(data) > 0)
-        except UnicodeError as error:
-            raise BadAudio("its name is not UTF-8; rename it", path) from error
+            in_memory = (isinstance(data, bytes) and len(data) > 0) or not _is_named_in_utf_8(path)
+            yield Audio(path, data, _contents(path, data), in_memory)
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({_plainly(error)})", path) from error
+
+
+def _is_named_in_utf_8(path: Path) -> bool:
+    """Whether libsndfile can be given the name."""
+    try:
+        return bool(str(path).encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 @contextmanager
 def _all_bytes(path: Path) -> Iterator[Bytes]:
     """The bytes of a file, of a pipe those that come until it is closed."""
     if str(path) == "-":
-        if sys.stdin is None or sys.stdin.isatty():
+        if sys.stdin is None:
+            raise BadAudio("the standard input is closed: send audio into it with | or <", path)
+        if sys.stdin.isatty():
             raise BadAudio("the standard input is the keyboard: send audio into it with | or <", path)
         yield _not_empty(sys.stdin.buffer.read(), path)
         return

@@ -48,6 +48,11 @@ def test_a_closed_output_is_no_traceback(code):
     assert said == "" and (status == 141 or "--help" in code)
 
 
+def test_no_output_at_all_is_no_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as >&- makes it
+    assert script(lambda argv: 0)() == 0
+
+
 def test_the_scripts_are_all_so():
     for module in SCRIPTS:
         assert hasattr(module.main, "__wrapped__"), module.__name__  # by @script

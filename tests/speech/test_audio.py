@@ -577,6 +577,19 @@ def test_a_pipe_is_read(tmp_path, data):
     writer.join()
 
 
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are text here")
+def test_a_name_that_is_not_utf_8(tmp_path):
+    path = write_noise(tmp_path / "a.wav")
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.wav"))
+    path.rename(strange)
+    assert len(read_audio(strange, RATE)) == RATE and audio_seconds(strange) == 1.0
+
+
+def test_the_standard_input_where_it_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert_bad(Path("-"), "the standard input is closed: send audio into it")
+
+
 def test_the_standard_input(monkeypatch):
     def stdin(data: bytes, terminal: bool = False) -> None:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: terminal))
