@@ -8,10 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pictures.terminal import Parser, print_json, script  # first, since it says what is not installed
+
+# isort: split
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.transcription import UNTUNED, Decoder, doubt, read_tuned, transcribe, warning
-from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
 from training.machine import choose_device
 
