@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from speech.audio import BadAudio, audio_channels, audio_rate
 from speech.columns import CellError, ColumnError, Columns, Piece, channel_numbers, understand
@@ -122,9 +123,9 @@ def _times(row: _Row) -> tuple[float, float, float | None]:
 
 def audio_path(folder: Path, text: str) -> Path:
     """Where a path in a manifest points: relative to its folder; ``~`` and Windows' backslashes are understood."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file:///"):
+    text = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text, flags=re.IGNORECASE)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise BadLine(f"{text} is an address, not a file: download it, and write its path")
-    text = text.removeprefix("file://")
     if os.name != "nt":
         if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
             raise BadLine(f"{text} is a path of another, a Windows machine: write it relative to the manifest's folder, with /")
@@ -134,7 +135,8 @@ def audio_path(folder: Path, text: str) -> Path:
         path = folder / Path(text).expanduser()
     except RuntimeError:  # no such user
         path = folder / text
-    beside = (path, folder / "clips" / text, Path(text))  # Common Voice's folder; the folder where the command is given
+    # Common Voice's folder; the folder where the command is given; an address with %20 for a space
+    beside = (path, folder / "clips" / text, Path(text), folder / unquote(text))
     return next((found for place in beside if (found := find_file(place))), path)
 
 

@@ -637,24 +637,25 @@ def test_what_a_mac_leaves_is_counted_and_passed_over(tmp_path):
 
 def test_tilde_and_paths_as_windows_writes_them(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for path in ("home/h.wav", "set/sub/b.wav", "set/clips/c.wav", "set/f f.wav"):
+    for path in ("home/h.wav", "set/sub/b.wav", "set/clips/c.wav", "set/f f.wav", "set/g g.wav"):
         write_audio(tmp_path / path)
     lines = [
         "~/h.wav",
         "sub\\b.wav",
         "c.wav",
         f"file://{tmp_path}/set/f f.wav",
+        f"FILE://localhost{tmp_path}/set/g%20g.wav",
         "C:\\data\\a.wav",
         "\\\\host\\a.wav",
         "https://host/a.wav",
     ]
     file = manifest(tmp_path / "set", "path\ttext\n" + "".join(f"{line}\tx\n" for line in lines), audio="")
     corpus = read_corpus(file)
-    assert [u.path.name for u in corpus.utterances] == ["h.wav", "b.wav", "c.wav", "f f.wav"]
+    assert [u.path.name for u in corpus.utterances] == ["h.wav", "b.wav", "c.wav", "f f.wav", "g g.wav"]
     windows = "is a path of another, a Windows machine: write it relative to the manifest's folder, with /"
     assert [str(p) for p in corpus.problems] == [
-        f"{file}:6: C:\\data\\a.wav {windows}", f"{file}:7: \\\\host\\a.wav {windows}",
-        f"{file}:8: https://host/a.wav is an address, not a file: download it, and write its path"]  # fmt: skip
+        f"{file}:7: C:\\data\\a.wav {windows}", f"{file}:8: \\\\host\\a.wav {windows}",
+        f"{file}:9: https://host/a.wav is an address, not a file: download it, and write its path"]  # fmt: skip
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
