@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -217,17 +218,20 @@ _NO_TRANSCRIPT = re.compile(r"read.?me|licen[cs]e|copying|notice|changes|changel
 
 
 def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
-    """``x.wav`` and ``x.txt`` (or .lab) in one folder, or of one name in two; folders named train, dev or test are splits."""
-    texts = {file.with_suffix(""): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
+    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt) in one folder, or of one name in two; folders named train, dev, test: splits.
+
+    Names may differ in capitals and in the normal form of Unicode.
+    """
+    texts = {(file.parent, _stem(file)): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
     by_stem = defaultdict(list)
     for file in texts.values():
-        by_stem[file.stem].append(file)
+        by_stem[_stem(file)].append(file)
     used = set()
     for file in files:
         if file.suffix.lower() not in AUDIO_SUFFIXES:
             continue
-        alone = by_stem[file.stem][0] if len(by_stem[file.stem]) == 1 else None
-        text = texts.get(file.with_suffix(""), alone)
+        alone = by_stem[_stem(file)][0] if len(by_stem[_stem(file)]) == 1 else None
+        text = texts.get((file.parent, _stem(file)), alone)
         if text is None:
             report.problems.append(Problem(str(file), f"no transcript beside it: {file.stem}.txt (or .lab)"))
             continue
@@ -253,8 +257,15 @@ def _split_of(root: Path, folder: Path) -> str:
 
 
 def _is_pairs(files: list[Path]) -> bool:
-    stems = {file.stem for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
-    return any(file.stem in stems for file in files if file.suffix.lower() in _TEXT_SUFFIXES)
+    stems = {_stem(file) for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
+    return any(_stem(file) in stems for file in files if file.suffix.lower() in _TEXT_SUFFIXES)
+
+
+def _stem(file: Path) -> str:
+    """What an audio file and its text have in common."""
+    stem = Path(file.stem)
+    stem = stem.stem if file.suffix.lower() in _TEXT_SUFFIXES and stem.suffix.lower() in AUDIO_SUFFIXES else file.stem
+    return unicodedata.normalize("NFC", stem).lower()
 
 
 def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:

@@ -758,6 +758,17 @@ def test_pairs_of_audio_and_text(tmp_path):
     assert corpus.notes == [f"2 texts have no audio of their name, the first is {tmp_path}/test/bad.txt"]
 
 
+def test_pairs_whose_names_differ_in_form_or_have_both_suffixes(tmp_path):
+    names = {"A.WAV": "a.txt", "b.wav": "b.wav.txt", "e\u0301.wav": "\u00e9.txt", "x.y.wav": "x.y.lab"}
+    for audio, text in names.items():
+        write_audio(tmp_path / audio)
+        (tmp_path / text).write_text(text)
+    for hidden in (".ipynb_checkpoints/b-checkpoint.wav", ".b.wav"):
+        write_audio(tmp_path / hidden)
+    corpus = read_corpus(tmp_path)
+    assert {u.path.name: u.transcript for u in corpus.utterances} == names and not corpus.problems and not corpus.notes
+
+
 def test_pairs_without_splits_are_carved(tmp_path):
     for n in range(20):
         write_audio(tmp_path / f"{n}.wav")
