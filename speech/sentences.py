@@ -9,7 +9,7 @@ from pathlib import Path
 from implementation import CharEncoder
 from speech.corpora import read_corpus
 from speech.preflight import check_problems
-from speech.transcripts import normalise, unknown_characters
+from speech.transcripts import normalise, spelt, unknown_characters
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
@@ -57,8 +57,7 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
     """
     encoder = CharEncoder(alphabet, unknown="drop")
     left_out = unknown_characters(sentences, encoder)
-    spelled = (encoder.decode(encoder.encode(normalise(sentence, encoder))) for sentence in sentences)
-    texts = [text for sentence in spelled if (text := " ".join(sentence.split()))]
+    texts = [text for sentence in sentences if (text := spelt(normalise(sentence, encoder), encoder))]
     kept = sum(len(text) - text.count(" ") for text in texts)
     if left_out.total() > kept:
         shown = alphabet if isinstance(alphabet, str) else "".join(alphabet)

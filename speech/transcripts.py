@@ -81,6 +81,11 @@ def _set_apart(text: str, known: frozenset[str]) -> str:
     return word.replace(_GAP * 2, "")
 
 
+def spelt(text: str, encoder: CharEncoder) -> str:
+    """What an encoder writes of a text, with single spaces also where it drops what it does not know; ValueError as by it."""
+    return " ".join(encoder.decode(encoder.encode(text)).split())
+
+
 def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
     """How often characters that the alphabet lacks stand in the texts, once normalised; the encoder refuses or drops them."""
     known = _known(tuple(encoder.alphabet))
