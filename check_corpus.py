@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error)
         return 1
     print(corpus.summary(show=len(corpus.problems)))
-    return 1 if corpus.problems else 0
+    return 1 if corpus.problems or not corpus.utterances else 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pictures.terminal import Parser, print_json, script  # first, since it says what is not installed
+
+# isort: split
 import numpy as np
 
 from decoding.scorers import make_scorer
@@ -17,7 +20,6 @@ from models.checkpoints import Checkpoint, load_checkpoint
 from models.confidence import mean_confidence
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
 from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, transcribe, warning
-from pictures.terminal import Parser, print_json, script
 from speech.audio import BadAudio
 from speech.streams import RATES, microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device

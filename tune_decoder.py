@@ -16,8 +16,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pictures.terminal import Parser, script  # first, since it says what is not installed
+
+# isort: split
 from models.checkpoints import Checkpoint, load_checkpoint
-from pictures.terminal import Parser, script
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import usable

@@ -77,6 +77,8 @@ _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"Rar!": "a RAR archive: unrar x {path}, and give the ARPA file in it, if there is one",
     b"7z\xbc\xaf": "a 7z archive: 7z x {path}, and give the ARPA file in it, if there is one",
     b"\x80": f"a Python pickle, perhaps of a network's weights, {_NO_MODEL}",
+    b"version https://git-lfs": "a Git LFS pointer, not the model itself; fetch it: git lfs pull",
+    **dict.fromkeys((b"<!doctype html", b"<!DOCTYPE html", b"<html"), f"a web page (the download failed), {_NO_MODEL}"),
     b"%PDF": f"a PDF file, {_NO_MODEL}",
     **dict.fromkeys((b"fLaC\0", b"OggS\0", b"ID3\3\0", b"ID3\4\0"), f"audio, {_NO_MODEL}"),
 }

@@ -101,7 +101,8 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _bare_names(weights: Mapping) -> dict:
     """Weights by the names that they have without a wrapper: 'module._orig_mod.output.weight' is 'output.weight'."""
-    wrappers = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+    inside = r"(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+    wrappers = re.compile(rf"^(?:{inside}|model\.|network\.)+|(?<=\.)(?:{inside})+")
     return {wrappers.sub("", name): value for name, value in weights.items()}
 
 
@@ -149,7 +150,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them: {error}") from error
+        said = " ".join(str(error).partition("DeepSpeech2:")[2].split())[:200]
+        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them ({said}); train again") from error
     return Checkpoint(model, config, encoder, content.get("training", {}))
 
 
@@ -165,6 +167,9 @@ def _read(path: Path, device: str | torch.device) -> dict:
         raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
         raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
+    weights = content["model"]
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise CheckpointError(f"{path}: a torch file, but what stands where its weights should be are none")
     if content["format"] != CHECKPOINT_FORMAT:
         raise CheckpointError(f"{path}: format {content['format']}, this version reads {CHECKPOINT_FORMAT}; train again")
     return content

@@ -24,7 +24,7 @@ from implementation import (
     prefix_beam_search,
     word_times,
 )
-from models.checkpoints import Checkpoint
+from models.checkpoints import Checkpoint, CheckpointError
 from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
 from speech.audio import BadAudio, read_audio
 
@@ -59,12 +59,11 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
 
     Raises:
         BadAudio: if the file can't be read.
+        CheckpointError: if the model gives nan.
     """
     decoder, model, encoder = decoder or Decoder(), checkpoint.model, checkpoint.encoder
     sample = _read(path, model.features)
-    batch = collate_batch([sample], encoder, features=model.features).to(next(model.parameters()).device)
-    log_probs, lengths = model(batch.features, batch.feature_lengths)
-    rows = log_probs[: int(lengths[0]), 0].cpu().double()  # (T', V)
+    rows = _log_probs(checkpoint, sample, path)  # (T', V)
     found, states = {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -93,6 +92,18 @@ def _read(path: Path, features: Features) -> AudioSample:
         lasts, window = 1000 * sample.seconds, 1000 * features.window / features.sample_rate
         raise BadAudio(f"lasts {lasts:.1f} ms, too short for speech: one window takes {window:g} ms", path)
     return sample
+
+
+def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tensor:
+    """(T', V) of one utterance, on the CPU."""
+    model = checkpoint.model
+    batch = collate_batch([sample], checkpoint.encoder, features=model.features).to(next(model.parameters()).device)
+    log_probs, lengths = model(batch.features, batch.feature_lengths)
+    rows = log_probs[: int(lengths[0]), 0].cpu().double()
+    if rows.isnan().any():
+        raise CheckpointError(f"{path}: the model gives nan in place of probabilities, its weights are broken or too large: "
+                              "use an earlier checkpoint")  # fmt: skip
+    return rows
 
 
 def is_silent(sample: AudioSample) -> bool:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import TracebackType
 from typing import NoReturn
 
 NEEDED = ("torch", "numpy", "matplotlib", "soundfile", "soxr", "tqdm")  # to train and transcribe
@@ -37,6 +38,17 @@ def what_is_missing() -> str | None:
 if _missing := what_is_missing():  # said before any import of ours fails with a traceback
     print(f"error: {_missing}", file=sys.stderr)
     sys.exit(2)
+
+
+def _one_line_after_ctrl_c(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Also while a script is still loading torch, which takes seconds; anything else is shown as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nstopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _one_line_after_ctrl_c
 
 
 def show_any_name() -> None:
@@ -77,7 +89,8 @@ def _flushed(work: Callable[[], int]) -> int:
     try:
         return work()
     finally:
-        sys.stdout.flush()
+        if sys.stdout:  # closed by >&- it is None
+            sys.stdout.flush()
 
 
 def _write_nowhere() -> None:

@@ -49,8 +49,9 @@ def tell(key: object, text: str) -> None:
 # From a path to the streams in it
 # ---------------------------------------------------------------------------------------------
 
-# A truncated file of another format (AU, W64, VOC) is shortened to what is there by libsndfile, and only its log tells.
-_SHORTENED = re.compile(r"^\s*(?:riff|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# A truncated file of another format (W64, VOC, SVX, AVR) is shortened to what is there by libsndfile, and only its log tells.
+_SHORTENED = re.compile(r"^\s*(?:riff|BODY)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_COUNTED = re.compile(r"^\s*Frames\s*: (\d+)$", re.MULTILINE)
 _LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
 _MPEG = (".mp3", ".mp2", ".mpga", ".mpeg")
 
@@ -77,12 +78,15 @@ class Audio:
                 yield file
 
     def _refuse_shortened(self, file: soundfile.SoundFile) -> None:
-        size = _SHORTENED.search(file.extra_info) if file.format in ("AU", "W64") else None
+        size = _SHORTENED.search(file.extra_info) if file.format in ("W64", "SVX") else None
         if size and size[1] == "0":
             raise BadAudio("its header gives no length", self.path)
         if size and int(size[2]) < int(size[1]) < _LENGTH_UNKNOWN:
             raise BadAudio(f"truncated: {size[2]} of {size[1]} bytes are there", self.path)
-        if "truncated file" in file.extra_info:
+        counted = _COUNTED.search(file.extra_info) if file.format in ("AVR", "MPC2K") else None
+        if counted and int(counted[1]) > file.frames:
+            raise BadAudio(f"truncated: {file.frames} of {counted[1]} frames are there", self.path)
+        if re.search("truncated file|seems to be truncated", file.extra_info):
             raise BadAudio("truncated: its end is missing", self.path)
 
 
@@ -91,19 +95,27 @@ def open_audio(path: Path) -> Iterator[Audio]:
     """An audio file, a pipe, or ``-`` for the standard input; what goes wrong inside the block is raised as ``BadAudio``, too."""
     with _all_bytes(path) as data:
         try:
-            yield Audio(path, data, _contents(path, data), in_memory=isinstance(data, bytes) and len(data) > 0)
-        except UnicodeError as error:
-            raise BadAudio("its name is not UTF-8; rename it", path) from error
+            in_memory = (isinstance(data, bytes) and len(data) > 0) or not _is_named_in_utf_8(path)
+            yield Audio(path, data, _contents(path, data), in_memory)
         except (soundfile.SoundFileError, OSError, TypeError) as error:
-            said = getattr(error, "error_string", error)
-            raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({said})", path) from error
+            raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({_plainly(error)})", path) from error
+
+
+def _is_named_in_utf_8(path: Path) -> bool:
+    """Whether libsndfile can be given the name."""
+    try:
+        return bool(str(path).encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 @contextmanager
 def _all_bytes(path: Path) -> Iterator[Bytes]:
     """The bytes of a file, of a pipe those that come until it is closed."""
     if str(path) == "-":
-        if sys.stdin is None or sys.stdin.isatty():
+        if sys.stdin is None:
+            raise BadAudio("the standard input is closed: send audio into it with | or <", path)
+        if sys.stdin.isatty():
             raise BadAudio("the standard input is the keyboard: send audio into it with | or <", path)
         yield _not_empty(sys.stdin.buffer.read(), path)
         return
@@ -171,11 +183,25 @@ _OTHERS = (
 )
 
 
+def _plainly(error: Exception) -> str:
+    """What libsndfile says, where that means something to who has the file."""
+    said = str(getattr(error, "error_string", error))
+    if re.search("not recognised|not a regular file|sample.?rate", said):
+        return "it begins like no format of audio; bare samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
+    if re.search("Internal|malformed", said):
+        return "its header is broken, or its end is missing: copy it again"
+    if "flac decoder" in said:
+        return "it is damaged or cut off, a frame of FLAC breaks off: copy it again"
+    return said
+
+
 def _foreign(path: Path, data: Bytes) -> str:
     """What a file that libsndfile cannot read is, and the command that helps; empty if that is not known."""
     head, suffix = bytes(data[:1024]), path.suffix.lower()
     wav = shlex.quote(str(path.with_suffix(".wav") if suffix != ".wav" else path.with_name(f"{path.stem}_converted.wav")))
     source = shlex.quote(str(path))
+    if not head.strip(b"\0"):
+        return "holds nothing but zeros: copy it again" if head else "the file is empty, it has 0 bytes: copy it again"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the audio itself; fetch it: git lfs pull"
     if re.match(rb"\s*<(?:!doctype|html|\?xml)", head, re.IGNORECASE):
@@ -337,7 +363,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     mean = audio.mean(axis=1)
     if audio.shape[1] == 1:
         return mean
-    power, left = _block_power(audio - audio.mean(axis=0)), _block_power((mean - mean.mean())[:, None])[:, 0]
+    power, left = _block_power(audio), _block_power(mean[:, None])[:, 0]
     loudest, total = power.max(axis=1), int(power.sum(axis=0).argmax())
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
     if not lost.any():
@@ -354,5 +380,6 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
 
 
 def _block_power(audio: np.ndarray) -> np.ndarray:
-    """(frames, channels) -> (blocks, channels): sums of squares."""
+    """(frames, channels) -> (blocks, channels): sums of squares, of differences, in which hum and a constant count for little."""
+    audio = np.diff(audio, axis=0, prepend=audio[:1])
     return np.add.reduceat(np.square(audio, dtype=np.float64), np.arange(0, len(audio), _MIX_BLOCK), axis=0)

@@ -12,20 +12,38 @@ _NAMES = {  # by what they say; the first that is there counts
         "path", "audio_filepath", "audio_file_path", "audio_path", "audio_file", "audio_filename", "audio", "file_name",
         "filename", "file_path", "filepath", "file", "wav_filename", "wav_path", "wav_file", "wav",
     ),
-    "transcript": ("transcript", "text", "transcription", "sentence"),
+    "transcript": ("transcript", "text", "transcription", "sentence", "txt", "normalized_text"),
     "speaker": ("speaker", "speaker_id", "spk", "spk_id", "speaker_name", "client_id"),
     "split": ("split", "partition"),
-    "channel": ("channel", "channel_selector", "channel_id", "audio_channel", "chan"),
+    "channel": (
+        "channel", "channel_selector", "channel_id", "audio_channel", "chan", "ch", "channel_index", "channel_idx",
+        "channel_number", "channel_num", "channel_no", "side",
+    ),
 }  # fmt: skip
 _OWNER = r"(?:(?:audio|segment|seg|utterance|utt|clip|piece|chunk|file|speech|wav|recording)_)?"
 _UNIT = r"(?:_?(?:in_)?(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?))?"
 _TIMES = {
-    "start": re.compile(rf"{_OWNER}(?:start|begin|beginning|onset|offset|start_offset|begin_offset)(?:_?time|_at)?{_UNIT}"),
-    "stop": re.compile(rf"{_OWNER}(?:end|stop|end_offset|stop_offset)(?:_?time|_at)?{_UNIT}"),
-    "seconds": re.compile(rf"{_OWNER}(?:duration|dur|length|(?=secs?$|seconds?$))(?:_time)?{_UNIT}"),
+    "start": re.compile(
+        rf"{_OWNER}(?:start|begin|beginning|beg|onset|offset|start_offset|begin_offset|tmin|xmin|t0)(?:_?time|_at)?{_UNIT}"
+    ),
+    "stop": re.compile(rf"{_OWNER}(?:end|stop|end_offset|stop_offset|tmax|xmax|t1)(?:_?time|_at)?{_UNIT}"),
+    "seconds": re.compile(rf"{_OWNER}(?:duration|dur|length|len|(?:num|n)_?(?=samples$)|(?=secs?$|seconds?$))(?:_time)?{_UNIT}"),
 }
-_SUSPECT = {"start", "begin", "beginning", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan"}
-_MAYBE_LENGTH = ("length", "segment_length", "audio_length")  # a number of what, is not said: only obeyed for a piece
+_SUSPECT = {
+    "start", "begin", "beginning", "beg", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan",
+    "from", "to", "skip", "cut", "st", "et", "tmin", "tmax", "t0", "t1", "start_t", "end_t",
+}  # fmt: skip
+_COUNTS = {"frames", "samples", "nframes", "nsamples", "size"}  # how long a piece is, perhaps, where nothing else says it
+_INTERVAL = re.compile(r"[\[({ ]*\d{1,4}(?:\.\d+)? *(?:-|–|,|;|:|\.\.|to) *\d{1,4}(?:\.\d+)?[\])} ]*")  # 0.5-1.0, [0.5, 1.0]
+_MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range", "span", "region", "position", "boundaries"}
+_MAYBE_LENGTH = (
+    "length",
+    "len",
+    "segment_length",
+    "audio_length",
+    "num_samples",
+    "n_samples",
+)  # a number of what, is not said: only obeyed for a piece
 
 
 class ColumnError(ValueError):
@@ -54,15 +72,17 @@ class Columns:
     names: Mapping[str, str]
     units: Mapping[str, str]
     suspects: tuple[str, ...]
+    maybe_intervals: tuple[str, ...] = ()
 
     def get(self, row: Mapping[str, str], role: str) -> str:
         """The cell with that role, ``''`` if there is none."""
-        return row.get(self.names.get(role, ""), "")
+        return row.get(self.names[role], "") if role in self.names else ""
 
     def refuse_suspects(self, row: Mapping[str, str], where: str) -> None:
         """Raises ``ColumnError`` if a column that looks like a time or a channel, but is not understood, holds a number."""
-        for name in self.suspects:
-            if re.match(r"[-+\[({ ]*\.?\d", row.get(name, "")):
+        for name in (*self.suspects, *self.maybe_intervals):
+            says = row.get(name, "")
+            if re.match(r"[-+\[({ ]*\.?\d", says) if name in self.suspects else _INTERVAL.fullmatch(says):
                 raise ColumnError(
                     f"{where}: the column {name!r} ({row[name]!r}) may say which part of the audio is meant, "
                     "but is not understood; call it 'start', 'end' or 'duration' (in seconds) or 'channel', or take it out"
@@ -106,10 +126,11 @@ def understand(names: tuple[str, ...]) -> Columns:
             units |= {"start": "s", "stop": "s"}
         elif fits and role not in roles:
             roles[role], units[role] = plain[fits[0][1]], _unit(fits[0][2][1])
-    used = set(roles.values())
+    others = {key: set(key.split("_")) for key, name in plain.items() if name not in roles.values()}
+    words = _SUSPECT | (_COUNTS if "start" in roles and not {"stop", "seconds"} & roles.keys() else set())
     counts = {"channels", "num_channels", "n_channels"}
-    suspects = [name for key, name in plain.items() if name not in used and key not in counts and _SUSPECT & set(key.split("_"))]
-    return Columns(roles, units, tuple(suspects))
+    suspects = tuple(plain[key] for key in others if key not in counts and words & others[key])
+    return Columns(roles, units, suspects, tuple(plain[key] for key in others if _MAYBE_INTERVAL & others[key]))
 
 
 def _plain(name: str) -> str:
@@ -123,9 +144,10 @@ def _unit(text: str | None) -> str:
 
 
 def _time(text: str, name: str) -> float | None:
-    """Seconds of ``1.5`` or ``00:01:02.5``; None of an empty cell."""
+    """Seconds of ``1.5``, ``1,5`` or ``00:01:02.5``; None of an empty cell."""
     if not text:
         return None
+    text = text if "." in text or text.count(",") != 1 else text.replace(",", ".")
     try:
         parts = [float(part) for part in text.split(":")]
         value = sum(part * 60**power for power, part in enumerate(reversed(parts)))

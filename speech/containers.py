@@ -42,17 +42,23 @@ def contents_of(data: Bytes, is_mpeg: bool = False) -> Contents:
         for a format that is not walked through here, an empty ``Contents``.
     """
     head = data[:4]
-    if head in (b"RIFF", b"RIFX", b"RF64", b"FORM"):
+    if head in (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM"):
         return _chunked(data)
-    if head == b"OggS":
-        return _ogg(data)
+    if head in (b".snd", b"dns."):
+        return _au(data)
+    if head == b"caff":
+        return _caf(data)
     if head == b"NIST":
         return _sphere(data)
     begin = _behind_id3(data, 0)
+    if data[begin : begin + 4] == b"OggS":
+        return _ogg(data, begin)
     if data[begin : begin + 4] == b"fLaC":
         return _flac(data, begin)
     if is_mpeg or head[:3] == b"ID3" or _mpeg_frame(head):
         return _mpeg(data)
+    if (at := data.find(b"OggS", 0, 4096)) > 0:
+        return _ogg(data, at)
     return Contents()
 
 
@@ -71,36 +77,74 @@ def _behind_id3(data: Bytes, at: int) -> int:
 # ---- WAV and AIFF: chunks -------------------------------------------------------------------
 
 _NO_LENGTH = 0x7F00_0000  # bytes; what writes to a pipe puts about 2**31 or 2**32 as the length
+_SLIP = 1024  # bytes; a size too large by less is more often a mistake of who wrote it than a file that is cut off
 _KNOWN_CHUNK = re.compile(
     rb"(?:LIST|INFO|id3 |ID3 |bext|JUNK|junk|fact|cue |smpl|inst|iXML|_PMX|PEAK|afsp|acid|slnt|COMT|NAME|ANNO|AUTH)"
 )
 
 
+def _short(size: int, there: int) -> Contents:
+    """The verdict where fewer bytes of audio are there than a header counts."""
+    if size - there < min(_SLIP, size / 10):
+        remark = (
+            f"its header counts {size - there} bytes of audio more than there are: a wrong size, or its last moment is missing"
+        )
+        return Contents(remark=remark)
+    return Contents(cut=f"{there} of {size} bytes of audio are there")
+
+
+def _left_behind(data: Bytes, begin: int, size: int) -> str:
+    """A remark where more than zeros stand behind the audio that a header counts."""
+    rest = len(data) - begin - size
+    if not data[begin + size : begin + size + 65536].strip(b"\0"):
+        return ""
+    return f"{rest} bytes behind the {size} bytes of audio that its header counts are not read"
+
+
 def _chunked(data: Bytes) -> Contents:
     order = "big" if data[:4] in (b"RIFX", b"FORM") else "little"
     sizes: dict[bytes, tuple[int, int]] = {}  # by name: where its content begins, its size
-    at = 12
-    while at + 8 <= len(data) and not sizes.keys() & {b"data", b"SSND"}:
+    at, odd = 12, data[:4] == b"BW64"  # odd: as libsndfile can't read it
+    while at + 8 <= len(data) and b"SSND" not in sizes and not sizes.keys() >= {b"data", b"fmt "}:
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], order)
+        odd = odd or b"data" in sizes
         sizes[name] = (at + 8, size)
         at += 8 + size
-        at += size % 2 and data[at : at + 4] not in (b"data", b"SSND", b"fmt ")  # some writers leave out the padding
+        padded = size % 2 and data[at : at + 4] not in (b"data", b"SSND", b"fmt ")  # some writers leave out the padding
+        odd = odd or (size % 2 > padded and name != b"data")
+        at += padded
     if b"SSND" in sizes:
         return _aiff(data, *sizes[b"SSND"])
+    if b"data" not in sizes and data[8:12] == b"WAVE" and at >= len(data):
+        return Contents(cut="it ends before its audio begins")
     if b"data" not in sizes or b"fmt " not in sizes:
         return Contents()
     begin, size = sizes[b"data"]
     whole = 8 + int.from_bytes(data[4:8], order)
-    if data[:4] == b"RF64" and b"ds64" in sizes:
+    if data[:4] in (b"RF64", b"BW64") and b"ds64" in sizes:
         at = sizes[b"ds64"][0]
         whole = 8 + int.from_bytes(data[at : at + 8], "little")
         size = int.from_bytes(data[at + 8 : at + 16], "little") if size == 0xFFFF_FFFF else size
     begin_fmt, size_fmt = sizes[b"fmt "]
     fmt = data[begin_fmt : begin_fmt + size_fmt]
-    return _wav(data, begin, size, whole, fmt, order)
+    return _joined_wav(data, begin + size) or _wav(data, begin, size, whole, fmt, order, odd)
 
 
-def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str) -> Contents:
+_WAV_BEGIN = re.compile(rb"RIFF....WAVE", re.DOTALL)
+
+
+def _joined_wav(data: Bytes, end: int) -> Contents | None:
+    """One WAV after the other, as ``cat a.wav b.wav`` makes them; None if none begins where the first ends."""
+    second = _WAV_BEGIN.search(data[end : end + 65536])
+    if not second or not _chunks_to_the_end(data[: end + second.start()], end, "little"):
+        return None
+    first, rest = data[: end + second.start()], data[end + second.start() :]
+    found = [(part, _chunked(part)) for part in (first, rest)]
+    streams = [(bytes_of(stream, part),) for part, contents in found for stream in contents.streams or (((0, len(part)),),)]
+    return Contents(tuple(streams), found[1][1].cut, found[0][1].remark or found[1][1].remark)
+
+
+def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str, odd: bool) -> Contents:
     """The verdict on a WAV whose data chunk begins at ``begin`` and shall hold ``size`` of the ``whole`` file's bytes."""
     there, align = len(data) - begin, max(1, int.from_bytes(fmt[12:14], order))
     length, remark = size, ""
@@ -108,16 +152,18 @@ def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str)
         length = _without_chunks(data, begin, order)
         counted_all = abs(whole - len(data)) <= 1 or size in (len(data), len(data) - 8)  # so the field is wrong, not the file
         if there < size < _NO_LENGTH and not counted_all and not (size - there < align and there % align == 0):
-            return Contents(cut=f"{there} of {size} bytes of audio are there")
+            short = _short(size, there)
+            if short.cut:
+                return short
+            remark = short.remark
     elif there - size > 1 and not _chunks_to_the_end(data, begin + size, order):
-        rest = there - size
-        if rest < 4096 and abs(whole - len(data)) <= 1:
+        if there - size < 4096 and abs(whole - len(data)) <= 1:
             length = there
-        elif data[begin + size : begin + size + 65536].strip(b"\0"):
-            remark = f"{rest} bytes behind the {size} bytes of audio that its header counts are not read"
+        else:
+            remark = _left_behind(data, begin, size)
     length -= length % align
-    if length == size or length == size - size % align:
-        return Contents(remark=remark)
+    if length in (size, size - size % align) and not remark and not odd:
+        return Contents()
     return Contents(((_wav_head(fmt, length, order), (begin, begin + length)),) if length else (), remark=remark)
 
 
@@ -160,8 +206,39 @@ def _without_chunks(data: Bytes, begin: int, order: str) -> int:
 def _aiff(data: Bytes, begin: int, size: int) -> Contents:
     there, whole = len(data) - begin, 8 + int.from_bytes(data[4:8], "big")
     if there < size < _NO_LENGTH and abs(whole - len(data)) > 1:
-        return Contents(cut=f"{max(0, there - 8)} of {size - 8} bytes of audio are there")
+        return _short(size - 8, max(0, there - 8))
+    if 8 < size < there - 1 and not _chunks_to_the_end(data, begin + size, "big"):
+        return Contents(remark=_left_behind(data, begin, size))
     return Contents()
+
+
+def _au(data: Bytes) -> Contents:
+    """Sun's AU: where the audio begins, its size, and no chunks."""
+    order = "big" if data[:4] == b".snd" else "little"
+    begin, size = (int.from_bytes(data[at : at + 4], order) for at in (4, 8))
+    there = len(data) - begin
+    if size == 0 < there:
+        return Contents(((data[:8] + there.to_bytes(4, order), (12, len(data))),))
+    if there < size < _NO_LENGTH:
+        return _short(size, there)
+    return Contents(remark=_left_behind(data, begin, size) if size < there else "")
+
+
+def _caf(data: Bytes) -> Contents:
+    """Apple's CAF: chunks with sizes of 8 bytes; that of the last one may be -1, up to the end."""
+    at = 8
+    while at + 12 <= len(data) and data[at : at + 4] != b"data":
+        at += 12 + int.from_bytes(data[at + 4 : at + 12], "big")
+    begin, size = at + 12, int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
+    there = len(data) - begin
+    if there <= 4:
+        return Contents(cut="it ends before its audio begins")
+    short = _short(size, there) if size > there else Contents()
+    if size <= 0 or short.remark:
+        return Contents((((0, at + 4), there.to_bytes(8, "big"), (begin, len(data))),), remark=short.remark)
+    if size < there and not re.fullmatch(rb"[a-z]{4}", data[begin + size : begin + size + 4]):
+        return Contents(remark=_left_behind(data, begin, size))
+    return short
 
 
 def _sphere(data: Bytes) -> Contents:
@@ -180,29 +257,35 @@ _FLAC_TAIL = 1 << 18  # bytes; the largest usual frame has 50,000
 
 
 def _flac(data: Bytes, begin: int) -> Contents:
-    """Joined streams apart; where there are more samples than the header states, their number put right."""
+    """Joined streams apart; where there are not as many samples as the header states, their number put right."""
     begins = [found.start() for found in _FLAC_BEGIN.finditer(data, begin)] or [begin]
     streams: list[Stream] = []
+    remark = ""
     for at, end in zip(begins, [*begins[1:], len(data)], strict=True):
         head = int.from_bytes(data[at + 18 : at + 26], "big")  # rate, channels, bits; the last 36 bits are the number of samples
-        counted = _flac_end(data, at, end)
-        if counted and counted > head & 0xF_FFFF_FFFF:
+        stated = head & 0xF_FFFF_FFFF
+        counted = _flac_end(data, at, end, stated)
+        if counted and counted < stated:
+            remark = f"its header counts {stated} samples, but its last frame ends at {counted}: its end may be missing"
+        if counted and counted != stated:
             streams.append((data[at : at + 18] + (head >> 36 << 36 | counted).to_bytes(8, "big"), (at + 26, end)))
         else:
             streams.append(((at, end),))
     as_it_stands = len(streams) == 1 and len(streams[0]) == 1
-    return Contents(() if as_it_stands else tuple(streams))
+    return Contents(() if as_it_stands else tuple(streams), remark=remark)
 
 
-def _flac_end(data: Bytes, begin: int, end: int) -> int | None:
-    """Samples up to the end of the last frame of a FLAC stream; None if none is found."""
+def _flac_end(data: Bytes, begin: int, end: int, stated: int) -> int | None:
+    """Samples up to the end of the last frame of a FLAC stream, those stated where a frame ends there; None if none is found."""
     info, window = data[begin + 8 : begin + 42], max(begin + 42, end - _FLAC_TAIL)
     tail = data[window:end]
-    at = len(tail)
+    at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
-        if samples := _flac_frame_end(tail[at : at + 16], info):
+        samples = _flac_frame_end(tail[at : at + 16], info)
+        if samples and samples >= stated and (samples == stated or not last):
             return samples
-    return None
+        last = last or samples  # perhaps only what looks like a frame
+    return last
 
 
 def _flac_frame_end(head: bytes, info: bytes) -> int | None:
@@ -248,25 +331,25 @@ class _Page:
     end: int
     flags: int  # 2: first page of a stream, 4: last one
     serial: bytes
+    number: int  # in its stream
 
 
-def _pages(data: Bytes) -> Iterator[_Page]:
-    at = 0
+def _pages(data: Bytes, at: int) -> Iterator[_Page]:
     while (at := data.find(b"OggS", at)) >= 0:
         head = data[at : at + 27]
         if len(head) < 27 or head[4]:
             at += 4
             continue
         body = at + 27 + head[26]
-        page = _Page(at, body, body + sum(data[at + 27 : body]), head[5], head[14:18])
+        page = _Page(at, body, body + sum(data[at + 27 : body]), head[5], head[14:18], int.from_bytes(head[18:22], "little"))
         yield page
         at = max(page.end, at + 4)
 
 
-def _ogg(data: Bytes) -> Contents:
+def _ogg(data: Bytes, begin: int) -> Contents:
     """Streams that follow each other (not those side by side) begin at a first page that stands behind other pages."""
     links: list[list[_Page]] = []
-    for page in _pages(data):
+    for page in _pages(data, begin):
         if not links or (page.flags & 2 and not links[-1][-1].flags & 2):
             links.append([])
         links[-1].append(page)
@@ -284,8 +367,21 @@ def _ogg(data: Bytes) -> Contents:
             streams.append(_flac_in_ogg(data, [page for page in pages if page.serial == first.serial]))
         else:
             streams.append(((first.begin, pages[-1].end),))
-    as_it_stands = len(links) == 1 and not isinstance(streams[0][0], bytes)
+    if lost := sum(map(_lost_pages, links)):
+        remark = f"{lost} of its pages are missing in the middle"
+    as_it_stands = len(links) == 1 and not isinstance(streams[0][0], bytes) and begin == 0
     return Contents(() if as_it_stands else tuple(streams), remark=remark)
+
+
+def _lost_pages(pages: list[_Page]) -> int:
+    """How many numbers of pages are left out, stream by stream; a recorded broadcast may jump behind its headers."""
+    last: dict[bytes, int] = {}
+    lost = 0
+    for page in pages:
+        before = last.get(page.serial, page.number - 1)
+        lost += max(0, page.number - before - 1) if before > 3 else 0
+        last[page.serial] = page.number
+    return lost
 
 
 def _flac_in_ogg(data: Bytes, pages: list[_Page]) -> Stream:
@@ -377,13 +473,15 @@ class _Take:
 
 def _mpeg(data: Bytes) -> Contents:
     takes, loose, part = _takes(data)
-    for take in takes:
-        if take.stated is not None and take.stated > take.count + 1:
-            return Contents(cut=f"{take.count} of {take.stated} frames of MP3 are there")
+    few = next((take for take in takes if take.stated is not None and take.stated > take.count + 1), None)
+    if few and (part or loose):
+        return Contents(cut=f"{few.count} of {few.stated} frames of MP3 are there")
     if not takes:
         return Contents()
     remark = f"{loose} bytes in it are neither MP3 nor a tag, and are left out" if loose > 10_000 else ""
     as_stated = len(takes) == 1 and takes[0].stated is not None and takes[0].count <= takes[0].stated + 1
+    if few:  # though the last one is whole
+        as_stated, remark = False, f"its header counts {few.stated} frames, but {few.count} are there: its end may be missing"
     if part and not as_stated:
         remark = "it ends in the middle of a frame, so that its end may be missing"
     layer = takes[0].frame.kind[

@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from speech.audio import PIECE_SLACK, BadAudio, audio_rate, audio_seconds
+from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
+from speech.columns import ColumnError, channel_numbers
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.manifests import MANIFESTS, audio_path, read_manifests
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, text_lines
@@ -139,7 +141,7 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
 # ---------------------------------------------------------------------------------------------
 
 
-_PART = re.compile("(train|dev|test)-[^.]+")
+_PART = re.compile(r"(train|dev|test)(-[^.]+|_(clean|other)(_\w+)?)", re.IGNORECASE)
 
 
 def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
@@ -151,35 +153,46 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
     several = {kind for kind in ("dev", "test") if len({p for p in parts.values() if p.startswith(f"{kind}-")}) > 1}
     listed: set[str] = set()
     for file in files:
-        if not file.name.endswith(".trans.txt"):
+        if not file.name.lower().endswith(".trans.txt"):
             continue
         kind = parts[file.parent].partition("-")[0]
         split = parts[file.parent] if kind in several else kind
         for where, text in text_lines(file, report.problems):
-            name, _, transcript = text.strip().partition(" ")
-            path = find_file(file.parent / f"{name}.flac") or file.parent / f"{name}.flac"
+            name, *transcript = text.split(None, 1)
+            paths = [file.parent / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]  # some convert them
+            path = next(filter(None, map(find_file, paths)), paths[0])
             listed.add(os.path.normpath(path))
-            yield where, Utterance(path, transcript, name.split("-")[0], split)
+            yield where, Utterance(path, "".join(transcript), name.split("-")[0], split)
     unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
     report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
     report.problems += _missing_parts(root, {part for folder, part in parts.items()})
 
 
 def _part_of(root: Path, folder: Path) -> str:
-    """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name."""
-    folders = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
-    return next((name for name in reversed(folders) if _PART.fullmatch(name)), "")
+    """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name.
+
+    The names that are given count, and behind links those of the real folders: part, speaker, chapter.
+    """
+    given = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
+    folders = (*folder.resolve().parts[-3:], *given)
+    return next((_part(name) for name in reversed(folders) if _PART.fullmatch(name)), "")
+
+
+def _part(name: str) -> str:
+    return name.lower().replace("_", "-")
 
 
 def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
     """Parts that are there, but with nothing in them that can be read."""
     problems = []
     for child in sorted({*root.iterdir(), *(root / "LibriSpeech").glob("*")}):
-        name = child.name.removesuffix(".tar.gz")
-        if not _PART.fullmatch(name) or name in found or (child.is_symlink() and not child.exists()):  # broken links are told
+        name, packed = re.fullmatch(r"(.*?)(\.tar\.gz|\.tgz|\.tar|\.zip)?", child.name).groups()
+        linked_nowhere = child.is_symlink() and not child.exists()  # told already
+        if not _PART.fullmatch(name) or _part(name) in found or linked_nowhere:
             continue
-        if child.name.endswith(".tar.gz"):
-            problems.append(Problem(str(child), f"is not unpacked: tar xzf {child.name}"))
+        if packed:
+            command = "unzip" if packed == ".zip" else "tar xf"
+            problems.append(Problem(str(child), f"is not unpacked: {command} {child.name}"))
         elif child.is_dir():
             problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?"))
     return problems
@@ -205,17 +218,20 @@ _NO_TRANSCRIPT = re.compile(r"read.?me|licen[cs]e|copying|notice|changes|changel
 
 
 def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
-    """``x.wav`` and ``x.txt`` (or .lab) in one folder, or of one name in two; folders named train, dev or test are splits."""
-    texts = {file.with_suffix(""): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
+    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt) in one folder, or of one name in two; folders named train, dev, test: splits.
+
+    Names may differ in capitals and in the normal form of Unicode.
+    """
+    texts = {(file.parent, _stem(file)): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
     by_stem = defaultdict(list)
     for file in texts.values():
-        by_stem[file.stem].append(file)
+        by_stem[_stem(file)].append(file)
     used = set()
     for file in files:
         if file.suffix.lower() not in AUDIO_SUFFIXES:
             continue
-        alone = by_stem[file.stem][0] if len(by_stem[file.stem]) == 1 else None
-        text = texts.get(file.with_suffix(""), alone)
+        alone = by_stem[_stem(file)][0] if len(by_stem[_stem(file)]) == 1 else None
+        text = texts.get((file.parent, _stem(file)), alone)
         if text is None:
             report.problems.append(Problem(str(file), f"no transcript beside it: {file.stem}.txt (or .lab)"))
             continue
@@ -241,8 +257,15 @@ def _split_of(root: Path, folder: Path) -> str:
 
 
 def _is_pairs(files: list[Path]) -> bool:
-    stems = {file.stem for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
-    return any(file.stem in stems for file in files if file.suffix.lower() in _TEXT_SUFFIXES)
+    stems = {_stem(file) for file in files if file.suffix.lower() in AUDIO_SUFFIXES}
+    return any(_stem(file) in stems for file in files if file.suffix.lower() in _TEXT_SUFFIXES)
+
+
+def _stem(file: Path) -> str:
+    """What an audio file and its text have in common."""
+    stem = Path(file.stem)
+    stem = stem.stem if file.suffix.lower() in _TEXT_SUFFIXES and stem.suffix.lower() in AUDIO_SUFFIXES else file.stem
+    return unicodedata.normalize("NFC", stem).lower()
 
 
 def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
@@ -252,6 +275,7 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
         recordings = {name: (where, path) for where, name, path in _two_columns(scp, problems)}
         speakers = {name: speaker for _, name, speaker in _two_columns(folder / "utt2spk", problems)}
         pieces = {name: (where, times) for where, name, times in _two_columns(folder / "segments", problems)}
+        channels = {name: file.split()[-1] for _, name, file in _two_columns(folder / "reco2file_and_channel", problems) if file}
         split = _split_of(root, folder)
         for where, name, transcript in _two_columns(folder / "text", problems):
             try:
@@ -260,16 +284,13 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
                 if recording not in recordings or (pieces and name not in pieces):
                     raise BadLine(f"{name} has no recording in {'segments' if pieces else 'wav.scp'}")
                 if recordings[recording][1].endswith("|"):
-                    raise BadLine(f"{recording} is a command in wav.scp; only files are read")
+                    raise BadLine(f"{recording} is a command in wav.scp; only files are read: write what it gives into one")
                 start, stop = _kaldi_times(times)
-                path = audio_path(folder, recordings[recording][1])
-                path = (
-                    path
-                    if os.path.isfile(path)
-                    else next(filter(None, map(find_file, _above(root, recordings[recording][1]))), path)
-                )
-                yield where, Utterance(path, transcript, speakers.get(name, ""), split, (stop or start) - start, start, stop)
-            except BadLine as error:
+                path = _kaldi_path(root, folder, recordings[recording][1])
+                channel = _kaldi_channel(path, times[2] if len(times) > 2 else channels.get(recording, ""))
+                seconds = (stop or start) - start
+                yield where, Utterance(path, transcript, speakers.get(name, ""), split, seconds, start, stop, channel)
+            except (BadLine, BadAudio) as error:
                 problems.append(Problem(where, str(error)))
 
 
@@ -285,16 +306,28 @@ def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
     return start, None if stop == -1 else stop
 
 
-def _above(root: Path, text: str) -> list[Path]:
-    """A path relative to one of the folders above a corpus: Kaldi writes those of the folder where its recipe runs."""
-    return [folder / text for folder in root.absolute().parents[:4]]
+def _kaldi_path(root: Path, folder: Path, text: str) -> Path:
+    """The file, relative to its list or to a folder above the corpus: Kaldi writes paths of where its recipe runs."""
+    path = audio_path(folder, text)
+    above = (folder / text for folder in root.absolute().parents[:4])
+    return path if os.path.isfile(path) else next(filter(None, map(find_file, above)), path)
+
+
+def _kaldi_channel(path: Path, text: str) -> int | None:
+    """The channel from 0 that ``segments`` or ``reco2file_and_channel`` names (A and B, or a number from 0)."""
+    if not text or not os.path.isfile(path) or audio_channels(path) == 1:
+        return None
+    try:
+        return channel_numbers([text], from_zero=True)[text]
+    except ColumnError as error:
+        raise BadLine(str(error)) from None
 
 
 def _two_columns(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
     if file.is_file():
         for where, text in text_lines(file, problems):
-            name, _, rest = text.strip().partition(" ")
-            yield where, name, rest.strip()
+            name, *rest = text.split(None, 1)
+            yield where, name, "".join(rest).strip()
 
 
 _SPHINX_LINE = re.compile(r"\s*(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)\s*", re.IGNORECASE)
@@ -354,8 +387,8 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
 def read_corpus(path: Path | str) -> Corpus:
     """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
 
-    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the Free
-    Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
+    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the
+    Free Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
     ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
 
     Args:
@@ -384,8 +417,8 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     if manifests:
         return "manifest", read_manifests(manifests, report)
     files = list(walk(path, report)) if path.is_dir() else []
-    if any(file.name.endswith(".trans.txt") for file in files):
-        found = [file for file in files if file.name.endswith(".trans.txt") or file.suffix.lower() == ".flac"]
+    if any(file.name.lower().endswith(".trans.txt") for file in files):
+        found = [file for file in files if file.name.lower().endswith(".trans.txt") or file.suffix.lower() == ".flac"]
         return "LibriSpeech", _librispeech(path, found, report)
     if lists := [file for file in files if file.name == "wav.scp" and (file.parent / "text").is_file()]:
         return "Kaldi", _kaldi(path, lists, report)
@@ -400,7 +433,7 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
-        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv or .jsonl, LibriSpeech's *.trans.txt, "
+        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
         "Kaldi's wav.scp, Sphinx's *.transcription, audio files with a text of the same name (x.wav and x.txt) and digit "
         "recordings such as recordings/7_jackson_32.wav."
         + (f" The folder has {there}." if path.is_dir() else ""))  # fmt: skip
@@ -412,13 +445,15 @@ def _manifest_files(path: Path) -> dict[Path, str]:
         is_split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) in ("train", "dev", "test")
         split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) if is_split else ""
         return {path: split} if path.suffix.lower() in MANIFESTS else {}
-    manifests = [path / f"{name}{s}" for name in ("manifest", "metadata") for s in MANIFESTS if (path / f"{name}{s}").is_file()]
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in MANIFESTS and file.is_file()]
+    tables = [file for file in tables if file.suffix.lower() != ".json"] or tables  # JSON beside a table is something else
+    manifests = [file for file in tables if file.stem.lower() in ("manifest", "metadata")]
     if len(manifests) > 1:
         raise CorpusError(f"{path} has {' and '.join(m.name for m in manifests)}; give the path of the one you mean.")
     if manifests:
         return {manifests[0]: ""}
     splits: dict[str, Path] = {}
-    for file in sorted(file for file in path.iterdir() if file.suffix.lower() in MANIFESTS and file.is_file()):
+    for file in tables:
         split = _SPLIT_NAMES.get(file.stem.lower(), file.stem.lower())
         if split in ("train", "dev", "test") and split in splits:
             raise CorpusError(f"{path} has {splits[split].name} and {file.name}; give the path of the one you mean.")
@@ -519,7 +554,7 @@ def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
     are right becomes a problem, and so does a piece that is not in its audio.
     """
     stated = [item for item in items if item.believed]
-    sample = stated[:: max(1, len(stated) // _SAMPLE)][:_SAMPLE]
+    sample = stated[:: -(-len(stated) // _SAMPLE) or 1]
     if not any(_wrong_times(item) for item in sample):
         return [item.utterance for item in items]
     wrong = {id(item): says for item in stated if (says := _wrong_times(item))}

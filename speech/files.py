@@ -58,11 +58,13 @@ def is_of_a_mac(name: str) -> bool:
 
 
 def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files below a folder, sorted, also behind symbolic links; what a Mac left is counted and passed over."""
+    """All files below a folder, sorted, also behind symbolic links, but no hidden ones; what a Mac left is counted besides."""
     above = (*above, os.path.realpath(root))
     for child in sorted(root.iterdir()):
         if is_of_a_mac(child.name):
             report.of_a_mac += child.name != ".DS_Store"
+        elif child.name.startswith("."):
+            continue
         elif child.is_dir():
             if os.path.realpath(child) not in above:  # else a circle of links
                 yield from walk(child, report, above)

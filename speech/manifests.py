@@ -9,13 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from speech.audio import BadAudio, audio_channels, audio_rate
 from speech.columns import CellError, ColumnError, Columns, Piece, channel_numbers, understand
 from speech.files import find_file, is_of_a_mac
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, is_broken, text_lines
 
-MANIFESTS = (".tsv", ".csv", ".jsonl")
+MANIFESTS = (".tsv", ".csv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,19 @@ def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
     """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
     suffix, unreadable = file.suffix.lower(), []
     lines = text_lines(file, unreadable)
-    header = None if suffix == ".jsonl" else _header(file, lines, unreadable)
+    if suffix in (".jsonl", ".json"):
+        header, parted_by, lines = None, "", _json_items(file, lines)
+    else:
+        header, parted_by = _header(file, lines, unreadable)
     for where, text in lines:
         try:
-            row = _table_row(text, suffix, header) if header else _json_row(text)
+            row = _table_row(text, parted_by, header) if header else _json_row(text)
             columns = understand(tuple(row))
             columns.refuse_suspects(row, where)
             if not columns.get(row, "path"):
-                raise BadLine("no path")
+                raise BadLine("no path" + _unless_named(columns, "path", row))
+            if "transcript" not in columns.names:
+                raise BadLine("no transcript" + _unless_named(columns, "transcript", row))
             path = audio_path(file.parent, columns.get(row, "path"))
             if is_of_a_mac(path.name):
                 report.of_a_mac += 1
@@ -85,6 +91,13 @@ def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
         except (BadLine, CellError) as error:
             report.problems.append(Problem(where, str(error)))
     report.problems += unreadable
+
+
+def _unless_named(columns: Columns, role: str, row: dict[str, str]) -> str:
+    """What to do where no column has a role."""
+    told = ", ".join(map(repr, list(row)[:8]))
+    call = {"path": "path", "transcript": "text"}[role]
+    return "" if role in columns.names else f": no name is understood as it; call it {call!r} (there are {told})"
 
 
 def _cells(columns: Columns, row: dict[str, str]) -> Callable[[str], str]:
@@ -110,9 +123,9 @@ def _times(row: _Row) -> tuple[float, float, float | None]:
 
 def audio_path(folder: Path, text: str) -> Path:
     """Where a path in a manifest points: relative to its folder; ``~`` and Windows' backslashes are understood."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) and not text.startswith("file:///"):
+    text = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text, flags=re.IGNORECASE)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise BadLine(f"{text} is an address, not a file: download it, and write its path")
-    text = text.removeprefix("file://")
     if os.name != "nt":
         if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
             raise BadLine(f"{text} is a path of another, a Windows machine: write it relative to the manifest's folder, with /")
@@ -122,32 +135,64 @@ def audio_path(folder: Path, text: str) -> Path:
         path = folder / Path(text).expanduser()
     except RuntimeError:  # no such user
         path = folder / text
-    beside = (path, folder / "clips" / text, Path(text))  # Common Voice's folder; the folder where the command is given
+    # Common Voice's folder; the folder where the command is given; an address with %20 for a space
+    beside = (path, folder / "clips" / text, Path(text), folder / unquote(text))
     return next((found for place in beside if (found := find_file(place))), path)
 
 
-def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> list[str]:
+def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> tuple[list[str], str]:
+    """The names of the columns, and what parts them: a tab or a comma as the suffix says, else what makes the line a header."""
     where, text = next(lines, (f"{file}:1", ""))
     if problems:
         raise CorpusError(f"{problems[0]}, and so not a header")
-    names = [name.strip(' "').lower() for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
-    written = [name.strip(' "') for name in text.split("\t" if file.suffix.lower() == ".tsv" else ",")]
-    known = understand(tuple(written)).names
-    if not {"path", "transcript"} <= known.keys():
+    usual = "\t" if file.suffix.lower() == ".tsv" else ","
+    parted_by = next((mark for mark in (usual, ",", ";", "\t", "|") if _is_header(text.split(mark))), None)
+    if parted_by is None:
         raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
                           f"'transcript' (or 'text'), but it is {text[:80]!r}")  # fmt: skip
-    return names if len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys() else written
+    written = [name.strip(' "') for name in text.split(parted_by)]
+    names, known = [name.lower() for name in written], understand(tuple(written)).names
+    twice = next((name for name in known.values() if written.count(name) > 1), None)
+    if twice:
+        raise CorpusError(f"{where}: {written.count(twice)} columns are called {twice!r}; give them different names")
+    same = len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys()
+    return names if same else written, parted_by
 
 
-def _table_row(text: str, suffix: str, columns: list[str]) -> dict[str, str]:
-    """One line of a table: TSV knows no quotes; a CSV cell in quotes may hold commas, but no line break."""
+def _is_header(names: list[str]) -> bool:
+    return {"path", "transcript"} <= understand(tuple(name.strip(' "') for name in names)).names.keys()
+
+
+def _table_row(text: str, parted_by: str, columns: list[str]) -> dict[str, str]:
+    """One line of a table: a cell in quotes may hold what parts cells, but no line break; where a tab parts them it need not."""
     try:
-        cells = text.split("\t") if suffix == ".tsv" else next(csv.reader([text], strict=True))
+        tabs = parted_by == "\t"
+        cells = map(_unquoted, text.split("\t")) if tabs else next(csv.reader([text], delimiter=parted_by, strict=True))
     except csv.Error as error:
         raise BadLine(f"not a CSV line ({error})") from error
+    cells = list(cells)
     if len(cells) != len(columns):
         raise BadLine(f"{len(cells)} columns, but the header has {len(columns)}")
     return {column: cell.strip() for column, cell in zip(columns, cells, strict=True)}
+
+
+def _unquoted(cell: str) -> str:
+    """A cell of a table with tabs, without the quotes that some programs put around it."""
+    cell = cell.strip()
+    inside = cell[1:-1].replace('""', "")
+    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside else cell
+
+
+def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The lines of a file, or the objects where it is one JSON list of them, as ``('file:number', text)``."""
+    lines = list(lines)
+    if lines and re.match(r"\s*\[\s*(\{|$)", lines[0][1]):
+        try:
+            items = json.loads("\n".join(text for _, text in lines))
+            return iter([(f"{file}: object {n}", json.dumps(item)) for n, item in enumerate(items, start=1)])
+        except (json.JSONDecodeError, RecursionError):
+            pass  # told line by line
+    return iter(lines)
 
 
 def _json_row(text: str) -> dict[str, str]:
@@ -160,6 +205,8 @@ def _json_row(text: str) -> dict[str, str]:
     row = {name: value for name, value in row.items() if value is not None}
     if isinstance(row.get("audio"), dict):  # as Hugging Face's data sets write it
         row["audio"] = row["audio"].get("path")
+    inner = {f"{name}_{key}": value for name, part in row.items() if isinstance(part, dict) for key, value in part.items()}
+    row = inner | {name: value for name, value in row.items() if not isinstance(value, dict)}
     known = understand(tuple(row)).names
     if not all(isinstance(row.get(known.get(role), ""), str) for role in ("path", "transcript")):
         raise BadLine("path and transcript must be strings")

@@ -14,7 +14,7 @@ from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
 from speech.audio import BadAudio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
 from speech.datasets import read_utterance
-from speech.transcripts import normalise
+from speech.transcripts import normalise, spelt
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
@@ -41,7 +41,7 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
     for index, item in enumerate(items):
         item = replace(item, transcript=normalise(item.transcript, encoder))
         try:
-            if not encoder.encode(item.transcript):
+            if not spelt(item.transcript, encoder):
                 raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
             good.append(item)
         except ValueError as error:

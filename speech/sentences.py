@@ -9,14 +9,14 @@ from pathlib import Path
 from implementation import CharEncoder
 from speech.corpora import read_corpus
 from speech.preflight import check_problems
-from speech.transcripts import normalise, unknown_characters
+from speech.transcripts import normalise, spelt, unknown_characters
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     """Sentences in lower case, from a text file with one a line, or the transcripts of a corpus.
 
     Args:
-        path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl or .transcription.
+        path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl, .json or .transcription.
         split: of the corpus; a text file has none.
 
     Raises:
@@ -25,7 +25,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; give a text file, or a corpus for its transcripts")
-    if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".transcription"):
+    if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".json", ".transcription"):
         data = path.read_bytes()
         try:
             lines = [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
@@ -57,8 +57,7 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
     """
     encoder = CharEncoder(alphabet, unknown="drop")
     left_out = unknown_characters(sentences, encoder)
-    spelled = (encoder.decode(encoder.encode(normalise(sentence, encoder))) for sentence in sentences)
-    texts = [text for sentence in spelled if (text := " ".join(sentence.split()))]
+    texts = [text for sentence in sentences if (text := spelt(normalise(sentence, encoder), encoder))]
     kept = sum(len(text) - text.count(" ") for text in texts)
     if left_out.total() > kept:
         shown = alphabet if isinstance(alphabet, str) else "".join(alphabet)

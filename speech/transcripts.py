@@ -18,6 +18,7 @@ from implementation import CharEncoder
 # Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before, accents behind.
 _SAME = {
     "ʼ": "'", "＇": "'", "‛": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "′": "'", "ʹ": "'", "ʻ": "'",
+    "ꞌ": "'", "Ꞌ": "'", "ʾ": "'", "ˈ": "'", "׳": "'", "՚": "'", "ߴ": "'",
     "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "″": '"', "‹": '"', "›": '"',
     "‐": "-", "‑": "-", "－": "-", "﹣": "-", "−": "-",
     "ß": "ss", "ẞ": "ss", "æ": "ae", "Æ": "ae", "œ": "oe", "Œ": "oe", "ø": "o", "Ø": "o", "đ": "d", "Đ": "d", "ð": "d",
@@ -32,7 +33,7 @@ _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: 
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
 _WITH_MARKS = re.compile("[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]+")
-_QUOTED = re.compile(r"(?<!\w)‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’(?!\w)")  # ‘so’, but not ’tis or dogs’
+_QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
 _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 
 
@@ -56,7 +57,7 @@ def normalise(text: str, encoder: CharEncoder) -> str:
         drops = encoder.unknown == "drop"
         text = "".join(char for char in text if char in known or not _is_invisible(char))  # else it keeps a letter from its mark
         text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
-        text = _QUOTED.sub(r'"\1"', text)
+        text = _QUOTED.sub(r'"\1\2"', text)
         text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
         text = "".join(_written(char, known, drops) for char in text)
         if drops:
@@ -85,6 +86,11 @@ def _set_apart(text: str, known: frozenset[str]) -> str:
     """A word whose unknown characters will be dropped, with gaps where they would glue together what they stand between."""
     word = "".join(char if char in known else f"{_GAP}{char}{_GAP}" for char in text)
     return word.replace(_GAP * 2, "")
+
+
+def spelt(text: str, encoder: CharEncoder) -> str:
+    """What an encoder writes of a text, with single spaces also where it drops what it does not know; ValueError as by it."""
+    return " ".join(encoder.decode(encoder.encode(text)).split())
 
 
 def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:

@@ -80,8 +80,13 @@ def is_broken(text: str) -> bool:
 
 
 def text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file that are not blank, as ``('file:number', text)``."""
-    text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    """The lines of a UTF-8 file (or of UTF-16, as Excel writes it) that are not blank, as ``('file:number', text)``."""
+    data = file.read_bytes()
+    marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    code = marks.get(data[:2]) or ("utf-16-le" if re.match(rb"[!-~]\0[!-~]\0", data) else "utf-8-sig")
+    text = data.decode(code, errors="surrogateescape" if code == "utf-8-sig" else "replace")
+    if "\n" not in text:  # as an old Mac ends lines
+        text = text.replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         if is_broken(line):
             problems.append(Problem(f"{file}:{number}", "not valid UTF-8"))

@@ -24,6 +24,7 @@ from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
+from speech.transcripts import named, spelt, unknown_characters
 from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
@@ -184,9 +185,15 @@ def _usable_splits(
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
     """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
     utterances, problems = encodable(corpus.utterances, encoder)
-    advice = "; --unknown drop leaves such characters out of the transcripts" if speech.unknown == "error" else ""
+    advice, counts = "", unknown_characters((u.transcript for u in corpus.utterances), encoder)
+    if speech.unknown == "error":
+        advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
+    elif counts:
+        print(f"left out of the transcripts, since the alphabet lacks them: {named(counts)}")
     stop_if_many(problems, len(corpus.utterances), advice)
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
+    if speech.unknown == "drop" and "train" in by_split:  # references keep what is dropped, targets have no trace of it
+        by_split["train"] = [dataclasses.replace(u, transcript=spelt(u.transcript, encoder)) for u in by_split["train"]]
     for name in ("train", "dev"):
         if not by_split.get(name):
             raise CorpusError(

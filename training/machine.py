@@ -11,8 +11,9 @@ import torch
 
 
 def is_switched_on(value: str) -> bool:
-    """Whether an environment variable says yes: anything but nothing, 0, false, no and off."""
-    return value.strip().lower() not in ("", "0", "false", "no", "off")
+    """Whether an environment variable says yes: anything but nothing, zero, false, no, off, none and disabled."""
+    value = value.strip().strip("\"'").lower()
+    return value.strip("0.") != "" and value not in ("false", "f", "no", "n", "off", "none", "null", "disabled")
 
 
 QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts cut their trainings down to seconds, to try a command

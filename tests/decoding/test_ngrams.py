@@ -376,6 +376,8 @@ def test_minus_infinity_is_the_logarithm_of_zero(tmp_path):
         (b"# A title\n\nText\n", r"no ARPA file \(it begins with '# A title'\); .* python train_language_model.py .*lm -o"),
         (b'{"alpha": 1}', r"no ARPA file \(it begins .*\); JSON such as decoder.json says how to search; give the ARPA file"),
         (gzip.compress(b"# A title\n"), r"begins with '# A title'.*unpack it, then python train_language_model.py TEXT -o"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the model itself; fetch it: git lfs pull"),
+        (b"<!DOCTYPE html><title>404", "is a web page .the download failed., and no language model"),
         (b"", "is empty; python train_language_model.py TEXT -o lm.arpa makes one"),
         (gzip.compress(b""), "is, once unpacked, empty; python"),
         (b" \n\n", "holds nothing but blank lines, and no language model: give an ARPA file"),

@@ -175,10 +175,11 @@ def test_a_wrapped_model_is_saved_by_the_names_of_the_bare_one(tmp_path, wrap):
     assert torch.equal(load_checkpoint(tmp_path / "c.pt").model(heard, lengths)[0], bare(heard, lengths)[0])
 
 
-def test_weights_saved_with_a_prefix_are_read(tmp_path):
+@pytest.mark.parametrize("prefix", ["module._orig_mod.", "model.", "_forward_module.module.", "model._fsdp_wrapped_module."])
+def test_weights_saved_with_a_prefix_are_read(tmp_path, prefix):
     model = old_file(tmp_path / "c.pt")
     content = torch.load(tmp_path / "c.pt")
-    content["model"] = {f"module._orig_mod.{name}": value for name, value in content["model"].items()}
+    content["model"] = {f"{prefix}{name}": value for name, value in content["model"].items()}
     torch.save(content, tmp_path / "c.pt")
     loaded = load_checkpoint(tmp_path / "c.pt").model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
@@ -199,6 +200,27 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(CheckpointError, match="and 1 more; no text"):
         load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize(
+    ("weights", "what"),
+    [
+        (lambda old: [1], "what stands where its weights should be are none"),
+        (lambda old: old | {"output.bias": "x"}, "what stands where its weights should be are none"),
+        (
+            lambda old: old | {"more": torch.zeros(1)},
+            r'settings stored with them \(Unexpected key\(s\) in state_dict: "more".\); train',
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path, weights, what):
+    old_file(tmp_path / "c.pt")
+    content = torch.load(tmp_path / "c.pt")
+    content["model"] = weights(content["model"])
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(CheckpointError, match=what) as error:
+        load_checkpoint(tmp_path / "c.pt")
+    assert "\n" not in str(error.value)
 
 
 def test_the_settings_are_also_had_flat():

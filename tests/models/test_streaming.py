@@ -316,3 +316,10 @@ def test_a_model_that_needs_the_end_is_refused_with_the_reason_and_the_remedy(tm
     forward = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, bidirectional=False)
     with pytest.raises(CheckpointError, match="normalised over the utterance, whose end is not there yet"):
         StreamingRecognizer(Checkpoint(forward.build(ENCODER), forward, ENCODER))
+
+
+def test_a_model_that_gives_nan_is_told_as_that():
+    trained = checkpoint()
+    trained.model.output.weight.data.fill_(float("inf"))
+    with pytest.raises(CheckpointError, match="the stream: the model gives nan in place of probabilities"):
+        StreamingRecognizer(trained).accept(speech())

@@ -16,7 +16,7 @@ from decoding.ngrams import NGramModel
 from decoding.scorers import WordScorer
 from implementation import CharEncoder, Features, compute_spectrogram, prefix_beam_search
 from models import transcription
-from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder
 from speech.audio import BadAudio
 
@@ -76,6 +76,14 @@ def test_a_clip_shorter_than_the_models_own_window_is_refused(tmp_path):
     assert "text" in transcribe.transcribe(made(sample_rate=8000, window_ms=45.0), tmp_path / "a.wav")
     with pytest.raises(BadAudio, match=r"lasts 45\.0 ms, too short for speech: one window takes 50 ms"):
         transcribe.transcribe(made(sample_rate=8000, window_ms=50.0), tmp_path / "a.wav")
+
+
+def test_a_model_that_gives_nan_is_no_silence(small_corpus):
+    checkpoint = load_checkpoint(small_corpus[0] / "run" / "checkpoint.pt")
+    next(norm for name, norm in checkpoint.model.named_buffers() if name.endswith("running_var")).fill_(-1)
+    for decoder in (None, transcribe.Decoder(beam=4)):
+        with pytest.raises(CheckpointError, match=r"0\.wav: the model gives nan in place of probabilities"):
+            transcribe.transcribe(checkpoint, small_corpus[0] / "0.wav", decoder)
 
 
 def test_times_are_in_the_models_own_frames(tmp_path, monkeypatch):

@@ -21,6 +21,8 @@ def test_problems_are_listed_and_told_by_the_exit_status(tmp_path, monkeypatch, 
     assert code == 1 and "nowhere does not exist" in out
     code, out = run(manifest(tmp_path, "path\ttext\na.wav\tx\n"))
     assert code == 0 and "problems: 0" in out
+    code, out = run(manifest(tmp_path, "path\ttext\n"))
+    assert code == 1 and "0 utterances" in out
     monkeypatch.setattr(sys, "argv", ["check_corpus.py", str(manifest(tmp_path, "path\ttext\n你.wav\tx\n"))])
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert check_corpus.main() == 1  # a terminal that cannot show the name

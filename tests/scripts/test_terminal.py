@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ import train_minimal
 import transcribe
 import tune_decoder
 import visualization
-from helpers import ROOT
+from helpers import FOLDERS, ROOT
 from pictures.terminal import Parser, print_json, script
 
 SCRIPTS = [check_corpus, train_language_model, train_minimal, transcribe, tune_decoder, visualization]
@@ -46,6 +48,24 @@ def run_with_closed_output(code: str) -> tuple[int, str]:
 def test_a_closed_output_is_no_traceback(code):
     status, said = run_with_closed_output(code)
     assert said == "" and (status == 141 or "--help" in code)
+
+
+def test_ctrl_c_while_a_script_is_loading_is_one_line():
+    code = "import pictures.terminal\nraise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "\nstopped\n" and done.returncode in (130, -2)
+
+
+@pytest.mark.parametrize("module", SCRIPTS)
+def test_what_is_missing_is_said_before_anything_else_is_loaded(module):
+    body = ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body
+    ours = [node.module for node in body if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in FOLDERS]
+    assert ours[0] == "pictures.terminal"
+
+
+def test_no_output_at_all_is_no_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as >&- makes it
+    assert script(lambda argv: 0)() == 0
 
 
 def test_the_scripts_are_all_so():

@@ -325,7 +325,7 @@ def test_a_language_model_that_does_not_fit_is_refused_before_training(small_cor
     assert "bad.arpa:7: section" in captured.err and "epoch" not in captured.out and not (tmp_path / "run").exists()
 
 
-def test_dropped_characters_trouble_neither_the_search_nor_bigrams_and_flatter_no_rate(small_corpus, tmp_path):
+def test_dropped_characters_trouble_neither_the_search_nor_bigrams_and_flatter_no_rate(small_corpus, tmp_path, capsys):
     folder, samples = small_corpus
     for file in folder.glob("*.wav"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -335,6 +335,9 @@ def test_dropped_characters_trouble_neither_the_search_nor_bigrams_and_flatter_n
     (tmp_path / "manifest.tsv").write_text(manifest)
     small = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "16", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main(["--data", str(tmp_path), *small, "--unknown", "drop", "--lm", "train", "--bigrams"]) == 0
+    assert "left out of the transcripts, since the alphabet lacks them: '5' once\n" in capsys.readouterr().out
+    assert train_minimal.main(["--data", str(tmp_path), *small[:-1], str(tmp_path / "other")]) == 2
+    assert "; not in the alphabet: '5' once; --unknown drop leaves such" in capsys.readouterr().err
     words = 2 + sum(len(sample.transcript.split()) for sample in samples[6:9])
     assert json.loads((tmp_path / "run" / "results.json").read_text())["dev"]["words"] == words
     tuned = json.loads((tmp_path / "run" / "decoder.json").read_text())["results"]["dev"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -18,7 +19,7 @@ import torch
 
 from helpers import RATE, ROOT, write_audio, write_noise
 from speech import audio as audio_module
-from speech.audio import BadAudio, audio_seconds, read_audio
+from speech.audio import BadAudio, audio_seconds, mix, read_audio
 from speech.corpora import Utterance
 from speech.datasets import SpeechDataset
 
@@ -62,7 +63,7 @@ def assert_bad(path: Path, reason: str, sample_rate: int = RATE) -> None:
 def test_truncated_flac(tmp_path, share):
     whole = write_noise(tmp_path / "a.flac", rate=16000).read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[: int(share * len(whole))])
-    assert_bad(tmp_path / "cut.flac", "cannot be read as audio (")
+    assert_bad(tmp_path / "cut.flac", "cannot be read as audio (it" if share else "the file is empty")
 
 
 def test_fewer_frames_than_the_header_says(tmp_path):
@@ -82,8 +83,8 @@ def test_flac_damaged_in_the_middle(tmp_path):
 @pytest.mark.parametrize("kind", ["wav", "aiff"])
 def test_truncated_wav_and_aiff(tmp_path, kind):
     whole = write_noise(tmp_path / f"a.{kind}").read_bytes()
-    (tmp_path / f"cut.{kind}").write_bytes(whole[:-2])
-    assert_bad(tmp_path / f"cut.{kind}", "truncated: 1")
+    (tmp_path / f"cut.{kind}").write_bytes(whole[:-2000])
+    assert_bad(tmp_path / f"cut.{kind}", "truncated: 14000 of 16000 bytes of audio are there")
 
 
 @pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_FFFF])
@@ -360,13 +361,76 @@ def test_aiff_and_au_from_a_pipe(tmp_path):
             assert len(whole_and_seconds(tmp_path / f"a.{kind}", bytes(data))) == 1600
 
 
+@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "caf"])
+def test_a_size_that_is_a_little_too_large_is_read_and_told(tmp_path, kind, caplog):
+    whole = encoded(kind, uneven(0.5))
+    healthy = whole_and_seconds(tmp_path / f"a.{kind}", whole)
+    cut = whole_and_seconds(tmp_path / f"b.{kind}", whole[:-8])  # the same bytes as of a writer that counted 8 too many
+    assert torch.equal(cut, healthy[:-4])
+    (record,) = caplog.records
+    assert record.message.startswith(f"{tmp_path}/b.{kind}: its header counts 8 bytes of audio more than there are: ")
+
+
+@pytest.mark.parametrize("kind", ["au", "caf"])
+def test_what_stands_behind_the_counted_audio_is_told_and_no_size_is_read_to_the_end(tmp_path, kind, caplog):
+    whole = bytearray(encoded(kind, uneven(0.5)))
+    at, width = (8, 4) if kind == "au" else (whole.find(b"data") + 4, 8)
+    for size in (0, 2 ** (8 * width) - 1):
+        whole[at : at + width] = size.to_bytes(width, "big")
+        assert len(whole_and_seconds(tmp_path / f"a.{kind}", bytes(whole))) == 8000
+    whole[at : at + width] = (6000 + 4 * (kind == "caf")).to_bytes(width, "big")
+    assert len(whole_and_seconds(tmp_path / f"b.{kind}", bytes(whole))) == 3000
+    assert [record.message.split(": ")[1][:25] for record in caplog.records] == ["10000 bytes behind the 60"[:25]]
+
+
+def test_wav_with_an_odd_chunk_before_its_audio_or_of_the_kind_bw64_or_joined(tmp_path):
+    whole = wav()
+    odd = b"LIST\x05\0\0\0INFOX"  # without its padding
+    assert len(whole_and_seconds(tmp_path / "a.wav", whole[:12] + odd + whole[12:], RATE)) == 1000
+    sizes = b"".join(n.to_bytes(8, "little") for n in (2072, 2000, 1000))
+    bw64 = b"BW64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + sizes + bytes(4) + wav(data=0xFFFF_FFFF)[12:]
+    assert len(whole_and_seconds(tmp_path / "b.wav", bw64, RATE)) == 1000
+    audio = whole_and_seconds(tmp_path / "c.wav", whole + wav(behind=LIST) + whole, RATE)
+    assert torch.equal(audio * 2**15, torch.arange(1000.0).repeat(3))
+
+
+def test_flac_that_states_too_many_samples_is_read_and_told(tmp_path, caplog):
+    whole = bytearray(encoded("flac"))
+    whole[21:26] = (int.from_bytes(whole[21:26], "big") + 5000).to_bytes(5, "big")
+    assert len(whole_and_seconds(tmp_path / "a.flac", bytes(whole))) == 64000
+    (record,) = caplog.records
+    assert record.message.endswith("header counts 69000 samples, but its last frame ends at 64000: its end may be missing")
+
+
+def test_mp3_that_states_too_many_frames_and_ends_with_a_whole_one_is_read_and_told(tmp_path, caplog):
+    whole = bytearray(encoded("mp3"))
+    at = max(whole.find(b"Info"), whole.find(b"Xing")) + 8
+    frames = int.from_bytes(whole[at : at + 4], "big")
+    whole[at : at + 4] = (3000).to_bytes(4, "big")
+    assert len(whole_and_seconds(tmp_path / "a.mp3", bytes(whole))) == 64000
+    (record,) = caplog.records
+    assert record.message.endswith(f"its header counts 3000 frames, but {frames} are there: its end may be missing")
+
+
+def test_ogg_behind_a_tag_or_other_bytes_and_with_a_lost_page(tmp_path, caplog):
+    whole = encoded("ogg", uneven(20.0))
+    for before in (ID3, bytes(100)):
+        assert len(whole_and_seconds(tmp_path / "a.ogg", before + whole)) == 320000
+    assert not caplog.records
+    pages = [n for n in range(len(whole)) if whole[n : n + 4] == b"OggS"]
+    (tmp_path / "b.ogg").write_bytes(whole[: pages[5]] + whole[pages[6] :])
+    with contextlib.suppress(BadAudio):
+        read_audio(tmp_path / "b.ogg", 16000)
+    assert [record.message for record in caplog.records] == [f"{tmp_path}/b.ogg: 1 of its pages are missing in the middle"]
+
+
 # ---------------------------------------------------------------------------------------------
 # What is cut off is refused, or warned of where only its end can't be known
 # ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8, 0.99])
-@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "flac", "ogg", "opus", "mp3"])
+@pytest.mark.parametrize("kind", ["wav", "aiff", "au", "w64", "caf", "svx", "avr", "mpc2k", "flac", "ogg", "opus", "mp3"])
 def test_what_is_cut_off_is_refused(tmp_path, kind, share):
     whole = encoded(kind)
     (tmp_path / f"a.{kind}").write_bytes(whole[: int(share * len(whole))])
@@ -433,6 +497,13 @@ def test_where_channels_cancel_only_in_part_nothing_is_lost(tmp_path):
     ratio = [mixed[n : n + 500].std() / voice[n : n + 500].std() for n in range(0, 40000, 500)]
     assert min(ratio) > 0.3 and np.allclose(mixed[:15000], voice[:15000], atol=1e-6)
     assert np.abs(np.diff(mixed)).max() < 1.5 * np.abs(np.diff(voice)).max()  # no click
+
+
+def test_hum_common_to_the_channels_does_not_hide_that_speech_cancels(tmp_path):
+    speech, hum = uneven(2.0) * 0.2, 0.5 * np.sin(2 * np.pi * 50 * np.arange(32000) / 16000)
+    audio = mix(np.stack([hum + speech, hum - speech], axis=1).astype(np.float32))
+    spectrum = np.abs(np.fft.rfft(audio[17000:]))
+    assert spectrum[2000:].mean() > 0.9 * np.abs(np.fft.rfft(speech[17000:]))[2000:].mean()
 
 
 def test_two_speakers_on_two_channels_stay_both(tmp_path, caplog):
@@ -506,6 +577,19 @@ def test_a_pipe_is_read(tmp_path, data):
     writer.join()
 
 
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are text here")
+def test_a_name_that_is_not_utf_8(tmp_path):
+    path = write_noise(tmp_path / "a.wav")
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xe9.wav"))
+    path.rename(strange)
+    assert len(read_audio(strange, RATE)) == RATE and audio_seconds(strange) == 1.0
+
+
+def test_the_standard_input_where_it_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert_bad(Path("-"), "the standard input is closed: send audio into it")
+
+
 def test_the_standard_input(monkeypatch):
     def stdin(data: bytes, terminal: bool = False) -> None:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: terminal))
@@ -544,7 +628,10 @@ def test_what_is_no_sound_at_all(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer, not the audio itself; fetch it"),
         (b"\n<!DOCTYPE html><title>404", "a web page, not audio: the download failed"),
         (b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n", "a SPHERE file whose compression"),
-        (b"", "cannot be read as audio ("),
+        (b"", "the file is empty, it has 0 bytes"),
+        (bytes(50), "holds nothing but zeros"),
+        (b"hello, this is a text", "cannot be read as audio (it begins like no format of audio"),
+        (wav()[:36], "truncated: it ends before its audio begins"),
     ):  # fmt: skip
         (tmp_path / "a.wav").write_bytes(text)
         assert_bad(tmp_path / "a.wav", reason)

@@ -69,6 +69,8 @@ class TestWhatCanBeUsed:
         items = [Utterance(path="a.wav", transcript="seven 7"), Utterance(path="b.wav", transcript="北京")]
         good, problems = encodable(items, CharEncoder(unknown="drop"))
         assert good == items[:1] and "b.wav" in str(problems[0]) and "nothing of its transcript '北京'" in str(problems[0])
+        good, problems = encodable([Utterance(path="c.wav", transcript="привет мир")], CharEncoder(unknown="drop"))
+        assert not good and "nothing of its transcript 'привет мир'" in str(problems[0])
 
     def test_more_than_one_percent_stops(self):
         stop_if_many([Problem("x", "y")], 100)

@@ -26,6 +26,7 @@ CHINESE = CharEncoder("你好世界北京")
         ("and/or yes_no a\\b c|d so…then", "and or yes no a b c d so then"),
         ("no\u00a0break thin\u2009space\u3000wide\u200bzero\u2028line\ttab", "no break thin space wide zero line tab"),
         ("don’t don‘t donʼt don＇t don`t don´t don′t", "don't don't don't don't don't don't don't"),
+        ("Iꞌm Iʾm I׳m I՚m Iˈm ‚low‘ ‚I’m‘", "I'm I'm I'm I'm I'm \"low\" \"I'm\""),
         ("the dogs’ ’tis", "the dogs' 'tis"),
         ("naïve café Ångström coöperate", "naive cafe Angstrom cooperate"),
         ("e\u0301 n\u0303 x\u0302", "e n x"),

@@ -87,6 +87,7 @@ def test_a_gpu_that_only_emulates_bf16_has_none(monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "on"), [("", False), ("0", False), ("false", False), ("No", False), (" off ", False),
+                                           ("00", False), ("n", False), ("none", False), ("'0'", False), ("10", True),
                                            ("1", True), ("yes", True), ("true", True)])  # fmt: skip
 def test_what_switches_an_environment_variable_on(value, on):
     assert is_switched_on(value) is on
