@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from models.confidence import Calibration
@@ -153,6 +153,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         said = " ".join(str(error).partition("DeepSpeech2:")[2].split())[:200]
         raise CheckpointError(f"{path}: the weights do not fit the settings stored with them ({said}); train again") from error
     return Checkpoint(model, config, encoder, content.get("training", {}))
+
+
+def refuse_nan(log_probs: Tensor, heard: str | Path) -> None:
+    """Raises ``CheckpointError`` where a model gives no probabilities of what it heard."""
+    if log_probs.isnan().any():
+        raise CheckpointError(f"{heard}: the model gives nan in place of probabilities, its weights are broken or too large: "
+                              "use an earlier checkpoint")  # fmt: skip
 
 
 def _read(path: Path, device: str | torch.device) -> dict:

@@ -28,7 +28,7 @@ from implementation import (
     forced_alignment,
     word_times,
 )
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, refuse_nan
 from models.confidence import Calibration, letter_confidences, word_letters
 from models.transcription import Decoder, distinct
 from speech.streams import RATES
@@ -116,6 +116,7 @@ class StreamingRecognizer:
         return _one_channel(samples)
 
     def _hear(self, rows: Tensor, last: bool = False) -> Heard:
+        refuse_nan(rows, "the stream")
         text, words, partial = self._decoder.push(rows, last)
         self._heard = Heard(text, text[len(self._heard.text) :], words, partial)
         return self._heard

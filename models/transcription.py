@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from implementation import (
     PAPER_PRUNING,
@@ -24,7 +25,7 @@ from implementation import (
     prefix_beam_search,
     word_times,
 )
-from models.checkpoints import Checkpoint, CheckpointError
+from models.checkpoints import Checkpoint, refuse_nan
 from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
 from speech.audio import BadAudio, read_audio
 
@@ -100,9 +101,7 @@ def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tenso
     batch = collate_batch([sample], checkpoint.encoder, features=model.features).to(next(model.parameters()).device)
     log_probs, lengths = model(batch.features, batch.feature_lengths)
     rows = log_probs[: int(lengths[0]), 0].cpu().double()
-    if rows.isnan().any():
-        raise CheckpointError(f"{path}: the model gives nan in place of probabilities, its weights are broken or too large: "
-                              "use an earlier checkpoint")  # fmt: skip
+    refuse_nan(rows, path)
     return rows
 
 
