@@ -184,8 +184,7 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
     Args:
         features: by default with ``n_fft`` 128; they are taken at the sample's rate.
     """
-    features = Features(n_fft=features) if isinstance(features, int) else features or Features(n_fft=128)
-    features = replace(features, sample_rate=sample.sample_rate)
+    features = replace(features or Features(n_fft=128), sample_rate=sample.sample_rate)
     rate, window, hop = features.sample_rate, features.window, features.hop
     audio = np.pad(sample.audio.numpy(), (0, max(0, window - len(sample.audio))))
     start = int(np.convolve(audio**2, np.ones(window), "valid").argmax()) // hop * hop  # the loudest frame
@@ -206,7 +205,8 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
         _legend_above_the_curves(axis)
     values = features(sample.audio).numpy()
     draw_spectrogram(all_frames, values, sample)
-    all_frames.set(title=f"4. features: {values.shape[0]} bins, {values.shape[1]} frames, mean 0 and variance 1")
+    over = "mean 0 and variance 1" if features.corpus is None else "normalised over the corpus"
+    all_frames.set(title=f"4. features: {values.shape[0]} bins, {values.shape[1]} frames, {over}")
     figure.colorbar(all_frames.images[0], ax=all_frames, label="normalised log power")
     return figure
 

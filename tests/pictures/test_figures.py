@@ -205,6 +205,16 @@ def test_the_way_to_the_features_is_that_of_the_features(speech):
     assert len(frame) == 320 and windowed == pytest.approx(frame * torch.hann_window(320).numpy())
 
 
+def test_features_normalised_over_a_corpus_are_drawn_as_such(speech):
+    statistics = CorpusStatistics(0.1, (-2.0,) * 65, (3.0,) * 65)
+    features = Features(n_fft=128, normalisation="corpus", corpus=statistics)
+    figure = figures.waveform_to_features(speech[0], features)
+    text = words_of(figure)
+    assert "normalised over the corpus" in text and "mean 0 and variance 1" not in text
+    drawn = next(axis.images[0] for axis in figure.axes if axis.images)
+    assert np.asarray(drawn.get_array()) == pytest.approx(features(speech[0].audio).numpy())
+
+
 def test_a_clip_shorter_than_a_window_is_drawn(speech):
     clip = AudioSample(speech[0].audio[:100], 16000, "a")
     assert "65 bins, 1 frames" in words_of(figures.waveform_to_features(clip))
