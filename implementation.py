@@ -69,8 +69,7 @@ class CharEncoder:
     def __init__(self, alphabet: str | Sequence[str] = "english", unknown: str = "error") -> None:
         if unknown not in ("error", "drop"):
             raise ValueError(f"unknown must be 'error' or 'drop', not {unknown!r}")
-        self.alphabet = list(ENGLISH if alphabet == "english" else alphabet)
-        self.unknown = unknown
+        self.alphabet, self.unknown = list(ENGLISH if alphabet == "english" else alphabet), unknown
         self._index = _Labels((char, label) for label, char in enumerate(self.alphabet, start=1))
         if len(self._index) != len(self.alphabet) or any(len(char) != 1 for char in self.alphabet):
             raise ValueError(f"an alphabet is a sequence of different single characters, not {alphabet!r}")
@@ -137,7 +136,7 @@ class CorpusStatistics:
 
 def compute_spectrogram(
     audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512,
-    corpus: CorpusStatistics | None = None,
+    corpus: CorpusStatistics | None = None, filters: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Log power spectrogram of a power-normalised clip (Section 3.1), normalised over the utterance or over a corpus.
 
@@ -154,6 +153,7 @@ def compute_spectrogram(
         window_ms, stride_ms: window, 20 [ICML version], and hop, 10 [Deep Speech 1; the paper names none], in ms.
         n_fft: points of the Fourier transform, even.
         corpus: takes the place of the clip's own power, mean and deviation where the clip is not over yet (Section 7).
+        filters: (F, n_fft // 2 + 1), whose sums over bins take the place of the bins, see ``compute_log_mel``; None: none.
 
     Returns:
         (F, T), F = n_fft // 2 + 1, dtype of ``audio``; without ``corpus`` mean 0 and standard deviation 1 (constant clip: 0).
@@ -170,7 +170,7 @@ def compute_spectrogram(
     spectrum = torch.fft.rfft(frames)  # (T, F)
     # The logarithm is the ICML version's; the floor 0.001 (50 dB below the mean power of a frame) and the normalisation are ours.
     power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-    features = power.add_(1e-3).log_()
+    features = (power if filters is None else power @ filters.to(power).t()).add_(1e-3).log_()
     features -= features.mean() if corpus is None else features.new_tensor(corpus.mean)
     features /= features.square().mean().sqrt().clamp_min(1e-5) if corpus is None else features.new_tensor(corpus.deviation)
     return features.t()  # (F, T)
@@ -194,7 +194,7 @@ class Features:
     (65, 99, 0.009977324263038548)
 
     Attributes:
-        kind, window_ms, stride_ms, n_fft: 'spectrogram', with the arguments of ``compute_spectrogram``.
+        kind, window_ms, stride_ms, n_fft, n_mels: 'spectrogram', or 'logmel', whose n_fft is that of ``compute_log_mel``.
         sample_rate: of the audio, in Hz; window and hop are whole samples.
         normalisation: 'utterance', mean 0 and standard deviation 1 over each utterance; or 'corpus', by
         corpus: the statistics of the training speech; None until they are known.
@@ -205,6 +205,7 @@ class Features:
     window_ms: float = 20.0
     stride_ms: float = 10.0
     n_fft: int = 512
+    n_mels: int = 80
     normalisation: str = "utterance"
     corpus: CorpusStatistics | None = None
 
@@ -215,7 +216,9 @@ class Features:
         """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T); ValueError without the corpus' statistics."""
         if (self.normalisation == "corpus") != (self.corpus is not None):
             raise ValueError("features normalised over a corpus need its statistics: take those of corpus_features(...)")
-        return compute_spectrogram(audio, rate or self.sample_rate, self.window_ms, self.stride_ms, self.n_fft, self.corpus)
+        is_mel, frames = self.kind == "logmel", {"window_ms": self.window_ms, "stride_ms": self.stride_ms, "corpus": self.corpus}
+        compute, size = (compute_log_mel, {"n_mels": self.n_mels}) if is_mel else (compute_spectrogram, {"n_fft": self.n_fft})
+        return compute(audio, rate or self.sample_rate, **size, **frames)
 
     @property
     def window(self) -> int:
@@ -230,7 +233,7 @@ class Features:
     @property
     def bins(self) -> int:
         """F, the values of a frame."""
-        return self.n_fft // 2 + 1
+        return self.n_mels if self.kind == "logmel" else self.n_fft // 2 + 1
 
     @property
     def seconds_per_frame(self) -> float:
@@ -1161,8 +1164,7 @@ def evaluate(
         'characters' (``ErrorCounts``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
         best path's frames), 'n_infeasible' (utterances with too few frames for CTC; their infinite loss is not in the mean).
     """
-    references, hypotheses = [""] * len(dataset), [""] * len(dataset)
-    losses, blanks, frames = [], 0, 0
+    references, hypotheses, losses, blanks, frames = [""] * len(dataset), [""] * len(dataset), [], 0, 0
     for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder, batch_size):
         losses += ctc_loss(log_probs, batch.targets, lengths, batch.target_lengths).tolist()
         valid = sequence_mask(lengths, log_probs.shape[0]).t()
@@ -1184,8 +1186,7 @@ def train(
 ) -> list[float]:
     """All of training in fifteen lines; ``training/loop.py`` adds schedules, augmentation, resuming. Mean loss of each epoch."""
     optimizer = torch.optim.AdamW(model.parameters(), lr)
-    sampler = SortaGradBatchSampler(utterance_seconds(dataset), batch_size)
-    means = []
+    sampler, means = SortaGradBatchSampler(utterance_seconds(dataset), batch_size), []
     for epoch in range(epochs):
         sampler.set_epoch(epoch)  # the first one from short to long, then random minibatches
         losses = []
@@ -1998,6 +1999,66 @@ class _PrefixTexts:
 
 
 # ---------------------------------------------------------------------------------------------
+# Appendix: features of other recipes: log-mel
+# ---------------------------------------------------------------------------------------------
+
+
+def compute_log_mel(
+    audio: Tensor, sample_rate: int = 16000, n_mels: int = 80, window_ms: float = 25.0, stride_ms: float = 10.0,
+    scale: str = "slaney", corpus: CorpusStatistics | None = None,
+) -> Tensor:  # fmt: skip
+    """Log-mel features, which later recipes have in place of the paper's spectrogram; else as ``compute_spectrogram``.
+
+    >>> compute_log_mel(torch.randn(16000)).shape  # one second
+    torch.Size([80, 98])
+
+    Args:
+        n_mels: F, filters from 0 Hz to half the sample rate.
+        scale: 'slaney' or 'htk', see ``mel_filters``. Each filter is scaled to a mean of the bins under it, so that the floor of
+            the logarithm lies as far below the power of a frame as in the spectrogram.
+
+    Returns:
+        (F, T). The Fourier transform has as many points as the power of two that holds the window.
+    """
+    n_fft = 1 << max(1, round(sample_rate * window_ms / 1000) - 1).bit_length()
+    filters = mel_filters(n_mels, n_fft, sample_rate, scale) * (sample_rate / n_fft)
+    return compute_spectrogram(audio, sample_rate, window_ms, stride_ms, n_fft, corpus, filters)
+
+
+@functools.lru_cache(maxsize=16)
+def mel_filters(n_mels: int, n_fft: int, sample_rate: int, scale: str = "slaney") -> Tensor:
+    """(n_mels, n_fft // 2 + 1) float64: triangles over frequency, as wide on the mel scale as each other, each of area 1 (1/Hz).
+
+    Args:
+        scale: 'htk': ``mel = 2595 log10(1 + f / 700)``; 'slaney': linear below 1000 Hz, 15 mel, and a step of log(6.4) / 27
+            above.
+
+    Raises:
+        ValueError: for another scale, or so many filters that one lies between two bins.
+    """
+    if scale not in ("slaney", "htk"):
+        raise ValueError(f"the mel scale is 'slaney' or 'htk', not {scale!r}")
+    step, corner = math.log(6.4) / 27, 15.0
+
+    def mel(hertz: float) -> float:
+        if scale == "htk":
+            return 2595 * math.log10(1 + hertz / 700)
+        return hertz * 3 / 200 if hertz < 1000 else corner + math.log(hertz / 1000) / step
+
+    mels = torch.linspace(0, mel(sample_rate / 2), n_mels + 2, dtype=torch.float64)
+    edges = 700 * (10 ** (mels / 2595) - 1)  # Hz
+    if scale == "slaney":
+        edges = torch.where(mels < corner, mels * 200 / 3, 1000 * torch.exp(step * (mels - corner)))
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    triangles = torch.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clamp_min(0)
+    if not triangles.amax(1).all():
+        empty = int((triangles.amax(1) == 0).nonzero()[0])
+        raise ValueError(f"{n_mels} mel filters are too many for {len(bins)} bins of {sample_rate} Hz: filter {empty} has none")
+    return triangles * 2 / (high - low)
+
+
+# ---------------------------------------------------------------------------------------------
 # Appendix: recurrences by other names, and one that the paper rejects (Eq. 7)
 # ---------------------------------------------------------------------------------------------
 
@@ -2335,9 +2396,11 @@ def _level(audio: Tensor) -> Tensor:
 
 
 def _check_features(features: Features) -> None:
-    if features.kind != "spectrogram" or features.normalisation not in ("utterance", "corpus"):
+    if features.kind not in ("spectrogram", "logmel") or features.normalisation not in ("utterance", "corpus"):
         what = f"{features.kind!r}, {features.normalisation!r}"
-        raise ValueError(f"features are a 'spectrogram', normalised over the 'utterance' or the 'corpus', not {what}")
+        raise ValueError(f"features are 'spectrogram' or 'logmel', normalised over the 'utterance' or the 'corpus', not {what}")
+    if features.n_mels < 1:
+        raise ValueError(f"n_mels must be at least 1, not {features.n_mels}")
     if features.window < 1 or features.hop < 1:
         raise ValueError(f"at {features.sample_rate} Hz {features.window_ms} ms every {features.stride_ms} ms hold no sample")
     if features.corpus and not len(features.corpus.mean) == len(features.corpus.deviation) == features.bins:

@@ -124,7 +124,8 @@ def _checked_corpus(speech: SpeechSettings) -> Corpus:
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
     """A new model's settings with the sample rate of the speech."""
-    limit = 16000 if model.n_fft >= 256 else 8000  # so low that bins are 62.5 Hz apart [ours]
+    fine = model.features.kind == "logmel" or model.n_fft >= 256
+    limit = 16000 if fine else 8000  # so low that bins are 62.5 Hz apart [ours]
     rate = speech.sample_rate or (corpus_sample_rate(corpus.utterances, limit) if corpus else 16000)
     return dataclasses.replace(model, features=dataclasses.replace(model.features, sample_rate=rate))
 
@@ -142,7 +143,12 @@ def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | No
     asked = {name: value for name, value in model.flat().items() if value != defaults[name] and name != "sample_rate"}
     other = [name for name, value in asked.items() if value != there[name]]
     if other:
-        others = {"convolutions": "--conv", "bidirectional": "--forward-only", "normalisation": "--normalize"}
+        others = {
+            "convolutions": "--conv",
+            "bidirectional": "--forward-only",
+            "normalisation": "--normalize",
+            "kind": "--features",
+        }
         flags = {name: others.get(name, f"--{name.replace('_', '-')}") for name in other}
         named = ", ".join(f"{flag} (there {there[name]})" for name, flag in flags.items())
         raise CheckpointError(f"--checkpoint {path} brings its own model: leave out {named}")

@@ -14,6 +14,7 @@ from pictures.terminal import Parser
 from training.machine import QUICK
 from training.presets import PRESETS, in_full
 from training.settings import (
+    LOG_MEL_WINDOW_MS,
     RECORDING_EPOCHS,
     RECORDING_LR,
     RECORDING_STRIDES,
@@ -25,7 +26,7 @@ from training.settings import (
 )
 
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
-AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "threads")
+AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -98,7 +99,13 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--time-strides", metavar="2,1", help="of the convolutions [ours; Table 4: 2,1]; default 2,2, with --data 3,1")
     add("--dropout", type=float, default=default.dropout, help="share of features dropped before each recurrent layer [ours]")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
-    add("--n-fft", type=int, default=default.features.n_fft, help="Fourier points, n_fft/2+1 bins of the 20 ms window [ours]")
+    heard = default.features
+    add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel is that of later recipes")
+    add("--n-fft", type=int, default=heard.n_fft, help="Fourier points of spectrograms, which have n_fft/2+1 bins [ours]")
+    add("--n-mels", type=int, default=heard.n_mels, help="mel filters of logmel")
+    windows = "20 [ICML version], of logmel 25; the hop of both is"
+    add("--window-ms", type=float, metavar="MS", help=f"length of a window; default {windows} --stride-ms")
+    add("--stride-ms", type=float, default=heard.stride_ms, metavar="MS", help="from one frame to the next [Deep Speech 1]")
     over = "features have mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
     add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default utterance, with --forward-only corpus")
     add("--sample-rate", type=int, help="Hz; default 16000, with --data their own up to 8000 (up to 16000 from --n-fft 256)")
@@ -111,9 +118,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, default=default.batch_size, help="utterances a step [paper, Section 6: 512]")
     rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
-    optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "constant")
+    optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
     add("--schedule", choices=schedules, default=default.schedule, help="anneal: the paper's, /1.2 an epoch")
+    add("--warmup", type=int, default=default.warmup, metavar="STEPS", help="of noam, in which the rate rises; at most a third")
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
     products = "of products; auto: bf16 where in hardware"
     add("--precision", choices=("auto", "fp32", "bf16"), default=default.precision, help=products)
@@ -158,6 +166,9 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
         parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
+    for name in ("window_ms", "stride_ms"):
+        if getattr(args, name) is not None and not 1 <= getattr(args, name) <= 1000:
+            parser.error(f"--{name.replace('_', '-')} must lie between 1 and 1000 ms, not {getattr(args, name)}")
     if args.n_fft < 16 or args.n_fft % 2:
         parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
     if args.sample_rate is not None and args.sample_rate < 8000:
@@ -184,6 +195,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(
             "--row-conv looks ahead for layers that cannot; bidirectional ones have heard the whole utterance: add --forward-only"
         )
+    if args.features == "logmel" and args.n_fft != ModelConfig().n_fft:
+        parser.error("--n-fft is of spectrograms: log-mel features take the power of two that holds the window; see --n-mels")
     if args.unknown_penalty is not None and not args.lm:
         parser.error("--unknown-penalty is of words that a language model does not know: add --lm train, or --lm FILE")
     if args.lexicon and not args.lm:
@@ -222,15 +235,21 @@ def _speech(args: argparse.Namespace) -> SpeechSettings:
 def _model(args: argparse.Namespace) -> ModelConfig:
     same = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "row_conv", "fc_hidden", "time_strides", "dropout")
     return ModelConfig(
-        features=Features(n_fft=args.n_fft, normalisation=args.normalize),
+        features=_features(args),
         convolutions=f"{args.n_conv}-layer 1D" if args.conv == "1d" else None, bidirectional=not args.forward_only,
         batch_norm=BATCH_NORM[args.batch_norm], **{name: getattr(args, name) for name in same},
     )  # fmt: skip
 
 
+def _features(args: argparse.Namespace) -> Features:
+    window = args.window_ms or (LOG_MEL_WINDOW_MS if args.features == "logmel" else Features.window_ms)
+    heard = {"kind": args.features, "window_ms": window, "stride_ms": args.stride_ms, "n_fft": args.n_fft, "n_mels": args.n_mels}
+    return Features(normalisation=args.normalize, **heard)
+
+
 def _training(args: argparse.Namespace) -> TrainingSettings:
     same = (
-        "epochs", "batch_size", "lr", "optimizer", "schedule",
+        "epochs", "batch_size", "lr", "optimizer", "schedule", "warmup",
         "precision", "device", "num_workers", "threads", "seed", "checkpoint",
     )  # fmt: skip
     return TrainingSettings(sortagrad=not args.no_sortagrad, **{name: getattr(args, name) for name in same})

@@ -150,7 +150,7 @@ class Trainer:
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
         per_epoch, settings = len(self.sampler), self.settings
         return make_scheduler(
-            self.optimizer, settings.schedule, settings.lr, settings.epochs * per_epoch, per_epoch, self.step
+            self.optimizer, settings.schedule, settings.lr, settings.epochs * per_epoch, per_epoch, self.step, settings.warmup
         )  # fmt: skip
 
     def run_epoch(self, on_step: Callable[[float, int], None] | None = None) -> EpochReport:

@@ -26,11 +26,12 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr, fused=True)
 
 
-def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int) -> float:
+def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int, warmup: int = 10_000) -> float:
     """Learning rate at a step as a share of the highest.
 
     'onecycle': up in the first 15 % of the steps, then down to 0 along a half cosine [ours]. 'anneal': divided by 1.2
-    after each epoch [paper, Section 6]. 'constant': 1.
+    after each epoch [paper, Section 6]. 'noam': up in a straight line for ``warmup`` steps, at most a third of all, then
+    down with one over the root of the steps (Vaswani et al. 2017, Section 5.3). 'constant': 1.
     """
     if schedule == "onecycle":
         rise = max(1, round(0.15 * total))
@@ -39,13 +40,16 @@ def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int) -
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
     if schedule == "anneal":
         return 1.2 ** -(step // per_epoch)
+    if schedule == "noam":
+        rise = max(1, min(warmup, total // 3))
+        return min((step + 1) / rise, math.sqrt(rise / (step + 1)))
     if schedule == "constant":
         return 1.0
-    raise ValueError(f"schedule must be onecycle, anneal or constant, not {schedule!r}")
+    raise ValueError(f"schedule must be onecycle, anneal, noam or constant, not {schedule!r}")
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0
+    optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0, warmup: int = 10_000
 ) -> LambdaLR:
     """Gives the optimiser at each step ``lr`` times the factor of ``learning_rate_factor``, from ``step`` on.
 
@@ -53,4 +57,6 @@ def make_scheduler(
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
-    return LambdaLR(optimizer, lambda number: learning_rate_factor(schedule, number, total, per_epoch), last_epoch=step - 1)
+    return LambdaLR(
+        optimizer, lambda number: learning_rate_factor(schedule, number, total, per_epoch, warmup), last_epoch=step - 1
+    )

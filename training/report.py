@@ -25,6 +25,7 @@ from training.settings import LanguageModelSettings
 
 LM_ORDER = 4
 EVALUATION_CACHE_MB = 200  # of audio, for each set
+BINS = {"spectrogram": "bins", "logmel": "log-mel bins"}
 BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
     "output": "batch norm on the layers' output",
     "input": "batch norm on W h (the paper's Eq. 8)",
@@ -52,7 +53,7 @@ def describe(parts: Parts) -> None:
     print(
         f"model: {len(model.specification)} convolutions, {config.n_rnn} {directions} {config.rnn_type} layers of "
         f"{config.rnn_hidden}{ahead}{connected},\n       {BATCH_NORMS[config.batch_norm]}, {weights / 1e6:.2f} M weights;\n"
-        f"       {model.features.bins} bins at {model.features.sample_rate} Hz, normalised over the "
+        f"       {model.features.bins} {BINS[model.features.kind]} at {model.features.sample_rate} Hz, normalised over the "
         f"{model.features.normalisation}, an output every {1000 * model.seconds_per_output:g} ms"
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"

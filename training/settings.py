@@ -11,6 +11,7 @@ from models.checkpoints import CheckpointError
 # What train_minimal.py takes in place of the defaults where no flag says otherwise [ours, chosen on dev].
 SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, of as many convolutions as there are; Table 4: 2,1,1
 RECORDING_EPOCHS, RECORDING_LR = 16, 2e-3
+LOG_MEL_WINDOW_MS = 25.0  # as ``compute_log_mel``
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class TrainingSettings:
         batch_size: utterances a step [paper, Section 6: 512].
         lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4].
         optimizer: 'adamw', 'adam' or 'sgd', see ``make_optimizer``.
-        schedule: 'onecycle', 'anneal' or 'constant', see ``learning_rate_factor``.
+        schedule: 'onecycle', 'anneal', 'noam' or 'constant', see ``learning_rate_factor``.
+        warmup: steps of 'noam' in which the rate rises; at most a third of all.
         sortagrad: whether the first epoch is ordered by length [paper, Section 3.3].
         precision: of products: 'fp32', 'bf16', or 'auto': bf16 where in hardware. Statistics and losses stay in float32.
         device: 'cpu', 'cuda', 'mps', or 'auto'.
@@ -67,6 +69,7 @@ class TrainingSettings:
     lr: float = 3e-3
     optimizer: str = "adamw"
     schedule: str = "onecycle"
+    warmup: int = 10_000
     sortagrad: bool = True
     precision: str = "auto"
     device: str = "auto"

@@ -34,16 +34,27 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--sample-rate 8000 "
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
-        "--n-fft 64 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule anneal --no-sortagrad --precision fp32 "
+        "--features spectrogram --n-fft 64 --n-mels 12 --window-ms 30 --stride-ms 15 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule noam --warmup 77 --no-sortagrad --precision fp32 "
         f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon "
         "--unknown-penalty 1.5 --output-dir out --overwrite"
     )
     assert parse_args(said.split()) == (
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
         ModelConfig(
-            Features(n_fft=64, normalisation="corpus"), 3, "3-layer 1D", 2, 20, "rnn", "step", False, 4, 30, [1, 2, 1], 0.25
+            Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"),
+            3,
+            "3-layer 1D",
+            2,
+            20,
+            "rnn",
+            "step",
+            False,
+            4,
+            30,
+            [1, 2, 1],
+            0.25,
         ),
-        TrainingSettings(6, 5, 0.5, "sgd", "anneal", False, "fp32", "cpu", 4, 1, 11),
+        TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
     )
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
@@ -63,6 +74,12 @@ def test_the_deployed_model_is_that_of_the_paper_and_said_in_full(capsys):
     assert (smaller.rnn_hidden, smaller.fc_hidden, smaller.row_conv, smaller.n_rnn) == (256, 0, 0, 3)
     assert smaller.features.normalisation == "utterance" and not smaller.bidirectional
     assert "--rnn-hidden 256 --row-conv 0 --fc-hidden 0 --normalize utterance" in capsys.readouterr().out
+
+
+def test_log_mel_features_have_their_own_window():
+    assert parse_args(["--features", "logmel"])[1].features == Features("logmel", window_ms=25, n_fft=128)
+    assert parse_args(["--features", "logmel", "--window-ms", "20"])[1].features.window_ms == 20
+    assert parse_args([])[1].features == Features(n_fft=128)
 
 
 @pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
@@ -93,6 +110,10 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--n-rnn", "8"], "--n-rnn must be 1 to 7"),
         (["--lr", "0"], "--lr must be above 0"),
         (["--n-fft", "129"], "--n-fft must be even"),
+        (["--window-ms", "0.5"], "--window-ms must lie between 1 and 1000 ms, not 0.5"),
+        (["--stride-ms", "0"], "--stride-ms must lie between 1 and 1000 ms, not 0.0"),
+        (["--n-mels", "0"], "--n-mels must be at least 1, not 0"),
+        (["--features", "logmel", "--n-fft", "256"], "--n-fft is of spectrograms"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
