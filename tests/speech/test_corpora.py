@@ -669,6 +669,10 @@ def test_a_pipe_in_a_manifest(tmp_path):
     os.mkfifo(tmp_path / "p.wav")
     (problem,) = read_corpus(manifest(tmp_path, "path\ttext\np.wav\tx\n", audio="")).problems
     assert "p.wav is a pipe, which can be read only once: write it into a file" in str(problem)
+    os.mkfifo(tmp_path / "m.csv")
+    for path in (tmp_path / "m.csv", os.devnull):
+        with pytest.raises(CorpusError, match=f"{path} is a pipe or a device, no manifest"):
+            read_corpus(path)
 
 
 # ---------------------------------------------------------------------------------------------
