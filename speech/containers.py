@@ -282,7 +282,7 @@ def _flac_end(data: Bytes, begin: int, end: int, stated: int) -> int | None:
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         samples = _flac_frame_end(tail[at : at + 16], info)
-        if samples and samples >= stated and (samples == stated or not last):
+        if samples and (samples == stated or not stated):
             return samples
         last = last or samples  # perhaps only what looks like a frame
     return last

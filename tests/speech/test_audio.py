@@ -252,8 +252,17 @@ def test_what_looks_like_a_frame_of_flac_but_is_audio(tmp_path):
     wave[8700:8703] = np.array([0xFFF8, 0xC408, 0x0500], dtype=np.uint16).astype(np.int16)
     data = bytearray(encoded("flac", wave))
     assert b"\xff\xf8\xc4\x08\x05\x00" in data
+    assert len(whole_and_seconds(tmp_path / "a.flac", bytes(data))) == 9000
     data[21:26] = (int.from_bytes(data[21:26], "big") >> 36 << 36).to_bytes(5, "big")
     assert len(whole_and_seconds(tmp_path / "a.flac", bytes(data))) == 9000
+
+
+def test_what_looks_like_a_frame_far_behind_the_end_is_audio_too(tmp_path, caplog):
+    wave = np.random.default_rng(0).integers(-32768, 32767, 9000, dtype=np.int16)
+    wave[8700:8703] = np.array([0xFFF8, 0xC408, 0x44DF], dtype=np.uint16).astype(np.int16)
+    data = encoded("flac", wave)
+    assert b"\xff\xf8\xc4\x08\x44\xdf" in data
+    assert len(whole_and_seconds(tmp_path / "a.flac", data)) == 9000 and not caplog.records
 
 
 def ogg_page(flags: int, number: int, packets: list[bytes]) -> bytes:
