@@ -17,7 +17,7 @@ _NAMES = {  # by what they say; the first that is there counts
     "split": ("split", "partition"),
     "channel": (
         "channel", "channel_selector", "channel_id", "audio_channel", "chan", "ch", "channel_index", "channel_idx",
-        "channel_number", "channel_num", "channel_no", "side",
+        "channel_number", "channel_num", "channel_no", "channel_tag", "audio_channel_id", "wav_channel", "side",
     ),
 }  # fmt: skip
 _OWNER = r"(?:(?:audio|segment|seg|utterance|utt|clip|piece|chunk|file|speech|wav|recording)_)?"
@@ -31,9 +31,20 @@ _TIMES = {
 }
 _SUSPECT = {
     "start", "begin", "beginning", "beg", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan",
-    "from", "to", "skip", "cut", "st", "et", "tmin", "tmax", "t0", "t1", "start_t", "end_t",
+    "tmin", "tmax", "t0", "t1", "timecode",
 }  # fmt: skip
-_COUNTS = {"frames", "samples", "nframes", "nsamples", "size"}  # how long a piece is, perhaps, where nothing else says it
+_SUSPECT_NAMES = re.compile(  # whole names, for their words may mean anything
+    rf"{_OWNER}(?:from|to|skip|cut_from|cut_to|st|et|stime|etime|s_time|e_time|in|out|in_point|out_point|tc_in|tc_out|finish){_UNIT}"
+)
+_COUNTS = {
+    "frames",
+    "samples",
+    "nframes",
+    "nsamples",
+    "size",
+    "seconds",
+    "secs",
+}  # how long a piece is, perhaps, where nothing else says it
 _INTERVAL = re.compile(r"[\[({ ]*\d{1,4}(?:\.\d+)? *(?:-|–|,|;|:|\.\.|to) *\d{1,4}(?:\.\d+)?[\])} ]*")  # 0.5-1.0, [0.5, 1.0]
 _MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range", "span", "region", "position", "boundaries"}
 _MAYBE_LENGTH = (
@@ -82,7 +93,8 @@ class Columns:
         """Raises ``ColumnError`` if a column that looks like a time or a channel, but is not understood, holds a number."""
         for name in (*self.suspects, *self.maybe_intervals):
             says = row.get(name, "")
-            if re.match(r"[-+\[({ ]*\.?\d", says) if name in self.suspects else _INTERVAL.fullmatch(says):
+            looks = re.match(r"[-+\[({ ]*\.?\d|(?:[abABlrLR]|left|right)$", says)
+            if looks if name in self.suspects else _INTERVAL.fullmatch(says):
                 raise ColumnError(
                     f"{where}: the column {name!r} ({row[name]!r}) may say which part of the audio is meant, "
                     "but is not understood; call it 'start', 'end' or 'duration' (in seconds) or 'channel', or take it out"
@@ -128,9 +140,14 @@ def understand(names: tuple[str, ...]) -> Columns:
             roles[role], units[role] = plain[fits[0][1]], _unit(fits[0][2][1])
     others = {key: set(key.split("_")) for key, name in plain.items() if name not in roles.values()}
     words = _SUSPECT | (_COUNTS if "start" in roles and not {"stop", "seconds"} & roles.keys() else set())
-    counts = {"channels", "num_channels", "n_channels"}
-    suspects = tuple(plain[key] for key in others if key not in counts and words & others[key])
-    return Columns(roles, units, suspects, tuple(plain[key] for key in others if _MAYBE_INTERVAL & others[key]))
+    counts = {"channels", "num_channels", "n_channels", "nchannels", "channel_count", "channels_count"}
+    suspects = [key for key in others if key not in counts and (words & others[key] or _SUSPECT_NAMES.fullmatch(key))]
+    return Columns(
+        roles,
+        units,
+        tuple(map(plain.__getitem__, suspects)),
+        tuple(plain[key] for key in others if _MAYBE_INTERVAL & others[key]),
+    )
 
 
 def _plain(name: str) -> str:

@@ -115,7 +115,7 @@ def _chunked(data: Bytes) -> Contents:
         at += padded
     if b"SSND" in sizes:
         return _aiff(data, *sizes[b"SSND"])
-    if b"data" not in sizes and data[8:12] == b"WAVE" and at >= len(data):
+    if b"data" not in sizes and data[8:12] == b"WAVE" and at + 8 > len(data):
         return Contents(cut="it ends before its audio begins")
     if b"data" not in sizes or b"fmt " not in sizes:
         return Contents()
@@ -157,7 +157,7 @@ def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str,
                 return short
             remark = short.remark
     elif there - size > 1 and not _chunks_to_the_end(data, begin + size, order):
-        if there - size < 4096 and abs(whole - len(data)) <= 1:
+        if abs(whole - len(data)) <= 1:  # the file's own size counts them
             length = there
         else:
             remark = _left_behind(data, begin, size)
@@ -282,7 +282,7 @@ def _flac_end(data: Bytes, begin: int, end: int, stated: int) -> int | None:
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         samples = _flac_frame_end(tail[at : at + 16], info)
-        if samples and samples >= stated and (samples == stated or not last):
+        if samples and (samples == stated or not stated):
             return samples
         last = last or samples  # perhaps only what looks like a frame
     return last

@@ -402,6 +402,8 @@ def read_corpus(path: Path | str) -> Corpus:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
+    if not path.is_file() and not path.is_dir():
+        raise CorpusError(f"{path} is a pipe or a device, no manifest and no folder: write what comes out of it into a file.")
     report = Report()
     kind, lines = _recognise(path, report)
     root = path if path.is_dir() else path.parent

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +13,7 @@ from implementation import CharEncoder
 from speech.corpora import read_corpus
 from speech.preflight import check_problems
 from speech.transcripts import normalise, spelt, unknown_characters
+from speech.utterances import text_code
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
@@ -26,12 +30,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     if not path.exists():
         raise ValueError(f"{path}: no such file or folder; give a text file, or a corpus for its transcripts")
     if not path.is_dir() and path.suffix.lower() not in (".tsv", ".csv", ".jsonl", ".json", ".transcription"):
-        data = path.read_bytes()
-        try:
-            lines = [" ".join(line.lower().split()) for line in data.decode("utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or take the line out") from None
+        lines = _text_lines(path)
         if "\\data\\" in lines and "\\1-grams:" in lines:
             raise ValueError(f"{path} is a language model already, an ARPA file, and no text to learn one from")
         return lines
@@ -40,6 +39,26 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
     if not corpus.split(split):
         raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(corpus.splits))}")
     return [utterance.transcript.lower() for utterance in corpus.split(split)]
+
+
+def _text_lines(path: Path) -> list[str]:
+    """The lines of a text that are not blank, in lower case, without the marks <s> and </s> around them; gzip is unpacked."""
+    data = path.read_bytes()
+    try:
+        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from None
+    try:
+        text = data.decode(text_code(data))
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or take the line out") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: no text, there are zero bytes in it; give a text file with one sentence a line")
+    if not text.strip():
+        raise ValueError(f"{path}: there is no text in it to train a language model on")
+    lines = (re.sub(r"^\s*<s>\s|\s</s>\s*$", " ", line.lower()).split() for line in text.splitlines())
+    return [" ".join(words) for words in lines if words]
 
 
 def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "english") -> tuple[list[str], Counter[str]]:

@@ -79,11 +79,17 @@ def is_broken(text: str) -> bool:
     return _SURROGATE.search(text) is not None
 
 
+def text_code(data: bytes) -> str:
+    """UTF-8, or what UTF-16 the bytes of a text are by their mark or by the zeros between the first letters."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-16-le" if re.match(rb"[!-~]\0[!-~]\0", data) else "utf-8-sig"
+
+
 def text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
     """The lines of a UTF-8 file (or of UTF-16, as Excel writes it) that are not blank, as ``('file:number', text)``."""
     data = file.read_bytes()
-    marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-    code = marks.get(data[:2]) or ("utf-16-le" if re.match(rb"[!-~]\0[!-~]\0", data) else "utf-8-sig")
+    code = text_code(data)
     text = data.decode(code, errors="surrogateescape" if code == "utf-8-sig" else "replace")
     if "\n" not in text:  # as an old Mac ends lines
         text = text.replace("\r", "\n")

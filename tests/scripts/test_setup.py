@@ -19,6 +19,14 @@ def test_says_what_is_there_and_runs_a_model(capsys):
     assert "torch" in out and "a small model forward and back" in out and "Python 3" in out
 
 
+def test_a_closed_output_is_no_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-u", "setup.py"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait(timeout=60) == 141
+
+
 def test_names_a_missing_package_and_the_mend(capsys, monkeypatch):
     monkeypatch.setattr(setup, "NEEDED", ("no-such-package",))
     assert setup.main([]) == 1

@@ -252,8 +252,17 @@ def test_what_looks_like_a_frame_of_flac_but_is_audio(tmp_path):
     wave[8700:8703] = np.array([0xFFF8, 0xC408, 0x0500], dtype=np.uint16).astype(np.int16)
     data = bytearray(encoded("flac", wave))
     assert b"\xff\xf8\xc4\x08\x05\x00" in data
+    assert len(whole_and_seconds(tmp_path / "a.flac", bytes(data))) == 9000
     data[21:26] = (int.from_bytes(data[21:26], "big") >> 36 << 36).to_bytes(5, "big")
     assert len(whole_and_seconds(tmp_path / "a.flac", bytes(data))) == 9000
+
+
+def test_what_looks_like_a_frame_far_behind_the_end_is_audio_too(tmp_path, caplog):
+    wave = np.random.default_rng(0).integers(-32768, 32767, 9000, dtype=np.int16)
+    wave[8700:8703] = np.array([0xFFF8, 0xC408, 0x44DF], dtype=np.uint16).astype(np.int16)
+    data = encoded("flac", wave)
+    assert b"\xff\xf8\xc4\x08\x44\xdf" in data
+    assert len(whole_and_seconds(tmp_path / "a.flac", data)) == 9000 and not caplog.records
 
 
 def ogg_page(flags: int, number: int, packets: list[bytes]) -> bytes:
@@ -293,6 +302,8 @@ WAVS = {
     "odd, and a padding": wav(data=2001, behind=b"\0"),
     "odd in both": wav(data=2001, riff=2037),
     "44 too few": wav(data=1956),
+    "as many as came first": wav(data=20, riff=6036, frames=3000),
+    "none but one": wav(data=1),
     "a chunk behind": wav(behind=LIST),
     "a chunk behind, counted": wav(data=2034, behind=LIST),
     "a chunk behind, no sizes": wav(data=0xFFFF_FFFF, riff=0xFFFF_FFFF, behind=LIST),
@@ -311,7 +322,7 @@ WAVS = {
 @pytest.mark.parametrize("name", WAVS)
 def test_wav_with_a_wrong_size_is_read(tmp_path, name, caplog):
     audio = whole_and_seconds(tmp_path / "a.wav", WAVS[name], RATE)
-    assert torch.equal(audio * 2**15, torch.arange(1000.0)) and not caplog.records
+    assert torch.equal(audio * 2**15, torch.arange(3000.0 if "first" in name else 1000.0)) and not caplog.records
 
 
 def test_wav_of_three_bytes_with_an_odd_size(tmp_path):
@@ -632,6 +643,7 @@ def test_what_is_no_sound_at_all(tmp_path):
         (bytes(50), "holds nothing but zeros"),
         (b"hello, this is a text", "cannot be read as audio (it begins like no format of audio"),
         (wav()[:36], "truncated: it ends before its audio begins"),
+        (wav()[:40], "truncated: it ends before its audio begins"),
     ):  # fmt: skip
         (tmp_path / "a.wav").write_bytes(text)
         assert_bad(tmp_path / "a.wav", reason)

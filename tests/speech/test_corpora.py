@@ -490,6 +490,11 @@ def test_channel_1_of_all_lines_is_refused_where_it_may_be_the_first_or_the_seco
         ("path text segment", "a.wav x 0.5-1.0", "segment"),
         ("path text timestamps", "a.wav x [0.5,1.0]", "timestamps"),
         ("path text skip", "a.wav x 0.5", "skip"),
+        ("path text start finish", "a.wav x 0.5 0.9", "finish"),
+        ("path text start num_seconds", "a.wav x 0.5 1", "num_seconds"),
+        ("path text in_point out_point", "a.wav x 0.5 0.9", "out_point"),
+        ("path text stime etime", "a.wav x 0.5 0.9", "etime"),
+        ("path text channel_name", "a.wav x B", "channel_name"),
     ],
 )
 def test_a_column_that_looks_like_a_time_but_is_not_understood_is_refused(tmp_path, header, line, column):
@@ -502,7 +507,8 @@ def test_a_column_that_looks_like_a_time_but_is_not_understood_is_refused(tmp_pa
 
 def test_columns_that_are_no_times_are_no_matter(tmp_path):
     names = "num_channels end_reason weekend restart segment up_votes num_frames timestamp from"
-    file = table(tmp_path, f"path text {names}", "a.wav x 2 eos 3 4 7 5 200 2021-05-01 en")
+    names += " ready_to_use channel_count cut_id channel_name"
+    file = table(tmp_path, f"path text {names}", "a.wav x 2 eos 3 4 7 5 200 2021-05-01 en 1 2 3 news")
     assert pieces(read_corpus(file)) == [("a", 0.0, None, 2.0, None)]
 
 
@@ -663,6 +669,10 @@ def test_a_pipe_in_a_manifest(tmp_path):
     os.mkfifo(tmp_path / "p.wav")
     (problem,) = read_corpus(manifest(tmp_path, "path\ttext\np.wav\tx\n", audio="")).problems
     assert "p.wav is a pipe, which can be read only once: write it into a file" in str(problem)
+    os.mkfifo(tmp_path / "m.csv")
+    for path in (tmp_path / "m.csv", os.devnull):
+        with pytest.raises(CorpusError, match=f"{path} is a pipe or a device, no manifest"):
+            read_corpus(path)
 
 
 # ---------------------------------------------------------------------------------------------

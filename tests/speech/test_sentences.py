@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from speech.sentences import in_alphabet, read_sentences
@@ -10,6 +12,28 @@ from speech.sentences import in_alphabet, read_sentences
 def test_blanks_around_and_between_words_of_a_text_do_not_count(tmp_path):
     (tmp_path / "texts.txt").write_text("\tThe  cat \n\n   sat\u00a0down\n")
     assert read_sentences(tmp_path / "texts.txt") == ["the cat", "sat down"]
+
+
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_text_in_another_code_packed_or_with_marks(tmp_path, code, pack):
+    (tmp_path / "a.txt").write_bytes(pack("Hello there\r\n<s> the moon </s>\r\n".encode(code)))
+    assert read_sentences(tmp_path / "a.txt") == ["hello there", "the moon"]
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"PK\3\4\0\0hello", "no text, there are zero bytes in it"),
+        (b" \n", "there is no text in it"),
+        (b"", "there is no text in it"),
+        (gzip.compress(b"hello there")[:-9], "is compressed, but cannot be unpacked"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, data, what):
+    (tmp_path / "a.txt").write_bytes(data)
+    with pytest.raises(ValueError, match=what):
+        read_sentences(tmp_path / "a.txt")
 
 
 def test_a_missing_text_says_what_to_give(tmp_path):
