@@ -34,7 +34,8 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--sample-rate 8000 "
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
-        "--features spectrogram --n-fft 64 --n-mels 12 --window-ms 30 --stride-ms 15 --epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule noam --warmup 77 --no-sortagrad --precision fp32 "
+        "--features spectrogram --n-fft 64 --n-mels 12 --window-ms 30 --stride-ms 15 "
+        "--epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule noam --warmup 77 --no-sortagrad --precision fp32 "
         f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon "
         "--unknown-penalty 1.5 --output-dir out --overwrite"
     )
@@ -53,7 +54,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
             30,
             [1, 2, 1],
             0.25,
-        ),
+        ),  # fmt: skip
         TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
     )
