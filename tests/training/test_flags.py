@@ -42,22 +42,12 @@ def test_every_flag_reaches_its_setting(tmp_path):
     assert parse_args(said.split()) == (
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
         ModelConfig(
-            Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"),
-            3,
-            "3-layer 1D",
-            2,
-            20,
-            "rnn",
-            "step",
-            False,
-            4,
-            30,
-            [1, 2, 1],
-            0.25,
-        ),  # fmt: skip
+            Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"), n_conv=3, convolutions="3-layer 1D", n_rnn=2, rnn_hidden=20,
+            rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1], dropout=0.25,
+        ),
         TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
-    )
+    )  # fmt: skip
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
 
 
