@@ -43,7 +43,8 @@ def test_every_flag_reaches_its_setting(tmp_path):
         SpeechSettings("corpus", "d", 3, 9, 8, 7.5, "drop", False, True, 8000),
         ModelConfig(
             Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"), n_conv=3, convolutions="3-layer 1D", n_rnn=2, rnn_hidden=20,
-            rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1], dropout=0.25,
+            rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1],
+            dropout=0.25,
         ),
         TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
