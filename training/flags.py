@@ -82,7 +82,8 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("model").add_argument, ModelConfig
-    add("--preset", choices=sorted(PRESETS), help="the model of arXiv 7.4; other flags take the place of its own")
+    which = "lesson: as without; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe of others"
+    add("--preset", choices=tuple(PRESETS), help=f"flags by name, which others given replace. {which}")
     add("--conv", choices=("2d", "1d"), default="2d", help="convolutions over frequency and time, or time alone, arXiv Table 4")
     add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help="of them, kernels and strides of arXiv Table 4")
     add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")

@@ -353,6 +353,14 @@ def test_bigrams_are_learnt_from_the_utterances_that_are_trained_on(small_corpus
     assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").encoder.alphabet == expected
 
 
+@pytest.mark.parametrize("preset", ["lesson", "paper", "librispeech-lstm"])
+def test_presets_train_in_small(preset, tmp_path, capsys):
+    flags = [*TINY[2:], "--preset", preset, "--epochs", "1", "--fc-hidden", "8", "--n-rnn", "2"]
+    assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "run")]) == 0
+    assert f"preset {preset}: --" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").config.rnn_hidden == 16
+
+
 def test_the_deployed_model_is_trained_and_hears_a_stream(tmp_path, capsys):
     flags = [*TINY, "--preset", "deployed", "--fc-hidden", "16", "--row-conv", "3", "--epochs", "1"]
     assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "run")]) == 0

@@ -6,10 +6,12 @@ import dataclasses
 import runpy
 
 import pytest
+import torch
 
 from helpers import ROOT
-from implementation import Features
+from implementation import ENGLISH, CharEncoder, Features
 from models.checkpoints import ModelConfig
+from speech.alphabets import encoder_of
 from training import flags as door
 from training.flags import parse_args
 from training.settings import LanguageModelSettings, OutputSettings, SpeechSettings, TrainingSettings
@@ -72,6 +74,34 @@ def test_log_mel_features_have_their_own_window():
     assert parse_args(["--features", "logmel"])[1].features == Features("logmel", window_ms=25, n_fft=128)
     assert parse_args(["--features", "logmel", "--window-ms", "20"])[1].features.window_ms == 20
     assert parse_args([])[1].features == Features(n_fft=128)
+
+
+def test_the_lesson_is_what_is_done_without_a_preset(capsys):
+    assert parse_args(["--preset", "lesson"]) == parse_args([])
+    assert "--n-fft 128 --n-conv 2 --rnn-type gru --n-rnn 3 --rnn-hidden 128 --batch-norm output" in capsys.readouterr().out
+
+
+def test_the_best_english_model_of_the_paper(capsys):
+    speech, model, training, _ = parse_args(["--preset", "paper"])
+    assert (model.n_conv, model.n_rnn, model.rnn_type, model.batch_norm, model.bidirectional) == (3, 7, "rnn", "input", True)
+    assert speech.bigrams and model.time_strides == [3, 1, 1]
+    assert (training.optimizer, training.schedule, training.epochs, training.batch_size) == ("sgd", "anneal", 20, 512)
+    with torch.device("meta"):
+        built = model.build(encoder_of([*ENGLISH, *(a + b for a in ENGLISH[:26] for b in "aeiou")]))
+    assert sum(p.numel() for p in built.parameters()) == pytest.approx(100e6, rel=0.03)
+    assert "--time-strides 3,1,1" in (out := capsys.readouterr().out) and "--bigrams --epochs 20" in out and "--lr 0.0003" in out
+
+
+def test_the_small_librispeech_recipe(capsys):
+    _, model, training, _ = parse_args(["--preset", "librispeech-lstm", "--rnn-hidden", "128"])
+    assert model.features == Features("logmel", window_ms=25, n_fft=128, n_mels=80, normalisation="corpus")
+    first, second = (c for c in model.build(CharEncoder()).specification)
+    assert (first.kernel, first.stride, second.kernel, second.stride) == ((41, 11), (2, 2), (21, 11), (2, 1))
+    assert (model.rnn_type, model.bidirectional, model.n_rnn, model.rnn_hidden) == ("lstm", False, 5, 128)
+    assert (model.row_conv, model.fc_hidden, model.dropout) == (4, 1024, 0.1)
+    assert (training.batch_size, training.optimizer, training.schedule, training.warmup) == (2, "adam", "noam", 10_000)
+    assert training.lr == pytest.approx(512**-0.5 * 10_000**-0.5, rel=0.01)  # Vaswani et al. 2017, Eq. 3, at its peak
+    assert "--window-ms 25 --stride-ms 10" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
