@@ -31,7 +31,7 @@ from training.settings import LanguageModelSettings
 
 def evaluation_sets(path: str, checkpoint: Checkpoint, join: int, dev: str | None = None) -> dict[str, Sequence]:
     """dev and the test sets of the corpus, joined if asked; what can't be used is named."""
-    corpus = read_corpus(path).with_dev(dev)
+    corpus = read_corpus(path).in_roles(dev=dev)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
         good, problems = usable(corpus.split(name), checkpoint.encoder)

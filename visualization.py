@@ -66,7 +66,7 @@ def read_subject(path: Path, data: Path | None) -> Subject:
     rate = checkpoint.model.features.sample_rate
     if data:
         corpus = read_corpus(data)
-        corpus = corpus.with_dev(next(iter(corpus.dev_splits), None))
+        corpus = corpus.in_roles(dev=next(iter(corpus.splits_for("dev")), None))
         utterances, problems = usable(drawn(corpus.split("dev"), N_SPEECH, "dev"), checkpoint.encoder)
         speech = list(SpeechDataset(utterances, rate))
         seconds = utterance_seconds(corpus.split("train"))

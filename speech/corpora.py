@@ -14,7 +14,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,15 +52,9 @@ class Corpus:
         """Number of utterances per split."""
         return dict(Counter(u.split for u in self.utterances))
 
-    @property
-    def dev_splits(self) -> list[str]:
-        """The splits that weights may be chosen on: 'dev', or several such as 'dev-clean' and 'dev-other'."""
-        return sorted(name for name in self.splits if _DEV.match(name))
-
-    @property
-    def test_splits(self) -> list[str]:
-        """The splits to test on: 'test', 'test-clean', 'test_unseen' and their like."""
-        return sorted(name for name in self.splits if name.startswith("test"))
+    def splits_for(self, role: str) -> list[str]:
+        """The splits that are to 'train', as 'dev' or to 'test' by their names: 'dev-clean' and 'dev_other' are for 'dev'."""
+        return _for(role, self.splits)
 
     def dev_split(self, name: str | None = None) -> str:
         """The split on which weights are chosen.
@@ -71,24 +65,48 @@ class Corpus:
         Raises:
             CorpusError: if there is none of that name, none at all, or several to choose from.
         """
-        names = self.dev_splits
-        if name is not None and name not in self.splits:
-            raise CorpusError(f"{self.root}: no utterance is in the split {name!r}; there are {', '.join(sorted(self.splits))}")
-        if name is None and len(names) > 1 and "dev" not in names:
+        names = self.splits_for("dev")
+        if name is not None:
+            return self._known(name)
+        if len(names) > 1 and "dev" not in names:
             raise CorpusError(
                 f"{self.root} has several sets to choose weights on: {', '.join(names)}; name one of them (--dev NAME)"
             )
-        if name is None and not names:
+        if not names:
             raise CorpusError(f"{self.root}: no utterance is in the split 'dev'. {self.split_advice}")
-        return name or ("dev" if "dev" in names else names[0])
+        return "dev" if "dev" in names else names[0]
 
-    def with_dev(self, name: str | None = None) -> Corpus:
-        """The same corpus, with the split to choose weights on under the name 'dev'; see ``dev_split``. None stays none."""
-        if name is None and not self.dev_splits:
-            return self
-        chosen = self.dev_split(name)
-        names = {chosen: "dev"} if chosen == "dev" else {"dev": "another dev", chosen: "dev"}
-        return replace(self, utterances=[replace(u, split=names.get(u.split, u.split)) for u in self.utterances])
+    def in_roles(self, train: Sequence[str] = (), dev: str | None = None, test: Sequence[str] = ()) -> Corpus:
+        """The same corpus, with the splits to train on under the name 'train', that to choose weights on under 'dev'.
+
+        Those to test on begin with 'test'; the others are said to be unused.
+
+        Args:
+            train, test: names of splits; none: all that ``splits_for`` names, but for those with another role here.
+            dev: see ``dev_split``; where there is none, none stays.
+
+        Raises:
+            CorpusError: if a name is that of no split, or is given two roles.
+        """
+        roles: dict[str, str] = {}
+        given = [(name, "train") for name in train]
+        if dev is not None or self.splits_for("dev"):
+            given.append((self.dev_split(dev), "dev"))
+        given += [(name, name if name.startswith("test") else f"test {name}") for name in test]
+        for name, role in given:
+            if roles.setdefault(self._known(name), role) != role:
+                raise CorpusError(f"the split {name!r} can't be for {roles[name]!r} and for {role!r}: name another one")
+        for name in () if train else self.splits_for("train"):
+            roles.setdefault(name, "train")
+        for name in () if test else self.splits_for("test"):
+            roles.setdefault(name, name)
+        unused = {name: f"unused {name}" if name.startswith(("train", "dev", "test")) else name for name in self.splits}
+        return replace(self, utterances=[replace(u, split=(unused | roles)[u.split]) for u in self.utterances])
+
+    def _known(self, name: str) -> str:
+        if name not in self.splits:
+            raise CorpusError(f"{self.root}: no utterance is in the split {name!r}; there are {', '.join(sorted(self.splits))}")
+        return name
 
     @property
     def split_advice(self) -> str:
@@ -115,7 +133,9 @@ class Corpus:
         return "\n".join(lines)
 
 
-_DEV = re.compile(r"dev(?![a-z])")
+def _for(role: str, splits: Iterable[str]) -> list[str]:
+    """Those whose names begin with the role as a word."""
+    return sorted(name for name in splits if re.match(rf"{role}(?![a-z])", name))
 
 
 def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> int:
@@ -147,22 +167,19 @@ _PART = re.compile(r"(train|dev|test)(-[^.]+|_(clean|other)(_\w+)?)", re.IGNOREC
 def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
     """``1272-128104.trans.txt`` beside ``1272-128104-0000.flac``, below a folder such as ``dev-clean``.
 
-    Splits are train, dev and test; where there are several parts of dev, or of test, each is a split of its own.
+    Each part, such as dev-clean, is a split.
     """
     parts = {file.parent: _part_of(root, file.parent) for file in files}
-    several = {kind for kind in ("dev", "test") if len({p for p in parts.values() if p.startswith(f"{kind}-")}) > 1}
     listed: set[str] = set()
     for file in files:
         if not file.name.lower().endswith(".trans.txt"):
             continue
-        kind = parts[file.parent].partition("-")[0]
-        split = parts[file.parent] if kind in several else kind
         for where, text in text_lines(file, report.problems):
             name, *transcript = text.split(None, 1)
             paths = [file.parent / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]  # some convert them
             path = next(filter(None, map(find_file, paths)), paths[0])
             listed.add(os.path.normpath(path))
-            yield where, Utterance(path, "".join(transcript), name.split("-")[0], split)
+            yield where, Utterance(path, "".join(transcript), name.split("-")[0], parts[file.parent])
     unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
     report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
     report.problems += _missing_parts(root, {part for folder, part in parts.items()})
@@ -607,10 +624,11 @@ def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utteran
         the utterances with their splits, and in words how the splits came about.
     """
     given = {u.split for u in utterances} - {""}
-    if given and ("train" not in given or any(map(_DEV.match, given))):
+    if given and (not _for("train", given) or _for("dev", given)):
         return utterances, Corpus.split_rule
     carved = ["dev"] if given else ["dev", "test"]
-    pool = [u for u in utterances if u.split in ("", "train")]
+    to_train_on = ["", *_for("train", given)]
+    pool = [u for u in utterances if u.split in to_train_on]
     by_speaker = len({u.speaker for u in pool}) >= 10 and all(u.speaker for u in pool)
     by_piece = not by_speaker and len({u.path for u in pool}) < 10  # pieces of few recordings
 
@@ -624,6 +642,5 @@ def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utteran
         return [replace(u, split=u.split or "train") for u in utterances], rule
     size = max(1, round(len(order) / 10))
     split_of = {k: name for n, name in enumerate(carved) for k in order[n * size : (n + 1) * size]}
-    utterances = [u if u.split not in ("", "train") else replace(u, split=split_of.get(key(u), "train"))
-                  for u in utterances]  # fmt: skip
+    utterances = [replace(u, split=split_of.get(key(u), u.split or "train")) if u.split in to_train_on else u for u in utterances]
     return utterances, f"with {' and '.join(carved)} carved by {'speaker' if by_speaker else 'utterance'}"

@@ -36,9 +36,10 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
         return lines
     corpus = read_corpus(path)
     check_problems(corpus)
-    if not corpus.split(split):
-        raise ValueError(f"{path} has no split {split!r}; it has {', '.join(sorted(corpus.splits))}")
-    return [utterance.transcript.lower() for utterance in corpus.split(split)]
+    names = corpus.splits_for("train") if split == "train" else split.split(",")  # parts such as train-clean-100 are one
+    if missing := set(names or [split]) - corpus.splits.keys():
+        raise ValueError(f"{path} has no split {min(missing)!r}; it has {', '.join(sorted(corpus.splits))}")
+    return [utterance.transcript.lower() for name in names for utterance in corpus.split(name)]
 
 
 def _text_lines(path: Path) -> list[str]:

@@ -119,7 +119,7 @@ def _checked_corpus(speech: SpeechSettings) -> Corpus:
     corpus = read_corpus(speech.data)
     print(corpus.summary())
     check_problems(corpus)
-    return corpus.with_dev(speech.dev)
+    return corpus.in_roles(speech.train, speech.dev, speech.test)
 
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
@@ -175,7 +175,8 @@ def recorded_speech(
     by_split, problems = _usable_splits(speech, corpus, encoder)
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
-            print(f"split {name!r}: {len(by_split[name])} utterances, neither trained nor tested on (known: train, dev, test...)")
+            what = f"split {name.removeprefix('unused ')!r}: {len(by_split[name])} utterances"
+            print(f"{what}, neither trained nor tested on; --train, --dev and --test name others than train, dev, test...")
     tests = sorted(name for name, found in by_split.items() if name.startswith("test") and found)
     names = ("dev", *tests)  # of test the headers alone are read yet
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}

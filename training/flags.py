@@ -70,7 +70,10 @@ def parse_args(
 def _add_speech(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
     add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
+    several = "splits of --data, such as train-clean-100,train-clean-360; default all that begin with"
+    add("--train", metavar="NAMES", help=f"{several} train")
     add("--dev", metavar="NAME", help="split of --data to choose weights on, where there are several, such as dev-clean")
+    add("--test", metavar="NAMES", help="splits of --data to test on; default all that begin with test")
     add("--join", type=int, default=default.join, metavar="N", help="each training example joins 1..N utterances of one speaker")
     add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
@@ -184,8 +187,11 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
 
 
 def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    if args.dev is not None and not args.data:
-        parser.error("--dev names a split of --data")
+    for name in ("train", "dev", "test"):
+        if getattr(args, name) is not None and not args.data:
+            parser.error(f"--{name} names a split of --data")
+        if getattr(args, name) is not None and not all(map(str.strip, getattr(args, name).split(","))):
+            parser.error(f"--{name} names no split between two commas, or none at all: {getattr(args, name)!r}")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
@@ -229,8 +235,10 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 
 def _speech(args: argparse.Namespace) -> SpeechSettings:
+    splits = {name: tuple(map(str.strip, (getattr(args, name) or "").split(","))) for name in ("train", "test")}
+    splits = {name: names if any(names) else () for name, names in splits.items()}
     same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate")
-    return SpeechSettings(augment=not args.no_augment, **{name: getattr(args, name) for name in same})
+    return SpeechSettings(augment=not args.no_augment, **splits, **{name: getattr(args, name) for name in same})
 
 
 def _model(args: argparse.Namespace) -> ModelConfig:

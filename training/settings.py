@@ -20,6 +20,7 @@ class SpeechSettings:
 
     Attributes:
         data: a corpus, see ``speech.corpora``; None: the embedded synthetic voice.
+        train, test: names of splits to train and to test on; none: all whose names begin so.
         dev: split that weights are chosen on; None: the only one, 'dev'.
         join: each training example joins 1 to so many utterances of one speaker.
         n_train: utterances to train on; None: 400 synthetic ones, or all of ``data``.
@@ -33,7 +34,9 @@ class SpeechSettings:
     """
 
     data: str | Path | None = None
+    train: tuple[str, ...] = ()
     dev: str | None = None
+    test: tuple[str, ...] = ()
     join: int = 1
     n_train: int | None = None
     n_val: int | None = None

@@ -369,3 +369,24 @@ def test_the_deployed_model_is_trained_and_hears_a_stream(tmp_path, capsys):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
     assert transcribe.main([str(tmp_path / "run" / "checkpoint.pt"), "--stream", str(tmp_path / "a.wav")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(str(tmp_path / "a.wav"))
+
+
+def test_splits_to_train_choose_weights_and_test_on_are_named(tmp_path, capsys):
+    rows, names = ["path\ttranscript\tsplit"], ["train-a", "train-b", "dev-a", "dev-b", "test-a", "test-b"]
+    for name in names:
+        for number in range(4):
+            soundfile.write(tmp_path / f"{name}{number}.wav", generate_synthetic_audio("see", speaker=number).numpy(), 16000)
+            rows.append(f"{name}{number}.wav\tsee\t{name}")
+    (tmp_path / "manifest.tsv").write_text("\n".join(rows))
+    command = ["--data", str(tmp_path), "--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "8", "--epochs", "1"]
+    assert train_minimal.main([*command, "--output-dir", str(tmp_path / "run")]) == 2
+    assert "several sets to choose weights on: dev-a, dev-b; name one of them (--dev NAME)" in capsys.readouterr().err
+    roles = ["--train", "train-b", "--dev", "dev-b", "--test", "test-a, dev-a"]
+    assert train_minimal.main([*command, *roles, "--output-dir", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, neither trained nor tested on" in out
+    assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {"dev", "test-a", "test dev-a"}
+    assert train_minimal.main([*command, "--dev", "dev-a", "--output-dir", str(tmp_path / "all")]) == 0
+    assert "training: 8 utterances" in capsys.readouterr().out
+    assert train_minimal.main([*command, "--train", "x", "--dev", "dev-a", "--output-dir", str(tmp_path / "no")]) == 2
+    assert "no utterance is in the split 'x'; there are dev-a, dev-b, test-a" in capsys.readouterr().err

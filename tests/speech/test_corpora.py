@@ -126,16 +126,17 @@ def librispeech(root: Path) -> Path:
 def test_librispeech(tmp_path):
     corpus = read_corpus(librispeech(tmp_path / "LibriSpeech"))
     assert corpus.kind == "LibriSpeech" and not corpus.problems
-    assert corpus.splits == {"train": 4, "dev": 2, "test": 2}
-    assert told(corpus)[0] == ("dev-clean/84/7/84-7-0000.flac", "NUMBER 0", "84", "dev")
+    assert corpus.splits == {"train-clean-100": 2, "train-other-500": 2, "dev-clean": 2, "test-other": 2}
+    assert corpus.in_roles().splits == {"train": 4, "dev": 2, "test-other": 2}
+    assert told(corpus)[0] == ("dev-clean/84/7/84-7-0000.flac", "NUMBER 0", "84", "dev-clean")
     assert read_corpus(tmp_path).splits == corpus.splits
 
 
 def test_a_part_of_librispeech_keeps_its_split(tmp_path, monkeypatch):
     librispeech(tmp_path)
-    assert read_corpus(tmp_path / "dev-clean").splits == {"dev": 2}
+    assert read_corpus(tmp_path / "dev-clean").splits == {"dev-clean": 2}
     monkeypatch.chdir(tmp_path / "test-other")
-    assert read_corpus(".").splits == {"test": 2}
+    assert read_corpus(".").splits == {"test-other": 2}
 
 
 @pytest.mark.parametrize("path", ["fsdd", "fsdd/recordings"])
@@ -688,10 +689,10 @@ def test_librispeech_behind_links(tmp_path):
     (tmp_path / "store/dev-clean/84/again").symlink_to(tmp_path / "store/dev-clean")  # a circle
     (tmp_path / "l/gone-1").symlink_to(tmp_path / "nowhere")
     corpus = read_corpus(tmp_path / "l")
-    assert corpus.splits == {"train": 2, "dev": 2, "test": 2}
+    assert corpus.splits == {"train-clean-100": 2, "dev-clean": 2, "test-other": 2}
     assert [str(p) for p in corpus.problems] == [f"{tmp_path}/l/gone-1: a link to {tmp_path}/nowhere, which is not there"]
     (tmp_path / "dev-clean").symlink_to(tmp_path / "store/train-clean-100")
-    assert read_corpus(tmp_path / "dev-clean").splits == {"dev": 2}  # the name that is given counts
+    assert read_corpus(tmp_path / "dev-clean").splits == {"dev-clean": 2}  # the name that is given counts
 
 
 def test_librispeech_with_other_names_links_suffixes_and_tabs(tmp_path):
@@ -700,7 +701,7 @@ def test_librispeech_with_other_names_links_suffixes_and_tabs(tmp_path):
     for name, part in (("a", "train-clean-100"), ("devs/b", "dev-clean/84"), ("devs/c", "test-other/61/7")):
         (tmp_path / "l" / name).symlink_to(store / part)
     corpus = read_corpus(tmp_path / "l")  # the real folders tell which part it is
-    assert corpus.splits == {"train": 2, "dev": 2, "test": 2} and not corpus.problems
+    assert corpus.splits == {"train-clean-100": 2, "dev-clean": 2, "test-other": 2} and not corpus.problems
     (store / "train-other-500").rename(store / "TRAIN_OTHER_500")
     (store / "dev-clean").rename(store / "dev_clean")
     for file in store.glob("test-other/*/*/*.flac"):
@@ -710,7 +711,7 @@ def test_librispeech_with_other_names_links_suffixes_and_tabs(tmp_path):
     transcripts.write_text(transcripts.read_text().replace(" ", "\t", 1))
     transcripts.rename(transcripts.with_name("84-7.TRANS.TXT"))
     corpus = read_corpus(store)
-    assert corpus.splits == {"train": 4, "dev": 2, "test": 2} and not corpus.problems
+    assert corpus.splits == {"train-clean-100": 2, "train-other-500": 2, "dev-clean": 2, "test-other": 2} and not corpus.problems
 
 
 def test_parts_of_dev_and_of_test_stay_apart(tmp_path):
@@ -718,15 +719,16 @@ def test_parts_of_dev_and_of_test_stay_apart(tmp_path):
     for old, new in (("dev-clean", "dev-other"), ("test-other", "test-clean")):
         shutil.copytree(tmp_path / old, tmp_path / new)
     corpus = read_corpus(tmp_path)
-    assert corpus.splits == {"train": 4, "dev-clean": 2, "dev-other": 2, "test-clean": 2, "test-other": 2}
-    assert corpus.dev_splits == ["dev-clean", "dev-other"] and corpus.test_splits == ["test-clean", "test-other"]
+    assert corpus.in_roles(dev="dev-other").splits["train"] == 4
+    assert set(corpus.splits) == {"train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other"}
+    assert corpus.splits_for("dev") == ["dev-clean", "dev-other"] and corpus.splits_for("test") == ["test-clean", "test-other"]
     assert corpus.dev_split("dev-other") == "dev-other"
     with pytest.raises(CorpusError, match="several sets to choose weights on: dev-clean, dev-other; name one of them"):
         corpus.dev_split()
     with pytest.raises(CorpusError, match="no utterance is in the split 'dev-x'; there are dev-clean, dev-other, test-clean"):
         corpus.dev_split("dev-x")
     shutil.rmtree(tmp_path / "dev-other")
-    assert read_corpus(tmp_path).dev_split() == read_corpus(tmp_path).dev_split("dev") == "dev"
+    assert read_corpus(tmp_path).dev_split() == read_corpus(tmp_path).dev_split("dev-clean") == "dev-clean"
 
 
 def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_named(tmp_path):
@@ -965,13 +967,38 @@ def test_real_speech(name, rate, splits):
         assert len(dataset[index].audio) / rate == pytest.approx(seconds, abs=0.002)
 
 
+def of_splits(*names: str) -> Corpus:
+    return Corpus("manifest", Path("root"), [Utterance(Path(f"{n}.wav"), "x", split=n, seconds=1) for n in names], [])
+
+
+def test_splits_get_the_roles_that_their_names_or_the_user_give_them():
+    corpus = of_splits(
+        "train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other", "extra", "trainee"
+    )
+    assert corpus.in_roles(dev="dev-other").splits == {
+        "train": 2, "unused dev-clean": 1, "dev": 1, "test-clean": 1, "test-other": 1, "extra": 1, "unused trainee": 1
+    }  # fmt: skip
+    chosen = corpus.in_roles(["train-clean-100", "extra"], "dev-clean", ["test-other", "dev-other"])
+    assert [u.split for u in chosen.utterances] == [
+        "train", "unused train-other-500", "dev", "test dev-other", "unused test-clean", "test-other", "train", "unused trainee"
+    ]  # fmt: skip
+    weights_on_test = corpus.in_roles(dev="test-clean").splits
+    assert weights_on_test["dev"] == 1 and "test-clean" not in weights_on_test and "unused dev-clean" in weights_on_test
+    for train, test, message in (
+        (["dev-clean"], [], "the split 'dev-clean' can't be for 'train' and for 'dev'"),
+        (["train-clean-360"], [], "no utterance is in the split 'train-clean-360'; there are dev-clean, dev-other"),
+        (["train-clean-100"], ["train-clean-100"], "can't be for 'train' and for 'test train-clean-100'"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            corpus.in_roles(train, "dev-clean", test)
+
+
 def test_the_dev_part_that_is_named_becomes_dev():
-    parts = [Utterance(Path(f"{name}.wav"), "x", split=name, seconds=1) for name in ("train", "dev-clean", "dev-other", "test")]
-    corpus = Corpus("manifest", Path("root"), parts, [])
-    assert corpus.with_dev("dev-other").splits == {"train": 1, "dev-clean": 1, "dev": 1, "test": 1}
+    corpus = of_splits("train", "dev-clean", "dev-other", "test")
+    assert corpus.in_roles(dev="dev-other").splits == {"train": 1, "unused dev-clean": 1, "dev": 1, "test": 1}
     with pytest.raises(
         CorpusError, match=r"several sets to choose weights on: dev-clean, dev-other; name one of them \(--dev NAME\)"
     ):
-        corpus.with_dev()
-    assert Corpus("manifest", Path("root"), parts[:2], []).with_dev().splits == {"train": 1, "dev": 1}
-    assert Corpus("manifest", Path("root"), parts[:1], []).with_dev().splits == {"train": 1}
+        corpus.in_roles()
+    assert of_splits("train", "dev-clean").in_roles().splits == {"train": 1, "dev": 1}
+    assert of_splits("train").in_roles().splits == {"train": 1}
