@@ -1604,6 +1604,12 @@ class BeamSearch:
         rank = np.logaddexp(self.p_b, self.p_nb) + self.prefixes.bonus(log_lm, words)
         return self.prefixes.account(self.beam[int(rank.argmax())])[0]
 
+    def commit(self, labels: Sequence[int]) -> None:
+        """Drops the prefixes that do not begin with these labels; those of ``leading`` begin with its own."""
+        wanted = tuple(labels)
+        kept = [place for place, prefix in enumerate(self.beam) if self.prefixes.account(prefix)[0][: len(wanted)] == wanted]
+        self.beam, self.p_b, self.p_nb = [self.beam[place] for place in kept], self.p_b[kept], self.p_nb[kept]
+
     def settle(self) -> tuple[int, ...]:
         """Labels that all prefixes begin with, which no frame can change any more; the search forgets them."""
         root, parent = set(self.beam), self.prefixes.parent

@@ -19,7 +19,7 @@ from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.confidence import mean_confidence
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
-from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, transcribe, warning
+from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, refuse_short, transcribe, warning
 from speech.audio import BadAudio
 from speech.streams import RATES, microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device
@@ -34,10 +34,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
-    add("--stream", action="store_true", help="show the text while the audio comes, for a model trained with --forward-only; "
-        "- is raw audio then: 16 bits, little-endian, one channel")  # fmt: skip
-    add("--rate", type=int, metavar="HZ", help="of the raw audio (default: the model's)")
-    add("--microphone", action="store_true", help="hear the microphone until Ctrl-C, as --stream does")
     add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
     add("--lm", metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
     weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
@@ -50,7 +46,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; or file, error")
+    add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; file, error; "
+        "of a stream file, seconds, new, partial before")  # fmt: skip
+    _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files before flags and behind them
     args.beam = args.beam if args.beam is not None else 100 if args.lm else 1
     for name in ("beam", "nbest"):
@@ -70,6 +68,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def _add_stream(parser: Parser) -> None:
+    add = parser.add_argument_group("speech while it comes, for a model trained with --forward-only").add_argument
+    add("--stream", action="store_true", help="show the text while the audio comes; "
+        "- is raw audio then: 16 bits, little-endian, one channel")  # fmt: skip
+    add("--rate", type=int, metavar="HZ", help="of the raw audio (default: the model's)")
+    add("--settle-after", type=float, metavar="S", help="of a stream with --beam: keep to what its best text had S seconds ago; "
+        "default: to what no text in the beam has otherwise, which ends with the text of the whole")  # fmt: skip
+    add("--microphone", action="store_true", help="hear the microphone until Ctrl-C, as --stream does")
+
+
 def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
     """Ends the program where the flags of a stream don't fit."""
     args.stream = args.stream or args.microphone
@@ -84,6 +92,10 @@ def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
         parser.error("--rate is of raw audio on the standard input: give it with --stream -; files say their own rate")
     if args.rate is not None and args.rate not in RATES:
         parser.error(f"--rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {args.rate}")
+    if args.settle_after is not None and not (args.stream and args.beam > 1):
+        parser.error("--settle-after is of a beam search in a stream: add --stream and --beam 20")
+    if args.settle_after is not None and not 0 <= args.settle_after < math.inf:
+        parser.error(f"--settle-after must be a number of seconds, at least 0, not {args.settle_after}")
     if args.stream and args.nbest > 1:
         parser.error("--nbest is of whole files: a stream has one text")
 
@@ -119,6 +131,19 @@ def show(path: Path, found: dict, nbest: int, times: bool) -> None:
         print(f"  {word['start']:7.2f} {word['end']:7.2f} s\t{word['text']}")
 
 
+def _tail(text: str) -> str:
+    """The end of a long text, from the beginning of a word on where there is one."""
+    end = text[-TAIL:]
+    return text if len(text) <= TAIL else "... " + (end.partition(" ")[2] or end)
+
+
+def _rounded(found: dict) -> dict:
+    """Seconds to the millisecond."""
+    times = {name: round(value, 3) for name, value in found.items() if name in ("seconds", "start", "end")}
+    parts = {name: list(map(_rounded, found[name])) for name in ("words", "characters") if name in found}
+    return found | times | parts
+
+
 def unknown_words(found: dict, decoder: Decoder) -> str:
     """A sentence if the language model does not know some of the words (or characters); else empty."""
     words = found.get("unknown", [])
@@ -139,13 +164,14 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
         rate = args.rate or model_rate
         yield rate, until_interrupted(raw_samples(sys.stdin.buffer, rate))
     else:
-        yield model_rate, until_interrupted(played(path, model_rate))
+        yield model_rate, played(path, model_rate)
 
 
 def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.Namespace) -> dict:
     """Shows what is heard as it comes; at the end what ``transcribe`` returns, as far as a stream knows it."""
     with sound(path, checkpoint.model.features.sample_rate, args) as (rate, chunks):
-        recognizer, loudness, before = StreamingRecognizer(checkpoint, rate, decoder), Loudness(rate), Heard()
+        recognizer = StreamingRecognizer(checkpoint, rate, decoder, args.settle_after)
+        loudness, before = Loudness(rate), Heard()
         for chunk in chunks:
             loudness.add(chunk)
             heard = recognizer.accept(chunk)
@@ -154,6 +180,7 @@ def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.
             before = heard
     if not loudness.samples:
         raise BadAudio("no sound came", path)
+    refuse_short(loudness.seconds, checkpoint.model.features, path)
     heard = recognizer.finish()
     if heard.partial:
         print(f"{path}: its last letters, {heard.partial.strip()!r}, spell no word of the lexicon; left out", file=sys.stderr)
@@ -169,8 +196,7 @@ def show_partial(path: Path, seconds: float, heard: Heard, as_json: bool) -> Non
     if as_json:
         print_json({"file": str(path), "seconds": round(seconds, 3), "new": heard.new, "partial": heard.partial})
         return
-    settled = heard.text if len(heard.text) <= TAIL else "... " + heard.text[-TAIL:].partition(" ")[2]
-    partial = heard.partial.strip()
+    settled, partial = _tail(heard.text), _tail(heard.partial.strip())
     print(f"{seconds:8.1f} s  {settled}{' ' * bool(settled and partial)}{f'[{partial}]' if partial else ''}", flush=True)
 
 
@@ -211,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if decoder.scorer:
             found["unknown"] = decoder.scorer.unknown_words(found["text"])  # of words, or of characters
         if args.json:
-            print_json({"file": str(path)} | found | {"seconds": round(found["seconds"], 3)})
+            print_json({"file": str(path)} | _rounded(found))
         else:
             show(path, found, args.nbest, args.times)
         for sentence in filter(None, (unknown_words(found, decoder), doubt(found, checkpoint.calibration))):

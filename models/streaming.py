@@ -5,8 +5,10 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +61,9 @@ class Heard:
 
 
 class StreamingRecognizer:
-    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end what ``transcribe`` says of the whole.
+    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end the text that ``transcribe`` gives of the whole.
+
+    The words' times may differ a little from its, since a stream aligns a word before it has heard what follows.
 
         recognizer = StreamingRecognizer("runs/001/checkpoint.pt", sample_rate=44100)
         for chunk in chunks:
@@ -71,6 +75,9 @@ class StreamingRecognizer:
         sample_rate: of the samples, in Hz; None: the model's.
         decoder: greedy unless given. Where a lexicon leaves a beam search nothing at the end, ``transcribe`` searches once more
             with a wider beam; a stream can't, and stops behind the last word that is whole.
+        settle_after: seconds after which the beam search keeps to what its best hypothesis had then and has still. None: a word
+            is settled once no hypothesis in the beam has another in its place, so that the text is that of the whole; with a
+            wide beam that may take until the end of the utterance.
 
     Raises:
         CheckpointError: if the model needs the whole utterance; the message says why, and what trains another.
@@ -78,16 +85,19 @@ class StreamingRecognizer:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint | str | Path, sample_rate: int | None = None, decoder: Decoder | None = None
+        self, checkpoint: Checkpoint | str | Path, sample_rate: int | None = None, decoder: Decoder | None = None,
+        settle_after: float | None = None,
     ) -> None:  # fmt: skip
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         model = checkpoint.model.eval()
         refuse_what_needs_the_end(model)
+        if settle_after is not None and not 0 <= settle_after < math.inf:
+            raise ValueError(f"settle_after must be a number of seconds, at least 0, not {settle_after}")
         rate = model.features.sample_rate if sample_rate is None else sample_rate
         self._frames, self._network = _Frames(model.features, rate), _Network(model)
         searches = decoder is not None and (decoder.beam > 1 or decoder.scorer is not None)
         words = _Words(checkpoint.encoder, model.seconds_per_output, checkpoint.calibration)
-        self._decoder = _Beam(words, decoder) if searches else _Greedy(words)
+        self._decoder = _Beam(words, decoder, settle_after) if searches else _Greedy(words)
         self._heard, self._finished = Heard(), False
 
     def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
@@ -128,13 +138,13 @@ def accept_together(
 ) -> list[Heard]:  # fmt: skip
     """What each of several streams of a checkpoint hears in its chunk, as ``accept``, in fewer and larger products.
 
-    Streams whose layers wait for as many frames go through the network in one batch, as in Batch Dispatch (Section 7.1). With
-    chunks of 100 ms these are all, unless the frames are no multiple of the strides.
+    Streams of one loaded ``Checkpoint`` whose layers wait for as many frames go through the network in one batch, as in Batch
+    Dispatch (Section 7.1): with chunks of 100 ms all, unless the frames are no multiple of the strides.
 
     Raises:
         ValueError: as ``accept``, before any stream has heard anything; or if a stream is named twice.
     """
-    if len(set(map(id, recognizers))) != len(chunks):
+    if not len(set(map(id, recognizers))) == len(recognizers) == len(chunks):
         raise ValueError(f"each stream has one chunk, not {len(recognizers)} streams {len(chunks)} chunks")
     checked = [recognizer._checked(chunk) for recognizer, chunk in zip(recognizers, chunks, strict=True)]
     alike: dict[tuple, list[tuple[int, Tensor]]] = {}
@@ -164,6 +174,8 @@ def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
 
 def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
     """(N,) float32."""
+    if isinstance(samples, Tensor):
+        samples = samples.detach().cpu().float() if samples.dtype == torch.bfloat16 else samples.detach().cpu()
     samples = np.asarray(samples)
     if samples.ndim != 1:
         raise ValueError(f"a stream has one channel, samples of shape (N,), not {samples.shape}; mix the channels first")
@@ -328,7 +340,10 @@ class _Greedy:
 class _Beam:
     """A beam search that is carried on; what all its prefixes begin with is settled."""
 
-    def __init__(self, words: _Words, decoder: Decoder) -> None:
+    def __init__(self, words: _Words, decoder: Decoder, settle_after: float | None = None) -> None:
+        self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
+        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken before, labels of the best hypothesis since
+        self.taken = 0  # labels of words that are over
         self.words, self.encoder = words, words.encoder
         self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         self.open: list[int] = []  # labels that are settled, since the last word that is over
@@ -343,6 +358,8 @@ class _Beam:
         rows = rows.cpu()
         self.search.push(rows.double().numpy())
         self._keep(rows)
+        if self.patience is not None:
+            self._keep_to_the_best()
         self.open += self.search.settle()
         found = last and self._settle_the_end()
         rest = [] if found else list(self.search.leading())
@@ -350,11 +367,25 @@ class _Beam:
         if done:
             units = self._aligned(self.open + rest)[: len(self.open)]
             kept = self.words.take(units, done)
-            self.open = self.open[len(units) - len(kept) :]
+            self.open, self.taken = self.open[len(units) - len(kept) :], self.taken + len(units) - len(kept)
             self._forget(kept[0][1] if kept else self.frame)
         text, behind = self.words.joint.join(word.text for word in self.words.over), self.encoder.decode(self.open + rest)
         space = " " * bool(text and behind[:1].isspace() and not behind.isspace())
         return text, list(self.words.over), space + " ".join(behind.split())
+
+    def _keep_to_the_best(self) -> None:
+        """Commits the search to the labels that its best hypothesis had some seconds ago and has still."""
+        now = self.open + list(self.search.leading())
+        self.led.append((self.frame, self.taken, now))
+        then = None
+        while self.led and self.led[0][0] <= self.frame - self.patience:
+            then = self.led.popleft()
+        if then is None:
+            return
+        before = then[2][self.taken - then[1] :]  # without words that were over since
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False)))
+        if same > len(self.open):
+            self.search.commit(now[len(self.open) : same])
 
     def _settle_the_end(self) -> bool:
         """Takes the best hypothesis; False if there is none, as letters at the end spell no word of the lexicon."""

@@ -89,10 +89,15 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
 def _read(path: Path, features: Features) -> AudioSample:
     """The audio at the model's rate; ``BadAudio`` where it is shorter than a window."""
     sample = AudioSample(read_audio(path, features.sample_rate), features.sample_rate, "")
-    if len(sample.audio) < features.window:
-        lasts, window = 1000 * sample.seconds, 1000 * features.window / features.sample_rate
-        raise BadAudio(f"lasts {lasts:.1f} ms, too short for speech: one window takes {window:g} ms", path)
+    refuse_short(sample.seconds, features, path)
     return sample
+
+
+def refuse_short(seconds: float, features: Features, path: Path) -> None:
+    """Raises ``BadAudio`` for audio that lasts no window."""
+    window = features.window / features.sample_rate
+    if seconds < window:
+        raise BadAudio(f"lasts {1000 * seconds:.1f} ms, too short for speech: one window takes {1000 * window:g} ms", path)
 
 
 def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tensor:

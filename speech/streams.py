@@ -16,7 +16,12 @@ from speech.audio import BadAudio, read_audio, tell
 
 CHUNK = 0.1  # seconds
 RATES = range(1000, 768_001)  # Hz, that a sound card may have
-_HEADS = {b"RIFF": "WAV", b"RF64": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3": "MP3", b"FORM": "AIFF", b"\xff\xfb": "MP3"}
+_HEAD = 64  # bytes, by which something else than raw samples is known
+_HEADS = {
+    b"RIFF": "a WAV file", b"RF64": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an OGG file", b"ID3": "an MP3 file",
+    b"FORM": "an AIFF file", b"caff": "a CAF file", b".snd": "an AU file", b"NIST_1A": "a SPHERE file",
+    b"\x1a\x45\xdf\xa3": "a WebM file",
+}  # fmt: skip
 
 
 def played(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
@@ -35,18 +40,29 @@ def raw_samples(pipe: BinaryIO, sample_rate: int) -> Iterator[np.ndarray]:
     begun, head = b"", True
     while piece := pipe.read1(2 * round(CHUNK * sample_rate)):
         begun += piece
-        if head and len(begun) < 4:
+        if head and len(begun) < _HEAD:
             continue
-        if head and (kind := next((kind for start, kind in _HEADS.items() if begun.startswith(start)), None)):
-            raise BadAudio(f"raw samples are expected, but this begins as a {kind} file; leave out --stream, or send it "
-                           f"through ffmpeg -i - -f s16le -ac 1 -ar {sample_rate} -", Path("-"))  # fmt: skip
+        if head:
+            _refuse_other(begun, sample_rate)
         head, whole = False, len(begun) // 2 * 2
         yield np.frombuffer(begun[:whole], "<i2")
         begun = begun[whole:]
-    if len(begun) > 1:  # all there was are two or three bytes
-        yield np.frombuffer(begun[:2], "<i2")
+    if len(begun) > 1:  # all there was is less than a head
+        _refuse_other(begun, sample_rate)
+        yield np.frombuffer(begun[: len(begun) // 2 * 2], "<i2")
     if len(begun) % 2:
         tell(object(), "-: the number of bytes is odd; the last one is half a sample of 16 bits and is left out")
+
+
+def _refuse_other(head: bytes, sample_rate: int) -> None:
+    """Raises ``BadAudio`` where the first bytes are those of an audio file, or of a text."""
+    kind = next((kind for start, kind in _HEADS.items() if head.startswith(start)), None)
+    kind = "an M4A or MP4 file" if head[4:8] == b"ftyp" else kind
+    if kind:
+        raise BadAudio(f"raw samples are expected, but this begins as {kind}; leave out --stream, or send it through "
+                       f"ffmpeg -i - -f s16le -ac 1 -ar {sample_rate} -", Path("-"))  # fmt: skip
+    if len(head) >= _HEAD and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:_HEAD]):
+        raise BadAudio("raw samples are expected, but this begins as a text", Path("-"))
 
 
 @contextmanager

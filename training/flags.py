@@ -216,6 +216,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:
         parser.error("--resume takes up the run, --overwrite replaces it: choose one")
+    if args.preset and args.checkpoint:
+        parser.error("--checkpoint brings its own model: leave out --preset")
     if args.bigrams and args.checkpoint:
         parser.error("--checkpoint brings its own outputs: leave out --bigrams")
 

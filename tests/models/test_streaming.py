@@ -161,6 +161,30 @@ def test_what_may_change_is_marked_as_such():
     assert any(seen) and recognizer.finish().partial == ""
 
 
+def test_words_settle_after_the_time_that_is_asked_for():
+    trained, audio = checkpoint(row_conv=3), speech(6)
+    exact, whole = StreamingRecognizer(trained, decoder=Decoder(30)), None
+    late = {}
+    for patience in (None, 60.0, 0.5, 0.0):
+        recognizer, lags, text = StreamingRecognizer(trained, decoder=Decoder(30), settle_after=patience), [], ""
+        for number, part in enumerate(np.array_split(audio, 60), start=1):
+            heard = recognizer.accept(part)
+            text += heard.new
+            assert heard.text == text
+            lags.append(0.1 * number - (heard.words[-1].end if heard.words else 0.0))
+        late[patience] = max(lags)
+        ended = recognizer.finish().text
+        whole = whole or ended
+        assert ended == whole or patience in (0.0, 0.5)
+        assert patience is None or len(recognizer._decoder.led) <= 10 * patience + 2 + 60
+    exact.accept(audio)
+    assert exact.finish().text == whole
+    assert late[0.0] <= late[0.5] < late[None] == late[60.0]
+    for bad in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="settle_after must be a number of seconds, at least 0"):
+            StreamingRecognizer(trained, settle_after=bad)
+
+
 def test_letters_that_end_in_no_word_of_the_lexicon_are_left_in_partial():
     """Where ``transcribe`` would search once more, a stream says what it can't place."""
     model = NGramModel.train(["a bcd"], order=2)
@@ -246,6 +270,7 @@ def test_streams_served_together_are_refused_before_any_has_heard():
     for recognizers, parts, message in (
         ([one, one], [speech(), speech()], "each stream has one chunk"),
         ([one], [speech(), speech()], "not 1 streams 2 chunks"),
+        ([one, one, other], [speech(), speech()], "not 3 streams 2 chunks"),
         ([one, other], [speech(), np.array([np.nan])], "nan or infinity"),
     ):
         with pytest.raises(ValueError, match=message):

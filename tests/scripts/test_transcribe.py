@@ -300,7 +300,20 @@ def test_a_stream_shows_the_end_of_its_text_and_what_may_change(capsys):
     transcribe.show_partial(Path("a.wav"), 12.34, Heard("one two", " two", [], " thr"), False)
     transcribe.show_partial(Path("a.wav"), 99.0, Heard("abcde " * 30 + "end", "end", [], ""), False)
     transcribe.show_partial(Path("a.wav"), 0.5, Heard("", "", [], "o"), False)
+    transcribe.show_partial(
+        Path("a.wav"),
+        1.0,
+        Heard(
+            "你" * 70,
+            "你",
+            [],
+            "",
+        ),
+        False,
+    )
+    transcribe.show_partial(Path("a.wav"), 1.0, Heard("", "", [], "abcde " * 30 + "end"), False)
     lines = capsys.readouterr().out.splitlines()
+    assert lines[3] == "     1.0 s  ... " + "你" * 50 and lines[4].startswith("     1.0 s  [... abcde") and len(lines[4]) < 80
     assert lines[0] == "    12.3 s  one two [thr]" and lines[2] == "     0.5 s  [o]"
     assert lines[1].startswith("    99.0 s  ... abcde") and lines[1].endswith("abcde end") and len(lines[1]) < 80
 
@@ -310,12 +323,14 @@ def test_a_stream_shows_the_end_of_its_text_and_what_may_change(capsys):
     [
         (b"", 1, "-: no sound came"),
         (b"x", 1, "-: no sound came"),
+        (noise(1, 16000).tobytes()[:200], 1, "-: lasts 6.2 ms, too short for speech: one window takes 20 ms"),
+        (b"some words of a text, which is no sound at all, but long enough\n" * 9, 1, "but this begins as a text"),
         (bytes(40000), 0, "-: no speech found: it is silent"),
         (noise(1, 16000).tobytes() + b"x", 0, "the last one is half a sample"),
         (np.full(16000, 32767, "<i2").tobytes(), 0, "100% of its samples are at full scale: turn the recording level down"),
         (b"RIFF" + bytes(100), 1, "raw samples are expected, but this begins as a WAV file"),
     ],
-    ids=["empty", "half", "silent", "odd", "clipped", "wav"],
+    ids=["empty", "half", "short", "text", "silent", "odd", "clipped", "wav"],
 )
 def test_a_stream_that_is_no_speech_is_said_in_a_sentence(forward_only, sent, code, said, capsys, monkeypatch, caplog):
     send(monkeypatch, sent)
@@ -332,6 +347,11 @@ def test_a_stream_that_is_no_speech_is_said_in_a_sentence(forward_only, sent, co
         (["--stream", "a.wav", "--rate", "8000"], "--rate is of raw audio on the standard input"),
         (["-", "--rate", "8000"], "--rate is of raw audio on the standard input"),
         (["--stream", "-", "--rate", "16"], "--rate must lie between 1000 and 768000 Hz, not 16"),
+        (["--stream", "-", "--settle-after", "2"], "--settle-after is of a beam search in a stream"),
+        (
+            ["--stream", "-", "--beam", "4", "--settle-after", "-2"],
+            "--settle-after must be a number of seconds",
+        ),
         (["--stream", "-", "--nbest", "2", "--beam", "4"], "--nbest is of whole files: a stream has one text"),
     ],
 )
@@ -345,6 +365,18 @@ def test_a_bidirectional_checkpoint_can_not_hear_a_stream(run_folder, capsys):
     assert transcribe.main([str(run_folder / "checkpoint.pt"), "--stream", "-"]) == 2
     said = capsys.readouterr().err
     assert "its layers are bidirectional, so they need the end of the utterance first: train one with" in said
+
+
+def test_an_interrupt_stops_files_as_it_does_without_stream(forward_only, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "a.wav", noise(1, 16000), 16000)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transcribe, "show_partial", interrupted)
+    monkeypatch.setattr(transcribe.StreamingRecognizer, "accept", interrupted)
+    assert transcribe.main([str(forward_only), "--stream", str(tmp_path / "a.wav"), str(tmp_path / "a.wav")]) == 130
+    assert capsys.readouterr().out == ""
 
 
 def test_the_microphone_is_heard_until_it_ends(forward_only, monkeypatch, capsys):

@@ -55,10 +55,21 @@ def test_half_a_sample_at_the_end_is_left_out_and_said(count, whole, caplog):
     assert ("half a sample" in caplog.text) == bool(count % 2)
 
 
-@pytest.mark.parametrize("head", [b"RIFF", b"fLaC", b"OggS", b"ID3\x04", b"FORM", b"RF64"])
+HEADS = [b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3\x04", b"FORM", b"caff", b".snd", b"NIST_1A", b"\x1aE\xdf\xa3", b"1234ftypM4A"]
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_an_audio_file_is_not_heard_as_raw_samples(head):
     with pytest.raises(BadAudio, match=r"raw samples are expected, but .* leave out --stream, or .* -ar 16000 -"):
         list(raw_samples(Pieces(head + bytes(100), [1, 2]), 16000))
+
+
+def test_a_text_is_not_heard_as_raw_samples_but_samples_that_look_like_one_for_a_moment_are():
+    with pytest.raises(BadAudio, match="this begins as a text"):
+        list(raw_samples(Pieces(b"# A title\n\nand some more words, as there are in every text\n" * 9, [5]), 16000))
+    for head in (b"abcdefgh", np.array([-1025, 3000], "<i2").tobytes()):
+        data = head + SAMPLES.tobytes()
+        np.testing.assert_array_equal(np.concatenate(list(raw_samples(Pieces(data, [1, 9]), 16000))), np.frombuffer(data, "<i2"))
 
 
 class Device:

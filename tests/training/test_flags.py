@@ -135,6 +135,7 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--n-fft", "129"], "--n-fft must be even"),
         (["--window-ms", "0.5"], "--window-ms must lie between 1 and 1000 ms, not 0.5"),
         (["--stride-ms", "0"], "--stride-ms must lie between 1 and 1000 ms, not 0.0"),
+        (["--preset", "deployed", "--checkpoint", "a.pt"], "--checkpoint brings its own model: leave out --preset"),
         (["--n-mels", "0"], "--n-mels must be at least 1, not 0"),
         (["--features", "logmel", "--n-fft", "256"], "--n-fft is of spectrograms"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
