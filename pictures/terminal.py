@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import functools
 import json
@@ -14,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
+
+from pictures.folding import folded
 
 NEEDED = ("torch", "numpy", "matplotlib", "soundfile", "soxr", "tqdm")  # to train and transcribe
 READER_GONE = 141  # 128 and the number of SIGPIPE, as shells have it
@@ -36,7 +39,7 @@ def what_is_missing() -> str | None:
 
 
 if _missing := what_is_missing():  # said before any import of ours fails with a traceback
-    print(f"error: {_missing}", file=sys.stderr)
+    print(f"error: {_missing}", file=folded(sys.stderr))
     sys.exit(2)
 
 
@@ -62,26 +65,31 @@ def script(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Makes the main function of a script one that ends with an exit code and without a traceback.
 
     What is wrong with what was given is one line and exit code 2; where nobody reads the output any more (``| head -1``)
-    nothing is said, exit code 141; after Ctrl-C 130.
+    nothing is said, exit code 141; after Ctrl-C 130. Lines wider than the terminal are folded.
     """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         show_any_name()
-        try:
-            code = _flushed(lambda: main(argv))
-        except BrokenPipeError:
-            _write_nowhere()
-            return READER_GONE
-        except KeyboardInterrupt:
-            print("\nstopped", file=sys.stderr)
-            return 130
-        except (ValueError, OSError, FloatingPointError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        return code
+        with contextlib.redirect_stdout(folded(sys.stdout)), contextlib.redirect_stderr(folded(sys.stderr)):
+            return _ended(lambda: main(argv))
 
     return run
+
+
+def _ended(work: Callable[[], int]) -> int:
+    """The exit code of the work, where it fails with the one line that says why."""
+    try:
+        return _flushed(work)
+    except BrokenPipeError:
+        _write_nowhere()
+        return READER_GONE
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def _flushed(work: Callable[[], int]) -> int:
@@ -122,7 +130,7 @@ def print_json(value: object) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(finite(value))
-    print(text, flush=True)
+    print(text, file=getattr(sys.stdout, "stream", sys.stdout), flush=True)  # a line whole, however wide
 
 
 class Parser(argparse.ArgumentParser):
