@@ -144,13 +144,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
         if unknown := self._unknown_flag():
-            near = difflib.get_close_matches(unknown, self._option_string_actions, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(f"--{unknown.lstrip('-')}", self._option_string_actions, n=1, cutoff=0.5)
             message = f"there is no flag {unknown}" + (f"; did you mean {near[0]}?" if near else "")
+        elif message.startswith("unrecognized arguments: ") and "--data" in self._option_string_actions:
+            message += "; a corpus is given as --data PATH"
         self.exit(2, f"error: {message} ({os.path.basename(self.prog)} --help lists the flags)\n")
 
     def _unknown_flag(self) -> str | None:
-        """The first flag given, before any ``--``, that none of ours begins with."""
+        """The first flag given, before any ``--``, that none of ours begins with; also one with a single dash, as -epochs."""
         given = getattr(self, "_given", [])
         given = given[: given.index("--")] if "--" in given else given
-        flags = (argument.split("=")[0] for argument in given if argument.startswith("--"))
+        flags = [argument.split("=")[0] for argument in given if argument.startswith("-")]
+        single = {flag for flag in self._option_string_actions if len(flag) == 2}
+        flags = [flag for flag in flags if flag.startswith("--") or (flag[1:2].isalpha() and flag[:2] not in single)]
         return next((flag for flag in flags if not any(ours.startswith(flag) for ours in self._option_string_actions)), None)

@@ -116,13 +116,16 @@ def test_json_is_readable_where_the_terminal_can_show_it(monkeypatch):
         (["--bacth-size=4"], "there is no flag --bacth-size; did you mean --batch-size?"),
         (["--zzzzqqq"], "there is no flag --zzzzqqq (x.py"),
         (["--epochs", "three"], "invalid int value: 'three'"),
-        (["stray"], "unrecognized arguments: stray"),
+        (["stray"], "unrecognized arguments: stray; a corpus is given as --data PATH (x.py"),
+        (["-epochs", "3"], "there is no flag -epochs; did you mean --epochs?"),
+        (["-z"], "there is no flag -z (x.py"),
     ],
 )
 def test_a_mistyped_flag_is_one_line_with_the_nearest(given, said, capsys):
     parser = Parser(prog="x.py")
     for flag in ("--epochs", "--batch-size"):
         parser.add_argument(flag, type=int)
+    parser.add_argument("--data")
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(given)
     error = capsys.readouterr().err
