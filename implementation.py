@@ -1169,7 +1169,7 @@ def evaluate(
         blanks += int(((log_probs.argmax(-1) == encoder.blank_idx) & valid).sum())
         frames += int(lengths.sum())
         for i, text, hypothesis in zip(indices, batch.texts, decode(log_probs, encoder, lengths), strict=True):
-            references[i], hypotheses[i] = encoder.reference(text), hypothesis
+            references[i], hypotheses[i] = (" ".join(words.split()) for words in (encoder.reference(text), hypothesis))
     words, characters = count_word_errors(references, hypotheses), count_character_errors(references, hypotheses)
     finite = [loss for loss in losses if math.isfinite(loss)]
     return {
