@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import functools
 import json
 import math
@@ -88,8 +89,17 @@ def _ended(work: Callable[[], int]) -> int:
         print("\nstopped", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 2
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of one that the system raised the file first, and what to do where it may not be opened."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    locked = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    advice = "; choose another place, or change the permissions of the file and its folder" if locked else ""
+    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def _flushed(work: Callable[[], int]) -> int:
