@@ -1171,7 +1171,7 @@ def evaluate(
         blanks += int(((log_probs.argmax(-1) == encoder.blank_idx) & valid).sum())
         frames += int(lengths.sum())
         for i, text, hypothesis in zip(indices, batch.texts, decode(log_probs, encoder, lengths), strict=True):
-            references[i], hypotheses[i] = encoder.reference(text), hypothesis
+            references[i], hypotheses[i] = (" ".join(words.split()) for words in (encoder.reference(text), hypothesis))
     words, characters = count_word_errors(references, hypotheses), count_character_errors(references, hypotheses)
     finite = [loss for loss in losses if math.isfinite(loss)]
     return {
@@ -2245,14 +2245,13 @@ def generate_synthetic_audio(
     """Speaks ``text`` with a source-filter voice, one sound a letter [ours]: 1-D float waveform with peak 0.5.
 
     Args:
-        text: letters of the English alphabet, space and apostrophe; ValueError for others or none.
-        sample_rate: in Hz, at least 8000.
+        text: letters of the English alphabet, space and apostrophe; ValueError for others, which are named, or none.
+        sample_rate: in Hz, at least 8000; ValueError below.
         speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
         snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
     """
     text = text.lower()
-    if not text.strip() or any(char not in _SOUNDS for char in text) or sample_rate < 8000:
-        raise ValueError(f"the synthetic voice speaks a-z, space and apostrophe from 8000 Hz on, not {text!r} at {sample_rate}")
+    _check_speakable(text, sample_rate)
     voice = _synthetic_speaker(int(np.random.choice(TRAINING_SPEAKERS)) if speaker is None else speaker)
     track = _letter_track(text, voice["rate"])
     hop, n_fft = sample_rate // 200, 4 * (sample_rate // 200)
@@ -2391,6 +2390,19 @@ def _checked_audio(audio: Tensor, n_fft: int) -> Tensor:
     if n_fft < 2 or n_fft % 2:
         raise ValueError(f"n_fft must be even and at least 2, not {n_fft}")
     return audio if audio.is_floating_point() else audio.float()
+
+
+def _check_speakable(text: str, sample_rate: int) -> None:
+    if unknown := dict.fromkeys(char for char in text if char not in _SOUNDS):
+        without = " ".join("".join(char if char in _SOUNDS else " " for char in text).split())
+        raise ValueError(
+            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} of {text!r}, for it speaks a-z, space and "
+            "apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
+        )
+    if not text.strip():
+        raise ValueError("the synthetic voice has nothing to speak: the text is empty")
+    if sample_rate < 8000:
+        raise ValueError(f"the synthetic voice speaks from 8000 Hz on, not at {sample_rate} Hz")
 
 
 def _level(audio: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ This is a check, not a package installer: the project runs from its folder.
 # An older Python must come as far as the sentence about it, so nothing here is written in newer ways:
 # ruff: noqa: UP006, UP035, UP036, UP045
 
+import contextlib
 import os
 import platform
 import shutil
@@ -16,6 +17,10 @@ import sys
 import time
 from importlib.util import find_spec
 from typing import List, Optional, Tuple
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # pip runs this file from elsewhere
+
+from pictures.folding import folded
 
 INSTALL = "pip install -r requirements.txt"
 MAKE = "python3 -m venv .venv && . .venv/bin/activate && "
@@ -131,8 +136,9 @@ def main(arguments: List[str]) -> int:
 
 if __name__ == "__main__":
     try:
-        code = main(sys.argv[1:])
-        sys.stdout.flush()
+        with contextlib.redirect_stdout(folded(sys.stdout)), contextlib.redirect_stderr(folded(sys.stderr)):
+            code = main(sys.argv[1:])
+            sys.stdout.flush()
     except BrokenPipeError:  # | head -1: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141

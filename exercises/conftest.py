@@ -13,7 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ladder import FOLDER, Exercise, Failed, Ladder, Todo, all_exercises, fingerprint, load_answer
+from pictures.folding import fold, width_of
+
+from ladder import FOLDER, WIDTH, Exercise, Failed, Ladder, Todo, all_exercises, fingerprint, load_answer
 
 PROGRESS = FOLDER / ".progress.json"  # results and hints asked for; delete it at will
 TIERS = ("a question", "the equation", "pseudocode")
@@ -42,8 +44,14 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     config.pluginmanager.getplugin("capturemanager").suspend(in_=True)
     for command, number in asked:
         found = [exercise for exercise in all_exercises() if exercise.number == number]
-        print(command(found[0]) if found else f"There is no exercise {number}; they are 1 to {len(all_exercises())}.")
+        said = command(found[0]) if found else f"There is no exercise {number}; they are 1 to {len(all_exercises())}."
+        print(said if command is show_solution else fold(said, room()))
     return 0
+
+
+def room() -> int:
+    """Columns of the terminal, or of a file; pytest must not be capturing."""
+    return width_of(sys.stdout) if sys.stdout.isatty() else WIDTH
 
 
 def show_hint(exercise: Exercise) -> str:
@@ -79,7 +87,8 @@ def reset(exercise: Exercise) -> str:
 def show_solution(exercise: Exercise) -> str:
     """The solution, if the answer to the question is yes."""
     try:
-        answer = input(f"Show the solution of exercise {exercise.number}, {exercise.title}? You learn more with --hint. [y/N] ")
+        question = f"Show the solution of exercise {exercise.number}, {exercise.title}? You learn more with --hint. [y/N] "
+        answer = input(fold(question, room()))
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
@@ -124,7 +133,9 @@ def climb(request: pytest.FixtureRequest):
             raise
         except Failed as failed:
             failed.heading = failed.heading or f"Exercise {exercise.number}, before the first step"
-            result |= {"state": "failed", "step": failed.step, "message": str(failed)}
+            with capture.global_and_fixture_disabled():
+                message = failed.shown(room())
+            result |= {"state": "failed", "step": failed.step, "message": message}
             raise
         finally:
             request.node.exercise, request.node.result = exercise, result
@@ -165,6 +176,11 @@ class Reporter:
     def __init__(self, config: pytest.Config) -> None:
         self.config, self.progress = config, read_progress()
 
+    def say(self, text: str, **colours: bool) -> None:
+        """Writes lines, none wider than the terminal."""
+        with self.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            self.terminal.write_line(fold(text, room()), **colours)
+
     @property
     def terminal(self) -> pytest.TerminalReporter:
         return self.config.pluginmanager.getplugin("terminalreporter")
@@ -181,7 +197,7 @@ class Reporter:
             note += f", {result['message']}" if result["message"] else ""
         line = f"{MARKS[result['state']]} {exercise.number:2} {exercise.title}"
         self.terminal.ensure_newline()
-        self.terminal.write_line(f"{line}{'  ' + note if note else ''}", **COLOURS[result["state"]])
+        self.say(f"{line}{'  ' + note if note else ''}", **COLOURS[result["state"]])
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         write_progress(read_progress() | {"results": self.progress["results"]})
@@ -190,7 +206,7 @@ class Reporter:
                 terminalreporter.write_line("\n" + report.result["message"])
             else:
                 terminalreporter.write_line("\n" + report.longreprtext)
-        terminalreporter.write_line("\n" + self.bar())
+        self.say("\n" + self.bar())
 
     def bar(self) -> str:
         """How many are done, and where the next one stands."""

@@ -35,7 +35,10 @@ for place in (str(ROOT), str(FOLDER)):
     if place not in sys.path:
         sys.path.insert(0, place)
 
+from pictures.folding import fold  # noqa: E402
+
 SECONDS_PER_CALL = 30
+WIDTH = 115  # columns of messages that no terminal shows
 ALLOWED_IMPORTS = {
     "__future__", "bisect", "collections", "copy", "dataclasses", "functools", "given", "heapq", "itertools", "math", "numbers",
     "numpy", "operator", "parts", "random", "re", "string", "torch", "typing",
@@ -260,7 +263,11 @@ class Failed(Exception):
     elsewhere: bool = False
 
     def __str__(self) -> str:
-        lines = [self.heading] if self.heading else []
+        return self.shown(WIDTH)
+
+    def shown(self, width: int) -> str:
+        """The message in lines of so many columns."""
+        lines = fold(self.heading, width).split("\n") if self.heading else []
         rows = [("checked", self.what), ("input", self.given), ("got", self.got), ("wanted", self.wanted)]
         rows += [("first", self.where), ("because", self.why)]
         if self.mistake:
@@ -269,7 +276,7 @@ class Failed(Exception):
             values = name in ("got", "wanted") and self.quoted
             text = value if isinstance(value, str) and not values else describe(value, limit=400)
             if text and value is not NOTHING:
-                lines += _row(name, text)
+                lines += _row(name, text, width)
         return "\n".join(lines)
 
     def like(self, other: Failed | None) -> bool:
@@ -281,8 +288,9 @@ class Shortcut(Exception):
     """A function that the exercise forbids was called."""
 
 
-def _row(name: str, text: str) -> list[str]:
-    wrapped = [line for part in text.split("\n") for line in textwrap.wrap(part, 104, break_long_words=False) or [""]]
+def _row(name: str, text: str, width: int) -> list[str]:
+    whole = {"break_long_words": False, "break_on_hyphens": False}  # -300 is one number
+    wrapped = [line for part in text.split("\n") for line in textwrap.wrap(part, width - 11, **whole) or [""]]
     return [f"  {name if i == 0 else '':9}{line}" for i, line in enumerate(wrapped)]
 
 

@@ -168,6 +168,10 @@ def _read(path: Path, device: str | torch.device) -> dict:
         raise CheckpointError(f"{path} is a folder; give the file, {path / 'checkpoint.pt'}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; train_minimal.py writes checkpoint.pt into its output folder")
+    with open(path, "rb") as file:
+        begins = file.read(4096)
+    if any(line.strip() == b"\\data\\" for line in begins.splitlines()):
+        raise CheckpointError(f"{path} is a language model, and no checkpoint; train_minimal.py makes one, checkpoint.pt")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # reading foreign bytes as a pickle can raise anything

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import errno
 import functools
 import json
 import math
@@ -14,6 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
+
+from pictures.folding import folded
 
 NEEDED = ("torch", "numpy", "matplotlib", "soundfile", "soxr", "tqdm")  # to train and transcribe
 READER_GONE = 141  # 128 and the number of SIGPIPE, as shells have it
@@ -36,7 +40,7 @@ def what_is_missing() -> str | None:
 
 
 if _missing := what_is_missing():  # said before any import of ours fails with a traceback
-    print(f"error: {_missing}", file=sys.stderr)
+    print(f"error: {_missing}", file=folded(sys.stderr))
     sys.exit(2)
 
 
@@ -62,26 +66,40 @@ def script(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Makes the main function of a script one that ends with an exit code and without a traceback.
 
     What is wrong with what was given is one line and exit code 2; where nobody reads the output any more (``| head -1``)
-    nothing is said, exit code 141; after Ctrl-C 130.
+    nothing is said, exit code 141; after Ctrl-C 130. Lines wider than the terminal are folded.
     """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
         show_any_name()
-        try:
-            code = _flushed(lambda: main(argv))
-        except BrokenPipeError:
-            _write_nowhere()
-            return READER_GONE
-        except KeyboardInterrupt:
-            print("\nstopped", file=sys.stderr)
-            return 130
-        except (ValueError, OSError, FloatingPointError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-        return code
+        with contextlib.redirect_stdout(folded(sys.stdout)), contextlib.redirect_stderr(folded(sys.stderr)):
+            return _ended(lambda: main(argv))
 
     return run
+
+
+def _ended(work: Callable[[], int]) -> int:
+    """The exit code of the work, where it fails with the one line that says why."""
+    try:
+        return _flushed(work)
+    except BrokenPipeError:
+        _write_nowhere()
+        return READER_GONE
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of one that the system raised the file first, and what to do where it may not be opened."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return str(error)
+    locked = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    advice = "; choose another place, or change the permissions of the file and its folder" if locked else ""
+    return f"{error.filename}: {error.strerror}{advice}"
 
 
 def _flushed(work: Callable[[], int]) -> int:
@@ -122,7 +140,7 @@ def print_json(value: object) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(finite(value))
-    print(text, flush=True)
+    print(text, file=getattr(sys.stdout, "stream", sys.stdout), flush=True)  # a line whole, however wide
 
 
 class Parser(argparse.ArgumentParser):
@@ -136,13 +154,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the program with exit code 2."""
         if unknown := self._unknown_flag():
-            near = difflib.get_close_matches(unknown, self._option_string_actions, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(f"--{unknown.lstrip('-')}", self._option_string_actions, n=1, cutoff=0.5)
             message = f"there is no flag {unknown}" + (f"; did you mean {near[0]}?" if near else "")
+        elif message.startswith("unrecognized arguments: ") and "--data" in self._option_string_actions:
+            message += "; a corpus is given as --data PATH"
         self.exit(2, f"error: {message} ({os.path.basename(self.prog)} --help lists the flags)\n")
 
     def _unknown_flag(self) -> str | None:
-        """The first flag given, before any ``--``, that none of ours begins with."""
+        """The first flag given, before any ``--``, that none of ours begins with; also one with a single dash, as -epochs."""
         given = getattr(self, "_given", [])
         given = given[: given.index("--")] if "--" in given else given
-        flags = (argument.split("=")[0] for argument in given if argument.startswith("--"))
+        flags = [argument.split("=")[0] for argument in given if argument.startswith("-")]
+        single = {flag for flag in self._option_string_actions if len(flag) == 2}
+        flags = [flag for flag in flags if flag.startswith("--") or (flag[1:2].isalpha() and flag[:2] not in single)]
         return next((flag for flag in flags if not any(ours.startswith(flag) for ours in self._option_string_actions)), None)

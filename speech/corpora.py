@@ -431,6 +431,11 @@ def read_corpus(path: Path | str) -> Corpus:
     return Corpus(kind, root, utterances, report.problems, rule, report.notes)
 
 
+_NO_CORPUS = {".pt": "a checkpoint", ".arpa": "a language model"} | dict.fromkeys(
+    (".wav", ".flac", ".mp3", ".ogg"), "one recording"
+)
+
+
 def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     manifests = _manifest_files(path)
     if manifests:
@@ -450,6 +455,8 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     if _is_pairs(files):
         return "pairs of audio and text", _pairs(path, files, report)
     names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
+    if path.is_file() and (kind := _NO_CORPUS.get(path.suffix.lower())):
+        raise CorpusError(f"{path} is {kind} and no corpus; give the folder of a corpus or its manifest")
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
         f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "

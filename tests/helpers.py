@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +70,26 @@ def noisy_utterances(folder: Path, n: int = 120) -> list[Utterance]:
         soundfile.write(folder / f"{i}.wav", 0.1 * rng.standard_normal(4000), 8000)
         utterances.append(Utterance(folder / f"{i}.wav", "ab", "s", "train", 0.5))
     return utterances
+
+
+def on_terminal(command: list, cwd: Path = ROOT, width: int = 80) -> str:
+    """What a command shows on a terminal of so many columns: both outputs, without colours and what a bar wrote over."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(command, cwd=cwd, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    said = b""
+    try:
+        while piece := os.read(ours, 65536):
+            said += piece
+    except OSError:  # as Linux ends it
+        pass
+    os.close(ours)
+    process.wait(timeout=60)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode().replace("\r\n", "\n"))
+    return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 import implementation
-from helpers import ROOT
+from helpers import ROOT, on_terminal
 
 sys.path.insert(0, str(ROOT / "exercises"))
 
@@ -334,7 +334,8 @@ def folder(tmp_path: Path) -> Path:
     """A learner's project: nothing begun."""
     copy = tmp_path / "exercises"
     shutil.copytree(ROOT / "exercises", copy, ignore=shutil.ignore_patterns("__pycache__", ".progress.json", "backups"))
-    for name in ("implementation.py", "pyproject.toml"):
+    (tmp_path / "pictures").mkdir()
+    for name in ("implementation.py", "pyproject.toml", "pictures/__init__.py", "pictures/folding.py"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     for stub in (copy / "stubs").glob("*.py"):
         shutil.copyfile(stub, copy / stub.name)
@@ -374,6 +375,17 @@ def test_the_whole_check_tells_how_far_one_is(folder: Path):
     code, output = learner(folder, f"exercises/{EXERCISES[1].file.name}")
     assert code == 0
     assert "1 of 13 done" in output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo terminal")
+def test_nothing_is_wider_than_the_terminal(folder: Path):
+    for exercise in EXERCISES[6:9]:
+        (folder / exercise.file.name).write_text(exercise.mutants[1].apply(text_of(exercise.solution)), encoding="utf-8")
+    checks = [f"exercises/test_{exercise.name}.py" for exercise in EXERCISES[6:9]]
+    for command in (checks, ["exercises", "--hint", "3"], ["exercises", "--hint", "3"], ["exercises", "--hint", "3"]):
+        said = on_terminal([sys.executable, "-m", "pytest", *command], cwd=folder.parent)
+        assert max(len(line) for line in said.split("\n")) <= 80, said
+        assert ("mistake  " in said and "Next: exercise" in said) or "Exercise 3, hint" in said
 
 
 def test_commands_from_the_command_line(folder: Path):

@@ -6,10 +6,14 @@ from functools import cache
 
 import jiwer
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from implementation import (
+    AudioSample,
+    CharEncoder,
+    DeepSpeech2,
     ErrorCounts,
     _edit_table,
     character_error_rate,
@@ -17,6 +21,7 @@ from implementation import (
     count_word_errors,
     edit_distance,
     edit_table_by_rows,
+    evaluate,
     word_error_rate,
 )
 
@@ -140,3 +145,13 @@ def test_utterances_are_ranked_by_their_share_of_errors():
 
 def test_the_counts_print_the_rate_and_its_parts():
     assert str(ErrorCounts(hits=2, substitutions=1, deletions=1, insertions=0)) == "50.00 % (2/4: 1 sub, 1 del, 0 ins)"
+
+
+def test_evaluation_counts_texts_without_stray_spaces():
+    """As transcribe.py prints them, and as the transcripts of a corpus are read."""
+    encoder = CharEncoder("english")
+    model = DeepSpeech2(n_freq=65, vocab_size=encoder.vocab_size, n_conv=2, n_rnn=1, rnn_hidden=8)
+    dataset = [AudioSample(torch.randn(16000), 16000, "see  the moon ")]
+    result = evaluate(model, dataset, encoder, decode=lambda *_: [" see the   moon"])
+    assert result["hypotheses"] == result["references"] == ["see the moon"]
+    assert result["cer"] == 0 and result["characters"].reference_length == 12

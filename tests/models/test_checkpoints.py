@@ -226,3 +226,9 @@ def test_weights_that_do_not_fit_are_told_in_one_line(tmp_path, weights, what):
 def test_the_settings_are_also_had_flat():
     flat = ModelConfig(Features(sample_rate=8000, n_fft=64)).flat()
     assert (flat["sample_rate"], flat["n_fft"], flat["rnn_hidden"]) == (8000, 64, 128) and "features" not in flat
+
+
+def test_a_language_model_in_place_of_a_checkpoint_is_named(tmp_path):
+    (tmp_path / "lm.arpa").write_text("\n\\data\\\nngram 1=3\n")
+    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, and no checkpoint; train_minimal\.py makes one"):
+        load_checkpoint(tmp_path / "lm.arpa")

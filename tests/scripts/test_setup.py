@@ -80,15 +80,17 @@ def test_a_python_without_venv_is_one_sentence(capsys, monkeypatch):
 
 
 def test_an_old_python_comes_as_far_as_its_sentence():
-    text = (ROOT / "setup.py").read_text(encoding="utf-8")
-    tree = ast.parse(text, feature_version=(3, 7))
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("setup.py", "pictures/__init__.py", "pictures/folding.py")]
+    tree = ast.parse("\n".join(texts), feature_version=(3, 7))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "__future__"]  # 3.6
     notes = [note for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for note in (node.returns, *node.args.args)]
-    notes = [ast.unparse(note.annotation if isinstance(note, ast.arg) else note) for note in notes]
+    notes = [note.annotation if isinstance(note, ast.arg) else note for note in notes]
+    notes = [ast.unparse(note) for note in notes if note]
     assert not [note for note in notes if "|" in note or "list[" in note or "tuple[" in note or "dict[" in note]
     at_first = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
                 for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)}  # fmt: skip
-    assert at_first == {"os", "platform", "shutil", "sys", "time", "importlib.util", "typing"}
+    standard = {"contextlib", "os", "platform", "re", "shutil", "sys", "time", "importlib.util", "typing", "unicodedata"}
+    assert at_first == {*standard, "pictures.folding"}
 
 
 # What the scripts say where nothing is installed

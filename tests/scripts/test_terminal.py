@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
 import json
 import subprocess
@@ -73,11 +74,17 @@ def test_the_scripts_are_all_so():
         assert hasattr(module.main, "__wrapped__"), module.__name__  # by @script
 
 
+LOCKED = "; choose another place, or change the permissions of the file and its folder\n"
+
+
 def test_errors_are_one_line_and_have_an_exit_code(capsys):
     for error, code, said in (
         (ValueError("wrong"), 2, "error: wrong\n"),
         (OSError("no disk"), 2, "error: no disk\n"),
         (KeyboardInterrupt(), 130, "\nstopped\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/lm.arpa"), 2, f"error: a/lm.arpa: Permission denied{LOCKED}"),
+        (OSError(errno.EROFS, "Read-only file system", Path("m.tsv")), 2, f"error: m.tsv: Read-only file system{LOCKED}"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), 2, "error: x: No space left on device\n"),
     ):
 
         def main(_argv, error=error):
@@ -116,13 +123,16 @@ def test_json_is_readable_where_the_terminal_can_show_it(monkeypatch):
         (["--bacth-size=4"], "there is no flag --bacth-size; did you mean --batch-size?"),
         (["--zzzzqqq"], "there is no flag --zzzzqqq (x.py"),
         (["--epochs", "three"], "invalid int value: 'three'"),
-        (["stray"], "unrecognized arguments: stray"),
+        (["stray"], "unrecognized arguments: stray; a corpus is given as --data PATH (x.py"),
+        (["-epochs", "3"], "there is no flag -epochs; did you mean --epochs?"),
+        (["-z"], "there is no flag -z (x.py"),
     ],
 )
 def test_a_mistyped_flag_is_one_line_with_the_nearest(given, said, capsys):
     parser = Parser(prog="x.py")
     for flag in ("--epochs", "--batch-size"):
         parser.add_argument(flag, type=int)
+    parser.add_argument("--data")
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(given)
     error = capsys.readouterr().err

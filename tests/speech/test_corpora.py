@@ -1002,3 +1002,12 @@ def test_the_dev_part_that_is_named_becomes_dev():
         corpus.in_roles()
     assert of_splits("train", "dev-clean").in_roles().splits == {"train": 1, "dev": 1}
     assert of_splits("train").in_roles().splits == {"train": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("checkpoint.pt", "a checkpoint"), ("lm.arpa", "a language model"), ("A.WAV", "one recording")]
+)
+def test_a_file_of_another_kind_in_place_of_a_corpus_is_named(name, kind, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CorpusError, match=f"{name} is {kind} and no corpus; give the folder of a corpus or its manifest"):
+        read_corpus(tmp_path / name)
