@@ -19,6 +19,7 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 from decoding.ngrams import EOS, UNITS, NGramModel
 from speech.sentences import in_alphabet, read_sentences
 from speech.transcripts import named
+from training.folder import refuse_unwritable
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -48,6 +49,7 @@ def train(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.output} exists already; give another name, or --overwrite to replace it")
     if not args.output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {args.output} does not exist; make it first")
+    refuse_unwritable(args.output.absolute().parent, "choose another -o")
     sentences, left_out = read_sentences(args.path, args.split), Counter()
     if args.alphabet != "any":
         sentences, left_out = in_alphabet(sentences, args.alphabet)

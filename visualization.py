@@ -120,16 +120,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
     try:
-        subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
-    except (KeyboardInterrupt, subprocess.CalledProcessError):
-        print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
-        return 130
-    try:
         args.output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         print(f"error: --output-dir {args.output_dir}: no such folder can be made ({error.strerror})", file=sys.stderr)
         return 2
     refuse_unwritable(args.output_dir, "choose another --output-dir")
+    try:
+        subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
+    except (KeyboardInterrupt, subprocess.CalledProcessError):
+        print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
+        return 130
     names = []
     for name, figure in pictures(subject, command):
         figure.savefig(args.output_dir / f"{name}.png")

@@ -107,3 +107,14 @@ def test_errors_are_one_sentence(tmp_path, capsys, monkeypatch, sentences, argum
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("error: ") and what in err
     assert not Path("lm.arpa").exists()
+
+
+def test_a_folder_that_can_not_be_written_to_is_told_before_the_text_is_read(tmp_path, monkeypatch, capsys):
+    def locked(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", locked)
+    monkeypatch.setattr(train_language_model, "read_sentences", None)
+    (tmp_path / "t.txt").write_text("some words\n")
+    assert train_language_model.main([str(tmp_path / "t.txt"), "-o", str(tmp_path / "lm.arpa")]) == 2
+    assert f"{tmp_path}: nothing can be written there (Permission denied); choose another -o" in capsys.readouterr().err

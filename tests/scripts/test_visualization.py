@@ -96,3 +96,10 @@ def test_a_folder_that_can_not_be_written_to_is_told_before_anything_is_drawn(ru
 def test_what_is_not_there_is_named(run_folder, flags, capsys):
     assert visualization.main([flag.replace("RUN", str(run_folder / "checkpoint.pt")) for flag in flags]) == 2
     assert flags[-1] in capsys.readouterr().err
+
+
+def test_a_folder_that_can_not_be_made_is_told_before_the_speech_is_read(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(visualization, "read_subject", None)
+    assert visualization.main(["--checkpoint", "c.pt", "--output-dir", str(tmp_path / "file" / "plots")]) == 2
+    assert "no such folder can be made" in capsys.readouterr().err
