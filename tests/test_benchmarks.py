@@ -112,6 +112,7 @@ def test_the_search_with_language_models_prints_its_tables(monkeypatch, capsys):
     check_table("decode.py", arguments, expected, monkeypatch, capsys)
 
 
+@pytest.mark.slow  # real time
 def test_live_streams_print_their_table_and_are_drawn(tmp_path, monkeypatch, capsys):
     arguments = f"--dispatch --hidden 8 --seconds 0.4 --streams 1 3 --plot {tmp_path / 'streams.png'}"
     expected = ("1 streams: one by one: median", "3 streams: ", "in batches: median", "98th percentile", "batches of 2 or more")
@@ -119,6 +120,7 @@ def test_live_streams_print_their_table_and_are_drawn(tmp_path, monkeypatch, cap
     assert (tmp_path / "streams.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow  # a minute of audio
 def test_memory_of_a_stream_prints_its_table(monkeypatch, capsys):
     check_table("streaming.py", "--memory 1 --hidden 8", ("after 1 minutes: ", " MB, +0.0%"), monkeypatch, capsys)
 
