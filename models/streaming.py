@@ -341,17 +341,13 @@ class _Beam:
     """A beam search that is carried on; what all its prefixes begin with is settled."""
 
     def __init__(self, words: _Words, decoder: Decoder, settle_after: float | None = None) -> None:
-        self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
-        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken before, labels of the best hypothesis since
-        self.taken = 0  # labels of words that are over
-        self.words, self.encoder = words, words.encoder
+        self.words, self.encoder, self.frame = words, words.encoder, 0
         self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         self.open: list[int] = []  # labels that are settled, since the last word that is over
-        self.rows, self.frames, self.frame = (
-            [],
-            [],
-            0,
-        )  # to align them: log-probabilities, and which frames of the stream these are
+        self.taken = 0  # labels before them
+        self.rows, self.frames = [], []  # log-probabilities to align them with, and which frames of the stream these are
+        self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
+        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken then, labels of the best hypothesis since
 
     def push(self, rows: Tensor, last: bool) -> tuple[str, list[HeardWord], str]:
         """(T', V) -> text and words that are settled, and what the best hypothesis has behind them."""
