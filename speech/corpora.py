@@ -20,6 +20,7 @@ from pathlib import Path
 
 from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
 from speech.columns import ColumnError, channel_numbers
+from speech.durations import Durations
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.manifests import MANIFESTS, audio_path, read_manifests
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, text_lines
@@ -424,7 +425,9 @@ def read_corpus(path: Path | str) -> Corpus:
     report = Report()
     kind, lines = _recognise(path, report)
     root = path if path.is_dir() else path.parent
-    utterances = _compared(_checked(lines, report), report)
+    durations = Durations(root)
+    utterances = _compared(_checked(lines, report, durations), report)
+    durations.keep()
     utterances, rule = _carve_splits(utterances, root)
     if report.of_a_mac:
         report.notes.append(f"{report.of_a_mac} files named ._* were passed over: a Mac left them, they hold no audio")
@@ -518,13 +521,13 @@ class _Checked:
     believed: bool
 
 
-def _checked(lines: Lines, report: Report) -> list[_Checked]:
+def _checked(lines: Lines, report: Report, durations: Durations) -> list[_Checked]:
     """The usable utterances, in order, with clean transcripts, split names and durations."""
     good: dict[tuple, _Checked] = {}  # by path and piece
     for where, utterance in lines:
         try:
             believed = utterance.seconds > 0
-            utterance = _clean(utterance)
+            utterance = _clean(utterance, durations)
             key = (os.path.normpath(utterance.path), utterance.start, utterance.stop, utterance.channel)
             first = good.setdefault(key, _Checked(where, utterance, believed))
             if first.utterance is not utterance:
@@ -539,7 +542,7 @@ def _checked(lines: Lines, report: Report) -> list[_Checked]:
     return list(good.values())
 
 
-def _clean(utterance: Utterance) -> Utterance:
+def _clean(utterance: Utterance, durations: Durations) -> Utterance:
     transcript, split = " ".join(utterance.transcript.split()), utterance.split.lower()
     if not transcript:
         raise BadLine("the transcript is empty")
@@ -547,9 +550,9 @@ def _clean(utterance: Utterance) -> Utterance:
     if path is None:
         what = "is a pipe, which can be read only once: write it into a file" if _is_pipe(utterance.path) else "not found"
         raise BadLine(f"audio file {utterance.path} {what}")
-    seconds = utterance.seconds or audio_seconds(path) - utterance.start
+    seconds = utterance.seconds or durations.seconds(path) - utterance.start
     if seconds <= 0:
-        raise BadLine(f"it begins at {utterance.start:g} s, but its audio lasts {audio_seconds(path):g} s")
+        raise BadLine(f"it begins at {utterance.start:g} s, but its audio lasts {durations.seconds(path):g} s")
     return replace(utterance, path=path, transcript=transcript, split=_SPLIT_NAMES.get(split, split), seconds=seconds)
 
 

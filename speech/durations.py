@@ -1,0 +1,73 @@
+"""How long audio files are, read from their headers once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from speech.audio import audio_seconds
+
+MANY = 1000  # files; what takes no second is not kept
+
+
+def cache_folder() -> Path:
+    """Where this user's programs keep what they can make again: ``XDG_CACHE_HOME``, else as the system has it."""
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "deep_speech_2"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "deep_speech_2"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "deep_speech_2"
+
+
+class Durations:
+    """Seconds of the audio files of a corpus. A file that has changed since, by its size or its time, is read again.
+
+    Args:
+        root: folder of the corpus.
+    """
+
+    def __init__(self, root: Path) -> None:
+        name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+        self.root, self.read, self._known = root.resolve(), 0, {}
+        with suppress(OSError, RuntimeError):  # there is no home
+            self._file = cache_folder() / f"durations-{name}.json"
+            self._known = _read(self._file)
+
+    def seconds(self, path: Path) -> float:
+        """As ``audio_seconds``."""
+        try:
+            found = path.stat()
+            key, stamp = os.path.relpath(path, self.root), [found.st_size, found.st_mtime_ns]
+        except (OSError, ValueError):
+            return audio_seconds(path)  # which says what is wrong
+        if self._known.get(key, ())[:2] != stamp:
+            self._known[key] = [*stamp, audio_seconds(path)]
+            self.read += 1
+        return self._known[key][2]
+
+    def keep(self) -> None:
+        """Writes them, if many were read; where nothing can be written they are read again the next time."""
+        if self.read < MANY:
+            return
+        with suppress(OSError, AttributeError, UnicodeError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+                json.dump(self._known, file)
+            os.replace(file.name, self._file)
+
+
+def _read(file: Path) -> dict[str, list]:
+    """What is kept; nothing where the file is missing or no such file."""
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    sound = isinstance(known, dict) and all(
+        isinstance(of, list) and len(of) == 3 and isinstance(of[2], float) and of[2] > 0 for of in known.values()
+    )
+    return known if sound else {}
