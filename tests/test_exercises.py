@@ -349,6 +349,7 @@ def learner(folder: Path, *command: str, answer: str = "") -> tuple[int, str]:
     return run.returncode, run.stdout + run.stderr
 
 
+@pytest.mark.slow  # all exercises, twice
 def test_the_whole_check_tells_how_far_one_is(folder: Path):
     shutil.copyfile(folder / "solutions" / EXERCISES[1].file.name, folder / EXERCISES[1].file.name)
     mutant = EXERCISES[2].mutants[0]
@@ -378,6 +379,7 @@ def test_the_whole_check_tells_how_far_one_is(folder: Path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo terminal")
+@pytest.mark.slow  # a pytest for each of several answers
 def test_nothing_is_wider_than_the_terminal(folder: Path):
     for exercise in EXERCISES[6:9]:
         (folder / exercise.file.name).write_text(exercise.mutants[1].apply(text_of(exercise.solution)), encoding="utf-8")

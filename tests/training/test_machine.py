@@ -35,6 +35,7 @@ def test_bf16_without_hardware_is_refused_and_auto_is_not(monkeypatch):
     assert choose_precision("auto", cpu) == torch.bfloat16
 
 
+@pytest.mark.slow  # ten seconds, where bf16 is in hardware
 def test_bf16_products_train_too(monkeypatch):
     monkeypatch.setattr(machine, "cpu_has_bf16", lambda: True)
     trainer = make_trainer(epochs=2, precision="bf16")
