@@ -28,7 +28,10 @@ import ladder as framework
 from ladder import Exercise, Failed, Mutant, Todo, all_exercises, load
 
 EXERCISES = all_exercises()
-MUTANTS = [pytest.param(e, mutant, id=f"{e.number}: {mutant.name}") for e in EXERCISES for mutant in e.mutants]
+MUTANTS = [
+    pytest.param(e, mutant, id=f"{e.number}: {mutant.name}", marks=pytest.mark.slow if number >= 10 else ())  # all take a minute
+    for e in EXERCISES for number, mutant in enumerate(e.mutants)
+]  # fmt: skip
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 TODO = "raise NotImplementedError"
 
