@@ -51,6 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files before flags and behind them
     args.beam = args.beam if args.beam is not None else 100 if args.lm else 1
+    args.stream = args.stream or args.microphone
     for name in ("beam", "nbest"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
@@ -80,7 +81,6 @@ def _add_stream(parser: Parser) -> None:
 
 def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
     """Ends the program where the flags of a stream don't fit."""
-    args.stream = args.stream or args.microphone
     pipes = args.audio.count(Path("-"))
     if not args.audio and not args.microphone:
         parser.error("no audio given: name files, - for the standard input, or --microphone")

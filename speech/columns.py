@@ -36,25 +36,12 @@ _SUSPECT = {
 _SUSPECT_NAMES = re.compile(  # whole names, for their words may mean anything
     rf"{_OWNER}(?:from|to|skip|cut_from|cut_to|st|et|stime|etime|s_time|e_time|in|out|in_point|out_point|tc_in|tc_out|finish){_UNIT}"
 )
-_COUNTS = {
-    "frames",
-    "samples",
-    "nframes",
-    "nsamples",
-    "size",
-    "seconds",
-    "secs",
-}  # how long a piece is, perhaps, where nothing else says it
+# How long a piece is, perhaps, where nothing else says it.
+_COUNTS = {"frames", "samples", "nframes", "nsamples", "size", "seconds", "secs"}
 _INTERVAL = re.compile(r"[\[({ ]*\d{1,4}(?:\.\d+)? *(?:-|–|,|;|:|\.\.|to) *\d{1,4}(?:\.\d+)?[\])} ]*")  # 0.5-1.0, [0.5, 1.0]
 _MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range", "span", "region", "position", "boundaries"}
-_MAYBE_LENGTH = (
-    "length",
-    "len",
-    "segment_length",
-    "audio_length",
-    "num_samples",
-    "n_samples",
-)  # a number of what, is not said: only obeyed for a piece
+# A number of what, is not said: only obeyed for a piece.
+_MAYBE_LENGTH = ("length", "len", "segment_length", "audio_length", "num_samples", "n_samples")
 
 
 class ColumnError(ValueError):
@@ -142,12 +129,8 @@ def understand(names: tuple[str, ...]) -> Columns:
     words = _SUSPECT | (_COUNTS if "start" in roles and not {"stop", "seconds"} & roles.keys() else set())
     counts = {"channels", "num_channels", "n_channels", "nchannels", "channel_count", "channels_count"}
     suspects = [key for key in others if key not in counts and (words & others[key] or _SUSPECT_NAMES.fullmatch(key))]
-    return Columns(
-        roles,
-        units,
-        tuple(map(plain.__getitem__, suspects)),
-        tuple(plain[key] for key in others if _MAYBE_INTERVAL & others[key]),
-    )
+    intervals = tuple(plain[key] for key in others if _MAYBE_INTERVAL & others[key])
+    return Columns(roles, units, tuple(map(plain.__getitem__, suspects)), intervals)
 
 
 def _plain(name: str) -> str:

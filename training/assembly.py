@@ -143,12 +143,8 @@ def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | No
     asked = {name: value for name, value in model.flat().items() if value != defaults[name] and name != "sample_rate"}
     other = [name for name, value in asked.items() if value != there[name]]
     if other:
-        others = {
-            "convolutions": "--conv",
-            "bidirectional": "--forward-only",
-            "normalisation": "--normalize",
-            "kind": "--features",
-        }
+        others = {"convolutions": "--conv", "bidirectional": "--forward-only"}
+        others |= {"normalisation": "--normalize", "kind": "--features"}
         flags = {name: others.get(name, f"--{name.replace('_', '-')}") for name in other}
         named = ", ".join(f"{flag} (there {there[name]})" for name, flag in flags.items())
         raise CheckpointError(f"--checkpoint {path} brings its own model: leave out {named}")
