@@ -160,7 +160,8 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
             yield rate, until_interrupted(chunks)
     elif path == Path("-"):
         if sys.stdin is None or sys.stdin.isatty():
-            raise BadAudio("the standard input is the keyboard: send raw audio into it with | or <", path)
+            what = "closed" if sys.stdin is None else "the keyboard"
+            raise BadAudio(f"the standard input is {what}: send raw audio into it with | or <", path)
         rate = args.rate or model_rate
         yield rate, until_interrupted(raw_samples(sys.stdin.buffer, rate))
     else:

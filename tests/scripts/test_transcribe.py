@@ -391,3 +391,9 @@ def test_the_microphone_is_heard_until_it_ends(forward_only, monkeypatch, capsys
     captured = capsys.readouterr()
     assert "listening at 44100 Hz; Ctrl-C ends" in captured.err
     assert json.loads(captured.out.splitlines()[-1])["seconds"] == 1.0
+
+
+def test_a_closed_standard_input_is_called_that(forward_only, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert transcribe.main([str(forward_only), "--stream", "-"]) == 1
+    assert "-: the standard input is closed: send raw audio into it" in capsys.readouterr().err
