@@ -43,6 +43,7 @@ class Augmentation:
         snr_db: range of the signal-to-noise ratio in dB [ICML version: 0 to 30].
         channel: size of a random smooth curve over frequency (microphone, room), in standard deviations of the features.
         time_masks, time_width: number of masked spans and their greatest width in frames.
+        frames_per_mask: there are as many masked spans as these frames go into the utterance, if that is more; None: it is not.
         frequency_masks, frequency_width: number of masked bands and their greatest share of all bins.
     """
 
@@ -57,6 +58,7 @@ class Augmentation:
     channel: float = 0.3
     time_masks: int = 1
     time_width: int = 3
+    frames_per_mask: int | None = None
     frequency_masks: int = 1
     frequency_width: float = 0.12
 
@@ -90,7 +92,7 @@ class Augmentation:
         harmonics = torch.from_numpy(rng.normal(0, self.channel, 4).astype(np.float32))
         axis = torch.linspace(0, np.pi, bins)
         features = features + sum(a * torch.cos((k + 1) * axis) for k, a in enumerate(harmonics))[:, None]
-        for _ in range(self.time_masks):
+        for _ in range(max(self.time_masks, frames // (self.frames_per_mask or frames + 1))):
             start, width = _span(features.shape[1], self.time_width, rng)
             features[:, start : start + width] = 0.0  # the mean of the features
         for _ in range(self.frequency_masks):
@@ -103,6 +105,9 @@ class Augmentation:
 SYNTHETIC_AUGMENTATION = Augmentation(
     trim_ms=0.0, speed=0.05, tempo=0.05, tract=0.05, channel=0.1, time_masks=0, frequency_masks=0
 )
+
+# For sentences, whose words tell each other [ours, after SpecAugment, Park et al. 2019]: about an eighth of the frames is masked.
+SENTENCE_AUGMENTATION = Augmentation(time_width=20, frames_per_mask=80, frequency_masks=2, frequency_width=0.2)
 
 
 def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:

@@ -20,7 +20,7 @@ from implementation import (
 )
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder, encoder_of
-from speech.augmentation import SYNTHETIC_AUGMENTATION, Augmentation
+from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
@@ -214,7 +214,8 @@ def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, 
     if speech.data:
         train = SpeechDataset(train, model.features.sample_rate, cache_mb=TRAINING_CACHE_MB)
         train = JoinedDataset(train, speech.join, seed=seed) if speech.join > 1 else train
-    augmentation = Augmentation() if speech.data else SYNTHETIC_AUGMENTATION
+    recordings = SENTENCE_AUGMENTATION if speech.masks == "sentences" else Augmentation()
+    augmentation = recordings if speech.data else SYNTHETIC_AUGMENTATION
     return TrainingSet(train, encoder, model, augmentation if speech.augment else None, seed)
 
 
@@ -222,6 +223,6 @@ def _kept_by_a_resumed_run(speech: SpeechSettings, training: TrainingSettings, t
     """What, beside the model and the trainer's numbers, a resumed run must have as it was: flags, and the speech by its texts."""
     return {
         "join": speech.join, "no_augment": not speech.augment, "no_sortagrad": not training.sortagrad,
-        "optimizer": training.optimizer, "unknown": speech.unknown,
+        "masks": speech.masks, "optimizer": training.optimizer, "unknown": speech.unknown,
         "transcripts": hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12],
     }  # fmt: skip

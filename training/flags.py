@@ -80,6 +80,8 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
+    masks = "what augmentation hides of --data: sentences: spans up to 0.2 s and wider bands, for speech of many words"
+    add("--masks", choices=("words", "sentences"), default=default.masks, help=masks)
     add("--no-augment", action="store_true", help="train on the clips as they are (arXiv 5.2 adds noise)")
 
 
@@ -194,6 +196,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
             parser.error(f"--{name} names no split between two commas, or none at all: {getattr(args, name)!r}")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
+    if args.masks != SpeechSettings.masks and (args.no_augment or not args.data):
+        parser.error(f"--masks {args.masks} is of the augmentation of --data: " + ("leave out --no-augment" if args.data else "add it"))
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     if args.batch_norm == "step" and args.rnn_type != "rnn":
@@ -239,7 +243,7 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 def _speech(args: argparse.Namespace) -> SpeechSettings:
     splits = {name: tuple(map(str.strip, (getattr(args, name) or "").split(","))) for name in ("train", "test")}
     splits = {name: names if any(names) else () for name, names in splits.items()}
-    same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate")
+    same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate", "masks")
     return SpeechSettings(augment=not args.no_augment, **splits, **{name: getattr(args, name) for name in same})
 
 

@@ -96,7 +96,8 @@ class Run:
         if "trainer" not in checkpoint.training:
             raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
         settings = self.parts.settings
-        refuse_to_resume("other settings", differences(checkpoint.training.get("settings", settings), settings))
+        was = {"masks": "words"} | checkpoint.training.get("settings", settings)  # which older runs had, and did not keep
+        refuse_to_resume("other settings", differences(was, settings))
 
     def _other_outputs(self, encoder: CharEncoder) -> list[str]:
         """In what the outputs of an encoder with as many differ from the run's."""

@@ -28,6 +28,8 @@ class SpeechSettings:
         max_seconds: longer training recordings are left out; None: none.
         unknown: characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
+        masks: what that hides of recordings: 'words': little, which a short word bears; 'sentences': more, see
+            ``speech.augmentation``.
         bigrams: whether outputs are pairs of letters too (arXiv 3.6).
         sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
             Fourier points on), so that bins are 62.5 Hz apart [ours].
@@ -43,6 +45,7 @@ class SpeechSettings:
     max_seconds: float | None = None
     unknown: str = "error"
     augment: bool = True
+    masks: str = "words"
     bigrams: bool = False
     sample_rate: int | None = None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from implementation import compute_spectrogram
-from speech.augmentation import Augmentation, Timing, _warped_bins, add_noise
+from speech.augmentation import SENTENCE_AUGMENTATION, Augmentation, Timing, _warped_bins, add_noise
 
 
 def test_noise_has_the_ratio_asked_for():
@@ -52,3 +54,25 @@ def test_tract_moves_resonances_up_and_down_within_the_band():
         assert places[0] == 0 and float(places[-1]) == pytest.approx(64, abs=1e-3)
         assert bool((places.diff() > 0).all())
         assert float(places[20]) == pytest.approx(20 * stretch, abs=1e-4)
+
+
+def hidden(augmentation: Augmentation, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Masked shares of the frames and of the bins, (200,) each, of features that are 1 everywhere."""
+    alone = replace(augmentation, tract=0, channel=0)
+    made = [alone.change_features(torch.ones(80, frames), 1.0, np.random.default_rng(seed)) for seed in range(200)]
+    return np.array([(f == 0).all(0).float().mean() for f in made]), np.array([(f == 0).all(1).float().mean() for f in made])
+
+
+def test_masks_of_sentences_grow_with_the_utterance():
+    in_frames, in_bins = hidden(SENTENCE_AUGMENTATION, 800)  # ten spans of 0 to 20 frames, 10 in the mean, 1/8 in all
+    assert 0.10 < in_frames.mean() < 0.13 and in_frames.max() <= 10 * 20 / 800  # some overlap
+    assert 0.14 < in_bins.mean() < 0.21 and in_bins.max() <= 2 * 16 / 80  # two bands of 0 to 16 bins
+    longer, _ = hidden(SENTENCE_AUGMENTATION, 1600)
+    assert abs(longer.mean() - in_frames.mean()) < 0.01
+    short, _ = hidden(SENTENCE_AUGMENTATION, 30)  # one span, of at most a third
+    assert 0 < short.mean() and short.max() <= 10 / 30
+
+
+def test_masks_of_words_stay_few_however_long_the_utterance():
+    in_frames, in_bins = hidden(Augmentation(), 800)
+    assert 0 < in_frames.max() <= 3 / 800 and 0 < in_bins.max() <= 9 / 80

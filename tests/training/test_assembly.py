@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from helpers import TINY
-from implementation import Features
+from implementation import CharEncoder, Features
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
-from speech.augmentation import SYNTHETIC_AUGMENTATION
+from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
 from training import assembly
 from training.assembly import assemble, start_run
 from training.data import corpus_features
@@ -43,6 +43,15 @@ def test_flags_reach_what_they_name(monkeypatch):
     assert config.batch_norm == "input" and config.dropout == 0.25 and trainer.model.dropout.p == 0.25
     assert isinstance(trainer.optimizer, torch.optim.SGD) and trainer.optimizer.param_groups[0]["nesterov"]
     assert (trainer.settings.schedule, trainer.sampler.batch_size, trainer.optimizer.param_groups[0]["lr"]) == ("anneal", 3, 1e-4)
+
+
+def test_recordings_are_augmented_as_the_flags_say():
+    model = ModelConfig().build(CharEncoder())
+    changed = {
+        flags: assembly.training_set(parse_args(["--data", "x", *flags.split()])[0], [], CharEncoder(), model, 0).augmentation
+        for flags in ("", "--masks sentences", "--no-augment")
+    }
+    assert changed == {"": Augmentation(), "--masks sentences": SENTENCE_AUGMENTATION, "--no-augment": None}
 
 
 @pytest.mark.parametrize(

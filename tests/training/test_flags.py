@@ -33,7 +33,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
     lm = str(tmp_path / "lm.arpa")
     said = (
         "--data corpus --train a,b --dev d --test c "
-        "--join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --no-augment --bigrams "
+        "--join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --masks sentences --bigrams "
         "--sample-rate 8000 "
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
@@ -43,7 +43,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--unknown-penalty 1.5 --output-dir out --overwrite"
     )
     assert parse_args(said.split()) == (
-        SpeechSettings("corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", False, True, 8000),
+        SpeechSettings("corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", True, "sentences", True, 8000),
         ModelConfig(
             Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"), n_conv=3, convolutions="3-layer 1D", n_rnn=2, rnn_hidden=20,
             rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1],
@@ -139,6 +139,8 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--n-mels", "0"], "--n-mels must be at least 1, not 0"),
         (["--features", "logmel", "--n-fft", "256"], "--n-fft is of spectrograms"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
+        (["--masks", "sentences"], "--masks sentences is of the augmentation of --data: add it"),
+        (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave out"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
         (["--resume", "x", "--overwrite"], "choose one"),
