@@ -28,11 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add(
-        "path",
-        type=Path,
-        help="text file with a sentence a line, or a corpus (folder or manifest); with --score a language model",
-    )
+    add("path", type=Path, help="text with a sentence a line, or a corpus (folder or manifest); with --score a language model")
     add("-o", "--output", type=Path, help="ARPA file to write")
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
     add("--unit", choices=UNITS, help="what the n-grams are made of (default: word; with --score as the file tells)")

@@ -127,7 +127,10 @@ def _opened(path: Path) -> tuple:
 
 
 def _read_words(path: Path) -> list[str]:
-    """The words at the end of the file: each ends with a zero byte, and <unk> comes first."""
+    """The words at the end of the file: each ends with a zero byte, and <unk> comes first.
+
+    The file counts <unk> only if the ARPA file had it; so one that had not, and lacks just its last word, isn't told from it.
+    """
     with path.open("rb") as file:
         _, has_words, count = _HEADER.unpack(file.read(_HEADER.size))
         if not has_words:
@@ -135,7 +138,7 @@ def _read_words(path: Path) -> list[str]:
             raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
-        while end.count(b"\0") < count + 2 and length < size:  # <unk>, which is not counted where the ARPA file has none
+        while end.count(b"\0") < count + 2 and length < size:  # more than there are words, so that <unk> is whole
             length = min(size, 2 * length + 16 * count)
             file.seek(size - length)
             end = file.read(length)

@@ -176,15 +176,24 @@ def test_the_words_are_found_behind_whatever_stands_before_them(tmp_path, uncoun
         assert kenlm_binary._read_words(tmp_path / "lm") == words
 
 
+@pytest.mark.parametrize("uncounted", [0, 1], ids=["<unk> counted", "<unk> not counted"])
+def test_the_words_are_found_wherever_the_piece_that_is_read_first_begins(tmp_path, uncounted):
+    for length in range(1, 200):
+        words = ["<unk>", *"abcdefgh", "x" * length]
+        header = kenlm_binary._HEADER.pack(3, True, len(words) - uncounted)
+        (tmp_path / "lm").write_bytes(header + b"\1" * 500 + "".join(word + "\0" for word in words).encode())
+        assert kenlm_binary._read_words(tmp_path / "lm") == words
+
+
 # ---------------------------------------------------------------------------------------------
 # What can't be read
 # ---------------------------------------------------------------------------------------------
 
 
 @needs_kenlm
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_binary_that_is_cut_off_is_refused_with_one_sentence(tmp_path, capfd, kind):
-    whole = (MADE / f"words.{kind}").read_bytes()
+@pytest.mark.parametrize("name", [*(f"words.{kind}" for kind in KINDS), "no_unk.probing"])
+def test_a_binary_that_is_cut_off_is_refused_with_one_sentence(tmp_path, capfd, name):
+    whole = (MADE / name).read_bytes()
     for size in (
         *range(40, 200, 13),
         *range(200, len(whole) - 150, 997),

@@ -324,6 +324,12 @@ def test_a_lexicon_may_hold_words_that_the_model_does_not_know():
     assert walk(scorer, ENGLISH.encode("zebras"))[0] == -math.inf and scorer.unknown_words("zebra hello") == ["zebra"]
 
 
+def test_after_an_unknown_word_nothing_is_known_of_what_was_before_it():
+    model = MODELS["<unk> in longer n-grams"]
+    assert model.end(("<unk>",)) != model.end(("<s>", "<unk>"))
+    assert walk(WordScorer(model, ENGLISH, unknown_penalty=1.0), ENGLISH.encode("zebra"))[0] == -5 + model.end(("<unk>",))
+
+
 def test_an_unknown_character_costs_the_penalty_where_the_model_has_no_unk():
     trained = NGramModel.train(["aa", "ab"], 2, "character")
     del trained.ngrams["<unk>",]
