@@ -139,7 +139,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_language_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("language model").add_argument
-    add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
+    add("--lm", metavar="FILE", help="decode with this model too, an ARPA file or a KenLM binary, tuned on dev; "
+        "'train': one of the training transcripts")  # fmt: skip
     add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
     penalty = "nats by letter of a word that the language model does not know; default log(letters): 3.3 in English"
@@ -215,7 +216,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.unit and args.lm in (None, "train"):
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
-        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
+        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
     if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:
