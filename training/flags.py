@@ -198,7 +198,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
     if args.masks != SpeechSettings.masks and (args.no_augment or not args.data):
-        parser.error(f"--masks {args.masks} is of the augmentation of --data: " + ("leave out --no-augment" if args.data else "add it"))
+        what_to_do = "leave out --no-augment" if args.data else "add it"
+        parser.error(f"--masks {args.masks} is of the augmentation of --data: {what_to_do}")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     if args.batch_norm == "step" and args.rnn_type != "rnn":

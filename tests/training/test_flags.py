@@ -140,7 +140,7 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--features", "logmel", "--n-fft", "256"], "--n-fft is of spectrograms"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--masks", "sentences"], "--masks sentences is of the augmentation of --data: add it"),
-        (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave out"),
+        (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
         (["--resume", "x", "--overwrite"], "choose one"),
