@@ -170,20 +170,33 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
 
     Each part, such as dev-clean, is a split.
     """
-    parts = {file.parent: _part_of(root, file.parent) for file in files}
-    listed: set[str] = set()
+    folders: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
-        if not file.name.lower().endswith(".trans.txt"):
-            continue
-        for where, text in text_lines(file, report.problems):
-            name, *transcript = text.split(None, 1)
-            paths = [file.parent / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]  # some convert them
-            path = next(filter(None, map(find_file, paths)), paths[0])
-            listed.add(os.path.normpath(path))
-            yield where, Utterance(path, "".join(transcript), name.split("-")[0], parts[file.parent])
-    unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
-    report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
-    report.problems += _missing_parts(root, {part for folder, part in parts.items()})
+        folders[file.parent].append(file)
+    parts = {folder: _part_of(root, folder) for folder in folders}
+    seen: dict[tuple[str, str], str] = {}  # part and utterance: its line
+    for folder, inside in folders.items():
+        recordings = {file.stem: file for file in inside if file.suffix.lower() == ".flac"}  # without a line, as yet
+        for file in inside:
+            if not file.name.lower().endswith(".trans.txt"):
+                continue
+            for where, text in text_lines(file, report.problems):
+                name, *transcript = text.split(None, 1)
+                path = recordings.pop(name, None) or _recording(folder, name)
+                recordings.pop(path.stem, None)
+                first = seen.setdefault((parts[folder], name), where)
+                if first.startswith(f"{file}:"):  # twice in one file is told with all other doubled lines
+                    yield where, Utterance(path, "".join(transcript), name.split("-")[0], parts[folder])
+                else:
+                    report.problems.append(Problem(where, f"{name} is in this part twice, first at {first}"))
+        report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in recordings.values()]
+    report.problems += _missing_parts(root, set(parts.values()))
+
+
+def _recording(folder: Path, name: str) -> Path:
+    """The audio of an utterance whose FLAC has not exactly its name: written otherwise, or converted; else where it should be."""
+    paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
+    return next(filter(None, map(find_file, paths)), paths[0])
 
 
 def _part_of(root: Path, folder: Path) -> str:
