@@ -15,6 +15,7 @@ from speech.audio import BadAudio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
 from speech.datasets import read_utterance
 from speech.transcripts import normalise, spelt
+from speech.utterances import listed
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
@@ -31,8 +32,8 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
     if good and bad <= limit * (good + bad):
         return
     share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
-    first = "".join(f"\n  {problem}" for problem in corpus.problems[:5])
-    raise CorpusError(f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.{first}")
+    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.", *listed(corpus.problems)])
+    raise CorpusError(first)
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
@@ -55,6 +56,9 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
     frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
     for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
+        if outputs >= 2 * len(item.transcript):  # a character gives one label at most, and that one blank
+            good.append(item)
+            continue
         labels = encoder.encode(item.transcript)
         needed = ctc_required_frames(labels)
         if outputs >= needed:

@@ -98,7 +98,9 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(char for char in normalise(text, encoder) if char not in known and char != " ")
+        text = normalise(text, encoder)
+        if not known.issuperset(text):
+            counts.update(char for char in text if char not in known and char != " ")
     return counts
 
 

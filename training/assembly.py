@@ -115,9 +115,12 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
 
 
 def _checked_corpus(speech: SpeechSettings) -> Corpus:
-    """What there is, told in a few lines; refused if much of it is bad."""
-    corpus = read_corpus(speech.data)
-    print(corpus.summary())
+    """What there is and what it is for, told in a few lines; refused if much of it is bad."""
+    corpus, roles = read_corpus(speech.data), None
+    try:
+        roles = corpus.roles(speech.train, speech.dev, speech.test)
+    finally:
+        print(corpus.summary(roles=roles))  # also where a split is missing: it may be among the problems
     check_problems(corpus)
     return corpus.in_roles(speech.train, speech.dev, speech.test)
 
