@@ -3,10 +3,10 @@
     python benchmarks/start.py [--share 0.1 --files 36 --rounds 1] [flags of train_minimal.py]
 
 The simulated LibriSpeech has as many utterances and speakers in each part as the real one: folders part/speaker/chapter, a
-*.trans.txt in each chapter, and FLACs that are hard links to a few files of 1.5 to 24.5 seconds. So the disk's cache holds all audio
-and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own, with a folder
-for the cache of its own: the first reads each duration, the second takes them from that cache. The steps up to the first
-minibatch are those of train_minimal.py; where other programs run, the processor's time says more than the clock's. Linux or macOS; run nothing else meanwhile.
+*.trans.txt in each chapter, and FLACs that are hard links to a few files of 1.5 to 24.5 seconds. So the disk's cache holds all
+audio and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the first
+reads the durations, the second takes them from the folder in which the first kept them. The steps up to the first minibatch are
+those of train_minimal.py. Run nothing else meanwhile; where that can't be, the processor's time says more than the clock's.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def start(started: float, root: Path, cache: Path, flags: list[str]) -> dict[str
     stages.add("imports", time.time() - started)
     for module, name, title in WATCHED:
         stages.watch(importlib.import_module(module), name, title)
-    stages.watch(importlib.import_module("training.loop").Trainer, "try_longest_batch", "the longest minibatch (try_longest_batch)")
+    stages.watch(
+        importlib.import_module("training.loop").Trainer, "try_longest_batch", "the longest minibatch (try_longest_batch)"
+    )
 
     def stop(_loss: float, _utterances: int) -> None:
         stages.close()

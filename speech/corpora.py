@@ -195,19 +195,19 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
     seen: dict[str, tuple[str, str]] = {}  # by utterance: its part and its line
     shared: Counter[tuple[str, str]] = Counter()  # by two parts: utterances of one name
     for folder, inside in folders.items():
-        transcripts = [file for file in inside if file.name.lower().endswith(".trans.txt")]
+        part, transcripts = parts[folder], [file for file in inside if file.name.lower().endswith(".trans.txt")]
         recordings = _recordings(inside, all_kinds=bool(transcripts))  # without a line, as yet
         for where, text in chain.from_iterable(text_lines(file, report.problems) for file in transcripts):
             name, *transcript = text.split(None, 1)
             path = recordings.pop(name, None) or _recording(folder, name)
             recordings.pop(path.stem, None)
-            part, first = seen.setdefault(name, (parts[folder], where))
-            if part != parts[folder]:
-                shared[part, parts[folder]] += 1
-            elif first.rpartition(":")[0] != where.rpartition(":")[0]:  # twice in one file is told with all other such lines
+            its_part, first = seen.setdefault(name, (part, where))
+            if its_part != part:
+                shared[its_part, part] += 1
+            elif first is not where and first.rpartition(":")[0] != where.rpartition(":")[0]:  # those of one file are told later
                 report.problems.append(Problem(where, f"{name} is in this part twice, first at {first}"))
                 continue
-            yield where, Utterance(path, "".join(transcript), name.split("-")[0], parts[folder])
+            yield where, Utterance(path, "".join(transcript), name.split("-")[0], part)
         report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in recordings.values()]
     report.problems += _missing_parts(root, set(parts.values()))
     for (first, second), count in shared.items():

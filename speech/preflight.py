@@ -14,7 +14,7 @@ from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
 from speech.audio import BadAudio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
 from speech.datasets import read_utterance
-from speech.transcripts import normalise, spelt
+from speech.transcripts import is_known, normalise, spelt
 from speech.utterances import listed
 
 
@@ -40,11 +40,11 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
     """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other one."""
     good, problems = [], []
     for index, item in enumerate(items):
-        item = replace(item, transcript=normalise(item.transcript, encoder))
+        text = normalise(item.transcript, encoder)
         try:
-            if not spelt(item.transcript, encoder):
-                raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
-            good.append(item)
+            if not (text and is_known(text, encoder)) and not spelt(text, encoder):
+                raise ValueError(f"nothing of its transcript {text!r} can be written in the alphabet")
+            good.append(item if text == item.transcript else replace(item, transcript=text))
         except ValueError as error:
             problems.append(Problem(item_name(item, index), str(error)))
     return good, problems

@@ -191,7 +191,8 @@ def _usable_splits(
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
     """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
     utterances, problems = encodable(corpus.utterances, encoder)
-    advice, counts = "", unknown_characters((u.transcript for u in corpus.utterances), encoder)
+    suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
+    advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
     if speech.unknown == "error":
         advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
     elif counts:

@@ -811,7 +811,9 @@ def test_utterances_of_librispeech_that_are_there_twice_are_named(tmp_path):
     shutil.copytree(root / "dev-clean/84", root / "train-clean-100/84")
     corpus = read_corpus(root)  # noisy copies have the names of what they are copied from, so both stay
     assert corpus.splits["train-clean-100"] == 4 and not corpus.problems
-    assert corpus.notes == ["2 utterances of train-clean-100 have the names of utterances of dev-clean: are they the same speech?"]
+    assert corpus.notes == [
+        "2 utterances of train-clean-100 have the names of utterances of dev-clean: are they the same speech?"
+    ]
 
 
 def test_converted_audio_without_a_line_is_named_but_not_what_lies_beside_the_parts(tmp_path):
