@@ -816,6 +816,14 @@ def test_utterances_of_librispeech_that_are_there_twice_are_named(tmp_path):
     ]
 
 
+def test_a_line_of_librispeech_finds_its_flac_in_either_normal_form(tmp_path):
+    chapter = tmp_path / "dev-clean/1/2"
+    write_audio(chapter / unicodedata.normalize("NFD", "1-2-é.flac"))
+    (chapter / "1-2.trans.txt").write_text(unicodedata.normalize("NFC", "1-2-é YES\n"), encoding="utf-8")
+    corpus = read_corpus(tmp_path)
+    assert len(corpus.utterances) == 1 and not corpus.problems
+
+
 def test_converted_audio_without_a_line_is_named_but_not_what_lies_beside_the_parts(tmp_path):
     root = librispeech(tmp_path)
     write_audio(root / "dev-clean/84/7/84-7-0002.wav")

@@ -111,3 +111,16 @@ def test_few_files_leave_nothing_and_many_are_read_once_by_a_corpus(tmp_path, ca
     assert read_corpus(tmp_path).utterances[0].seconds == pytest.approx(0.3)
     monkeypatch.setattr(durations, "audio_seconds", None)
     assert read_corpus(tmp_path).utterances[0].seconds == pytest.approx(0.3)
+
+
+def test_files_of_one_name_in_two_folders_are_kept_apart(tmp_path, cache):
+    lengths = {"a/1.wav": 0.3, "b/1.wav": 0.2}
+    for name, seconds in lengths.items():
+        write_audio(tmp_path / "d" / name, seconds)
+        os.utime(tmp_path / "d" / name, ns=(1, 1))
+    first = Durations(tmp_path / "d")
+    assert [first.seconds(tmp_path / "d" / name) for name in lengths] == pytest.approx([0.3, 0.2])
+    first.seconds(write_audio(tmp_path / "beside.wav", 0.4))
+    first.keep()
+    (file,) = cache.iterdir()
+    assert set(json.loads(file.read_text())) == {"a/1.wav", "b/1.wav", "../beside.wav"}  # so that the corpus can be moved

@@ -71,6 +71,8 @@ class TestWhatCanBeUsed:
         assert good == items[:1] and "b.wav" in str(problems[0]) and "nothing of its transcript '北京'" in str(problems[0])
         good, problems = encodable([Utterance(path="c.wav", transcript="привет мир")], CharEncoder(unknown="drop"))
         assert not good and "nothing of its transcript 'привет мир'" in str(problems[0])
+        good, problems = encodable([Utterance(path="d.wav", transcript="\u00ad")], self.encoder)  # a soft hyphen
+        assert not good and "nothing of its transcript ''" in str(problems[0])
 
     def test_more_than_one_percent_stops(self):
         stop_if_many([Problem("x", "y")], 100)
