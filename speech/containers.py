@@ -344,9 +344,14 @@ def _crc8(data: bytes) -> int:
     """Cyclic checksum with the polynomial 0x07; 0 over bytes that end in their own."""
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+        value = _crc8_of(value ^ byte)
+    return value
+
+
+@cache
+def _crc8_of(value: int) -> int:
+    for _ in range(8):
+        value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
     return value
 
 
