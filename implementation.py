@@ -97,9 +97,9 @@ class CharEncoder:
     def decode(self, indices: Iterable[int]) -> str:
         """Text of labels as they stand: nothing is merged, blanks give no character."""
         labels = [int(i) for i in indices]
-        if any(not 0 <= label < self.vocab_size for label in labels):
+        if labels and not 0 <= min(labels) <= max(labels) < self.vocab_size:
             raise ValueError(f"labels must lie in 0..{self.vocab_size - 1}, not {labels}")
-        return "".join(self.alphabet[label - 1] for label in labels if label != self.blank_idx)
+        return "".join([self.alphabet[label - 1] for label in labels if label != self.blank_idx])
 
     def ctc_decode(self, indices: Iterable[int]) -> str:
         """Text of a CTC path: merge adjacent repeats first, then drop blanks (Graves et al. 2006, Section 3.1)."""
