@@ -276,9 +276,9 @@ class ClippedReLU(nn.Module):
 
 def normalize(x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean 0 and variance 1 over the ``count`` values where mask is 1; 0 elsewhere. Also returns E[x] and Var[x]."""
-    mean = (x * mask).sum(dims, keepdim=True) / count
+    mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: see data parallel, in shared_batch
     centred = (x - mean) * mask
-    var = centred.square().sum(dims, keepdim=True) / count
+    var = over_processes(centred.square().sum(dims, keepdim=True)) / count
     return centred / torch.sqrt(var + eps), mean, var
 
 
@@ -320,7 +320,7 @@ class SequenceBatchNorm(nn.Module):
         mask = mask.t()[:, :, None] if recurrent else mask[:, None, None, :]
         dims, shape = ((0, 1), (1, 1, -1)) if recurrent else ((0, 2, 3), (1, -1, 1, 1))
         if self.training:
-            count = int(lengths.sum()) * (1 if recurrent else x.shape[2])
+            count = int(over_processes(lengths.sum())) * (1 if recurrent else x.shape[2])
             # twin: _NormalizeValid, with its backward pass by hand; tests/implementation/test_batch_norm.py
             y, mean, var = fast(normalize)(x, mask, float(max(count, 1)), dims, self.eps)
             self._update(mean.flatten(), var.flatten(), count)
@@ -1139,7 +1139,7 @@ def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.opt
         raise FloatingPointError(f"the features hold nan or inf; one of these is broken: {batch.texts}")
     averages = [buffer.clone() for buffer in model.buffers()]
     log_probs, output_lengths = model(batch.features, batch.feature_lengths)
-    loss = ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths).mean()
+    loss = batch_mean(ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths))  # data parallel: of all shares
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
@@ -1222,6 +1222,54 @@ def plain_definitions() -> Iterator[None]:
         _plain_only = before
 
 
+_batch_is_shared = False
+
+
+@contextlib.contextmanager
+def shared_batch() -> Iterator[None]:
+    """Within it each process of torch.distributed holds a share of one minibatch (Section 4.1), which all step through together.
+
+    Batch norm and the loss are then those of the whole minibatch; ``training/parallel.py`` has the rest.
+    """
+    global _batch_is_shared
+    before, _batch_is_shared = _batch_is_shared, True
+    try:
+        yield
+    finally:
+        _batch_is_shared = before
+
+
+def over_processes(sums: Tensor) -> Tensor:
+    """Sums over a share of the minibatch -> those over all of it, with their derivative; as they are without ``shared_batch``."""
+    return _SumOverProcesses.apply(sums) if _batch_is_shared else sums
+
+
+def batch_mean(losses: Tensor) -> Tensor:
+    """Mean of a minibatch's losses (B,); of a shared one each process gets that of the whole.
+
+    So each process goes back from the same loss, and the gradients of P processes sum to P times that of the whole minibatch:
+    their mean, which DistributedDataParallel takes, is the gradient.
+    """
+    if not _batch_is_shared:
+        return losses.mean()
+    return over_processes(losses.sum()) / over_processes(torch.tensor(len(losses), device=losses.device))
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Each process's sum goes into the loss of every process, so its derivative is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, sums: Tensor):
+        total = sums.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        return _SumOverProcesses.apply(grad)
+
+
 class _NormalizeValid(torch.autograd.Function):
     """``normalize`` with its backward pass derived by hand, which keeps one tensor for it instead of five.
 
@@ -1231,9 +1279,9 @@ class _NormalizeValid(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float):
-        mean = (x * mask).sum(dims, keepdim=True) / count
+        mean = over_processes((x * mask).sum(dims, keepdim=True)) / count
         y = (x - mean).mul_(mask)
-        var = y.square().sum(dims, keepdim=True) / count
+        var = over_processes(y.square().sum(dims, keepdim=True)) / count
         rstd = torch.rsqrt(var + eps)
         y *= rstd
         ctx.save_for_backward(y, mask, rstd)
@@ -1246,8 +1294,8 @@ class _NormalizeValid(torch.autograd.Function):
     def backward(ctx, grad: Tensor, _mean: Tensor, _var: Tensor):
         y, mask, rstd = ctx.saved_tensors
         grad = grad * mask
-        mean_grad = grad.sum(ctx.dims, keepdim=True) / ctx.count
-        mean_grad_y = (grad * y).sum(ctx.dims, keepdim=True) / ctx.count
+        mean_grad = over_processes(grad.sum(ctx.dims, keepdim=True)) / ctx.count
+        mean_grad_y = over_processes((grad * y).sum(ctx.dims, keepdim=True)) / ctx.count
         dx = torch.addcmul(grad, y, mean_grad_y, value=-1.0).sub_(mean_grad).mul_(mask).mul_(rstd)
         return dx, None, None, None, None
 
@@ -1568,9 +1616,9 @@ def _scale_and_shift(norm: SequenceBatchNorm, x: Tensor, lengths: Tensor) -> tup
     x = x if x.dtype == torch.float64 else x.float()  # statistics never in half precision
     if norm.training:
         mask = sequence_mask(lengths, x.shape[0]).t()[:, :, None].to(x.dtype)  # (T, B, 1)
-        count = int(lengths.sum())
-        mean = (x * mask).sum((0, 1)) / max(count, 1)
-        var = ((x - mean) * mask).square().sum((0, 1)) / max(count, 1)
+        count = int(over_processes(lengths.sum()))
+        mean = over_processes((x * mask).sum((0, 1))) / max(count, 1)
+        var = over_processes(((x - mean) * mask).square().sum((0, 1))) / max(count, 1)
         norm._update(mean.detach(), var.detach(), count)
     else:
         mean, var = norm.running_mean, norm.running_var

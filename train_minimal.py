@@ -2,6 +2,7 @@
 
     python train_minimal.py
     python train_minimal.py --data path/to/corpus
+    torchrun --standalone --nproc_per_node=2 train_minimal.py
 
 The model and its parts are in implementation.py; training/ holds the rest, in this order: flags (what the command line
 says), settings (the same as dataclasses), assembly (speech, model and trainer), run (a run in its folder), loop (epochs
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pictures.terminal import script
 from training.assembly import start_run
 from training.flags import parse_args
+from training.parallel import is_first, joined_processes
 from training.report import finish
 from training.stopping import exit_code, signals_raise
 
@@ -30,12 +32,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "train_minimal.py", *(sys.argv[1:] if argv is None else argv)])
     run = None
     try:
-        with signals_raise(), start_run(speech, model, training, output, command) as run:
+        with signals_raise(), joined_processes(), start_run(speech, model, training, output, command) as run:
             try:
                 run.train()
             except KeyboardInterrupt as stop:
                 print(f"\n{run.save_stopped()}")
                 return exit_code(stop)
+            if not is_first():
+                return 0
             finish(run, output.language_model)
     except KeyboardInterrupt as stop:
         done = f"after the training, which is in {run.folder}" if run else "before the training; nothing was saved"

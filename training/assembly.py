@@ -29,6 +29,7 @@ from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
 from training.machine import choose_device, choose_precision
+from training.parallel import after_restart, from_first, is_first, own_device
 from training.report import EVALUATION_CACHE_MB, describe, report_left_out
 from training.run import Parts, Run
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings
@@ -52,21 +53,25 @@ def start_run(
     Raises:
         ValueError, OSError: for settings or speech that can't be used; the message says what to do. Nothing is written then.
     """
-    opened = OpenFolder(choose_folder(output), output)  # first, so that no other run takes it meanwhile
+    output = from_first(after_restart(output))
+    opened = OpenFolder(choose_folder(output), output) if is_first() else None  # first, so that no other run takes it meanwhile
     try:
+        folder = from_first(opened and opened.path)
         parts = assemble(speech, model, training)
         lm = output.language_model
         if lm and lm.file != "train":
             make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # refuses now, not after the training
         describe(parts)
-        run = Run(parts, opened, command)
+        run = Run(parts, opened or folder, command)
         if output.resume:
             run.resume()
         else:
             parts.trainer.try_longest_batch()
-        opened.clear(parts.left_out)  # last, so that what is refused leaves no trace
+        if opened:
+            opened.clear(parts.left_out)  # last, so that what is refused leaves no trace
     except BaseException:
-        opened.give_up()
+        if opened:
+            opened.give_up()
         raise
     return run
 
@@ -109,7 +114,7 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
         torch.set_num_threads(training.threads)
     np.random.seed(training.seed)
     torch.manual_seed(training.seed)
-    device = choose_device(training.device)
+    device = own_device(choose_device(training.device))
     choose_precision(training.precision, device)
     return device
 

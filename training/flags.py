@@ -121,7 +121,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("training").add_argument, TrainingSettings
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
-    add("--batch-size", type=int, default=default.batch_size, help="utterances a step [paper, Section 6: 512]")
+    add("--batch-size", type=int, default=default.batch_size, help="utterances a step, of all processes [paper, Section 6: 512]")
     rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models.checkpoints import CheckpointError
 from speech.corpora import Problem
+from training.parallel import JOB_FILE, job
 from training.settings import OutputSettings
 
 try:
@@ -86,10 +87,13 @@ class OpenFolder:
             raise ValueError(f"{folder}: this folder can't be made or written to ({reason}): {instead}") from None
 
     def clear(self, left_out: Sequence[Problem]) -> None:
-        """For a run that is ready to start: deletes the one that is to be replaced, writes down what is left out."""
+        """For a run that is ready to start: deletes the one to be replaced, writes down what is left out, and torchrun's job."""
         if not self.resumed:
             for name in RUN_FILES + PICTURES:
                 (self.path / name).unlink(missing_ok=True)
+        (self.path / JOB_FILE).unlink(missing_ok=True)
+        if job():
+            (self.path / JOB_FILE).write_text(f"{job()}\n", encoding="utf-8")
         if left_out:
             (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
 

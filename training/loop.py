@@ -22,6 +22,7 @@ from implementation import (
     SortaGradBatchSampler,
     SpectrogramBatch,
     sequence_mask,
+    shared_batch,
     train_step,
     utterance_seconds,
 )
@@ -30,6 +31,7 @@ from speech.preflight import stop_if_many
 from training.data import TrainingSet
 from training.machine import choose_precision, keep_freed_memory
 from training.optimisation import make_optimizer, make_scheduler
+from training.parallel import agreed, count, in_parallel, rank, seed_step, shares, summed
 from training.settings import TrainingSettings, differences, refuse_to_resume
 from training.stopping import workers_survive
 
@@ -83,16 +85,23 @@ class Tally:
     padding: int = 0
     learning_rate: float = 0.0  # of the last step
 
-    def add(self, loss: float, batch: SpectrogramBatch, features: Features) -> None:
-        """Counts a step."""
+    def add(self, loss: float, batch: SpectrogramBatch, features: Features, shared: bool = False) -> None:
+        """Counts a step, of a shared minibatch with the shares of all processes."""
+        speech, frames = int(batch.feature_lengths.sum()), batch.features.shape[0] * batch.features.shape[3]
+        padding = int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+        if shared:
+            speech, frames, padding = summed(speech, frames, padding)
         self.losses.append(loss)
-        self.audio_seconds += int(batch.feature_lengths.sum()) * features.hop / features.sample_rate
-        self.frames += batch.features.shape[0] * batch.features.shape[3]
-        self.padding += int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+        self.audio_seconds += speech * features.hop / features.sample_rate
+        self.frames += frames
+        self.padding += padding
 
 
 class RemainingBatches(Sampler[list[int]]):
-    """Minibatches of the epoch under way that come after the first ``done``; for one ``DataLoader`` over all epochs."""
+    """Minibatches of the epoch under way that come after the first ``done``; for one ``DataLoader`` over all epochs.
+
+    Where several processes train, this one's shares of them.
+    """
 
     def __init__(self, sampler: SortaGradBatchSampler) -> None:
         self.sampler, self.done = sampler, 0
@@ -101,7 +110,10 @@ class RemainingBatches(Sampler[list[int]]):
         return len(self.sampler) - self.done
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(list(self.sampler)[self.done :])
+        batches = list(self.sampler)[self.done :]
+        if count() == 1:
+            return iter(batches)
+        return (shares(batch, self.sampler.seconds, count())[rank()] for batch in batches)
 
 
 class Trainer:
@@ -114,6 +126,7 @@ class Trainer:
 
     def __init__(self, model: DeepSpeech2, data: TrainingSet, settings: TrainingSettings) -> None:
         self.model, self.data, self.settings = model, data, settings
+        self._parallel = in_parallel(model)  # the same weights
         self.device = next(model.parameters()).device
         self.precision = choose_precision(settings.precision, self.device)  # of the products
         self.optimizer = make_optimizer(settings.optimizer, model, settings.lr)
@@ -166,10 +179,11 @@ class Trainer:
         tally, start = self.tally, time.perf_counter()
         with self._worker_deaths_named():
             for batch, problems in self._batches():
+                batch, problems, shared = agreed(batch, problems, self.data.encoder)
                 self._note(problems)
                 self.within_step = True
                 tally.learning_rate = self.scheduler.get_last_lr()[0]
-                loss = None if batch is None else self._train_step(batch)
+                loss = None if batch is None else self._train_step(batch, shared)
                 self._advance_schedule(stepped=batch is not None)
                 tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
                 self.batch += 1
@@ -190,10 +204,11 @@ class Trainer:
         self.data.reading.fill_(-1)
         return iter(self._loader)
 
-    def _train_step(self, batch: SpectrogramBatch) -> float:
-        with self._autocast():
-            loss = train_step(self.model, batch.to(self.device), self.optimizer)
-        self.tally.add(loss, batch, self.data.features)
+    def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
+        seed_step(self.data.seed, self.step)
+        with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
+            loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
+        self.tally.add(loss, batch, self.data.features, shared)
         return loss
 
     def _autocast(self) -> torch.autocast:
@@ -217,6 +232,7 @@ class Trainer:
             CorpusError: if there is not enough memory, with what to change.
         """
         longest, batch_size = max(self.data.seconds, default=0.0), min(self.sampler.batch_size, len(self.data))
+        batch_size = -(-batch_size // count())  # of each process
         frames = max(1, round(longest / self.data.features.seconds_per_frame))
         was_training, averages = self.model.training, {name: value.clone() for name, value in self.model.named_buffers()}
         devices = [self.device] if self.device.type == "cuda" else []

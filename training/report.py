@@ -21,6 +21,7 @@ from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
 from speech.preflight import readable, stop_if_many
 from speech.utterances import listed, spoken
+from training.parallel import count
 from training.run import Parts, Run
 from training.settings import LanguageModelSettings
 
@@ -58,7 +59,8 @@ def describe(parts: Parts) -> None:
         f"{model.features.normalisation}, an output every {1000 * model.seconds_per_output:g} ms"
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
-    print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
+    together = f"{count()} processes, of each: " if count() > 1 else ""
+    print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
     speech, steps = spoken(sum(utterance_seconds(data.samples))), len(trainer.sampler)
     print(f"training: {len(data)} utterances, {speech}, {steps} steps an epoch, {trainer.epochs} epochs")
 

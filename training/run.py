@@ -14,6 +14,7 @@ from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_ch
 from speech.corpora import Problem
 from training.folder import OpenFolder
 from training.loop import EpochReport, Trainer, epoch_metrics, metrics_line, read_metrics
+from training.parallel import highest, is_first
 from training.settings import differences, refuse_to_resume
 from training.stopping import Interrupts, Stopped, interrupts_noted
 
@@ -116,7 +117,12 @@ class Run:
         return [line for line in history if line["epoch"] <= evaluated]
 
     def save(self, name: str) -> None:
-        """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs."""
+        """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs.
+
+        Of several processes that train together the first one writes.
+        """
+        if not is_first():
+            return
         state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
             report = dataclasses.asdict(self.report) if self.report else None
@@ -146,24 +152,34 @@ class Run:
         with interrupts_noted() as interrupted:
             while self.trainer.epoch < self.trainer.epochs or self.report:
                 self.epoch(interrupted)
-                if interrupted:
-                    raise Stopped(interrupted[0])
 
     def epoch(self, interrupted: Interrupts | None = None) -> None:
-        """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6)."""
+        """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6).
+
+        Of several processes that train together the first one evaluates. One that is asked to stop stops all of them.
+        """
         trainer, interrupted = self.trainer, Interrupts() if interrupted is None else interrupted
         title = f"epoch {trainer.epoch + 1}"
-        with tqdm(total=len(trainer.sampler), initial=trainer.batch, desc=title, unit="step", leave=False, disable=None) as bar:
+        shown = {"desc": title, "unit": "step", "leave": False, "disable": None if is_first() else True}
+        with tqdm(total=len(trainer.sampler), initial=trainer.batch, **shown) as bar:
 
             def on_step(loss: float, _utterances: int) -> None:
-                if interrupted:
-                    raise Stopped(interrupted[0])
+                _stop_if_asked(interrupted)
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.1f}")
 
             if self.report is None:  # else Ctrl-C came while the epoch was evaluated
                 self.report = trainer.run_epoch(on_step)
-        report = self.report
+        try:
+            if is_first():
+                self._evaluate(interrupted)
+        finally:
+            _stop_if_asked(interrupted)  # also after an evaluation that was cut short: the other processes wait here
+        self.report = None
+
+    def _evaluate(self, interrupted: Interrupts) -> None:
+        """The end of an epoch: what it came to on dev is written down, the weights are kept."""
+        trainer, report = self.trainer, self.report
         with interrupted.ending_at_once():
             result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
         self.history.append(epoch_metrics(report, result))
@@ -186,3 +202,9 @@ class Run:
             f"WER {words}  CER {characters}  blank {100 * result['blank_share']:.0f} %  "
             f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s"
         )
+
+
+def _stop_if_asked(interrupted: Interrupts) -> None:
+    """Raises ``Stopped`` in all processes that train together, at the same step, when one of them was asked to stop."""
+    if number := highest(interrupted[0] if interrupted else 0):
+        raise Stopped(number)

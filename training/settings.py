@@ -56,7 +56,7 @@ class TrainingSettings:
 
     Attributes:
         epochs: passes over the speech, which the schedule spans [paper, Section 6: 20].
-        batch_size: utterances a step [paper, Section 6: 512].
+        batch_size: utterances a step, of all processes together [paper, Section 6: 512].
         lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4].
         optimizer: 'adamw', 'adam' or 'sgd', see ``make_optimizer``.
         schedule: 'onecycle', 'anneal', 'noam' or 'constant', see ``learning_rate_factor``.

@@ -1,0 +1,226 @@
+"""Data parallel: the processes that torchrun starts train one model together by synchronous SGD (Sections 4, 4.1).
+
+    torchrun --standalone --nproc_per_node=2 train_minimal.py
+
+Each process has the whole model and a share of every minibatch. Batch norm and loss are those of the whole minibatch
+(``implementation.shared_batch``), gradients are averaged by torch's DistributedDataParallel, so all processes make the
+same update. The first process alone prints, evaluates and writes. Without torchrun there is one process, and all of this does
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from implementation import CharEncoder, DeepSpeech2, SpectrogramBatch, collate_features
+from speech.corpora import Problem
+from training.settings import OutputSettings
+
+JOB_FILE = "torchrun.txt"  # in the folder of a run: by which torchrun it was begun
+LONGEST_WAIT = timedelta(hours=3)  # for the slowest process; the others wait while the first one evaluates on dev [ours]
+
+
+@contextlib.contextmanager
+def joined_processes() -> Iterator[None]:
+    """Joins the processes that torchrun has started, if it has; all but the first one print nothing meanwhile but errors.
+
+    Raises:
+        ConnectionError: when another process has ended too early.
+        ValueError: if torchrun may start them again, and gives them no name by which they would find their run.
+    """
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield
+        return
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) and not job():
+        raise ValueError("torchrun --max-restarts also needs --standalone, or --rdzv-id NAME: by it a restarted run is found")
+    dist.init_process_group(timeout=LONGEST_WAIT)
+    try:
+        with contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise ConnectionError("another process of this training has ended; if it was not killed, it says why") from error
+    finally:
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints, evaluates and writes."""
+    return rank() == 0
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The GPU of this process, if GPUs train: the processes of a machine take one each.
+
+    Raises:
+        ValueError: if the machine has fewer GPUs, or processes can't train together on such a device.
+    """
+    if count() == 1 or device.type == "cpu":
+        return device
+    local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if device.type != "cuda" or device.index is not None:
+        raise ValueError(f"several processes train on cpu or on cuda, a GPU each, not on {device}")
+    if local >= there:
+        raise ValueError(f"a process needs a GPU of its own, and this machine has {there}: torchrun --nproc_per_node={there}")
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+# ---- Values that the processes tell each other; all of them must ask at once --------------------
+
+
+def from_first(value: object) -> object:
+    """The value that the first process has."""
+    if count() == 1:
+        return value
+    told = [value]
+    dist.broadcast_object_list(told)
+    return told[0]
+
+
+def summed(*numbers: int) -> list[int]:
+    """Each number summed over the processes."""
+    if count() == 1:
+        return list(numbers)
+    total = torch.tensor(numbers)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def highest(number: int) -> int:
+    """The highest of the processes' numbers."""
+    if count() == 1:
+        return number
+    top = torch.tensor(number)
+    dist.all_reduce(top, dist.ReduceOp.MAX)
+    return int(top)
+
+
+def gathered(items: list) -> list:
+    """The items of all processes, those of the first one first."""
+    if count() == 1:
+        return items
+    lists: list[list] = [[] for _ in range(count())]
+    dist.all_gather_object(lists, items)
+    return [item for items in lists for item in items]
+
+
+# ---- Minibatches --------------------------------------------------------------------------------
+
+
+def shares(batch: Sequence[int], seconds: Sequence[float], processes: int) -> list[list[int]]:
+    """Deals the utterances of a minibatch out: the longest first, each to the process that has the fewest seconds so far.
+
+    >>> shares([0, 1, 2, 3], [4.0, 1.0, 3.0, 2.0], processes=2)
+    [[0, 1], [2, 3]]
+    """
+    dealt: list[list[int]] = [[] for _ in range(processes)]
+    loads = [0.0] * processes
+    for index in sorted(batch, key=lambda index: -seconds[index]):
+        least = loads.index(min(loads))
+        dealt[least].append(index)
+        loads[least] += seconds[index]
+    return dealt
+
+
+def agreed(
+    batch: SpectrogramBatch | None, problems: list[Problem], encoder: CharEncoder
+) -> tuple[SpectrogramBatch | None, list[Problem], bool]:
+    """What this process trains on in a step, what is bad in all shares, and whether the minibatch is shared.
+
+    Where a process has nothing left (the minibatch has fewer utterances than there are processes, or its audio is bad), each
+    takes all that the others have: the same step, done by all of them.
+    """
+    if count() == 1:
+        return batch, problems, False
+    idle, bad = summed(batch is None, len(problems))
+    problems = gathered(problems) if bad else problems
+    if not idle:
+        return batch, problems, True
+    parts = gathered([batch] if batch else [])
+    features = [f[0, :, :length] for part in parts for f, length in zip(part.features, part.feature_lengths, strict=True)]
+    texts = [text for part in parts for text in part.texts]
+    return (collate_features(features, texts, encoder) if parts else None), problems, False
+
+
+# ---- The model ----------------------------------------------------------------------------------
+
+
+class ParallelModel(DistributedDataParallel):
+    """A model whose gradients are averaged over the processes. Running averages are not sent: they are the same everywhere."""
+
+    def __init__(self, model: DeepSpeech2) -> None:
+        super().__init__(model, gradient_as_bucket_view=True)
+        self.broadcast_buffers = False
+
+    def output_lengths(self, feature_lengths: torch.Tensor) -> torch.Tensor:
+        """See ``DeepSpeech2.output_lengths``."""
+        return self.module.output_lengths(feature_lengths)
+
+
+def in_parallel(model: DeepSpeech2) -> DeepSpeech2 | ParallelModel:
+    """The model to take steps with; the weights are those of ``model``.
+
+    Raises:
+        ValueError: for batch norm by the step, whose statistics processes with utterances of other lengths can't share.
+    """
+    if count() == 1:
+        return model
+    if any(layer.batch_norm == "step" for layer in model.recurrences):
+        raise ValueError("--batch-norm step normalises each step alone, which several processes can't do together: use one")
+    return ParallelModel(model)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """With several processes dropout draws by (seed, step, process) alone: a resumed run then draws the same."""
+    if count() > 1:
+        torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
+
+
+# ---- Started again ------------------------------------------------------------------------------
+
+
+def job() -> str | None:
+    """The name by which torchrun knows what it has started, the same when it starts it again; None: it has none."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name == "none" else name
+
+
+def after_restart(output: OutputSettings) -> OutputSettings:
+    """The settings as they are; where torchrun has started the processes again, those that take up their own run.
+
+    It goes on from its last checkpoint, or begins anew where there is none yet. A folder with another run stays untouched.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        return output
+    given = output.resume or output.folder
+    folders = [Path(given)] if given else sorted(Path("runs").glob("*"))
+    for folder in folders:
+        mark = folder / JOB_FILE
+        if mark.is_file() and mark.read_text(encoding="utf-8").strip() == job():
+            if (folder / "last.pt").is_file():
+                return dataclasses.replace(output, folder=None, overwrite=False, resume=folder)
+            return dataclasses.replace(output, folder=folder, overwrite=True, resume=None)
+    return output
