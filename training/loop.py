@@ -205,7 +205,7 @@ class Trainer:
         return iter(self._loader)
 
     def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
-        seed_step(self.data.seed, self.step)
+        seed_step(self.data.seed, self.step, shared)
         with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
             loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
         self.tally.add(loss, batch, self.data.features, shared)

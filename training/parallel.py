@@ -193,10 +193,11 @@ def in_parallel(model: DeepSpeech2) -> DeepSpeech2 | ParallelModel:
     return ParallelModel(model)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """With several processes dropout draws by (seed, step, process) alone: a resumed run then draws the same."""
+def seed_step(seed: int, step: int, shared: bool) -> None:
+    """With several processes dropout draws by seed and step alone, so that a resumed run draws the same, and by the share."""
     if count() > 1:
-        torch.manual_seed(int(np.random.SeedSequence((seed, step, rank())).generate_state(1)[0]))
+        share = rank() if shared else 0
+        torch.manual_seed(int(np.random.SeedSequence((seed, step, share)).generate_state(1)[0]))
 
 
 # ---- Started again ------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import os
 import signal
 import subprocess
@@ -42,7 +41,7 @@ def small_batch(chosen: list[int]) -> SpectrogramBatch:
 
 
 def fifty_steps(kind: str, placement: str, dtype: torch.dtype = torch.float64, steps: int = 50, autocast: bool = False) -> dict:
-    """Losses, weights and running averages; of several processes each trains on its share."""
+    """Losses, weights with running averages, and the share of this process."""
     torch.manual_seed(0)
     small = {"rnn_hidden": 6, "n_rnn": 2, "convolutions": [Convolution(4, (5, 5), (2, 2))]}
     model = DeepSpeech2(BINS, SYMBOLS, rnn_type=kind, batch_norm=placement, **small).to(dtype)
@@ -57,8 +56,8 @@ def fifty_steps(kind: str, placement: str, dtype: torch.dtype = torch.float64, s
 
 
 def trained(bad: int | None = None, dropout: float = 0.0) -> dict:
-    """Two epochs of a trainer: seven utterances by two, so that the last minibatch is too small for two processes."""
-    trainer, losses = make_trainer(epochs=2), []
+    """Two epochs of a trainer: seven utterances by two, so that one minibatch is too small for two processes."""
+    trainer, losses = make_trainer(epochs=2, optimizer="sgd", lr=1e-4), []  # Adam makes large steps of rounding errors
     trainer.model.dropout.p = dropout
     item = trainer.data._item
     trainer.data._item = lambda index: Problem(f"{index}.wav", "bad") if index == bad else item(index)
@@ -66,8 +65,8 @@ def trained(bad: int | None = None, dropout: float = 0.0) -> dict:
         patch.setattr(loop, "stop_if_many", lambda *_: None)  # one of seven is too many
         reports = [trainer.run_epoch(lambda loss, _: losses.append(loss)) for _ in range(2)]
     return {
-        "losses": torch.tensor(losses), "weights": trainer.model.state_dict(), "problems": [p.where for p in reports[-1].problems],
-        "audio_seconds": [report.audio_seconds for report in reports],
+        "losses": torch.tensor(losses), "weights": trainer.model.state_dict(),
+        "problems": [p.where for p in reports[-1].problems], "audio_seconds": [report.audio_seconds for report in reports],
     }  # fmt: skip
 
 
@@ -116,7 +115,9 @@ def all_of_it() -> dict:
 def process(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    torch.save(all_of_it() | {"dropout": trained(dropout=0.1), "taken up": taken_up(), "told": exchanged()}, folder / f"{rank}.pt")
+    torch.save(
+        all_of_it() | {"dropout": trained(dropout=0.1), "taken up": taken_up(), "told": exchanged()}, folder / f"{rank}.pt"
+    )
     dist.destroy_process_group()
 
 
@@ -141,7 +142,7 @@ class TestTwoProcessesAgainstOne:
     @pytest.mark.parametrize("place", [*PLACES, *(("plain", *place) for place in PLACES)], ids="-".join)
     def test_the_same_losses_weights_and_running_averages(self, alone, together, place):
         one, two = alone[place], together[0][place]
-        assert one["losses"][-1] < 0.9 * one["losses"][0]
+        assert one["losses"][-1] < 0.95 * one["losses"][0]
         assert float((one["losses"] - two["losses"]).abs().max()) < 1e-9
         assert furthest(one["weights"], two["weights"]) < 1e-9
 
@@ -165,8 +166,8 @@ class TestTwoProcessesAgainstOne:
         """The last minibatch holds one utterance; where item 3 is bad, a process has nothing of a minibatch either."""
         one, two = alone[what], together[0][what]
         assert len(one["losses"]) == len(two["losses"]) == 8
-        assert float((one["losses"] / two["losses"] - 1).abs().max()) < 1e-4
-        assert furthest(one["weights"], two["weights"]) < 1e-3
+        assert float((one["losses"] / two["losses"] - 1).abs().max()) < 1e-5
+        assert furthest(one["weights"], two["weights"]) < 1e-4
         assert one["audio_seconds"] == pytest.approx(two["audio_seconds"])
 
     def test_what_one_process_finds_bad_all_know(self, together):
@@ -251,7 +252,8 @@ class TestAfterRestart:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("cuda", "this machine has 1: torchrun --nproc_per_node=1"), ("cuda:0", "not on cuda:0"), ("mps", "mps")]
+    ("name", "message"),
+    [("cuda", "this machine has 1: torchrun --nproc_per_node=1"), ("cuda:0", "not on cuda:0"), ("mps", "mps")],
 )
 def test_a_process_without_a_device_of_its_own_is_refused(monkeypatch, name, message):
     monkeypatch.setattr(parallel, "count", lambda: 2)
@@ -260,3 +262,96 @@ def test_a_process_without_a_device_of_its_own_is_refused(monkeypatch, name, mes
     assert parallel.own_device(torch.device("cpu")) == torch.device("cpu")
     with pytest.raises(ValueError, match=message):
         parallel.own_device(torch.device(name))
+
+
+# ---------------------------------------------------------------------------------------------
+# torchrun for real
+# ---------------------------------------------------------------------------------------------
+
+FLAGS = ["--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "8", "--n-train", "24", "--n-val", "2", "--batch-size", "2"]
+
+
+def start(folder: Path, *flags: str, restarts: int = 0) -> subprocess.Popen:
+    """train_minimal.py in two processes; what all of them say goes to one pipe."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [
+        *torchrun,
+        f"--max-restarts={restarts}",
+        "train_minimal.py",
+        *FLAGS,
+        "--precision",
+        "fp32",
+        "--epochs",
+        "4",
+        *flags,
+    ]
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
+    where = [] if "--resume" in flags else ["--output-dir", str(folder)]
+    return subprocess.Popen([*command, *where], cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def lines(folder: Path) -> list[dict]:
+    """Those of metrics.jsonl without what the clock says."""
+    return [{n: v for n, v in line.items() if n != "seconds"} for line in loop.read_metrics(folder / "metrics.jsonl")]
+
+
+def wait_for_epoch(folder: Path, epoch: int, process: subprocess.Popen) -> None:
+    while len(lines(folder)) < epoch:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.02)
+
+
+def worker(torchrun: subprocess.Popen, rank: int) -> int:
+    """Process id of the worker of that rank."""
+    for child in Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                return int(child)
+    raise AssertionError(f"no worker {rank}")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found by /proc")
+class TestTorchrun:
+    @pytest.fixture(scope="class")
+    def whole(self, tmp_path_factory) -> tuple[Path, str]:
+        """A run that nothing disturbs, and what it said."""
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        process = start(folder)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        return folder, said
+
+    def test_one_process_speaks_and_writes(self, whole):
+        folder, said = whole
+        for line in ("machine: 2 processes", "epoch   4/4", "transcribe your own", " s in all"):
+            assert said.count(line) == 1, said
+        assert [line["epoch"] for line in lines(folder)] == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_a_killed_worker_is_started_again_and_the_run_goes_on(self, whole, tmp_path, rank):
+        process = start(tmp_path / "run", restarts=1)
+        wait_for_epoch(tmp_path / "run", 1, process)
+        os.kill(worker(process, rank), signal.SIGKILL)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0 and "resumed after" in said, said
+        assert lines(tmp_path / "run") == lines(whole[0])
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_stopped_run_is_resumed_and_ends_as_the_whole_one(self, whole, tmp_path, number):
+        folder = tmp_path / "run"
+        process = start(folder)
+        wait_for_epoch(folder, 1, process)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=300)
+        assert said.count("stopped; the state is in") == 1, said
+        process = start(folder, "--resume", str(folder))
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0 and said.count("resumed after") == 1, said
+        assert lines(folder) == lines(whole[0])
+
+    def test_what_one_process_refuses_ends_all_in_a_sentence(self, whole):
+        process = start(whole[0])
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode != 0 and said.count("holds a run already") == 1, said
+        assert "another process of this training has ended" in said
