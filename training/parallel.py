@@ -37,14 +37,12 @@ def joined_processes() -> Iterator[None]:
 
     Raises:
         ConnectionError: when another process has ended too early.
-        ValueError: if torchrun may start them again, and gives them no name by which they would find their run.
+        ValueError: if torchrun may start them again, but they would then not find their run, or one another.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) and not job():
-        raise ValueError("torchrun --max-restarts also needs --standalone, or --rdzv-id NAME: by it a restarted run is found")
-    dist.init_process_group(timeout=LONGEST_WAIT)
+    dist.init_process_group(timeout=LONGEST_WAIT, **_meeting_place())
     try:
         with contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(io.StringIO()):
             yield
@@ -54,6 +52,27 @@ def joined_processes() -> Iterator[None]:
         raise ConnectionError("another process of this training has ended; if it was not killed, it says why") from error
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_place() -> dict:
+    """Where the processes find one another, for ``init_process_group``; those started again find no old addresses there.
+
+    torchrun keeps the addresses of processes that died, and new ones would call there (torch issue 135712). On one machine a
+    name for each start helps; over several machines torchrun does not count the starts alike.
+    """
+    restarts, shared = (
+        int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)),
+        os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+    )
+    if restarts and not job():
+        raise ValueError("torchrun --max-restarts also needs --standalone, or --rdzv-id NAME: by it a restarted run is found")
+    if not (restarts and shared):
+        return {}
+    if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
+        raise ValueError("torchrun --max-restarts on several machines also needs: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1")
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    return {"store": store, "rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
 
 
 def count() -> int:
@@ -214,7 +233,7 @@ def after_restart(output: OutputSettings) -> OutputSettings:
 
     It goes on from its last checkpoint, or begins anew where there is none yet. A folder with another run stays untouched.
     """
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+    if not job():
         return output
     given = output.resume or output.folder
     folders = [Path(given)] if given else sorted(Path("runs").glob("*"))

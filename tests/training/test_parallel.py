@@ -201,11 +201,6 @@ class TestShares:
         assert max(loads) - min(loads) <= max(seconds) + 1e-6
 
 
-def restarted(monkeypatch, count="1", name="job 7"):
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
-
-
 class TestAfterRestart:
     def run(self, folder: Path, mark: str = "job 7", saved: bool = True) -> Path:
         folder.mkdir(parents=True)
@@ -214,40 +209,47 @@ class TestAfterRestart:
             (folder / "last.pt").touch()
         return folder
 
-    def test_without_torchrun_and_at_the_first_start_nothing_changes(self, tmp_path, monkeypatch):
-        output = OutputSettings(self.run(tmp_path / "a"), overwrite=True)
-        assert parallel.after_restart(output) == output
-        restarted(monkeypatch, count="0")
+    @pytest.fixture(autouse=True)
+    def started_by_torchrun(self, monkeypatch):
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 7")
+
+    @pytest.mark.parametrize("name", [None, "none"])
+    def test_without_a_name_of_torchrun_nothing_changes(self, tmp_path, monkeypatch, name):
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+        if name:
+            monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
+        output = OutputSettings(self.run(tmp_path / "a", mark="none"), overwrite=True)
         assert parallel.after_restart(output) == output
 
-    def test_the_run_goes_on_from_its_last_checkpoint(self, tmp_path, monkeypatch):
-        restarted(monkeypatch)
+    def test_the_run_goes_on_from_its_last_checkpoint(self, tmp_path):
         folder = self.run(tmp_path / "a")
         for output in (OutputSettings(folder, overwrite=True), OutputSettings(resume=folder)):
             assert parallel.after_restart(output) == OutputSettings(resume=folder)
 
     def test_a_run_with_a_number_finds_its_folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        restarted(monkeypatch)
         self.run(Path("runs/001"), mark="job 6")
         self.run(Path("runs/002"))
         Path("runs/003").mkdir()
         assert parallel.after_restart(OutputSettings()) == OutputSettings(resume=Path("runs/002"))
 
-    def test_before_the_first_checkpoint_it_begins_anew(self, tmp_path, monkeypatch):
-        restarted(monkeypatch)
+    def test_before_the_first_checkpoint_it_begins_anew(self, tmp_path):
         folder = self.run(tmp_path / "a", saved=False)
         assert parallel.after_restart(OutputSettings(folder)) == OutputSettings(folder, overwrite=True)
 
-    def test_the_run_of_another_is_not_touched(self, tmp_path, monkeypatch):
-        restarted(monkeypatch)
+    def test_the_run_of_another_is_not_touched(self, tmp_path):
         output = OutputSettings(self.run(tmp_path / "a", mark="job 6"))
         assert parallel.after_restart(output) == output
 
-    def test_restarts_need_a_name(self, monkeypatch):
-        restarted(monkeypatch, name="none")
-        monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
-        with pytest.raises(ValueError, match="--rdzv-id NAME"), parallel.joined_processes():
+    @pytest.mark.parametrize(
+        ("name", "machines", "message"), [("none", "1", "--rdzv-id NAME"), ("job 7", "2", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1")]
+    )
+    def test_restarts_that_could_not_work_are_refused_at_once(self, monkeypatch, name, machines, message):
+        asked = {"RUN_ID": name, "MAX_RESTARTS": "3", "USE_AGENT_STORE": "True"}
+        for variable, value in asked.items():
+            monkeypatch.setenv(f"TORCHELASTIC_{variable}", value)
+        monkeypatch.setenv("GROUP_WORLD_SIZE", machines)
+        with pytest.raises(ValueError, match=message), parallel.joined_processes():
             pass
 
 
@@ -310,18 +312,19 @@ def worker(torchrun: subprocess.Popen, rank: int) -> int:
     raise AssertionError(f"no worker {rank}")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Path, str]:
+    """A run that nothing disturbs, and what it said."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    process = start(folder)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return folder, said
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="workers are found by /proc")
 class TestTorchrun:
-    @pytest.fixture(scope="class")
-    def whole(self, tmp_path_factory) -> tuple[Path, str]:
-        """A run that nothing disturbs, and what it said."""
-        folder = tmp_path_factory.mktemp("whole") / "run"
-        process = start(folder)
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        return folder, said
-
     def test_one_process_speaks_and_writes(self, whole):
         folder, said = whole
         for line in ("machine: 2 processes", "epoch   4/4", "transcribe your own", " s in all"):
