@@ -127,7 +127,11 @@ def test_the_sizes_of_the_paper():
 
 @pytest.mark.parametrize(
     ("sizes", "message"),
-    [({"context": -1}, "context must be at least 0, not -1"), ({"hidden": 0}, "must be at least 1"), ({"dropout": 2.0}, "dropout")],
+    [
+        ({"context": -1}, "context must be at least 0, not -1"),
+        ({"hidden": 0}, "must be at least 1"),
+        ({"dropout": 2.0}, "dropout"),
+    ],
 )
 def test_sizes_that_no_model_can_have_are_told(sizes, message):
     with pytest.raises(ValueError, match=message):

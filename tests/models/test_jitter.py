@@ -30,7 +30,7 @@ def test_features_are_those_of_the_audio_and_of_half_a_hop_earlier_and_later(rat
 
 
 def test_probabilities_are_the_mean_of_three_hearings():
-    model, encoder = SMALL.build(CharEncoder()).double().eval(), CharEncoder()
+    model = SMALL.build(CharEncoder()).double().eval()
     speech = generate_synthetic_dataset(2, 16000, max_words=1)
     averaging = Jittered(model)
     heard = [averaging.features(sample.audio).double() for sample in speech]
