@@ -11,17 +11,27 @@ from speech.corpora import CorpusError, read_corpus
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 if there are problems."""
+    """Exit code 1 if there are problems, or no such splits."""
     parser = Parser(description=__doc__.split(":")[0])
     parser.add_argument("path", help="folder, manifest or transcription file")
-    path = parser.parse_args(argv).path
+    parser.add_argument("--train", metavar="NAMES", help="splits to train on, as of train_minimal.py, such as a,b")
+    parser.add_argument("--dev", metavar="NAME", help="split to choose weights on")
+    parser.add_argument("--test", metavar="NAMES", help="splits to test on")
+    args = parser.parse_args(argv)
+    train, test = ([name.strip() for name in names.split(",")] if names else [] for names in (args.train, args.test))
+    roles, wrong = None, ""
     try:
-        corpus = read_corpus(path)
+        corpus = read_corpus(args.path)
     except (OSError, CorpusError) as error:
         print(error)
         return 1
-    print(corpus.summary(show=len(corpus.problems)))
-    return 1 if corpus.problems or not corpus.utterances else 0
+    try:
+        roles = corpus.roles(train, args.dev, test)
+    except CorpusError as error:
+        wrong = str(error)
+    print(corpus.summary(len(corpus.problems), roles), *[wrong] * bool(wrong), sep="\n")
+    named = train or test or args.dev
+    return 1 if corpus.problems or not corpus.utterances or (wrong and named) else 0
 
 
 if __name__ == "__main__":

@@ -97,9 +97,9 @@ class CharEncoder:
     def decode(self, indices: Iterable[int]) -> str:
         """Text of labels as they stand: nothing is merged, blanks give no character."""
         labels = [int(i) for i in indices]
-        if any(not 0 <= label < self.vocab_size for label in labels):
+        if labels and not 0 <= min(labels) <= max(labels) < self.vocab_size:
             raise ValueError(f"labels must lie in 0..{self.vocab_size - 1}, not {labels}")
-        return "".join(self.alphabet[label - 1] for label in labels if label != self.blank_idx)
+        return "".join([self.alphabet[label - 1] for label in labels if label != self.blank_idx])
 
     def ctc_decode(self, indices: Iterable[int]) -> str:
         """Text of a CTC path: merge adjacent repeats first, then drop blanks (Graves et al. 2006, Section 3.1)."""
@@ -1354,13 +1354,14 @@ def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, devic
 def recur_faster(
     step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start: State | None = None
 ) -> tuple[Tensor, State]:
-    """``recur`` of the GRU and the simple recurrence with backward passes by hand; the LSTM's is autograd's."""
+    """``recur`` with backward passes by hand."""
     kind, clip = getattr(step, "func", step), getattr(step, "keywords", {}).get("clip", CLIP)
-    if kind is lstm_step:
-        return recur(step, x, u, mask, start)
     device = x.device.type
     product_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else u.dtype
     with torch.autocast(device, enabled=False):
+        if kind is lstm_step:
+            states, cell = _LSTMScan.apply(x, u, mask, *(start or (None, None)), product_dtype)
+            return states, (states[-1], cell)
         scan = _GRUScan if kind is gru_step else _RNNScan
         states = scan.apply(x, u, mask, start[0] if start else None, clip, product_dtype)
     return states, (states[-1],)
@@ -1418,6 +1419,58 @@ class _GRUScan(torch.autograd.Function):
         d_u = _weight_gradient(d_gates.flatten(3), h[:-1], ctx.product_dtype)
         d_gates[:, :, :, 2] = d_all * a
         return d_gates.flatten(3), d_u.to(u.dtype), None, d_h if ctx.needs_input_grad[3] else None, None, None
+
+
+class _LSTMScan(torch.autograd.Function):
+    """``recur`` with ``lstm_step``, as ``_GRUScan``; gradients d of h and e of c, C = f c + i g before the mask m::
+
+    e <- e m + d P         P = m o (1 - tanh(C)^2)
+    d a_i = e g i (1-i)    d a_f = e c f (1-f)   d a_g = e i (1 - g^2)   d a_o = d m tanh(C) o (1-o)
+    d h = [d a_i, d a_f, d a_g, d a_o] U         d c = e f
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, u: Tensor, mask: Tensor, start: Tensor | None, cell: Tensor | None, product_dtype: torch.dtype):
+        hidden, u_t = u.shape[2], u.transpose(1, 2).to(product_dtype)
+        h, c = _room_for_states(x, hidden, start), _room_for_states(x, hidden, cell)
+        gates, tanh = torch.empty_like(x), torch.empty_like(h[1:])  # gates hold i, f, g, o
+        i, f, g, o = gates.chunk(4, dim=-1)
+        for h_s, h_next, c_s, c_next, a_s, x_s, if_s, i_s, f_s, g_s, o_s, tanh_s, m in _steps(
+            h[:-1], h[1:], c[:-1], c[1:], gates, x, gates[..., : 2 * hidden], i, f, g, o, tanh, mask
+        ):
+            _product(h_s, u_t, out=a_s)
+            a_s.add_(x_s)
+            if_s.sigmoid_(), g_s.tanh_(), o_s.sigmoid_()
+            torch.mul(f_s, c_s, out=c_next).addcmul_(i_s, g_s)
+            torch.tanh(c_next, out=tanh_s)
+            c_next.mul_(m)
+            torch.mul(o_s, tanh_s, out=h_next).mul_(m)
+        ctx.save_for_backward(u, mask, h, c, gates, tanh)
+        ctx.product_dtype = product_dtype
+        return h[1:].clone(), c[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor, grad_cell: Tensor):
+        u, mask, h, c, gates, tanh = ctx.saved_tensors
+        i, f, g, o = gates.chunk(4, dim=-1)
+        into_cell = mask * o * (1 - tanh * tanh)
+        factors = torch.stack((g * i * (1 - i), c[:-1] * f * (1 - f), i * (1 - g * g)), dim=3)  # (T, D, B, 3, H)
+        of_output = mask * tanh * o * (1 - o)
+        d_gates = torch.empty_like(gates)
+        d, e, d_h, u_p = torch.empty_like(h[0]), grad_cell.clone(), torch.zeros_like(h[0]), u.to(ctx.product_dtype)
+        d_ifg, d_o = d_gates.unflatten(3, (4, -1)).split((3, 1), dim=3)
+        steps = _steps(grad, into_cell, factors, of_output, d_gates, d_ifg, d_o.squeeze(3), f, mask)
+        for grad_s, p_s, f_s, q_s, g_flat, ifg_s, o_s, forget, m in reversed(steps):
+            torch.add(grad_s, d_h, out=d)
+            e.mul_(m).addcmul_(d, p_s)
+            torch.mul(e.unsqueeze(2), f_s, out=ifg_s)
+            torch.mul(d, q_s, out=o_s)
+            _product(g_flat, u_p, out=d_h)
+            e.mul_(forget)
+        d_u = _weight_gradient(d_gates, h[:-1], ctx.product_dtype).to(u.dtype)
+        to_start = (d_h, e) if ctx.needs_input_grad[3] else (None, None)
+        return d_gates, d_u, None, *to_start, None
 
 
 class _RNNScan(torch.autograd.Function):

@@ -17,6 +17,8 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 
 # isort: split
 from decoding.ngrams import EOS, UNITS, NGramModel
+from decoding.scorers import in_its_case, read_language_model
+from implementation import CharEncoder
 from speech.sentences import in_alphabet, read_sentences
 from speech.transcripts import named
 from training.folder import refuse_unwritable
@@ -26,7 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("path", type=Path, help="text file with a sentence a line, or a corpus (folder or manifest); with --score an ARPA file")
+    add("path", type=Path, help="text with a sentence a line, or a corpus (folder or manifest); with --score a language model")
     add("-o", "--output", type=Path, help="ARPA file to write")
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
     add("--unit", choices=UNITS, help="what the n-grams are made of (default: word; with --score as the file tells)")
@@ -65,11 +67,13 @@ def train(args: argparse.Namespace) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """Prints what a model says of a text, token by token."""
-    model = NGramModel.read_arpa(args.path, args.unit)
+    model = read_language_model(args.path, args.unit)
+    if args.alphabet != "any":
+        model = in_its_case(model, CharEncoder(args.alphabet), args.path)
     text, state = args.score.lower(), model.start()
     for token in [*model.tokens(text), EOS]:
         log_p, state = model.next(state, token)
-        print(f"{log_p:9.3f}  {token}" + ("" if (token,) in model.ngrams else "  (unknown)"))
+        print(f"{log_p:9.3f}  {token}" + ("" if model.knows(token) else "  (unknown)"))
     print(f"{model.score(text):9.3f}  natural log probability; perplexity {model.perplexity([text]):.2f}")
 
 

@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
     add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
-    add("--lm", metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
+    add("--lm", metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
     add("--alpha", type=float, help=weight)
     add("--beta", type=float, help=f"weight of the number of words; default: of decoder.json, else {UNTUNED['beta']:g}")

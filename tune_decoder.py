@@ -53,7 +53,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("checkpoint", help="checkpoint.pt of a training run")
     add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
     add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
-    add("--lm", required=True, metavar="FILE", help="language model, ARPA, from train_language_model.py or KenLM")
+    add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
     add("--unknown-penalty", type=float, metavar="X",

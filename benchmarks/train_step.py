@@ -1,10 +1,10 @@
 """A training step of this library against the same model put together from PyTorch's own layers.
 
-    python benchmarks/train_step.py [--batch 8 --frames 200 --bins 129 --hidden 256 --layers 3]
+    python benchmarks/train_step.py [--batch 8 --frames 200 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
 
-The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU + nn.BatchNorm1d + nn.Hardtanh,
-same shapes, same batch, same loss and optimiser. Both run in one process, alternating; medians are printed. Run nothing
-else meanwhile.
+The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU (or nn.LSTM) + nn.BatchNorm1d +
+nn.Hardtanh, same shapes, same batch, same loss and optimiser. Both run in one process, alternating; medians are printed. Run
+nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import machine
 
-from implementation import CONVOLUTIONS, DeepSpeech2, SpectrogramBatch, train_step
+from implementation import CONVOLUTIONS, DeepSpeech2, RecurrentLayer, SpectrogramBatch, train_step
 from training.machine import keep_freed_memory
 from training.optimisation import make_optimizer
+
+STOCK_LAYERS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class StockModel(nn.Module):
     """What one would compose; padding is not masked, which only makes it quicker."""
 
-    def __init__(self, bins: int, vocab: int, hidden: int, layers: int) -> None:
+    def __init__(self, bins: int, vocab: int, hidden: int, layers: int, rnn_type: str) -> None:
         super().__init__()
         blocks, channels = [], 1
         for layer in CONVOLUTIONS["2-layer 2D"]:
@@ -40,16 +42,16 @@ class StockModel(nn.Module):
             channels, bins = out, -(-bins // layer.stride[0])
         self.convolutions = nn.Sequential(*blocks)
         sizes = [channels * bins] + [2 * hidden] * (layers - 1)
-        self.recurrences = nn.ModuleList(nn.GRU(size, hidden, bidirectional=True) for size in sizes)
+        self.recurrences = nn.ModuleList(STOCK_LAYERS[rnn_type](size, hidden, bidirectional=True) for size in sizes)
         self.norms = nn.ModuleList(nn.BatchNorm1d(2 * hidden) for _ in sizes)
         self.output = nn.Linear(2 * hidden, vocab)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x, lengths = self.convolutions(features), (lengths + 1) // 2
         x = x.permute(3, 0, 1, 2).flatten(2)
-        for gru, norm in zip(self.recurrences, self.norms, strict=True):
+        for recurrence, norm in zip(self.recurrences, self.norms, strict=True):
             packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
-            x = nn.utils.rnn.pad_packed_sequence(gru(packed)[0])[0]
+            x = nn.utils.rnn.pad_packed_sequence(recurrence(packed)[0])[0]
             x = F.hardtanh(norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]), 0, 20)
         return F.log_softmax(self.output(x).float(), -1), lengths
 
@@ -79,7 +81,7 @@ def step_operations(args: argparse.Namespace) -> float:
         channels = layer.channels
     width = channels * bins
     for _ in range(args.layers):
-        products += frames * 2 * 3 * args.hidden * (width + args.hidden)
+        products += frames * 2 * RecurrentLayer.GATES[args.rnn_type] * args.hidden * (width + args.hidden)
         width = 2 * args.hidden
     return 3 * 2 * args.batch * (products + frames * width * 29) / 1e9
 
@@ -98,11 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("batch", 8), ("frames", 200), ("bins", 129), ("hidden", 256), ("layers", 3), ("rounds", 10)):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+    parser.add_argument("--rnn-type", choices=tuple(STOCK_LAYERS), default="gru", help="(default: gru)")
     args = parser.parse_args()
     torch.manual_seed(0)
     batch = random_batch(args)
-    ours = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden)
-    stock = StockModel(args.bins, 29, args.hidden, args.layers)
+    ours = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden, rnn_type=args.rnn_type)
+    stock = StockModel(args.bins, 29, args.hidden, args.layers, args.rnn_type)
     optimizers = make_optimizer("adamw", ours, 1e-4), make_optimizer("adamw", stock, 1e-4)
     seconds = {"stock layers": [], "this library": []}
     keep_freed_memory()  # both profit; without it the stock model takes longer still
@@ -115,7 +118,7 @@ def main() -> None:
             step()
             if round_number >= 2:
                 seconds[name].append(time.perf_counter() - start)
-    shape = f"B={args.batch} T={args.frames} {args.bins} bins H={args.hidden} {args.layers} layers"
+    shape = f"B={args.batch} T={args.frames} {args.bins} bins H={args.hidden} {args.layers} {args.rnn_type} layers"
     peak, operations = matrix_peak(), step_operations(args)
     print(machine("torch"))
     print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {peak:.0f} GFLOP/s")

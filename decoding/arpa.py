@@ -64,8 +64,8 @@ _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
-        "a KenLM binary, which only KenLM reads and nothing turns back: give the ARPA file that build_binary made it from, "
-        "or make one with lmplz -o 3 < TEXT > lm.arpa"
+        "a KenLM binary, no ARPA file; --lm takes such a file as it is, not compressed, where the package kenlm is installed: "
+        "pip install kenlm==0.3.0"
     ),
     b"SRILM_BINARY_NGRAM": "a binary of SRILM: ngram -lm {path} -write-lm lm.arpa makes an ARPA file of it",
     b"Trie Language Model": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
@@ -206,6 +206,10 @@ class NGrams(Mapping):
             return log_p[place] if place < end and last[place] == number else None
 
         return find
+
+    def respelt(self, spellings: Mapping[str, str]) -> NGrams:
+        """The same n-grams with other spellings of some words: word -> spelling."""
+        return NGrams([spellings.get(word, word) for word in self.words], self._levels)
 
     def __contains__(self, ngram: object) -> bool:
         return isinstance(ngram, tuple) and self._place(ngram) >= 0

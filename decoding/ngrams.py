@@ -9,10 +9,12 @@ Logarithms are natural, except in ``ngrams``, which holds what an ARPA file hold
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
@@ -76,11 +78,100 @@ def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple
 # ---------------------------------------------------------------------------------------------
 
 
-class NGramModel:
-    """An n-gram model with back-off, over words or over characters.
+class LanguageModel(ABC):
+    """What the scorers ask of an n-gram model over words or over characters, whatever holds its n-grams.
 
-    Characters are tokens of their own, a space the token ``<space>``; letters keep their case. A state is the tuple of the
-    last tokens, at most ``order - 1``.
+    Characters are tokens of their own, a space the token ``<space>``; letters keep their case. A state is what the model needs
+    of the tokens so far, and can be the key of a dict.
+
+    Args:
+        order: length of the longest n-grams.
+        unit: ``'word'`` or ``'character'``.
+
+    Raises:
+        ValueError: if the unit is another.
+    """
+
+    def __init__(self, order: int, unit: str) -> None:
+        if unit not in UNITS:
+            raise ValueError(f"unit must be 'word' or 'character', not {unit!r}")
+        self.order, self.unit = order, unit
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> set[str]:
+        """The tokens that the model knows, without <s>, </s> and <unk>."""
+
+    @abstractmethod
+    def knows(self, token: str) -> bool:
+        """Whether the token, which may be <s>, </s> or <unk>, has a probability of its own."""
+
+    @abstractmethod
+    def joins_words(self) -> bool:
+        """Whether it is of texts of several tokens, as far as that can be told."""
+
+    @abstractmethod
+    def respelt(self, spellings: Mapping[str, str]) -> Self:
+        """The same model with other spellings of some tokens, which no other token has: token -> spelling."""
+
+    @abstractmethod
+    def start(self) -> Hashable:
+        """The state at the beginning of a text: after <s>."""
+
+    @abstractmethod
+    def no_context(self) -> Hashable:
+        """The state where nothing is known of what was before."""
+
+    @abstractmethod
+    def after(self, state: Hashable, token: str) -> Hashable:
+        """The state after one more token; an unknown token counts as <unk>."""
+
+    @abstractmethod
+    def log_p(self, state: Hashable, tokens: Iterable[str]) -> list[float]:
+        """Natural log p(token | state) of each token; an unknown token counts as <unk>."""
+
+    def tokens(self, text: str) -> list[str]:
+        """Words of a text, or its characters with each white space as ``<space>``."""
+        if self.unit == "word":
+            return text.split()
+        return [SPACE if char.isspace() else char for char in text]
+
+    def next(self, state: Hashable, token: str) -> tuple[float, Hashable]:
+        """Natural log p(token | state), and the state after it."""
+        return self.log_p(state, (token,))[0], self.after(state, token)
+
+    def end(self, state: Hashable) -> float:
+        """Natural log probability that the text ends here."""
+        return self.next(state, EOS)[0]
+
+    def score(self, text: str, bos: bool = True, eos: bool = True) -> float:
+        """Natural log probability of a text.
+
+        Args:
+            text: words, or characters, as the unit says.
+            bos: whether the text begins a sentence; otherwise nothing is known of what was before it.
+            eos: whether it ends one; otherwise the end is not scored.
+        """
+        total, state = 0.0, self.start() if bos else self.no_context()
+        for token in self.tokens(text):
+            log_p, state = self.next(state, token)
+            total += log_p
+        return total + (self.end(state) if eos else 0.0)
+
+    def perplexity(self, texts: Iterable[str]) -> float:
+        """exp(-mean natural log probability of a token), ends of sentences and unknown tokens included.
+
+        Raises:
+            ValueError: if there is no text.
+        """
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts:
+            raise ValueError("perplexity needs at least one text")
+        return math.exp(-sum(map(self.score, texts)) / sum(len(self.tokens(text)) + 1 for text in texts))
+
+
+class NGramModel(LanguageModel):
+    """An n-gram model with back-off, its n-grams in memory. A state is the tuple of the last tokens, at most ``order - 1``.
 
     Args:
         ngrams: n-gram -> (log10 probability, log10 back-off weight), as in an ARPA file.
@@ -89,22 +180,26 @@ class NGramModel:
     """
 
     def __init__(self, ngrams: Mapping[NGram, tuple[float, float]], order: int, unit: str) -> None:
-        if unit not in UNITS:
-            raise ValueError(f"unit must be 'word' or 'character', not {unit!r}")
-        self.ngrams, self.order, self.unit = ngrams, order, unit
+        super().__init__(order, unit)
+        self.ngrams = ngrams
 
     @property
     def vocabulary(self) -> set[str]:
-        """The tokens that the model knows, without <s>, </s> and <unk>."""
         ngrams = self.ngrams
         words = ngrams.words if isinstance(ngrams, NGrams) else (ngram[0] for ngram in ngrams if len(ngram) == 1)
         return set(words) - {BOS, EOS, UNKNOWN}
 
-    def tokens(self, text: str) -> list[str]:
-        """Words of a text, or its characters with each white space as ``<space>``."""
-        if self.unit == "word":
-            return text.split()
-        return [SPACE if char.isspace() else char for char in text]
+    def knows(self, token: str) -> bool:
+        return (token,) in self.ngrams
+
+    def joins_words(self) -> bool:
+        return any(len(ngram) == 2 and not {BOS, EOS, UNKNOWN} & {*ngram} for ngram in self.ngrams)
+
+    def respelt(self, spellings: Mapping[str, str]) -> NGramModel:
+        if isinstance(self.ngrams, NGrams):
+            return NGramModel(self.ngrams.respelt(spellings), self.order, self.unit)
+        respelt = {tuple(spellings.get(t, t) for t in ngram): values for ngram, values in self.ngrams.items()}
+        return NGramModel(respelt, self.order, self.unit)
 
     @classmethod
     def train(cls, texts: Iterable[str], order: int = 3, unit: str = "word") -> NGramModel:
@@ -170,11 +265,12 @@ class NGramModel:
         return cls(ngrams, order, unit or ("character" if (SPACE,) in ngrams else "word"))
 
     def start(self) -> NGram:
-        """The state at the beginning of a text: after <s>."""
         return self._clipped((BOS,))
 
+    def no_context(self) -> NGram:
+        return ()
+
     def after(self, state: NGram, token: str) -> NGram:
-        """The state after one more token; an unknown token counts as <unk>."""
         return self._clipped((*state, token if (token,) in self.ngrams else UNKNOWN))
 
     def log_p(self, state: NGram, tokens: Iterable[str]) -> list[float]:
@@ -205,39 +301,6 @@ class NGramModel:
             return {}.get
         get = self.ngrams.get
         return lambda token: get((*context, token), _NOTHING)[0]
-
-    def next(self, state: NGram, token: str) -> tuple[float, NGram]:
-        """Natural log p(token | state), and the state after it."""
-        return self.log_p(state, (token,))[0], self.after(state, token)
-
-    def end(self, state: NGram) -> float:
-        """Natural log probability that the text ends here."""
-        return self.next(state, EOS)[0]
-
-    def score(self, text: str, bos: bool = True, eos: bool = True) -> float:
-        """Natural log probability of a text.
-
-        Args:
-            text: words, or characters, as the unit says.
-            bos: whether the text begins a sentence; otherwise nothing is known of what was before it.
-            eos: whether it ends one; otherwise the end is not scored.
-        """
-        total, state = 0.0, self.start() if bos else ()
-        for token in self.tokens(text):
-            log_p, state = self.next(state, token)
-            total += log_p
-        return total + (self.end(state) if eos else 0.0)
-
-    def perplexity(self, texts: Iterable[str]) -> float:
-        """exp(-mean natural log probability of a token), ends of sentences and unknown tokens included.
-
-        Raises:
-            ValueError: if there is no text.
-        """
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        if not texts:
-            raise ValueError("perplexity needs at least one text")
-        return math.exp(-sum(map(self.score, texts)) / sum(len(self.tokens(text)) + 1 for text in texts))
 
     def _clipped(self, context: NGram) -> NGram:
         return context[max(0, len(context) - self.order + 1) :]

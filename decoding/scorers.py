@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Set
 from pathlib import Path
 
 import numpy as np
 
-from decoding.arpa import BOS, EOS, SPACE, UNKNOWN, NGram
-from decoding.ngrams import NGramModel
+from decoding.arpa import SPACE, UNKNOWN
+from decoding.kenlm_binary import KenlmModel, is_kenlm_binary
+from decoding.ngrams import LanguageModel, NGramModel
 from implementation import CharEncoder
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
@@ -38,6 +39,10 @@ class _Cache(dict):
         if len(self) >= self.size:
             self.clear()
         return self.setdefault(key, self.compute(key))
+
+    def __reduce__(self) -> tuple:
+        """Without what it remembers: KenLM's states can't be pickled."""
+        return type(self), (self.compute, self.size)
 
 
 class WordScorer:
@@ -69,7 +74,7 @@ class WordScorer:
     """
 
     def __init__(
-        self, model: NGramModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None,
+        self, model: LanguageModel, encoder: CharEncoder, lexicon: Iterable[str] | bool | None = None,
         unknown_penalty: float | None = None,
     ) -> None:  # fmt: skip
         if model.unit != "word":
@@ -90,11 +95,11 @@ class WordScorer:
         self._added = _Cache(self._find_added, _NUMBERS // len(self._units) + 1)
         self._log_p = _Cache(self._find_log_p, _WORDS)
 
-    def start(self) -> tuple[NGram, str]:
+    def start(self) -> tuple[Hashable, str]:
         """The state before the first label."""
         return self.model.start(), ""
 
-    def scores(self, state: tuple[NGram, str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, state: tuple[Hashable, str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, word = state
         log_p = self._added[word][labels]
@@ -105,14 +110,14 @@ class WordScorer:
             log_p[words > 0] = self._log_p[context, word]
         return log_p, words
 
-    def advance(self, state: tuple[NGram, str], label: int) -> tuple[NGram, str]:
+    def advance(self, state: tuple[Hashable, str], label: int) -> tuple[Hashable, str]:
         """The state after one more label."""
         context, word = state
         if label != self._space:
             return context, word + self._units[label]
         return (self._after(context, word), "") if word else state
 
-    def finish(self, state: tuple[NGram, str]) -> tuple[float, int]:
+    def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here: those of a last word, and of </s>."""
         context, word = state
         if not word:
@@ -124,13 +129,13 @@ class WordScorer:
         return [word for word in text.split() if not self._knows(word)]
 
     def _knows(self, word: str) -> bool:
-        return (word,) in self.model.ngrams
+        return self.model.knows(word)
 
-    def _after(self, context: NGram, word: str) -> NGram:
+    def _after(self, context: Hashable, word: str) -> Hashable:
         """After an unknown word nothing is left of what was before it, so that joining two changes nothing."""
-        return self.model.after(context if self._knows(word) else (), word)
+        return self.model.after(context if self._knows(word) else self.model.no_context(), word)
 
-    def _find_log_p(self, place: tuple[NGram, str]) -> float:
+    def _find_log_p(self, place: tuple[Hashable, str]) -> float:
         """What the end of a word adds: its log p, less what its letters have added."""
         context, word = place
         if self._lexicon is not None and word not in self._lexicon:
@@ -185,11 +190,10 @@ def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
     return penalty
 
 
-def _unwritable(model: NGramModel, letters: Collection[str]) -> list[str]:
+def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
     """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if it is most of them."""
     known = model.vocabulary - {SPACE}
-    foreign = sorted(word for word in known if not set(word) <= set(letters))
-    foreign.sort(key=lambda word: -model.ngrams[word,][0])
+    foreign = _foreign(model, letters)
     if 2 * len(foreign) > len(known) or not known:
         kind = "words" if model.unit == "word" else "characters"
         examples = f", commonest of them {_listed(foreign, 3)}" if foreign else ""
@@ -198,6 +202,13 @@ def _unwritable(model: NGramModel, letters: Collection[str]) -> list[str]:
             "make one with train_language_model.py, which writes texts in the letters of the alphabet"
         )
     return foreign
+
+
+def _foreign(model: LanguageModel, letters: Set[str]) -> list[str]:
+    """The model's words (or characters) that hold others than the letters, the likeliest first."""
+    words = sorted(word for word in model.vocabulary - {SPACE} if not letters.issuperset(word))
+    log_p = dict(zip(words, model.log_p(model.no_context(), words), strict=True))
+    return sorted(words, key=lambda word: -log_p[word])
 
 
 def _listed(words: Collection[str], most: int) -> str:
@@ -238,7 +249,7 @@ class CharacterScorer:
         ValueError: if the model is not over characters, the alphabet lacks most of them, or the penalty is negative.
     """
 
-    def __init__(self, model: NGramModel, encoder: CharEncoder, unknown_penalty: float | None = None) -> None:
+    def __init__(self, model: LanguageModel, encoder: CharEncoder, unknown_penalty: float | None = None) -> None:
         if model.unit != "character":
             raise ValueError("CharacterScorer needs a language model over characters, but this one is over words; use WordScorer")
         units = ["", *encoder.alphabet]
@@ -247,17 +258,17 @@ class CharacterScorer:
         self.unwritable = _unwritable(model, characters)
         self._space = units.index(" ") if " " in units else None
         self._tokens = [model.tokens(unit) for unit in units]  # those of each label
-        if self._space is not None and (SPACE,) not in model.ngrams:
+        if self._space is not None and not model.knows(SPACE):
             self._tokens[self._space] = []
-        tokens = {token for label in self._tokens for token in label if (token,) not in model.ngrams}
-        self._without_price = tokens if (UNKNOWN,) not in model.ngrams else set()
+        tokens = {token for label in self._tokens for token in label if not model.knows(token)}
+        self._without_price = set() if model.knows(UNKNOWN) else tokens
         self._known = _Cache(self._nothing_known, _NUMBERS // len(self._tokens) + 1)
 
-    def start(self) -> tuple[NGram, bool]:
+    def start(self) -> tuple[Hashable, bool]:
         """The state before the first label."""
         return self.model.start(), False
 
-    def scores(self, state: tuple[NGram, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scores(self, state: tuple[Hashable, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, in_word = state
         known = self._known[context]  # (V,)
@@ -269,22 +280,22 @@ class CharacterScorer:
             return log_p, (labels > 0).astype(np.float64)
         return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
 
-    def advance(self, state: tuple[NGram, bool], label: int) -> tuple[NGram, bool]:
+    def advance(self, state: tuple[Hashable, bool], label: int) -> tuple[Hashable, bool]:
         """The state after one more label."""
         context, in_word = state
         for token in self._tokens[label]:
             context = self.model.after(context, token)
         return context, self._space is not None and label != self._space if label else in_word
 
-    def finish(self, state: tuple[NGram, bool]) -> tuple[float, int]:
+    def finish(self, state: tuple[Hashable, bool]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here."""
         return self.model.end(state[0]), int(state[1])
 
     def unknown_words(self, text: str) -> list[str]:
         """The characters of a text that the model does not know, in their order; spaces apart."""
-        return [token for token in self.model.tokens(text) if token != SPACE and (token,) not in self.model.ngrams]
+        return [token for token in self.model.tokens(text) if token != SPACE and not self.model.knows(token)]
 
-    def _find_log_p(self, context: NGram, labels: list[int]) -> list[float]:
+    def _find_log_p(self, context: Hashable, labels: list[int]) -> list[float]:
         """Natural log p of each label that has tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
         log_p = self._priced(context, [self._tokens[label][0] for label in labels])
         for place, label in enumerate(labels):
@@ -295,12 +306,12 @@ class CharacterScorer:
                 before = token
         return log_p
 
-    def _priced(self, context: NGram, tokens: list[str]) -> list[float]:
+    def _priced(self, context: Hashable, tokens: list[str]) -> list[float]:
         """Natural log p of each token; the penalty where neither it nor <unk> is in the model."""
         log_p = self.model.log_p(context, tokens)
         return [-self.unknown_penalty if t in self._without_price else p for t, p in zip(tokens, log_p, strict=True)]
 
-    def _nothing_known(self, _context: NGram) -> np.ndarray:
+    def _nothing_known(self, _context: Hashable) -> np.ndarray:
         """(V,) to hold log p of each label in a context: nan until it is asked; 0 for what has no tokens."""
         return np.array([np.nan if tokens else 0.0 for tokens in self._tokens])
 
@@ -310,11 +321,27 @@ class CharacterScorer:
 # ---------------------------------------------------------------------------------------------
 
 
+def read_language_model(path: str | Path, unit: str | None = None) -> LanguageModel:
+    """The model of an ARPA file, plain or compressed, or of a KenLM binary.
+
+    Args:
+        path: of the file.
+        unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
+
+    Raises:
+        ValueError: if the file is broken, or is a KenLM binary while the package ``kenlm`` isn't installed.
+        OSError: if it cannot be read.
+    """
+    return KenlmModel(path, unit) if is_kenlm_binary(path) else NGramModel.read_arpa(path, unit)
+
+
 def make_scorer(
     path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False,
     unknown_penalty: float | None = None,
 ) -> WordScorer | CharacterScorer:  # fmt: skip
-    """The scorer of an ARPA file, by words or by characters; what the model lacks is told on stderr.
+    """The scorer of an ARPA file or a KenLM binary, by words or by characters; what the model lacks is told on stderr.
+
+    Words that the alphabet can write only in its own case, such as THE by the letters a to z, are read so.
 
     Args:
         path: of the file.
@@ -328,10 +355,10 @@ def make_scorer(
         ValueError: if the file is broken, its unit can't be told, its words do not fit the encoder's alphabet, or a lexicon is
             asked of a model of characters.
     """
-    model = NGramModel.read_arpa(path, unit)
+    model = in_its_case(read_language_model(path, unit), encoder, path)
     try:
         if unit is None and model.unit == "word" and _is_of_characters(model, encoder):
-            model = NGramModel(model.ngrams, model.order, "character")
+            model.unit = "character"
             print(f"{path}: read as a model of characters, for its words are of one character", file=sys.stderr)
         if model.unit == "word":
             scorer = WordScorer(model, encoder, lexicon or None, unknown_penalty)
@@ -345,7 +372,30 @@ def make_scorer(
     return scorer
 
 
-def _is_of_characters(model: NGramModel, encoder: CharEncoder) -> bool:
+def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) -> LanguageModel:
+    """The model, its words in lower case where only that lets the alphabet write them; stderr says which.
+
+    No two words become one: what the alphabet writes as it is stays, and of others the likelier gets the spelling.
+    """
+    letters, taken = set("".join(encoder.alphabet)), set(model.vocabulary)
+    spellings, left = {}, []
+    for word in _foreign(model, letters):
+        spelling = encoder.reference(word)
+        if letters.issuperset(spelling) and spelling not in taken:
+            spellings[word] = spelling
+            taken.add(spelling)
+        elif letters.issuperset(spelling):
+            left.append(word)
+    if not spellings:
+        return model
+    known = len(model.vocabulary - {SPACE})
+    what = f"{len(spellings)} of the {known} {model.unit}s that it knows, {_listed(spellings, 3)}"
+    twins = f"; not so {len(left)} that would be spelt like another, {_listed(left, 3)}" if left else ""
+    print(f"{path}: read in lower case, as the alphabet has them: {what}{twins}", file=sys.stderr)
+    return model.respelt(spellings)
+
+
+def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
     """Whether the tokens are characters, though none is <space>; ValueError where that can't be told.
 
     By the words that the alphabet can write; marks such as <sil> and [noise] do not count.
@@ -361,9 +411,9 @@ def _is_of_characters(model: NGramModel, encoder: CharEncoder) -> bool:
             f"{len(single)} of the {len(words)} words are single characters, but {_listed(longer, 3)} not, so it may be a model "
             "of words or of characters: say which with --unit word or --unit character"
         )
-    if " " not in letters and any(len(ngram) == 2 and not {BOS, EOS, UNKNOWN} & {*ngram} for ngram in model.ngrams):
+    if " " not in letters and model.joins_words():
         raise ValueError(
-            "is a model of texts of several words, but the alphabet has no space to part them: make one of characters with "
+            "is a model of words, but the alphabet has no space to part them: make one of characters with "
             "train_language_model.py --unit character, or say --unit word if each text is one word"
         )
     return False
@@ -376,5 +426,5 @@ def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer
         known = len(model.vocabulary - {SPACE})
         what = f"{len(lacking)} of the {known} {model.unit}s that it knows ({len(lacking) / known:.1%})"
         print(f"{path}: the alphabet cannot write {what}, so they are never found: {_listed(lacking, 5)}", file=sys.stderr)
-    if model.unit == "character" and " " in encoder.alphabet and (SPACE,) not in model.ngrams:
+    if model.unit == "character" and " " in encoder.alphabet and not model.knows(SPACE):
         print(f"{path}: does not know <space>, so it says nothing of where words end", file=sys.stderr)

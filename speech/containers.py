@@ -7,10 +7,12 @@ of Ogg, the frames of MP3. Where header and bytes differ, the streams are handed
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 Bytes = bytes | mmap.mmap
 Stream = tuple[bytes | tuple[int, int], ...]  # bytes made here, and (begin, end) in the file, one after the other
@@ -254,6 +256,8 @@ def _sphere(data: Bytes) -> Contents:
 
 _FLAC_BEGIN = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the marker, then a STREAMINFO block of 34 bytes
 _FLAC_TAIL = 1 << 18  # bytes; the largest usual frame has 50,000
+_FLAC_LAST = 1 << 14  # bytes; enough for the last frame of one channel of 16 bits
+_FLAC_MORE = 1 << 16  # bytes before the first frame: tags, a table for seeking, a picture
 
 
 def _flac(data: Bytes, begin: int) -> Contents:
@@ -264,7 +268,7 @@ def _flac(data: Bytes, begin: int) -> Contents:
     for at, end in zip(begins, [*begins[1:], len(data)], strict=True):
         head = int.from_bytes(data[at + 18 : at + 26], "big")  # rate, channels, bits; the last 36 bits are the number of samples
         stated = head & 0xF_FFFF_FFFF
-        counted = _flac_end(data, at, end, stated)
+        counted = _flac_end(data[max(at + 42, end - _FLAC_TAIL) : end], data[at + 8 : at + 42], stated)
         if counted and counted < stated:
             remark = f"its header counts {stated} samples, but its last frame ends at {counted}: its end may be missing"
         if counted and counted != stated:
@@ -275,10 +279,35 @@ def _flac(data: Bytes, begin: int) -> Contents:
     return Contents(() if as_it_stands else tuple(streams), remark=remark)
 
 
-def _flac_end(data: Bytes, begin: int, end: int, stated: int) -> int | None:
-    """Samples up to the end of the last frame of a FLAC stream, those stated where a frame ends there; None if none is found."""
-    info, window = data[begin + 8 : begin + 42], max(begin + 42, end - _FLAC_TAIL)
-    tail = data[window:end]
+def flac_seconds(path: Path) -> float | None:
+    """Duration of a FLAC file by its two ends; None where all of it must be looked at, as ``contents_of`` does.
+
+    So a large corpus is not read whole for this. The last frame must end where the header says, and the file be no larger than
+    its largest frames allow. Streams of the very same length that are joined in one file can pass for one; where the
+    audio is read they are found, and refused for their length.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            head = file.read(64)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(42, size - _FLAC_LAST))
+            tail = file.read(_FLAC_LAST)
+    except OSError:
+        return None
+    if not _FLAC_BEGIN.match(head):
+        return None
+    info, facts = head[8:42], int.from_bytes(head[18:26], "big")
+    rate, stated, block, largest = facts >> 44, facts & 0xF_FFFF_FFFF, *(int.from_bytes(p, "big") for p in (info[:2], info[7:10]))
+    if not (rate and stated and block and largest) or size > _FLAC_MORE + -(-stated // block) * largest:
+        return None
+    return stated / rate if _flac_end(tail, info, stated) == stated else None
+
+
+def _flac_end(tail: bytes, info: bytes, stated: int) -> int | None:
+    """Samples up to the end of the last frame in a FLAC stream's last bytes; None if there is none.
+
+    Those stated where a frame ends there.
+    """
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         samples = _flac_frame_end(tail[at : at + 16], info)
@@ -315,9 +344,14 @@ def _crc8(data: bytes) -> int:
     """Cyclic checksum with the polynomial 0x07; 0 over bytes that end in their own."""
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+        value = _crc8_of(value ^ byte)
+    return value
+
+
+@cache
+def _crc8_of(value: int) -> int:
+    for _ in range(8):
+        value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
     return value
 
 

@@ -14,8 +14,9 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
@@ -23,7 +24,7 @@ from speech.columns import ColumnError, channel_numbers
 from speech.durations import Durations
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.manifests import MANIFESTS, audio_path, read_manifests
-from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, text_lines
+from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, listed, spoken, text_lines
 
 
 @dataclass
@@ -78,9 +79,12 @@ class Corpus:
         return "dev" if "dev" in names else names[0]
 
     def in_roles(self, train: Sequence[str] = (), dev: str | None = None, test: Sequence[str] = ()) -> Corpus:
-        """The same corpus, with the splits to train on under the name 'train', that to choose weights on under 'dev'.
+        """The same corpus, its splits named for what they are for, as ``roles`` says."""
+        roles = self.roles(train, dev, test)
+        return replace(self, utterances=[replace(u, split=roles[u.split]) for u in self.utterances])
 
-        Those to test on begin with 'test'; the others are said to be unused.
+    def roles(self, train: Sequence[str] = (), dev: str | None = None, test: Sequence[str] = ()) -> dict[str, str]:
+        """What each split is for: 'train', 'dev' to choose weights on, or a name that begins with 'test'; else it is unused.
 
         Args:
             train, test: names of splits; none: all that ``splits_for`` names, but for those with another role here.
@@ -102,7 +106,7 @@ class Corpus:
         for name in () if test else self.splits_for("test"):
             roles.setdefault(name, name)
         unused = {name: f"unused {name}" if name.startswith(("train", "dev", "test")) else name for name in self.splits}
-        return replace(self, utterances=[replace(u, split=(unused | roles)[u.split]) for u in self.utterances])
+        return unused | roles
 
     def _known(self, name: str) -> str:
         if name not in self.splits:
@@ -118,20 +122,34 @@ class Corpus:
                     "or leave the column out, and give at least 10 lines: then a tenth each becomes dev and test.")  # fmt: skip
         return f"There are {there}. Add recordings; with at least 10 that have no split, a tenth each becomes dev and test."
 
-    def summary(self, show: int = 5) -> str:
-        """A few plain lines: utterances, minutes and speakers per split, notes, and the first ``show`` problems."""
+    def summary(self, show: int = 5, roles: Mapping[str, str] | None = None) -> str:
+        """A few plain lines: utterances, hours, speakers and the longest of each split, notes, and about ``show`` problems.
+
+        Args:
+            show: how many problems are named; the first of each kind are, and the others counted.
+            roles: what each split is for, if that is to be told.
+        """
         lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
-        for name in self.splits:
-            part = self.split(name)
-            minutes = sum(u.seconds for u in part) / 60
-            speakers = len({u.speaker for u in part} - {""}) or "unknown"
-            lines.append(f"  {name}: {len(part)} utterances, {minutes:.1f} minutes, speakers: {speakers}")
+        lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in self.splits]
+        to_train_on = [name for name, role in (roles or {}).items() if role == "train"]
+        if len(to_train_on) > 1:
+            lines.append(f"  train in all: {_amount([u for u in self.utterances if u.split in to_train_on])}")
         lines += [f"note: {note}" for note in self.notes]
-        lines.append(f"problems: {len(self.problems)}")
-        lines += [f"  {problem}" for problem in self.problems[:show]]
-        if len(self.problems) > show:
-            lines.append(f"  ... and {len(self.problems) - show} more")
-        return "\n".join(lines)
+        return "\n".join([*lines, f"problems: {len(self.problems)}", *listed(self.problems, show)])
+
+
+def _amount(part: Sequence[Utterance]) -> str:
+    speakers = len({u.speaker for u in part} - {""}) or "unknown"
+    longest = max(u.seconds for u in part)
+    return f"{len(part)} utterances, {spoken(sum(u.seconds for u in part))}, speakers: {speakers}, longest {longest:.1f} s"
+
+
+def _use(name: str, roles: Mapping[str, str] | None) -> str:
+    """The role of a split in brackets, where its name is not that already."""
+    role = name if roles is None else roles[name]
+    if roles is None or (role == name and role.startswith(("train", "dev", "test"))):
+        return ""
+    return f" ({role})" if role in ("train", "dev") else " (test)" if role.startswith("test") else " (not used)"
 
 
 def _for(role: str, splits: Iterable[str]) -> list[str]:
@@ -170,20 +188,43 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
 
     Each part, such as dev-clean, is a split.
     """
-    parts = {file.parent: _part_of(root, file.parent) for file in files}
-    listed: set[str] = set()
+    folders: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
-        if not file.name.lower().endswith(".trans.txt"):
-            continue
-        for where, text in text_lines(file, report.problems):
+        folders[file.parent].append(file)
+    parts = {folder: _part_of(root, folder) for folder in folders}
+    seen: dict[str, tuple[str, str]] = {}  # by utterance: its part and its line
+    shared: Counter[tuple[str, str]] = Counter()  # by two parts: utterances of one name
+    for folder, inside in folders.items():
+        part, transcripts = parts[folder], [file for file in inside if file.name.lower().endswith(".trans.txt")]
+        recordings = _recordings(inside, all_kinds=bool(transcripts))  # without a line, as yet
+        for where, text in chain.from_iterable(text_lines(file, report.problems) for file in transcripts):
             name, *transcript = text.split(None, 1)
-            paths = [file.parent / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]  # some convert them
-            path = next(filter(None, map(find_file, paths)), paths[0])
-            listed.add(os.path.normpath(path))
-            yield where, Utterance(path, "".join(transcript), name.split("-")[0], parts[file.parent])
-    unlisted = [file for file in files if file.suffix.lower() == ".flac" and os.path.normpath(file) not in listed]
-    report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in unlisted]
-    report.problems += _missing_parts(root, {part for folder, part in parts.items()})
+            path = recordings.pop(name, None) or _recording(folder, name)
+            recordings.pop(path.stem, None)
+            its_part, first = seen.setdefault(name, (part, where))
+            if its_part != part:
+                shared[its_part, part] += 1
+            elif first is not where and first.rpartition(":")[0] != where.rpartition(":")[0]:  # those of one file are told later
+                report.problems.append(Problem(where, f"{name} is in this part twice, first at {first}"))
+                continue
+            yield where, Utterance(path, "".join(transcript), name.split("-")[0], part)
+        report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in recordings.values()]
+    report.problems += _missing_parts(root, set(parts.values()))
+    for (first, second), count in shared.items():
+        report.notes.append(f"{count} utterances of {second} have the names of utterances of {first}: are they the same speech?")
+
+
+def _recordings(files: list[Path], all_kinds: bool) -> dict[str, Path]:
+    """The audio files of a folder by their names without suffix, FLAC before others; only FLAC where not all kinds count."""
+    suffixes = AUDIO_SUFFIXES if all_kinds else (".flac",)
+    found = [file for file in files if file.suffix.lower() in suffixes]
+    return {file.stem: file for file in sorted(found, key=lambda file: file.suffix.lower() == ".flac")}
+
+
+def _recording(folder: Path, name: str) -> Path:
+    """The audio of an utterance whose FLAC has not exactly its name: written otherwise, or converted; else where it should be."""
+    paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
+    return next(filter(None, map(find_file, paths)), paths[0])
 
 
 def _part_of(root: Path, folder: Path) -> str:
@@ -445,7 +486,7 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
         return "manifest", read_manifests(manifests, report)
     files = list(walk(path, report)) if path.is_dir() else []
     if any(file.name.lower().endswith(".trans.txt") for file in files):
-        found = [file for file in files if file.name.lower().endswith(".trans.txt") or file.suffix.lower() == ".flac"]
+        found = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES or file.name.lower().endswith(".trans.txt")]
         return "LibriSpeech", _librispeech(path, found, report)
     if lists := [file for file in files if file.name == "wav.scp" and (file.parent / "text").is_file()]:
         return "Kaldi", _kaldi(path, lists, report)

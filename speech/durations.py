@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from speech.audio import audio_seconds
+from speech.containers import flac_seconds
 
 MANY = 1000  # files; what takes no second is not kept
 
@@ -33,7 +34,7 @@ class Durations:
 
     def __init__(self, root: Path) -> None:
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-        self.root, self.read, self._known = root.resolve(), 0, {}
+        self._below, self.read, self._known = os.path.join(root, ""), 0, {}
         with suppress(OSError, RuntimeError):  # there is no home
             self._file = cache_folder() / f"durations-{name}.json"
             self._known = _read(self._file)
@@ -41,12 +42,13 @@ class Durations:
     def seconds(self, path: Path) -> float:
         """As ``audio_seconds``."""
         try:
-            found = path.stat()
-            key, stamp = os.path.relpath(path, self.root), [found.st_size, found.st_mtime_ns]
+            found = os.stat(path)
+            name, stamp = str(path), [found.st_size, found.st_mtime_ns]
+            key = name.removeprefix(self._below) if name.startswith(self._below) else os.path.relpath(name, self._below)
         except (OSError, ValueError):
             return audio_seconds(path)  # which says what is wrong
         if self._known.get(key, ())[:2] != stamp:
-            self._known[key] = [*stamp, audio_seconds(path)]
+            self._known[key] = [*stamp, _seconds(path)]
             self.read += 1
         return self._known[key][2]
 
@@ -57,8 +59,13 @@ class Durations:
         with suppress(OSError, AttributeError, UnicodeError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                json.dump(self._known, file)
+                file.write(json.dumps(self._known))  # in one piece by C: twenty times as fast as json.dump
             os.replace(file.name, self._file)
+
+
+def _seconds(path: Path) -> float:
+    """As ``audio_seconds``; most FLACs need only their two ends for it."""
+    return (flac_seconds(path) if path.suffix.lower() == ".flac" else None) or audio_seconds(path)
 
 
 def _read(file: Path) -> dict[str, list]:

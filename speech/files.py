@@ -60,15 +60,18 @@ def is_of_a_mac(name: str) -> bool:
 def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Path]:
     """All files below a folder, sorted, also behind symbolic links, but no hidden ones; what a Mac left is counted besides."""
     above = (*above, os.path.realpath(root))
-    for child in sorted(root.iterdir()):
-        if is_of_a_mac(child.name):
-            report.of_a_mac += child.name != ".DS_Store"
-        elif child.name.startswith("."):
+    with os.scandir(root) as entries:
+        children = sorted(entries, key=lambda entry: entry.name)
+    for entry in children:
+        child = root / entry.name
+        if is_of_a_mac(entry.name):
+            report.of_a_mac += entry.name != ".DS_Store"
+        elif entry.name.startswith("."):
             continue
-        elif child.is_dir():
+        elif entry.is_dir():
             if os.path.realpath(child) not in above:  # else a circle of links
                 yield from walk(child, report, above)
-        elif child.is_symlink() and not child.exists():
+        elif entry.is_symlink() and not child.exists():
             report.problems.append(Problem(str(child), f"a link to {os.readlink(child)}, which is not there"))
         else:
             yield child

@@ -14,7 +14,8 @@ from implementation import CharEncoder, DeepSpeech2, ctc_required_frames
 from speech.audio import BadAudio
 from speech.corpora import Corpus, CorpusError, Problem, Utterance
 from speech.datasets import read_utterance
-from speech.transcripts import normalise, spelt
+from speech.transcripts import is_known, normalise, spelt
+from speech.utterances import listed
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
@@ -31,19 +32,19 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
     if good and bad <= limit * (good + bad):
         return
     share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
-    first = "".join(f"\n  {problem}" for problem in corpus.problems[:5])
-    raise CorpusError(f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.{first}")
+    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.", *listed(corpus.problems)])
+    raise CorpusError(first)
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
     """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other one."""
     good, problems = [], []
     for index, item in enumerate(items):
-        item = replace(item, transcript=normalise(item.transcript, encoder))
+        text = normalise(item.transcript, encoder)
         try:
-            if not spelt(item.transcript, encoder):
-                raise ValueError(f"nothing of its transcript {item.transcript!r} can be written in the alphabet")
-            good.append(item)
+            if not (text and is_known(text, encoder)) and not spelt(text, encoder):
+                raise ValueError(f"nothing of its transcript {text!r} can be written in the alphabet")
+            good.append(item if text == item.transcript else replace(item, transcript=text))
         except ValueError as error:
             problems.append(Problem(item_name(item, index), str(error)))
     return good, problems
@@ -55,6 +56,9 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
     frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
     for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
+        if outputs >= 2 * len(item.transcript):  # a character gives one label at most, and that one blank
+            good.append(item)
+            continue
         labels = encoder.encode(item.transcript)
         needed = ctc_required_frames(labels)
         if outputs >= needed:

@@ -93,12 +93,19 @@ def spelt(text: str, encoder: CharEncoder) -> str:
     return " ".join(encoder.decode(encoder.encode(text)).split())
 
 
+def is_known(text: str, encoder: CharEncoder) -> bool:
+    """Whether the alphabet has every character of a text."""
+    return _known(tuple(encoder.alphabet)).issuperset(text)
+
+
 def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
     """How often characters that the alphabet lacks stand in the texts, once normalised; the encoder refuses or drops them."""
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(char for char in normalise(text, encoder) if char not in known and char != " ")
+        text = normalise(text, encoder)
+        if not known.issuperset(text):
+            counts.update(char for char in text if char not in known and char != " ")
     return counts
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,37 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
 
+    @property
+    def kind(self) -> str:
+        """What is wrong without the names and numbers in it; problems of one kind differ in nothing else."""
+        return _PARTICULAR.sub("...", self.what)
+
+
+def listed(problems: Sequence[Problem], show: int = 5) -> list[str]:
+    """Lines that name about ``show`` problems, the first of each kind among them, and count the others.
+
+    Args:
+        problems: in any order.
+        show: so many are named, all of them where there are no more; of ten kinds at most.
+    """
+    if len(problems) <= show:
+        return [f"  {problem}" for problem in problems]
+    kinds = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    lines, most = [], max(1, show // len(kinds))
+    for found in list(kinds.values())[:_MOST_KINDS]:
+        lines += [f"  {problem}" for problem in found[:most]]
+        if len(found) > most:
+            lines.append(f"  ... and {len(found) - most} more" + (" of this kind" if len(kinds) > 1 else ""))
+    rest = [problem for found in list(kinds.values())[_MOST_KINDS:] for problem in found]
+    return lines + [f"  ... and {len(rest)} more of other kinds"] * bool(rest)
+
+
+def spoken(seconds: float) -> str:
+    """A length of speech in words: minutes, or from an hour on hours."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
 
 class CorpusError(ValueError):
     """A corpus as a whole cannot be used."""
@@ -71,6 +103,8 @@ class Report:
 
 
 Lines = Iterator[tuple[str, Utterance]]  # 'file:line', and an utterance that is still to be checked
+_PARTICULAR = re.compile(r"""'[^']*'|"[^"]*"|\S*[/\\\d]\S*""")  # a text, a path, a number
+_MOST_KINDS = 10  # of problems in a list
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 decode to
 
 

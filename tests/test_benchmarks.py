@@ -14,6 +14,7 @@ import torch
 from helpers import ROOT
 from implementation import CharEncoder, Features, generate_synthetic_dataset
 from models.checkpoints import ModelConfig, save_checkpoint
+from speech.corpora import read_corpus
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
@@ -43,6 +44,10 @@ SMALL = {
     "metrics.py": (
         "--utterances 20 --rounds 1",
         ("both count", "greedy_decode", "count_word_errors", "jiwer.process_words", "both of ours", "times as long as jiwer"),
+    ),
+    "start.py": (
+        "--share 0.0003 --files 3 --n-rnn 1 --rnn-hidden 8 --batch-size 2",
+        ("88 utterances", "first start", "second start", "read_corpus", "try_longest_batch", "end of the first step", " MB"),
     ),
     "streaming.py": (
         "--hidden 8 --seconds 2 --rounds 1 --frames 40",
@@ -96,7 +101,10 @@ def check_table(name: str, arguments: str, expected: tuple[str, ...], monkeypatc
         assert text in printed, printed
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "start.py" else name for name in SCRIPTS],  # three imports of torch
+)
 def test_prints_its_table(name, folder, monkeypatch, capsys):
     assert name in SMALL, f"benchmarks/{name} needs small arguments in this test"
     arguments, expected = SMALL[name]
@@ -110,6 +118,20 @@ def test_the_search_with_language_models_prints_its_tables(monkeypatch, capsys):
     ]
     expected = ("29 symbols", "6,800 symbols", "this library, no model, pruned", "us a frame", *kinds)
     check_table("decode.py", arguments, expected, monkeypatch, capsys)
+
+
+def test_the_simulated_corpus_is_as_large_as_librispeech_and_has_its_layout(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    script = runpy.run_path(str(BENCHMARKS / "start.py"))
+    train = [(folder.split("/")[1], count) for folder, _, count in script["chapters"](1.0) if folder.startswith("train")]
+    assert sum(count for _, count in train) == 281_241 and len({speaker for speaker, _ in train}) == 2338
+    entries = script["make_files"](tmp_path, 4)
+    utterances = script["make_corpus"](tmp_path / "LibriSpeech", entries, 0.01)
+    corpus = read_corpus(tmp_path / "LibriSpeech")
+    assert corpus.kind == "LibriSpeech" and not corpus.problems and len(corpus.utterances) == utterances == 2894
+    speakers = {split: len({u.speaker for u in corpus.split(split)}) for split in corpus.splits}
+    assert speakers["train-clean-100"] == 3 and speakers["train-other-500"] == 12 and speakers["dev-clean"] == 1
+    assert corpus.splits["train-clean-360"] == 1040 and max(u.seconds for u in corpus.utterances) == 24.5
 
 
 @pytest.mark.slow  # real time

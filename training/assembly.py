@@ -115,9 +115,12 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
 
 
 def _checked_corpus(speech: SpeechSettings) -> Corpus:
-    """What there is, told in a few lines; refused if much of it is bad."""
-    corpus = read_corpus(speech.data)
-    print(corpus.summary())
+    """What there is and what it is for, told in a few lines; refused if much of it is bad."""
+    corpus, roles = read_corpus(speech.data), None
+    try:
+        roles = corpus.roles(speech.train, speech.dev, speech.test)
+    finally:
+        print(corpus.summary(roles=roles))  # also where a split is missing: it may be among the problems
     check_problems(corpus)
     return corpus.in_roles(speech.train, speech.dev, speech.test)
 
@@ -188,7 +191,8 @@ def _usable_splits(
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
     """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
     utterances, problems = encodable(corpus.utterances, encoder)
-    advice, counts = "", unknown_characters((u.transcript for u in corpus.utterances), encoder)
+    suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
+    advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
     if speech.unknown == "error":
         advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
     elif counts:

@@ -16,6 +16,7 @@ from training.presets import PRESETS, in_full
 from training.settings import (
     DS1_DROPOUT,
     DS1_HIDDEN,
+    DS1_LR,
     LOG_MEL_WINDOW_MS,
     RECORDING_EPOCHS,
     RECORDING_LR,
@@ -69,7 +70,7 @@ def _fill_in(args: argparse.Namespace) -> None:
     new_ds1 = args.model == "ds1" and not args.checkpoint
     defaults = {
         "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
-        "lr": RECORDING_LR if args.data else TrainingSettings.lr,
+        "lr": DS1_LR if args.model == "ds1" else RECORDING_LR if args.data else TrainingSettings.lr,
         "normalize": "corpus" if args.forward_only else "utterance",
         "rnn_hidden": DS1_HIDDEN if new_ds1 else ModelConfig.rnn_hidden,
         "dropout": DS1_DROPOUT if new_ds1 else ModelConfig.dropout,
@@ -139,7 +140,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
     add("--batch-size", type=int, default=default.batch_size, help="utterances a step [paper, Section 6: 512]")
-    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}"
+    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}, with --model ds1 {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
@@ -156,7 +157,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_language_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("language model").add_argument
-    add("--lm", metavar="FILE", help="decode with this ARPA model too, tuned on dev; 'train': one of the training transcripts")
+    add("--lm", metavar="FILE", help="decode with this model too, an ARPA file or a KenLM binary, tuned on dev; "
+        "'train': one of the training transcripts")  # fmt: skip
     add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
     penalty = "nats by letter of a word that the language model does not know; default log(letters): 3.3 in English"
@@ -218,7 +220,8 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
     if args.masks != SpeechSettings.masks and (args.no_augment or not args.data):
-        parser.error(f"--masks {args.masks} is of the augmentation of --data: " + ("leave out --no-augment" if args.data else "add it"))
+        what_to_do = "leave out --no-augment" if args.data else "add it"
+        parser.error(f"--masks {args.masks} is of the augmentation of --data: {what_to_do}")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     _refuse_flags_of_the_other_model(parser, args)
@@ -237,7 +240,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.unit and args.lm in (None, "train"):
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
-        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, or 'train'")
+        parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
     if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:

@@ -21,6 +21,7 @@ from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
 from speech.preflight import readable, stop_if_many
+from speech.utterances import listed, spoken
 from training.run import Parts, Run
 from training.settings import LanguageModelSettings
 
@@ -36,11 +37,11 @@ BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
 
 
 def report_left_out(problems: Sequence[Problem], too_short: Sequence[Problem] = ()) -> None:
-    """Names the first ten utterances that will not be used; all of them go to left_out.txt."""
+    """Names about ten utterances that will not be used, of each reason some; all of them go to left_out.txt."""
     for what, found in (("bad", problems), ("too short for their text", too_short)):
         if found:
             print(f"left out, {what}: {len(found)}" + (", all in left_out.txt" if len(found) > 10 else ""))
-            print("\n".join(f"  {problem}" for problem in found[:10]))
+            print("\n".join(listed(found, 10)))
 
 
 def describe(parts: Parts) -> None:
@@ -55,8 +56,8 @@ def describe(parts: Parts) -> None:
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     print(f"machine: {trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
-    minutes, steps = sum(utterance_seconds(data.samples)) / 60, len(trainer.sampler)
-    print(f"training: {len(data)} utterances, {minutes:.1f} minutes, {steps} steps an epoch, {trainer.epochs} epochs")
+    speech, steps = spoken(sum(utterance_seconds(data.samples))), len(trainer.sampler)
+    print(f"training: {len(data)} utterances, {speech}, {steps} steps an epoch, {trainer.epochs} epochs")
 
 
 def _layers(config: ModelConfig, convolutions: int) -> str:

@@ -11,7 +11,7 @@ from models.checkpoints import CheckpointError
 # What train_minimal.py takes in place of the defaults where no flag says otherwise [ours, chosen on dev].
 SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, of as many convolutions as there are; Table 4: 2,1,1
 RECORDING_EPOCHS, RECORDING_LR = 16, 2e-3
-DS1_HIDDEN, DS1_DROPOUT = 512, 0.05  # of --model ds1; Deep Speech 1: 2048 units, dropout 0.05 to 0.1
+DS1_HIDDEN, DS1_DROPOUT, DS1_LR = 512, 0.05, 1e-3  # of --model ds1; Deep Speech 1: 2048 units, dropout 0.05 to 0.1
 LOG_MEL_WINDOW_MS = 25.0  # as ``compute_log_mel``
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import pickle
 from itertools import product
@@ -323,6 +324,12 @@ def test_a_lexicon_may_hold_words_that_the_model_does_not_know():
     assert walk(scorer, ENGLISH.encode("zebras"))[0] == -math.inf and scorer.unknown_words("zebra hello") == ["zebra"]
 
 
+def test_after_an_unknown_word_nothing_is_known_of_what_was_before_it():
+    model = MODELS["<unk> in longer n-grams"]
+    assert model.end(("<unk>",)) != model.end(("<s>", "<unk>"))
+    assert walk(WordScorer(model, ENGLISH, unknown_penalty=1.0), ENGLISH.encode("zebra"))[0] == -5 + model.end(("<unk>",))
+
+
 def test_an_unknown_character_costs_the_penalty_where_the_model_has_no_unk():
     trained = NGramModel.train(["aa", "ab"], 2, "character")
     del trained.ngrams["<unk>",]
@@ -395,8 +402,45 @@ def test_a_model_with_mostly_other_words_is_refused_with_the_commonest_and_what_
     path = saved(tmp_path, ["Hello, World!", "Hello, moon", "Hello, 2", "World!"], 1)
     with pytest.raises(ValueError, match=r"lm\.arpa: .* 3 of the 4 words .*'Hello,', 'World!', '2'; make one with train"):
         make_scorer(path, ENGLISH)
-    half = saved(tmp_path, ["Hello moon"], 1)
-    assert make_scorer(half, ENGLISH).unwritable == ["Hello"]
+    half = saved(tmp_path, ["hello, moon"], 1)
+    assert make_scorer(half, ENGLISH).unwritable == ["hello,"]
+
+
+@pytest.mark.parametrize("unit", ["word", "character"])
+@pytest.mark.parametrize("careful", [False, True], ids=["read fast", "read with care"])
+def test_capitals_are_read_in_the_case_of_the_alphabet(tmp_path, capsys, unit, careful):
+    """The official models of LibriSpeech are compressed, and all their words in capitals."""
+    texts = ["THE CAT'S SAT", "THE CAT SAT ON", "A CAT"]
+    path, packed = saved(tmp_path, texts, 3, unit), tmp_path / "3-gram.arpa.gz"
+    blank = "\n" if careful else ""  # which the fast reader leaves to the other
+    packed.write_bytes(gzip.compress(path.read_text().replace("\\1-grams:\n", "\\1-grams:\n" + blank).encode()))
+    scorer = make_scorer(packed, ENGLISH)
+    assert isinstance(scorer.model.ngrams, dict) == careful
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "3-gram.arpa.gz: read in lower case, as the alphabet has them: " in told
+    assert ("6 of the 6 words" if unit == "word" else "8 of the 9 characters") in told
+    expected = NGramModel.train([text.lower() for text in texts], 3, unit)
+    for text in ("the cat's sat", "a cat on", "zoo the"):
+        kind = WordScorer if unit == "word" else CharacterScorer
+        assert walk(scorer, ENGLISH.encode(text)) == pytest.approx(walk(kind(expected, ENGLISH), ENGLISH.encode(text)))
+    assert scorer.unwritable == [] and scorer.unknown_words("the zoo") == (["zoo"] if unit == "word" else ["z"])
+
+
+def test_no_two_words_become_one_where_capitals_are_read_as_small_letters(tmp_path, capsys):
+    path = saved(tmp_path, ["The cat", "the Moon", "MOON", "Moon", "the", "Café"], 1)
+    scorer, model = make_scorer(path, ENGLISH), NGramModel.read_arpa(path)
+    assert scorer.unwritable == ["Café", "MOON", "The"]  # "the" stays what it is, "Moon" is likelier than "MOON"
+    assert "1 of the 6 words that it knows, 'Moon'; not so 2 that would be spelt like another, " in capsys.readouterr().err
+    for spelling, word in (("the", "the"), ("moon", "Moon"), ("cat", "cat")):
+        assert scorer.model.log_p((), [spelling]) == model.log_p((), [word])
+    assert not scorer.model.knows("Moon")
+    assert make_scorer(saved(tmp_path, ["The the"], 1), ENGLISH).unwritable == ["The"]
+    assert "read in lower case" not in capsys.readouterr().err
+
+
+def test_capitals_that_the_alphabet_has_stay(tmp_path, capsys):
+    scorer = make_scorer(saved(tmp_path, ["THE cat"], 2), CharEncoder("THEcat "))
+    assert scorer.model.vocabulary == {"THE", "cat"} and capsys.readouterr() == ("", "")
 
 
 def test_a_model_of_characters_may_know_some_that_the_alphabet_lacks(tmp_path, capsys):

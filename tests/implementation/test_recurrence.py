@@ -481,3 +481,19 @@ def test_the_lstm_carries_its_cell_too():
     first, state = recur(ds2.lstm_step, x[:4], u, mask[:4])
     second, last = recur(ds2.lstm_step, x[4:], u, mask[4:], state)
     torch.testing.assert_close((torch.cat((first, second)), last), (whole, end))
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_the_lstms_hand_written_pass_is_the_loops(started):
+    """Values and gradients, also through the last states and of the first, with steps masked in between."""
+    results = []
+    for loop in (recur, recur_faster):
+        torch.manual_seed(0)
+        x, u = torch.randn(7, 2, 3, 4 * HIDDEN).double(), torch.randn(2, 4 * HIDDEN, HIDDEN).double()
+        start = torch.randn(2, 2, 3, HIDDEN).double().unbind() if started else ()
+        leaves = [part.requires_grad_() for part in (x, u, *start)]
+        states, end = loop(ds2.lstm_step, x, u, (torch.rand(7, 2, 3, 1) > 0.3).double(), start or None)
+        parts = (states, *end)
+        objective = sum((part * torch.linspace(-1, 2, part.numel()).view_as(part)).sum() for part in parts)
+        results.append((*parts, *torch.autograd.grad(objective, leaves)))
+    torch.testing.assert_close(*results)

@@ -56,6 +56,14 @@ def test_decode_merges_nothing_and_skips_blanks():
     assert ENCODER.decode([1, 1, 0, 1, 0, 0]) == "aaa"
 
 
+@pytest.mark.parametrize("label", [-1, 29])
+def test_labels_outside_the_alphabet_are_refused(label):
+    assert ENCODER.decode([28, 0]) == "'" and ENCODER.decode([]) == ""
+    for labels in ([label], [1, label, 2]):
+        with pytest.raises(ValueError, match=r"must lie in 0\.\.28"):
+            ENCODER.decode(labels)
+
+
 def test_a_blank_between_equal_labels_keeps_both():
     assert ENCODER.ctc_decode([1, 0, 1]) == "aa"
 

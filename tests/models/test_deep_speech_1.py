@@ -73,6 +73,7 @@ def test_equals_the_equations_in_value_and_gradient_whatever_stands_in_the_paddi
     for i, n in enumerate(lengths.tolist()):
         features[i, :, :, n:] = 1e6  # what stands in the padding
     log_probs, output_lengths = model(features, lengths)
+    assert len(model.recurrences[0].weight_hh) == 1 + bidirectional
     assert output_lengths.tolist() == [6, 5, 1] == [len(rows) for rows in expected]
     assert (seen[0] == 20).any() and ((seen[0] > 0) & (seen[0] < 20)).any() and (seen[0] == 0).any()
     for i, rows in enumerate(expected):
@@ -102,18 +103,18 @@ def test_output_lengths_are_half_the_frames_rounded_up():
 
 
 def test_dropout_is_on_the_feed_forward_layers_only():
-    model = DeepSpeech1(9, 5, hidden=400, dropout=0.5)
-    seen = {}
-    for name, layer in {"4": model.recurrences[0], "5": model.fully_connected, "softmax": model.output}.items():
-        layer.register_forward_hook(lambda _layer, inputs, output, name=name: seen.update({name: (inputs[0], output)}))
-    model.train()(torch.randn(1, 1, 9, 30), torch.tensor([30]))
-    assert torch.equal(seen["5"][0], seen["4"][1])  # nothing is dropped of the recurrence
-    for above, below in (("4", None), ("softmax", "5")):
-        x = seen[above][0]
-        alive = seen[below][1] > 0 if below else torch.ones_like(x, dtype=torch.bool)
-        assert 0.4 < float((x[alive] == 0).float().mean()) < 0.85  # of layer 3 the clipped ReLU makes half of the rest 0
-    state = model.eval()(torch.ones(1, 1, 9, 30), torch.tensor([30]))[0]
-    assert torch.equal(state, model(torch.ones(1, 1, 9, 30), torch.tensor([30]))[0])
+    model, seen = DeepSpeech1(9, 5, hidden=400, dropout=0.5), {}
+    layers = [*model.convolutions, model.recurrences[0], model.fully_connected, model.output]
+    for number, layer in enumerate(layers, start=1):
+        layer.register_forward_hook(lambda _layer, inputs, output, n=number: seen.update({n: (inputs[0], output)}))
+    features, lengths = torch.randn(1, 1, 9, 30), torch.tensor([30])
+    model.train()(features, lengths)
+    assert torch.equal(seen[5][0], seen[4][1])  # nothing is dropped of the recurrence
+    for layer in (1, 2, 3, 5):
+        output = seen[layer][1][0][:, :, 0].permute(2, 0, 1) if layer < 4 else seen[layer][1]  # (T', B, H)
+        passed = seen[layer + 1][0] if layer > 2 else seen[layer + 1][0][:, :, 0].permute(2, 0, 1)
+        assert float((passed[output > 0] == 0).float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(model.eval()(features, lengths)[0], model(features, lengths)[0])
 
 
 def test_the_sizes_of_the_paper():
@@ -123,6 +124,15 @@ def test_the_sizes_of_the_paper():
     weights = (161 * 19 + 1) * h + 2 * (h + 1) * h + (h + 1) * h + 2 * h * h + (h + 1) * h + (h + 1) * 29
     assert sum(p.numel() for p in model.parameters()) == weights
     assert (model.context, model.dropout.p, len(model.recurrences)) == (9, 0.05, 1)
+
+
+def test_at_first_the_layers_keep_the_size_of_what_goes_through_them():
+    model, sizes = DeepSpeech1(33, 29, hidden=400).eval(), []
+    for layer in model.convolutions:
+        layer.register_forward_hook(lambda _layer, _inputs, output: sizes.append(float(output[0].square().mean().sqrt())))
+    with torch.no_grad():
+        model(torch.randn(1, 1, 33, 200), torch.tensor([200]))
+    assert sizes == pytest.approx([1.0] * 3, abs=0.2)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_masks_of_sentences_grow_with_the_utterance():
     longer, _ = hidden(SENTENCE_AUGMENTATION, 1600)
     assert abs(longer.mean() - in_frames.mean()) < 0.01
     short, _ = hidden(SENTENCE_AUGMENTATION, 30)  # one span, of at most a third
-    assert 0 < short.mean() and short.max() <= 10 / 30
+    assert short.mean() > 0 and short.max() <= 10 / 30
 
 
 def test_masks_of_words_stay_few_however_long_the_utterance():

@@ -21,6 +21,7 @@ from speech import corpora
 from speech.audio import BadAudio, read_audio
 from speech.corpora import Corpus, CorpusError, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import SpeechDataset
+from speech.utterances import Problem, listed
 
 # ---------------------------------------------------------------------------------------------
 # Layouts
@@ -362,8 +363,43 @@ def test_librispeech_lines_without_text_or_audio(tmp_path):
 def test_summary():
     summary = make_corpus(90, 7).summary()
     assert "90 utterances, splits as the corpus gives them" in summary
-    assert "  train: 90 utterances, 1.5 minutes, speakers: unknown\n" in summary
+    assert "  train: 90 utterances, 1.5 minutes, speakers: unknown, longest 1.0 s\n" in summary
     assert "problems: 7\n  m.tsv:2: bad\n" in summary and summary.endswith("  m.tsv:6: bad\n  ... and 2 more")
+
+
+def test_a_summary_tells_what_each_split_is_for_with_hours_speakers_and_the_longest():
+    lengths = {"train-clean-100": [1800, 1801], "train-clean-360": [2400], "dev-clean": [90, 30], "test-other": [3], "mine": [6]}
+    utterances = [
+        Utterance(Path(f"{split}{n}.flac"), "x", f"{split[:5]}{n}", split, seconds)
+        for split, all_seconds in lengths.items() for n, seconds in enumerate(all_seconds)
+    ]  # fmt: skip
+    corpus = Corpus("LibriSpeech", Path("root"), utterances, [])
+    said = corpus.summary(roles=corpus.roles(["train-clean-100", "train-clean-360"], "dev-clean")).splitlines()
+    assert said[1:-1] == [
+        "  train-clean-100 (train): 2 utterances, 1.0 hours, speakers: 2, longest 1801.0 s",
+        "  train-clean-360 (train): 1 utterances, 40.0 minutes, speakers: 1, longest 2400.0 s",
+        "  dev-clean (dev): 2 utterances, 2.0 minutes, speakers: 2, longest 90.0 s",
+        "  test-other: 1 utterances, 0.1 minutes, speakers: 1, longest 3.0 s",
+        "  mine (not used): 1 utterances, 0.1 minutes, speakers: 1, longest 6.0 s",
+        "  train in all: 3 utterances, 1.7 hours, speakers: 2, longest 2400.0 s",
+    ]
+    said = corpus.summary(roles=corpus.roles(["mine"], "dev-clean", ["train-clean-100"]))
+    assert "mine (train): " in said and "train-clean-100 (test): " in said and "train-clean-360 (not used): " in said
+    assert "test-other (not used): " in said and "in all" not in said and "(" not in corpus.summary()
+
+
+def test_of_many_problems_each_kind_is_named_and_counted():
+    problems = [Problem(f"/a b/{n}.flac", "no line for it") for n in range(100)]
+    problems += [Problem(f"m:{n}", f"audio file /a b/{n % 7}.flac not found") for n in range(3)]
+    problems += [Problem("m:9", "'x y' is empty"), Problem("m:8", "'z' is empty")]
+    assert listed(problems, 6) == [
+        "  /a b/0.flac: no line for it", "  /a b/1.flac: no line for it", "  ... and 98 more of this kind",
+        "  m:0: audio file /a b/0.flac not found", "  m:1: audio file /a b/1.flac not found", "  ... and 1 more of this kind",
+        "  m:9: 'x y' is empty", "  m:8: 'z' is empty",
+    ]  # fmt: skip
+    assert listed(problems[:6], 6) == [f"  {problem}" for problem in problems[:6]] and not listed([])
+    many = listed([Problem("m", f"{letter * 3} is wrong") for letter in "abcdefghijklmnop"])
+    assert len(many) == 11 and many[-1] == "  ... and 6 more of other kinds"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -745,6 +781,59 @@ def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_
         f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xf dev-other.tar.gz",
         f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?",
         f"{tmp_path}/train-clean-360.zip: is not unpacked: unzip train-clean-360.zip"]  # fmt: skip
+
+
+def test_librispeech_as_it_is_unpacked_with_its_tables_and_blank_lines(tmp_path):
+    root = librispeech(tmp_path / "LibriSpeech")
+    for name in ("SPEAKERS.TXT", "CHAPTERS.TXT", "BOOKS.TXT", "README.TXT", "LICENSE.TXT"):
+        (root / name).write_text("; ID | SEX\n84 | F | dev-clean\n")
+    lines = root / "dev-clean/84/7/84-7.trans.txt"
+    lines.write_text("\n84-7-0000 NUMBER NOUGHT\n   \n84-7-0001 NUMBER ONE\n\n")
+    for path, splits in ((tmp_path, 4), (root, 4), (root / "dev-clean", 1), (root / "dev-clean/84", 1), (lines.parent, 1)):
+        corpus = read_corpus(path)
+        assert len(corpus.splits) == splits and not corpus.problems and not corpus.notes
+        assert {u.transcript for u in corpus.split("dev-clean")} == {"NUMBER NOUGHT", "NUMBER ONE"}
+
+
+def test_utterances_of_librispeech_that_are_there_twice_are_named(tmp_path):
+    root = librispeech(tmp_path / "l")
+    (root / "dev-clean/84/linked").symlink_to(root / "dev-clean/84/7")
+    corpus = read_corpus(root)
+    first, again = (root / "dev-clean/84" / name / "84-7.trans.txt" for name in ("7", "linked"))
+    assert corpus.splits["dev-clean"] == 2 and [str(problem) for problem in corpus.problems] == [
+        f"{again}:1: 84-7-0000 is in this part twice, first at {first}:1",
+        f"{again}:2: 84-7-0001 is in this part twice, first at {first}:2",
+    ]
+    (root / "dev-clean/84/linked").unlink()
+    first.write_text("84-7-0000 A\n84-7-0001 B\n84-7-0000 A\n")
+    assert "84-7-0000.flac was listed with the same transcript at" in str(read_corpus(root).problems[0])
+    first.write_text("84-7-0000 A\n84-7-0001 B\n")
+    shutil.copytree(root / "dev-clean/84", root / "train-clean-100/84")
+    corpus = read_corpus(root)  # noisy copies have the names of what they are copied from, so both stay
+    assert corpus.splits["train-clean-100"] == 4 and not corpus.problems
+    assert corpus.notes == [
+        "2 utterances of train-clean-100 have the names of utterances of dev-clean: are they the same speech?"
+    ]
+
+
+def test_a_line_of_librispeech_finds_its_flac_in_either_normal_form(tmp_path):
+    chapter = tmp_path / "dev-clean/1/2"
+    write_audio(chapter / unicodedata.normalize("NFD", "1-2-é.flac"))
+    (chapter / "1-2.trans.txt").write_text(unicodedata.normalize("NFC", "1-2-é YES\n"), encoding="utf-8")
+    corpus = read_corpus(tmp_path)
+    assert len(corpus.utterances) == 1 and not corpus.problems
+
+
+def test_converted_audio_without_a_line_is_named_but_not_what_lies_beside_the_parts(tmp_path):
+    root = librispeech(tmp_path)
+    write_audio(root / "dev-clean/84/7/84-7-0002.wav")
+    write_audio(root / "dev-clean/84/7/84-7-0001.wav")  # beside the FLAC of this name, which is taken
+    write_audio(root / "mp3/84/7/84-7.wav")
+    corpus = read_corpus(root)
+    assert {u.path.suffix for u in corpus.utterances} == {".flac"}
+    assert [str(problem) for problem in corpus.problems] == [
+        f"{root}/dev-clean/84/7/84-7-0002.wav: no *.trans.txt beside it has a line for it"
+    ]
 
 
 def test_pairs_of_audio_and_text(tmp_path):

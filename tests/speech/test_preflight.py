@@ -21,7 +21,7 @@ def test_check_problems():
         check_problems(make_corpus(93, 7))
     assert str(error.value) == (
         "root: 7 of 100 lines are bad (7.0%, accepted are 1.0%).\n  m.tsv:2: bad\n  m.tsv:3: bad\n  m.tsv:4: bad\n"
-        "  m.tsv:5: bad\n  m.tsv:6: bad"
+        "  m.tsv:5: bad\n  m.tsv:6: bad\n  ... and 2 more"
     )
     with pytest.raises(CorpusError, match="no utterance is usable"):
         check_problems(make_corpus(0, 0), limit=1.0)
@@ -71,6 +71,8 @@ class TestWhatCanBeUsed:
         assert good == items[:1] and "b.wav" in str(problems[0]) and "nothing of its transcript '北京'" in str(problems[0])
         good, problems = encodable([Utterance(path="c.wav", transcript="привет мир")], CharEncoder(unknown="drop"))
         assert not good and "nothing of its transcript 'привет мир'" in str(problems[0])
+        good, problems = encodable([Utterance(path="d.wav", transcript="\u00ad")], self.encoder)  # a soft hyphen
+        assert not good and "nothing of its transcript ''" in str(problems[0])
 
     def test_more_than_one_percent_stops(self):
         stop_if_many([Problem("x", "y")], 100)

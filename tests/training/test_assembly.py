@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import TINY
+from helpers import TINY, write_audio
 from implementation import CharEncoder, Features
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
+from speech.corpora import CorpusError
 from training import assembly
 from training.assembly import assemble, start_run
 from training.data import corpus_features
@@ -138,3 +139,36 @@ def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path
     (tmp_path / "manifest.tsv").write_text(manifest)
     assemble(SpeechSettings(data=tmp_path), ModelConfig(rnn_hidden=16), TrainingSettings())
     assert "split 'eval': 3 utterances, neither trained nor tested on" in capsys.readouterr().out
+
+
+def test_a_part_that_is_not_there_is_said_in_one_sentence_below_what_is_there(tmp_path, capsys):
+    for part, speaker in (("train-clean-100", "19"), ("dev-clean", "84")):
+        write_audio(tmp_path / part / speaker / "7" / f"{speaker}-7-0000.flac")
+        (tmp_path / part / speaker / "7" / f"{speaker}-7.trans.txt").write_text(f"{speaker}-7-0000 YES\n")
+    (tmp_path / "train-clean-360.tar.gz").touch()
+    speech = SpeechSettings(data=tmp_path, train=("train-clean-100", "train-clean-360"), dev="dev-clean")
+    with pytest.raises(CorpusError) as error:
+        assemble(speech, ModelConfig(rnn_hidden=16), TrainingSettings())
+    assert str(error.value) == (
+        f"{tmp_path}: no utterance is in the split 'train-clean-360'; there are dev-clean, train-clean-100"
+    )
+    out = capsys.readouterr().out
+    assert "train-clean-100: 1 utterances" in out and "train-clean-360.tar.gz: is not unpacked: tar xf" in out
+
+
+def test_the_report_before_training_tells_what_each_part_is_for(tmp_path, capsys):
+    for number, part in enumerate(("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "test-clean")):
+        chapter = tmp_path / "LibriSpeech" / part / str(number) / "7"
+        write_audio(chapter / f"{number}-7-0000.flac", seconds=1.0 + number)
+        (chapter / f"{number}-7.trans.txt").write_text(f"{number}-7-0000 YES\n")
+    speech = SpeechSettings(data=tmp_path, train=("train-clean-100", "train-clean-360"), dev="dev-clean", test=("test-clean",))
+    parts = assemble(speech, ModelConfig(rnn_hidden=16), TrainingSettings())
+    assert len(parts.trainer.data) == 2 and set(parts.evaluation) == {"dev", "test-clean"}
+    out = capsys.readouterr().out
+    for line in (
+        "train-clean-360 (train): 1 utterances, 0.0 minutes, speakers: 1, longest 2.0 s",
+        "train-other-500 (not used): 1 utterances, 0.1 minutes, speakers: 1, longest 3.0 s",
+        "dev-clean (dev): 1 utterances",
+        "train in all: 2 utterances, 0.1 minutes, speakers: 2, longest 2.0 s",
+    ):
+        assert f"  {line}" in out

@@ -77,7 +77,8 @@ def test_the_flags_of_deep_speech_1(tmp_path):
     expected = ModelConfig(features, model="ds1", context=5, rnn_hidden=20, dropout=0.1, bidirectional=False)
     assert model == expected and output == OutputSettings(jitter=True)
     for flags in ([], ["--data", "x"]):
-        assert parse_args(["--model", "ds1", *flags])[1] == ModelConfig(model="ds1", rnn_hidden=512, dropout=0.05)
+        _, model, training, _ = parse_args(["--model", "ds1", *flags])
+        assert model == ModelConfig(model="ds1", rnn_hidden=512, dropout=0.05) and training.lr == 1e-3
     assert parse_args(["--model", "ds1", "--checkpoint", "x"])[1] == ModelConfig(model="ds1")  # that of the checkpoint counts
 
 
@@ -156,7 +157,7 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--model", "ds3"], "invalid choice"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--masks", "sentences"], "--masks sentences is of the augmentation of --data: add it"),
-        (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave out"),
+        (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave"),
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
         (["--resume", "x", "--overwrite"], "choose one"),

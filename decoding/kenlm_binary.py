@@ -1,0 +1,153 @@
+"""KenLM's binaries, of every kind that ``build_binary`` makes, by the package ``kenlm``.
+
+The file is mapped, not read: one of 7 GB opens at once, and takes the memory of what is asked of it. Only the words, which
+stand at its end, are read. Scores are in single precision, and of a quantised file as near as its bits let them be.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import re
+import struct
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+
+from decoding.arpa import BOS, EOS, SPACE, UNKNOWN
+from decoding.ngrams import LanguageModel
+
+_LN10 = math.log(10)
+_MAGIC = b"mmap lm http://kheafield.com/code"
+_NO_UNKNOWN = -100.0  # log10 p(<unk>) that build_binary writes where the ARPA file has no <unk>
+# lm/binary_format.cc: 88 bytes that KenLM checks, order, probing multiplier, kind, whether words are there, version, 1-grams
+_HEADER = struct.Struct("<88x B3x 4x 4x ?3x 4x Q")
+_AGAIN = "get it again, or make it from the ARPA file: build_binary lm.arpa {path}"
+
+
+class KenlmError(ValueError):
+    """A KenLM binary that can't be read."""
+
+
+def is_kenlm_binary(path: Path | str) -> bool:
+    """Whether the file begins as KenLM's binaries do."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+class KenlmModel(LanguageModel):
+    """An n-gram model in a KenLM binary; a state is KenLM's, which holds no more tokens than matter for those to come.
+
+    Args:
+        path: of the file.
+        unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a word of it, else words.
+
+    Raises:
+        KenlmError: if the package ``kenlm`` is not installed or can't read the file, or the file lacks its words.
+        OSError: if the file cannot be read.
+
+    Source: Heafield 2011, KenLM: Faster and Smaller Language Model Queries.
+    """
+
+    def __init__(self, path: Path | str, unit: str | None = None) -> None:
+        self._path = Path(path)
+        self._open()
+        self._words = {word: word for word in _read_words(self._path)}  # as they are spelt here -> in the file
+        super().__init__(self._model.order, unit or ("character" if SPACE in self._words else "word"))
+        if self.log_p(self.no_context(), [UNKNOWN])[0] <= _LN10 * _NO_UNKNOWN:
+            del self._words[UNKNOWN]
+
+    def _open(self) -> None:
+        self._model, self._new_state = _opened(self._path)
+        self._ignored = self._new_state()
+
+    def __getstate__(self) -> dict:
+        """Without what is KenLM's, which can't be pickled, or would be read whole again."""
+        return {name: value for name, value in vars(self).items() if name not in ("_model", "_new_state", "_ignored")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._open()
+
+    @property
+    def vocabulary(self) -> set[str]:
+        return self._words.keys() - {BOS, EOS, UNKNOWN}
+
+    def knows(self, token: str) -> bool:
+        return token in self._words
+
+    def joins_words(self) -> bool:
+        return True  # for all that is known: a file has no list of its 2-grams
+
+    def respelt(self, spellings: Mapping[str, str]) -> KenlmModel:
+        model = copy.copy(self)
+        model._words = {spellings.get(word, word): in_file for word, in_file in self._words.items()}
+        return model
+
+    def start(self) -> Hashable:
+        state = self._new_state()
+        self._model.BeginSentenceWrite(state)
+        return state
+
+    def no_context(self) -> Hashable:
+        state = self._new_state()
+        self._model.NullContextWrite(state)
+        return state
+
+    def after(self, state: Hashable, token: str) -> Hashable:
+        following = self._new_state()
+        self._model.BaseScore(state, self._words.get(token, UNKNOWN), following)
+        return following
+
+    def log_p(self, state: Hashable, tokens: Iterable[str]) -> list[float]:
+        score, words = self._model.BaseScore, self._words
+        return [_LN10 * score(state, words.get(token, UNKNOWN), self._ignored) for token in tokens]
+
+
+def _opened(path: Path) -> tuple:
+    """``kenlm.Model`` of the file, and what makes a state of it."""
+    try:
+        import kenlm
+    except ImportError as error:
+        raise KenlmError(
+            f"{path} is a KenLM binary, and the package kenlm, which reads it, is not installed: pip install kenlm==0.3.0, "
+            "or give the ARPA file that it was made from"
+        ) from error
+    config = kenlm.Config()
+    config.load_method = kenlm.LoadMethod.LAZY
+    try:
+        if path.stat().st_size < _HEADER.size:  # which KenLM would take for an ARPA file
+            raise RuntimeError("it ends too early")
+        return kenlm.Model(os.fsencode(path), config), kenlm.State
+    except (OSError, RuntimeError) as error:
+        why = re.sub(r"^Cannot read model .*?Exception( because `.*?')?\. (.*)\)$", r"\2", str(error)).rstrip(". ")
+        raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}") from error
+
+
+def _read_words(path: Path) -> list[str]:
+    """The words at the end of the file: each ends with a zero byte, and <unk> comes first.
+
+    The file counts <unk> only if the ARPA file had it; so one that had not, and lacks just its last word, isn't told from it.
+    """
+    with path.open("rb") as file:
+        _, has_words, count = _HEADER.unpack(file.read(_HEADER.size))
+        if not has_words:
+            again = f"make it again without -v: build_binary lm.arpa {path}"
+            raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")
+        size = file.seek(0, os.SEEK_END)
+        length, end = 0, b""
+        while end.count(b"\0") < count + 2 and length < size:  # more than there are words, so that <unk> is whole
+            length = min(size, 2 * length + 16 * count)
+            file.seek(size - length)
+            end = file.read(length)
+    parts = end.split(b"\0")
+    for words in (parts[-count - 1 :], parts[-count - 2 :]):
+        if words[0].endswith(UNKNOWN.encode()) and not words[-1]:
+            try:
+                return [UNKNOWN, *b"\0".join(words[1:-1]).decode().split("\0")]
+            except UnicodeDecodeError as error:
+                again = "write the ARPA file in UTF-8 and make the binary again from it"
+                raise KenlmError(f"{path}: the words of the binary are not in UTF-8; {again}") from error
+    raise KenlmError(f"{path}: the words at the end of the binary are not complete; {_AGAIN.format(path=path)}")
