@@ -45,13 +45,15 @@ def test_a_run_is_described_and_its_checkpoint_is_that_model(tmp_path, capsys, m
     assert (trained.config.model, trained.config.context, trained.config.dropout) == ("ds1", 2, 0.05)
 
 
-def test_files_and_streams_are_transcribed(folder, capsys):
+def test_files_and_streams_are_transcribed(folder, capsys, monkeypatch):
     command = [str(folder / "run" / "checkpoint.pt"), str(folder / "a.wav"), "--json"]
-    found = []
+    found, heard, real = [], [], transcribe.transcribe
+    monkeypatch.setattr(transcribe, "transcribe", lambda given, *more: (heard.append(type(given.model)), real(given, *more))[1])
     for flags in ([], ["--stream"], ["--jitter"], ["--jitter", "--beam", "4", "--times"]):
         assert transcribe.main([*command, *flags]) == 0
         found.append(json.loads(capsys.readouterr().out.splitlines()[-1]))
     assert found[0]["text"] == found[1]["text"] and all(line["seconds"] == 1.0 for line in found)
+    assert heard == [DeepSpeech1, Jittered, Jittered]  # the stream has its own way
 
 
 def test_jitter_and_a_stream_exclude_one_another(folder, capsys):
