@@ -691,7 +691,7 @@ class DeepSpeech2(nn.Module):
         ``features``: (B, 1, F, T); what stands in the padding does not matter. ``feature_lengths``: (B,) integers, 1 to T.
         ValueError if shapes or lengths do not fit. float64 weights give float64.
         """
-        _check_input(self.n_freq, features, feature_lengths)
+        check_input(self.n_freq, features, feature_lengths)
         lengths = feature_lengths.to(features.device)
         x = features.masked_fill(~sequence_mask(lengths, features.shape[3])[:, None, None, :], 0.0)
         for block in self.convolutions:
@@ -2552,7 +2552,8 @@ def _check_top(bidirectional: bool, row_conv: int, fc_hidden: int) -> None:
         )
 
 
-def _check_input(n_freq: int, features: Tensor, lengths: Tensor) -> None:
+def check_input(n_freq: int, features: Tensor, lengths: Tensor) -> None:
+    """Raises ``ValueError`` unless features are (B, 1, n_freq, T), and lengths (B,) integers from 1 to T."""
     if features.dim() != 4 or features.shape[1] != 1 or features.shape[2] != n_freq:
         raise ValueError(f"features must be (B, 1, {n_freq}, T), not {tuple(features.shape)}")
     if lengths.is_floating_point() or lengths.shape != features.shape[:1]:

@@ -1,4 +1,4 @@
-"""Trains Deep Speech 2: on embedded synthetic speech without any download, or on real recordings with --data.
+"""Trains Deep Speech 2, or 1: on embedded synthetic speech without any download, or on real recordings with --data.
 
     python train_minimal.py
     python train_minimal.py --data path/to/corpus
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return exit_code(stop)
             if not is_first():
                 return 0
-            finish(run, output.language_model)
+            finish(run, output.language_model, output.jitter)
     except KeyboardInterrupt as stop:
         done = f"after the training, which is in {run.folder}" if run else "before the training; nothing was saved"
         print(f"\nstopped {done}", file=sys.stderr)

@@ -18,6 +18,7 @@ import numpy as np
 from decoding.scorers import make_scorer
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.confidence import mean_confidence
+from models.jitter import jittered
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
 from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, refuse_short, transcribe, warning
 from speech.audio import BadAudio
@@ -44,6 +45,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     penalty = "nats by letter of a word that it does not know; default: of decoder.json, else log(letters): 3.3 in English"
     add("--unknown-penalty", type=float, metavar="X", help=penalty)
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
+    add("--jitter", action="store_true", help="mean of three hearings: as it is, half a hop earlier and later [Deep Speech 1]")
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; file, error; "
@@ -96,6 +98,8 @@ def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
         parser.error("--settle-after is of a beam search in a stream: add --stream and --beam 20")
     if args.settle_after is not None and not 0 <= args.settle_after < math.inf:
         parser.error(f"--settle-after must be a number of seconds, at least 0, not {args.settle_after}")
+    if args.stream and args.jitter:
+        parser.error("--jitter hears whole files three times: leave it out, or --stream")
     if args.stream and args.nbest > 1:
         parser.error("--nbest is of whole files: a stream has one text")
 
@@ -218,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
     if args.stream:
         refuse_what_needs_the_end(checkpoint.model)
+    checkpoint = jittered(checkpoint) if args.jitter else checkpoint
     decoder = make_decoder(args, checkpoint)
     if little := warning(checkpoint):
         print(little, file=sys.stderr)

@@ -20,6 +20,7 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 
 # isort: split
 from models.checkpoints import Checkpoint, load_checkpoint
+from models.jitter import jittered
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import usable
@@ -60,6 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--join", type=int, default=1, metavar="N", help="each item joins 1..N utterances of one speaker")
     add("--beam", type=int, default=default.beam, help="width of the search [paper, Section 6: 500]")
     add("--tune-beam", type=int, default=default.tune_beam, help="width while tuning")
+    add("--jitter", action="store_true", help="as that of transcribe.py")
     add("--device", default="cpu", help="cpu, cuda or mps")
     add("--overwrite", action="store_true", help="replace the decoder.json and tuning.png that stand beside the checkpoint")
     args = parser.parse_args(argv)
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = evaluation_sets(args.data, checkpoint, args.join, args.dev)
     caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
     lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam, args.unknown_penalty)
-    tune_and_compare(checkpoint, sets, lm, folder, caption)
+    tune_and_compare(jittered(checkpoint) if args.jitter else checkpoint, sets, lm, folder, caption)
     return 0
 
 

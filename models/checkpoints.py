@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from models.confidence import Calibration
+from models.deep_speech_1 import DeepSpeech1
 from speech.alphabets import encoder_of
 
 CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
+MODELS = ("ds2", "ds1")
+# Settings of ModelConfig that Deep Speech 1 has no use for.
+OF_DS2 = ("n_conv", "convolutions", "n_rnn", "rnn_type", "batch_norm", "row_conv", "fc_hidden", "time_strides")
 DEFAULT_FEATURES = Features(n_fft=128)  # 65 bins, a quarter of those of Features() itself, make a quick model [ours]
 
 
@@ -31,6 +35,11 @@ class ModelConfig:
         n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as ``DeepSpeech2`` takes them; 128
             hidden units, half of its own default, are trained by a laptop in minutes [ours].
         time_strides: of the convolutions; None: those of Table 4.
+        model: 'ds2'; or 'ds1', a ``DeepSpeech1``, to which rnn_hidden, bidirectional and dropout apply as well, and
+        context: the frames that it splices on either side.
+
+    Raises:
+        ValueError: for settings of the one model with the other.
     """
 
     features: Features = DEFAULT_FEATURES
@@ -45,6 +54,16 @@ class ModelConfig:
     fc_hidden: int = 0
     time_strides: list[int] | None = None
     dropout: float = 0.0
+    model: str = "ds2"
+    context: int = 9
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model must be one of {', '.join(MODELS)}, not {self.model!r}")
+        other = OF_DS2 if self.model == "ds1" else ("context",)
+        wrong = [name for name in other if getattr(self, name) != getattr(ModelConfig, name)]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: no settings of model {self.model!r}; leave them as they are by default")
 
     @property
     def sample_rate(self) -> int:
@@ -65,8 +84,13 @@ class ModelConfig:
 
     def build(self, encoder: CharEncoder) -> DeepSpeech2:
         """A new model with random weights."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "features"}
-        model = DeepSpeech2(n_freq=self.features.bins, vocab_size=encoder.vocab_size, **values)
+        sizes = {"n_freq": self.features.bins, "vocab_size": encoder.vocab_size}
+        both = {"dropout": self.dropout, "bidirectional": self.bidirectional}
+        if self.model == "ds1":
+            model = DeepSpeech1(**sizes, context=self.context, hidden=self.rnn_hidden, **both)
+        else:
+            layers = {name: getattr(self, name) for name in OF_DS2}
+            model = DeepSpeech2(**sizes, rnn_hidden=self.rnn_hidden, **layers, **both)
         model.features = self.features
         return model
 
@@ -150,7 +174,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        said = " ".join(str(error).partition("DeepSpeech2:")[2].split())[:200]
+        said = " ".join(str(error).partition(f"{type(model).__name__}:")[2].split())[:200]
         raise CheckpointError(f"{path}: the weights do not fit the settings stored with them ({said}); train again") from error
     return Checkpoint(model, config, encoder, content.get("training", {}))
 

@@ -32,6 +32,7 @@ from implementation import (
 )
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, refuse_nan
 from models.confidence import Calibration, letter_confidences, word_letters
+from models.deep_speech_1 import DeepSpeech1
 from models.transcription import Decoder, distinct
 from speech.streams import RATES
 
@@ -165,7 +166,8 @@ def accept_together(
 
 def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
     """Raises ``CheckpointError`` if the model can't hear a stream."""
-    again = "train one with train_minimal.py --forward-only --row-conv 19"
+    flags = "--model ds1 --forward-only" if isinstance(model, DeepSpeech1) else "--forward-only --row-conv 19"
+    again = f"train one with train_minimal.py {flags}"
     if model.recurrences[0].bidirectional:
         raise CheckpointError(f"its layers are bidirectional, so they need the end of the utterance first: {again}")
     if model.features.normalisation != "corpus":

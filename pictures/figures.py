@@ -39,6 +39,7 @@ from implementation import (
     sequence_mask,
     word_times,
 )
+from models.deep_speech_1 import DeepSpeech1
 
 if TYPE_CHECKING:
     from decoding.tuning import Tuning
@@ -311,7 +312,10 @@ def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_Laye
         (height, width), (down, along) = layer.kernel, layer.stride
         bins = -(-bins // down) if height else 1  # a 1D convolution takes all bins together
         name = f"convolution {height}×{width} (frequency×time), stride {down}×{along}"
-        name = name if height else f"1D convolution over {width} frames, stride {along}"
+        if not height:
+            name = f"1D convolution over {width} frames, stride {along}"
+        if isinstance(model, DeepSpeech1):  # whose layers are convolutions over spliced frames, or over one
+            name = f"feed-forward, of {width} spliced frames, every second" if width > 1 else "feed-forward"
         shape = f"{layer.channels} ch. × {bins} bins × {int(lengths)}" if height else f"{layer.channels} ch. × {int(lengths)}"
         placed = f"{_placement(block)}, clipped ReLU"
         rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(block), BLUE))
@@ -376,8 +380,9 @@ def activations(
     layers = [*model.convolutions, *model.recurrences]
     figure, axes = new_figure(2, len(layers), (2.6 * len(layers), 5), caption)
     seen = _seen_values(model, layers, samples, encoder)
+    below_recurrence = "feed-forward" if isinstance(model, DeepSpeech1) else "convolution"
     for number, (layer, (above, below), (before, after)) in enumerate(zip(layers, axes.T, seen, strict=True), start=1):
-        above.set_title(f"layer {number}: {layer.rnn_type.upper() if isinstance(layer, RecurrentLayer) else 'convolution'}")
+        above.set_title(f"layer {number}: {layer.rnn_type.upper() if isinstance(layer, RecurrentLayer) else below_recurrence}")
         if before is None:
             above.axis("off")
             above.text(0.5, 0.5, textwrap.fill(_placement(layer), 18), ha="center", va="center", transform=above.transAxes)
@@ -522,7 +527,8 @@ def _waits(model: DeepSpeech2) -> list[_Wait]:
     waits = [_Wait("window of\nthe features", 1, 1000 * features.window / features.sample_rate, GREY)]
     for number, block in enumerate(model.convolutions, start=1):
         kernel, stride, padding = (size[1] for size in (block.conv.kernel_size, block.conv.stride, block.conv.padding))
-        waits.append(_Wait(f"convolution {number},\nkernel of {kernel}", kernel - 1 - padding, hop, BLUE))
+        if kernel > 1:
+            waits.append(_Wait(f"convolution {number},\nkernel of {kernel}", kernel - 1 - padding, hop, BLUE))
         hop *= stride
     waits.append(_Wait("recurrent layers,\nforward only", 0, hop, GREEN))
     row = model.row_convolution

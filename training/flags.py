@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from implementation import Features
-from models.checkpoints import ModelConfig
+from models.checkpoints import MODELS, OF_DS2, ModelConfig
 from pictures.terminal import Parser
 from training.machine import QUICK
 from training.presets import PRESETS, in_full
 from training.settings import (
+    DS1_DROPOUT,
+    DS1_HIDDEN,
+    DS1_LR,
     LOG_MEL_WINDOW_MS,
     RECORDING_EPOCHS,
     RECORDING_LR,
@@ -48,12 +51,7 @@ def parse_args(
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
         args = parser.parse_args(argv)
-    if args.epochs is None:
-        args.epochs = RECORDING_EPOCHS if args.data else TrainingSettings.epochs
-    if args.lr is None:
-        args.lr = RECORDING_LR if args.data else TrainingSettings.lr
-    if args.normalize is None:
-        args.normalize = "corpus" if args.forward_only else "utterance"
+    _fill_in(args)
     _refuse_wrong_values(parser, args)
     _refuse_wrong_combinations(parser, args)
     args.time_strides = _time_strides(parser, args)
@@ -65,6 +63,21 @@ def parse_args(
     if args.preset:
         print(in_full(args.preset, args))
     return _speech(args), _model(args), _training(args), _output(args)
+
+
+def _fill_in(args: argparse.Namespace) -> None:
+    """Defaults that depend on other flags."""
+    new_ds1 = args.model == "ds1" and not args.checkpoint
+    defaults = {
+        "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
+        "lr": DS1_LR if args.model == "ds1" else RECORDING_LR if args.data else TrainingSettings.lr,
+        "normalize": "corpus" if args.forward_only else "utterance",
+        "rnn_hidden": DS1_HIDDEN if new_ds1 else ModelConfig.rnn_hidden,
+        "dropout": DS1_DROPOUT if new_ds1 else ModelConfig.dropout,
+    }
+    for name, value in defaults.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
 
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
@@ -89,10 +102,14 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("model").add_argument, ModelConfig
     which = "lesson: as without; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe of others"
     add("--preset", choices=tuple(PRESETS), help=f"flags by name, which others given replace. {which}")
+    add("--model", choices=MODELS, default=default.model, help="Deep Speech 2, or 1: five layers, one of them recurrent")
+    splices = "frames that Deep Speech 1 splices on either side [Deep Speech 1: 5, 7 or 9]; of --model ds1"
+    add("--context", type=int, default=default.context, metavar="C", help=splices)
     add("--conv", choices=("2d", "1d"), default="2d", help="convolutions over frequency and time, or time alone, arXiv Table 4")
     add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help="of them, kernels and strides of arXiv Table 4")
     add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
-    add("--rnn-hidden", type=int, default=default.rnn_hidden, help="hidden units per direction [paper: 768 to 2560]")
+    units = f"[paper: 768 to 2560]; default {default.rnn_hidden}, of ds1 in all five layers {DS1_HIDDEN}"
+    add("--rnn-hidden", type=int, metavar="N", help=f"hidden units per direction {units}")
     kinds, norms = ("gru", "rnn", "lstm"), tuple(BATCH_NORM)
     add("--forward-only", action="store_true", help="no backward direction: such a model can write while one speaks (arXiv 3.7)")
     add("--row-conv", type=int, default=default.row_conv, metavar="TAU", help="output frames that a row convolution above "
@@ -103,7 +120,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     what = "on the output, on W h only as in arXiv Eq. 8, none, or on each step alone (Eq. 7; rnn)"
     add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
     add("--time-strides", metavar="2,1", help="of the convolutions [ours; Table 4: 2,1]; default 2,2, with --data 3,1")
-    add("--dropout", type=float, default=default.dropout, help="share of features dropped before each recurrent layer [ours]")
+    dropped = f"before each recurrent layer [ours]; default {default.dropout:g}; of ds1 after each other layer, {DS1_DROPOUT:g}"
+    add("--dropout", type=float, metavar="SHARE", help=f"share of features dropped {dropped}")
     add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
     heard = default.features
     add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel is that of later recipes")
@@ -122,7 +140,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
     add("--batch-size", type=int, default=default.batch_size, help="utterances a step, of all processes [paper, Section 6: 512]")
-    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}"
+    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}, with --model ds1 {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
@@ -152,6 +170,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
     add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
     add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
+    averaged = "evaluate in the end by the mean over the audio as it is and moved by half a hop either way [Deep Speech 1]"
+    add("--jitter", action="store_true", help=averaged)
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
 
 
@@ -169,6 +189,8 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
     if not args.lr > 0:
         parser.error(f"--lr must be above 0, not {args.lr}")
+    if args.context < 0:
+        parser.error(f"--context must be at least 0, not {args.context}")
     if not 0 <= args.dropout < 1:
         parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
@@ -202,6 +224,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error(f"--masks {args.masks} is of the augmentation of --data: {what_to_do}")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
+    _refuse_flags_of_the_other_model(parser, args)
     if args.batch_norm == "step" and args.rnn_type != "rnn":
         parser.error("--batch-norm step is that of the simple recurrence (arXiv Eq. 7): add --rnn-type rnn")
     if args.row_conv and not (args.forward_only or args.checkpoint):
@@ -228,8 +251,19 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--checkpoint brings its own outputs: leave out --bigrams")
 
 
+def _refuse_flags_of_the_other_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    of_ds2 = {"conv": "2d"} | {name: getattr(ModelConfig, name) for name in OF_DS2 if name != "convolutions"}
+    given = [f"--{name.replace('_', '-')}" for name, default in of_ds2.items() if getattr(args, name) != default]
+    if args.model == "ds1" and given:
+        parser.error(f"--model ds1 has layers of its own, see --context and --rnn-hidden: leave out {', '.join(given)}")
+    if args.model != "ds1" and args.context != ModelConfig.context:
+        parser.error("--context is of Deep Speech 1: add --model ds1; Deep Speech 2 convolves")
+
+
 def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int] | None:
     """Strides in time of the convolutions, as the flag says or by default; None: those of the checkpoint to start from."""
+    if args.model == "ds1":
+        return None
     if not args.time_strides:
         defaults = RECORDING_STRIDES if args.data else SYNTHETIC_STRIDES
         return None if args.checkpoint else list(defaults[: args.n_conv])
@@ -250,7 +284,9 @@ def _speech(args: argparse.Namespace) -> SpeechSettings:
 
 
 def _model(args: argparse.Namespace) -> ModelConfig:
-    same = ("n_conv", "n_rnn", "rnn_hidden", "rnn_type", "row_conv", "fc_hidden", "time_strides", "dropout")
+    same = (
+        "model", "context", "n_conv", "n_rnn", "rnn_hidden", "rnn_type", "row_conv", "fc_hidden", "time_strides", "dropout",
+    )  # fmt: skip
     return ModelConfig(
         features=_features(args),
         convolutions=f"{args.n_conv}-layer 1D" if args.conv == "1d" else None, bidirectional=not args.forward_only,
@@ -275,4 +311,4 @@ def _training(args: argparse.Namespace) -> TrainingSettings:
 def _output(args: argparse.Namespace) -> OutputSettings:
     settings = {name: getattr(args, name) for name in ("unit", "lexicon", "unknown_penalty")}
     language_model = LanguageModelSettings(args.lm, **settings) if args.lm else None
-    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model)
+    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model, args.jitter)

@@ -29,7 +29,7 @@ from implementation import (
 from speech.corpora import CorpusError, Problem
 from speech.preflight import stop_if_many
 from training.data import TrainingSet
-from training.machine import choose_precision, keep_freed_memory
+from training.machine import choose_precision, give_back_freed_memory, keep_freed_memory
 from training.optimisation import make_optimizer, make_scheduler
 from training.parallel import agreed, count, in_parallel, rank, seed_step, shares, summed
 from training.settings import TrainingSettings, differences, refuse_to_resume
@@ -191,6 +191,7 @@ class Trainer:
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
+        give_back_freed_memory()
         mean = float(np.mean(tally.losses)) if tally.losses else math.nan
         share = tally.padding / max(1, tally.frames)
         problems = list(self.problems.values())

@@ -80,13 +80,29 @@ def keep_freed_memory() -> None:
     Each step frees and asks for the same large buffers; having the system clear them anew takes a quarter of the
     time of a step. Elsewhere than on Linux with glibc this does nothing.
     """
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    if (mallopt := _of_glibc("mallopt")) is None:
         return
     m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3  # <malloc.h>
     mallopt(m_mmap_threshold, 1 << 30)
     mallopt(m_trim_threshold, (1 << 31) - 1)
     mallopt(m_top_pad, 1 << 26)
+
+
+def give_back_freed_memory() -> None:
+    """Gives back to the system what ``keep_freed_memory`` kept.
+
+    Minibatches of ever other lengths leave gaps that none after them fits into: without this, 700 steps of LibriSpeech took
+    10 GB. Once an epoch it costs no time that counts.
+    """
+    if malloc_trim := _of_glibc("malloc_trim"):
+        malloc_trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library, where it is glibc."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None

@@ -14,8 +14,9 @@ from decoding.ngrams import NGramModel
 from decoding.scorers import make_scorer
 from decoding.tuning import ALPHAS, BETAS, compare, network_outputs, tune
 from implementation import evaluate, utterance_seconds
-from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
 from models.confidence import calibrate_on
+from models.jitter import jittered
 from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
@@ -49,12 +50,8 @@ def describe(parts: Parts) -> None:
     trainer, config = parts.trainer, parts.config
     model, data = trainer.model, trainer.data
     weights = sum(p.numel() for p in model.parameters())
-    directions = "bidirectional" if config.bidirectional else "forward-only"
-    ahead = f", {config.row_conv} frames looked ahead" if config.row_conv else ""
-    connected = f", a fully connected layer of {config.fc_hidden}" if config.fc_hidden else ""
     print(
-        f"model: {len(model.specification)} convolutions, {config.n_rnn} {directions} {config.rnn_type} layers of "
-        f"{config.rnn_hidden}{ahead}{connected},\n       {BATCH_NORMS[config.batch_norm]}, {weights / 1e6:.2f} M weights;\n"
+        f"model: {_layers(config, len(model.specification))}, {weights / 1e6:.2f} M weights;\n"
         f"       {model.features.bins} {BINS[model.features.kind]} at {model.features.sample_rate} Hz, normalised over the "
         f"{model.features.normalisation}, an output every {1000 * model.seconds_per_output:g} ms"
     )
@@ -63,6 +60,18 @@ def describe(parts: Parts) -> None:
     print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
     speech, steps = spoken(sum(utterance_seconds(data.samples))), len(trainer.sampler)
     print(f"training: {len(data)} utterances, {speech}, {steps} steps an epoch, {trainer.epochs} epochs")
+
+
+def _layers(config: ModelConfig, convolutions: int) -> str:
+    """The layers in two lines."""
+    directions = "bidirectional" if config.bidirectional else "forward-only"
+    if config.model == "ds1":
+        spliced = f"Deep Speech 1, {config.context} frames spliced on either side, every second kept"
+        return f"{spliced},\n       five layers of {config.rnn_hidden}, the fourth a {directions} simple recurrence"
+    ahead = f", {config.row_conv} frames looked ahead" if config.row_conv else ""
+    connected = f", a fully connected layer of {config.fc_hidden}" if config.fc_hidden else ""
+    recurrent = f"{config.n_rnn} {directions} {config.rnn_type} layers of {config.rnn_hidden}{ahead}{connected}"
+    return f"{convolutions} convolutions, {recurrent},\n       {BATCH_NORMS[config.batch_norm]}"
 
 
 def show_result(name: str, result: dict) -> None:
@@ -75,8 +84,10 @@ def show_result(name: str, result: dict) -> None:
         print(result["words"].aligned_lines(utterance))
 
 
-def finish(run: Run, language_model: LanguageModelSettings | None = None) -> None:
+def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter: bool = False) -> None:
     """Evaluates the weights best on dev, draws the pictures, writes results.json; decodes with the language model if given.
+
+    With ``jitter`` all rates are those of ``models.jitter``; what is saved is not touched by it.
 
     Raises:
         CorpusError: if more than 1 % of a test set can't be read; the other sets are evaluated all the same.
@@ -85,7 +96,8 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None) -> Non
         best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
         best = replace(best, encoder=run.parts.encoder)  # which drops unknown characters where it is to
         sets, too_bad = readable_sets(run.parts.evaluation)
-        results = {name: evaluate(best.model, dataset, best.encoder) for name, dataset in sets.items()}
+        heard = jittered(best) if jitter else best
+        results = {name: evaluate(heard.model, dataset, best.encoder) for name, dataset in sets.items()}
         for name, result in results.items():
             show_result(name, result)
         keep_calibration(run, best, sets["dev"])
@@ -100,7 +112,7 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None) -> Non
         print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
         print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
         if language_model:
-            decode_with_language_model(run, best, sets, language_model)
+            decode_with_language_model(run, heard, sets, language_model)
         if too_bad:
             raise CorpusError("not evaluated: " + "; ".join(too_bad))
 

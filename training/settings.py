@@ -11,6 +11,7 @@ from models.checkpoints import CheckpointError
 # What train_minimal.py takes in place of the defaults where no flag says otherwise [ours, chosen on dev].
 SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, of as many convolutions as there are; Table 4: 2,1,1
 RECORDING_EPOCHS, RECORDING_LR = 16, 2e-3
+DS1_HIDDEN, DS1_DROPOUT, DS1_LR = 512, 0.05, 1e-3  # of --model ds1; Deep Speech 1: 2048 units, dropout 0.05 to 0.1
 LOG_MEL_WINDOW_MS = 25.0  # as ``compute_log_mel``
 
 
@@ -115,12 +116,14 @@ class OutputSettings:
         overwrite: whether the run that stands in ``folder`` may be replaced.
         resume: folder of an interrupted run that is to be taken up.
         language_model: decodes dev and the test sets once more; None: none does.
+        jitter: whether the trained model is evaluated as ``models.jitter`` has it.
     """
 
     folder: str | Path | None = None
     overwrite: bool = False
     resume: str | Path | None = None
     language_model: LanguageModelSettings | None = None
+    jitter: bool = False
 
 
 def differences(was: Mapping, now: Mapping) -> list[str]:

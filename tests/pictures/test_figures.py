@@ -32,6 +32,7 @@ from implementation import (
     utterance_seconds,
 )
 from models.checkpoints import Checkpoint, ModelConfig
+from models.deep_speech_1 import DeepSpeech1
 from models.streaming import StreamingRecognizer
 from pictures import figures, paper_charts
 
@@ -124,6 +125,26 @@ def test_every_picture_is_drawn_and_says_where_it_is_from(drawings):
     for name, figure in drawings.items():
         assert is_drawn(figure), name
         assert "measured here" in words_of(figure) or "drawn from the model" in words_of(figure), name
+
+
+def test_pictures_of_deep_speech_1_name_its_layers(speech):
+    model = DeepSpeech1(33, 29, context=4, hidden=24).eval()
+    with torch.no_grad():
+        model.convolutions[1].conv.bias -= 100  # so that the clipped ReLU of layer 2 makes all of it 0
+    rows = words_of(figures.architecture(model))
+    for words in (
+        "feed-forward, of 9 spliced frames, every second,\nno batch norm, clipped ReLU",
+        "feed-forward,\nno batch norm, clipped ReLU",
+        "bidirectional RNN, 24 units each way,\nno batch norm, sum of both",
+    ):
+        assert words in rows
+    seen = words_of(figures.activations(model, speech, ENCODER))
+    assert [seen.count(f"layer {n}: {kind}") for n, kind in enumerate(["feed-forward"] * 3 + ["RNN"], start=1)] == [1] * 4
+    assert "100 % become 0" in seen
+    waits = words_of(figures.row_convolution(DeepSpeech1(33, 29, context=4, hidden=24, bidirectional=False)))
+    assert "kernel of 9" in waits and "kernel of 1\n" not in waits and "convolution 2" not in waits
+    assert "without the row convolution it would need 60 ms" in waits  # a window of 20 ms and 4 frames of 10 ms
+    assert is_drawn(figures.first_layer_filters(model)) and is_drawn(figures.ctc_output(model, speech[0], ENCODER))
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:

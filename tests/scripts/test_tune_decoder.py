@@ -8,6 +8,8 @@ import matplotlib.image
 import pytest
 
 import tune_decoder
+from implementation import DeepSpeech2
+from models.jitter import Jittered
 from training import report
 
 
@@ -49,3 +51,12 @@ def test_a_penalty_out_of_range_is_refused(tmp_path, penalty, capsys):
     with pytest.raises(SystemExit):
         tune_decoder.main([str(tmp_path / "c.pt"), "--data", "x", "--lm", "y", "--unknown-penalty", penalty])
     assert f"--unknown-penalty must be a number from 0 on, not {float(penalty)}" in capsys.readouterr().err
+
+
+def test_with_jitter_the_weights_are_chosen_on_the_mean_of_three_hearings(small_corpus, monkeypatch):
+    folder, _ = small_corpus
+    heard = []
+    monkeypatch.setattr(tune_decoder, "tune_and_compare", lambda checkpoint, *_: heard.append(type(checkpoint.model)))
+    for flags in ([], ["--jitter"]):
+        assert tune_decoder.main([*tune_arguments(folder), "--overwrite", *flags]) == 0
+    assert heard == [DeepSpeech2, Jittered]

@@ -71,6 +71,17 @@ def test_the_deployed_model_is_that_of_the_paper_and_said_in_full(capsys):
     assert "--rnn-hidden 256 --row-conv 0 --fc-hidden 0 --normalize utterance" in capsys.readouterr().out
 
 
+def test_the_flags_of_deep_speech_1(tmp_path):
+    _, model, _, output = parse_args("--model ds1 --context 5 --rnn-hidden 20 --dropout 0.1 --forward-only --jitter".split())
+    features = Features(n_fft=128, normalisation="corpus")
+    expected = ModelConfig(features, model="ds1", context=5, rnn_hidden=20, dropout=0.1, bidirectional=False)
+    assert model == expected and output == OutputSettings(jitter=True)
+    for flags in ([], ["--data", "x"]):
+        _, model, training, _ = parse_args(["--model", "ds1", *flags])
+        assert model == ModelConfig(model="ds1", rnn_hidden=512, dropout=0.05) and training.lr == 1e-3
+    assert parse_args(["--model", "ds1", "--checkpoint", "x"])[1] == ModelConfig(model="ds1")  # that of the checkpoint counts
+
+
 def test_log_mel_features_have_their_own_window():
     assert parse_args(["--features", "logmel"])[1].features == Features("logmel", window_ms=25, n_fft=128)
     assert parse_args(["--features", "logmel", "--window-ms", "20"])[1].features.window_ms == 20
@@ -138,6 +149,12 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--preset", "deployed", "--checkpoint", "a.pt"], "--checkpoint brings its own model: leave out --preset"),
         (["--n-mels", "0"], "--n-mels must be at least 1, not 0"),
         (["--features", "logmel", "--n-fft", "256"], "--n-fft is of spectrograms"),
+        (["--model", "ds1", "--n-conv", "1", "--time-strides", "2"], "--rnn-hidden: leave out --n-conv, --time-strides"),
+        (["--model", "ds1", "--conv", "1d"], "--model ds1 has layers of its own, see --context and --rnn-hidden: leave"),
+        (["--model", "ds1", "--preset", "deployed"], "leave out --n-rnn, --row-conv, --fc-hidden"),
+        (["--context", "5"], "--context is of Deep Speech 1: add --model ds1"),
+        (["--model", "ds1", "--context", "-1"], "--context must be at least 0, not -1"),
+        (["--model", "ds3"], "invalid choice"),
         (["--max-seconds", "9"], "--max-seconds leaves out long recordings of --data"),
         (["--masks", "sentences"], "--masks sentences is of the augmentation of --data: add it"),
         (["--masks", "sentences", "--data", "x", "--no-augment"], "--masks sentences is of the augmentation of --data: leave"),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import platform
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -92,3 +96,29 @@ def test_a_gpu_that_only_emulates_bf16_has_none(monkeypatch):
                                            ("1", True), ("yes", True), ("true", True)])  # fmt: skip
 def test_what_switches_an_environment_variable_on(value, on):
     assert is_switched_on(value) is on
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_memory_is_kept_and_given_back():
+    """In a process of its own, whose settings of malloc die with it."""
+    script = """
+import torch
+from training.machine import give_back_freed_memory, keep_freed_memory
+
+def resident():  # megabytes
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
+
+keep_freed_memory()
+before = resident()
+tensors = [torch.ones(1_000_000) for _ in range(100)]  # 400 MB
+between = torch.ones(1_000_000)  # so that they are not the end of the heap
+del tensors
+kept = resident() - before
+give_back_freed_memory()
+print(kept, resident() - before)
+"""
+    root = Path(__file__).parents[2]
+    kept, left = map(
+        float, subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, check=True).stdout.split()
+    )
+    assert kept > 390 and left < 100
