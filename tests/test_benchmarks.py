@@ -18,6 +18,7 @@ from speech.corpora import read_corpus
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
+AGAIN = ("data_parallel.py", "start.py")  # import torch two or three times more
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
 SMALL = {
@@ -28,6 +29,10 @@ SMALL = {
     "alignment.py": (
         "{folder}/checkpoint.pt --data {folder} --join 3",
         ("word boundaries of test, 1 to 3 takes joined", "error: median", "an output frame"),
+    ),
+    "data_parallel.py": (
+        "--batch 2 --frames 40 --bins 17 --hidden 8 --layers 1 --rounds 1",
+        ("1 process of 1 thread", "2 processes of 1 thread", "ms a step", "MB of gradients", "speed-up, round by round"),
     ),
     "decode.py": (
         "--width 4 --utterances 2 --words 2 --rounds 1",
@@ -103,7 +108,7 @@ def check_table(name: str, arguments: str, expected: tuple[str, ...], monkeypatc
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "start.py" else name for name in SCRIPTS],  # three imports of torch
+    [pytest.param(name, marks=pytest.mark.slow) if name in AGAIN else name for name in SCRIPTS],
 )
 def test_prints_its_table(name, folder, monkeypatch, capsys):
     assert name in SMALL, f"benchmarks/{name} needs small arguments in this test"

@@ -66,7 +66,7 @@ def trained(bad: int | None = None, dropout: float = 0.0) -> dict:
         reports = [trainer.run_epoch(lambda loss, _: losses.append(loss)) for _ in range(2)]
     return {
         "losses": torch.tensor(losses), "weights": trainer.model.state_dict(),
-        "problems": [p.where for p in reports[-1].problems], "audio_seconds": [report.audio_seconds for report in reports],
+        "problems": [p.where for p in reports[0].problems], "audio_seconds": [report.audio_seconds for report in reports],
     }  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""Synchronous SGD in several processes of one thread each against one such process, with the same joined minibatch.
+
+    python benchmarks/data_parallel.py [--processes 2 --batch 16 --frames 400 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
+
+The processes divide each minibatch as in training (training/parallel.py). They take turns with the first process alone,
+which then has all of the minibatch while the others wait. Medians are printed. It wants as many free cores as processes: run
+nothing else meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import machine
+
+from implementation import DeepSpeech2, SpectrogramBatch, shared_batch, train_step
+from training.machine import keep_freed_memory
+from training.optimisation import make_optimizer
+from training.parallel import ParallelModel, shares
+
+UNTIMED = 2  # rounds in which memory is set aside, and buckets are filled
+
+
+def batch_of(utterances: list[int], args: argparse.Namespace) -> SpectrogramBatch:
+    """These of the random utterances, the same in each process."""
+    torch.manual_seed(1)
+    lengths, symbols = torch.linspace(0.7, 1.0, args.batch).mul(args.frames).long(), args.frames // 8
+    features, targets = torch.randn(args.batch, 1, args.bins, args.frames), torch.randint(1, 29, (args.batch, symbols))
+    chosen = lengths[utterances]
+    heard = features[utterances][..., : int(chosen.max())].contiguous()
+    labels = torch.full((len(utterances),), symbols)
+    return SpectrogramBatch(heard, chosen, targets[utterances].flatten(), labels, [""] * len(utterances))
+
+
+def measure(args: argparse.Namespace) -> None:
+    """What one process does; the first one writes the seconds of its steps down."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{args.meeting}", rank=args.rank, world_size=args.processes)
+    torch.manual_seed(0)
+    model = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden, rnn_type=args.rnn_type)
+    optimizer, parallel = make_optimizer("adamw", model, 1e-4), ParallelModel(model)
+    lengths = torch.linspace(0.7, 1.0, args.batch).tolist()
+    whole = batch_of(list(range(args.batch)), args)
+    share = batch_of(shares(range(args.batch), lengths, args.processes)[args.rank], args)
+    keep_freed_memory()
+    seconds: dict[str, list[float]] = {"alone": [], "together": []}
+    for _ in range(args.rounds + UNTIMED):
+        for name, network, batch in (("alone", model, whole), ("together", parallel, share)):
+            dist.barrier()
+            start = time.perf_counter()
+            if name == "together" or args.rank == 0:
+                with shared_batch() if name == "together" else contextlib.nullcontext():
+                    train_step(network, batch, optimizer)
+            seconds[name].append(time.perf_counter() - start)
+        dist.barrier()
+        for value in (*model.parameters(), *model.buffers()):  # the others did not take the step alone
+            dist.broadcast(value.data, 0)
+    if args.rank == 0:
+        weights = sum(p.numel() for p in model.parameters())
+        result = {name: values[UNTIMED:] for name, values in seconds.items()} | {"weights": weights}
+        Path(f"{args.meeting}.json").write_text(json.dumps(result), encoding="utf-8")
+    dist.destroy_process_group()
+
+
+def run_processes(argv: list[str], processes: int) -> dict:
+    """Starts the processes and waits for what the first one measured."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = Path(folder, "meeting")
+        commands = [
+            [sys.executable, __file__, *argv, "--meeting", str(meeting), "--rank", str(rank)] for rank in range(processes)
+        ]
+        running = [subprocess.Popen(command, env=environment) for command in commands]
+        ends = [process.wait() for process in running]
+        if any(ends):
+            sys.exit("a process failed")
+        return json.loads(Path(f"{meeting}.json").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sizes = {"processes": 2, "batch": 16, "frames": 400, "bins": 129, "hidden": 256, "layers": 3, "rounds": 10}
+    for name, value in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+    parser.add_argument("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="(default: gru)")
+    parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--meeting", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.meeting:
+        measure(args)
+        return
+    result = run_processes(sys.argv[1:], args.processes)
+    print(machine("torch"))
+    print(f"B={args.batch} in all, T={args.frames} {args.bins} bins H={args.hidden} {args.layers} {args.rnn_type} layers, fp32, "
+          f"{args.rounds} rounds; {4 * result['weights'] / 1e6:.1f} MB of gradients a step")  # fmt: skip
+    for name, label in (("alone", "1 process of 1 thread"), ("together", f"{args.processes} processes of 1 thread")):
+        values = result[name]
+        low, middle, high = min(values), statistics.median(values), max(values)
+        print(f"{label:<23} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f})")
+    ratios = sorted(a / b for a, b in zip(result["alone"], result["together"], strict=True))
+    print(f"speed-up, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    main()
