@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import json
 import os
 import statistics
@@ -52,7 +53,8 @@ def measure(args: argparse.Namespace) -> None:
     dist.init_process_group("gloo", f"file://{args.meeting}", rank=args.rank, world_size=args.processes)
     torch.manual_seed(0)
     model = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden, rnn_type=args.rnn_type)
-    optimizer, parallel = make_optimizer("adamw", model, 1e-4), ParallelModel(model)
+    parallel = ParallelModel(copy.deepcopy(model))
+    optimizers = {network: make_optimizer("adamw", network, 1e-4) for network in (model, parallel)}
     lengths = torch.linspace(0.7, 1.0, args.batch).tolist()
     whole = batch_of(list(range(args.batch)), args)
     share = batch_of(shares(range(args.batch), lengths, args.processes)[args.rank], args)
@@ -64,11 +66,8 @@ def measure(args: argparse.Namespace) -> None:
             start = time.perf_counter()
             if name == "together" or args.rank == 0:
                 with shared_batch() if name == "together" else contextlib.nullcontext():
-                    train_step(network, batch, optimizer)
+                    train_step(network, batch, optimizers[network])
             seconds[name].append(time.perf_counter() - start)
-        dist.barrier()
-        for value in (*model.parameters(), *model.buffers()):  # the others did not take the step alone
-            dist.broadcast(value.data, 0)
     if args.rank == 0:
         weights = sum(p.numel() for p in model.parameters())
         result = {name: values[UNTIMED:] for name, values in seconds.items()} | {"weights": weights}
