@@ -43,12 +43,12 @@ def word_error_rate(text, line):
 def check_claims(text):
     """What the text says of its runs, and any other run must show too."""
     assert word_error_rate(text, "Deep Speech 1, voices never heard") <= 15
-    rates = {name: word_error_rate(text, f"{name:<29}") for name in ATTEMPTS}
-    assert rates["slices summed"] > rates["right"] + 20 and rates["all at once"] > rates["right"] + 20
+    rates = dict(zip(ATTEMPTS, map(float, re.findall(r"^ +CER ([\d.]+) %", text, re.MULTILINE)), strict=True))
+    assert all(rates[name] > rates["right"] + 20 for name in ("slices summed", "all at once"))  # by the least of three seeds
     lost, kept = (float(re.search(rf"^{name} +([\d.e+-]+)", text, re.MULTILINE)[1]) for name in LONG_RECORDING)
     assert kept < 1e-5 and lost > 0.1
     assert float(re.search(r"from pieces of a tenth.* ([\d.e+-]+)$", text, re.MULTILINE)[1]) < 1e-5
-    alone, after = (float(re.search(rf"^{name}: after .* ([\d.e+-]+)$", text, re.MULTILINE)[1]) for name in ATTEMPTS[1:3])
+    alone, after = (float(re.search(rf"^{name}: .* ([\d.e+-]+)$", text, re.MULTILINE)[1]) for name in ATTEMPTS[1:3])
     assert alone == 0 and after > 0.01
     costs = [re.findall(r"[\d,.]+", re.search(rf"^{kind} .*", text, re.MULTILINE)[0]) for kind in ("rnn", "gru", "lstm")]
     weights, kept_mb = ([float(row[column].replace(",", "")) for row in costs] for column in (0, 1))
@@ -56,7 +56,7 @@ def check_claims(text):
     assert weights[1] / weights[0] == pytest.approx(3, abs=0.01) and weights[2] / weights[0] == pytest.approx(4, abs=0.01)
 
 
-LONG_RECORDING = ("0.5 s, each from zeros", "0.5 s, state carried")
+LONG_RECORDING = ("0.2 s, each from zeros", "0.2 s, state carried")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def lesson():
     small = {"n_freq": 65, "vocab_size": 29, "context": 2, "hidden": 24}
     names = {
         "math": math, "np": np, "torch": torch, "F": F, "ds2": ds2, "DeepSpeech1": DeepSpeech1, "SMALL": small,
-        "make_optimizer": make_optimizer, "make_scheduler": make_scheduler, "encoder": ds2.CharEncoder("english"),
+        "make_optimizer": make_optimizer, "make_scheduler": make_scheduler, "EPOCHS": 1, "encoder": ds2.CharEncoder("english"),
     }  # fmt: skip
     for cell in CODE:
         if "definitions" in cell["metadata"].get("tags", []):
