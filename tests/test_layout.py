@@ -80,7 +80,7 @@ def test_imports_run_one_way(path):
     assert wrong_arrows(name_of(path), path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("name", ["notebook.ipynb", "notebooks/ctc_from_scratch.ipynb"])
+@pytest.mark.parametrize("name", ["notebook.ipynb", "notebooks/ctc_from_scratch.ipynb", "notebooks/deep_speech_1.ipynb"])
 def test_notebooks_import_no_script(name):
     cells = json.loads((ROOT / name).read_text(encoding="utf-8"))["cells"]
     code = "\n".join(line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines())
