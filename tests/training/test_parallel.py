@@ -138,6 +138,7 @@ def furthest(a: dict, b: dict) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+@pytest.mark.slow  # half a minute
 class TestTwoProcessesAgainstOne:
     @pytest.mark.parametrize("place", [*PLACES, *(("plain", *place) for place in PLACES)], ids="-".join)
     def test_the_same_losses_weights_and_running_averages(self, alone, together, place):
