@@ -335,7 +335,7 @@ class TestTorchrun:
     @pytest.mark.parametrize("rank", [0, 1])
     def test_a_killed_worker_is_started_again_and_the_run_goes_on(self, whole, tmp_path, rank):
         process = start(tmp_path / "run", restarts=1)
-        wait_for_epoch(tmp_path / "run", 1, process)
+        wait_for_epoch(tmp_path / "run", 2, process)  # so that the checkpoint of the first is there
         os.kill(worker(process, rank), signal.SIGKILL)
         said, _ = process.communicate(timeout=300)
         assert process.returncode == 0 and "resumed after" in said, said
