@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import struct
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,28 @@ def on_terminal(command: list, cwd: Path = ROOT, width: int = 80) -> str:
     process.wait(timeout=60)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode().replace("\r\n", "\n"))
     return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
+
+
+class Notebook:
+    """A notebook as it is stored: its ``cells``, and ``code``, those of code."""
+
+    def __init__(self, name: str) -> None:
+        self.stored = json.loads((ROOT / name).read_text(encoding="utf-8"))
+        self.cells = self.stored["cells"]
+        self.code = [cell for cell in self.cells if cell["cell_type"] == "code"]
+
+    @staticmethod
+    def source(cell: dict) -> str:
+        """The text of a cell."""
+        return "".join(cell["source"])
+
+    @staticmethod
+    def printed(cells: Iterable[dict]) -> str:
+        """What cells of code printed."""
+        outputs = (output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"])
+        return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+
+    def parts(self) -> list[str]:
+        """The text of each numbered part, from its heading on."""
+        text = "\n".join(self.source(cell) for cell in self.cells if cell["cell_type"] == "markdown")
+        return [part for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:] if part[0].isdigit()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 
@@ -12,25 +11,16 @@ import torch
 import torch.nn.functional as F
 
 import implementation as ds2
-from helpers import ROOT
+from helpers import ROOT, Notebook
 from models.deep_speech_1 import DeepSpeech1
 from training.optimisation import make_optimizer, make_scheduler
 
 NOTEBOOK = ROOT / "notebooks" / "deep_speech_1.ipynb"
-STORED = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-CODE = [cell for cell in STORED["cells"] if cell["cell_type"] == "code"]
+STORED = Notebook("notebooks/deep_speech_1.ipynb")
+CODE, source, printed = STORED.code, STORED.source, STORED.printed
 ATTEMPTS = (
     "right", "one direction", "one direction, state carried", "no clip", "lengths ignored", "slices summed", "all at once",
 )  # fmt: skip
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def all_printed(cells):
-    outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
-    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
 
 
 def word_error_rate(text, line):
@@ -86,30 +76,9 @@ def same_weights(model, other):
 # As it is stored
 
 
-def test_it_was_run_in_order_without_errors():
-    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-    kinds = {output["output_type"] for cell in CODE for output in cell["outputs"]}
-    assert kinds == {"stream", "display_data"}
-    assert all(output.get("name", "stdout") == "stdout" for cell in CODE for output in cell["outputs"])  # no warnings either
+def test_its_pictures_are_stored():
     pictures = [output for cell in CODE for output in cell["outputs"] if "image/png" in output.get("data", {})]
     assert len(pictures) == 3
-
-
-def test_nothing_of_the_machine_it_ran_on_is_stored():
-    assert STORED["metadata"]["kernelspec"]["name"] == "python3"
-    text = "".join(source(cell) for cell in STORED["cells"]) + all_printed(CODE)
-    assert not re.search(r"/(tmp|home|root|work|usr|Users)/|[A-Z]:\\|20\d\d-\d\d-\d\d", text)
-    assert all(set(cell["metadata"]) <= {"tags"} for cell in STORED["cells"])
-    assert [cell["id"] for cell in STORED["cells"]] == [f"cell-{number:02}" for number in range(len(STORED["cells"]))]
-
-
-def test_every_part_ends_with_one_folded_answer():
-    text = "\n".join(source(cell) for cell in STORED["cells"] if cell["cell_type"] == "markdown")
-    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    assert [int(part.split(".")[0]) for part in parts] == list(range(1, 10))
-    for part in parts:
-        assert part.count("**Question.**") == part.count("<details><summary>Answer</summary>") == 1
-        assert part.rstrip().endswith("</details>")
 
 
 def test_each_mistake_is_marked_where_it_stands():
@@ -118,7 +87,7 @@ def test_each_mistake_is_marked_where_it_stands():
 
 
 def test_the_stored_run_shows_what_it_says():
-    check_claims(all_printed(CODE))
+    check_claims(printed(CODE))
 
 
 # Its mistakes are the ones they are called, and nothing else
@@ -198,4 +167,4 @@ def test_it_runs_from_top_to_bottom_and_shows_what_it_says():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     folder = {"metadata": {"path": str(NOTEBOOK.parent)}}  # as Jupyter starts it
     NotebookClient(notebook, timeout=900, kernel_name="python3", resources=folder).execute()
-    check_claims(all_printed(notebook.cells))
+    check_claims(printed(notebook.cells))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 
@@ -11,37 +10,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from helpers import DATA, ROOT
+from helpers import DATA, ROOT, Notebook
 
-STORED = json.loads((ROOT / "notebook.ipynb").read_text(encoding="utf-8"))
-CODE = [cell for cell in STORED["cells"] if cell["cell_type"] == "code"]
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def printed(cells):
-    streams = (output for cell in cells for output in cell["outputs"] if output["output_type"] == "stream")
-    return "".join("".join(output["text"]) for output in streams)
+STORED = Notebook("notebook.ipynb")
+CODE, source, printed = STORED.code, STORED.source, STORED.printed
 
 
 def word_error_rates(text):
     """The three rates of part 9, in per cent: greedy, beam, beam with the language model."""
     return [float(rate) for rate in re.findall(r"^(?:greedy|beam 16|beam 16, language model) +([\d.]+) %", text, re.MULTILINE)]
-
-
-def test_it_was_run_in_order_without_errors_and_warnings():
-    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-    outputs = [output for cell in CODE for output in cell["outputs"]]
-    assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
-    assert all(output.get("name", "stdout") == "stdout" for output in outputs)
-
-
-def test_nothing_of_the_machine_it_ran_on_is_stored():
-    text = "".join(source(cell) for cell in STORED["cells"]) + printed(CODE)
-    assert not re.search(r"/(tmp|home|root|work|usr|Users)/|[A-Z]:\\|20\d\d-\d\d-\d\d", text)
-    assert all(set(cell["metadata"]) <= {"tags"} for cell in STORED["cells"])
 
 
 def test_no_model_code_stands_in_the_cells():
@@ -52,14 +29,8 @@ def test_no_model_code_stands_in_the_cells():
         assert not any(isinstance(node, ast.Attribute) and node.attr in ("nn", "autograd", "optim") for node in nodes)
 
 
-def test_every_part_names_its_section_and_ends_with_one_folded_answer():
-    text = "\n".join(source(cell) for cell in STORED["cells"] if cell["cell_type"] == "markdown")
-    parts = re.split(r"^## ", text.split("## Where to go on")[0], flags=re.MULTILINE)[1:]
-    assert [int(part.split(".")[0]) for part in parts] == list(range(1, 14))
-    for part in parts:
-        assert re.search(r"\(Sections? \d", part.splitlines()[0])
-        assert part.count("**Question.**") == part.count("<details><summary>Answer</summary>") == 1
-        assert part.rstrip().endswith("</details>")
+def test_every_part_names_its_section():
+    assert all(re.search(r"\(Sections? \d", part.splitlines()[0]) for part in STORED.parts())
 
 
 def test_pictures_and_sound_are_stored():
