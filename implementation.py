@@ -1470,11 +1470,13 @@ class _GRUScan(torch.autograd.Function):
 
 
 class _LSTMScan(torch.autograd.Function):
-    """``recur`` with ``lstm_step``, as ``_GRUScan``; gradients d of h and e of c, C = f c + i g before the mask m::
+    """``recur`` with ``lstm_step``; gradients d of h and e of c, with C = f c + i g, before the mask m::
 
-    e <- e m + d P         P = m o (1 - tanh(C)^2)
-    d a_i = e g i (1-i)    d a_f = e c f (1-f)   d a_g = e i (1 - g^2)   d a_o = d m tanh(C) o (1-o)
-    d h = [d a_i, d a_f, d a_g, d a_o] U         d c = e f
+        e <- e m + d P         P = m o (1 - tanh(C)^2)
+        d a_i = e g i (1-i)    d a_f = e c f (1-f)   d a_g = e i (1 - g^2)   d a_o = d m tanh(C) o (1-o)
+        d h = [d a_i, d a_f, d a_g, d a_o] U         d c = e f
+
+    As in ``_GRUScan``, all factors but d and e are known beforehand.
     """
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,7 +184,9 @@ class Run:
         with interrupted.ending_at_once():
             result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
         self.history.append(epoch_metrics(report, result))
-        self.metrics_file.write_text("".join(map(metrics_line, self.history)), encoding="utf-8")
+        whole = self.metrics_file.with_suffix(".tmp")  # so that a run that is killed meanwhile leaves the lines there were
+        whole.write_text("".join(map(metrics_line, self.history)), encoding="utf-8")
+        os.replace(whole, self.metrics_file)
         self.report = None
         if result["wer"] <= self.best_wer:
             self.best_wer = result["wer"]
