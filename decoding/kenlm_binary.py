@@ -109,18 +109,18 @@ class KenlmModel(LanguageModel):
 def _opened(path: Path) -> tuple:
     """``kenlm.Model`` of the file, and what makes a state of it."""
     try:
-        import kenlm
+        from kenlm import Config, LoadMethod, Model, State  # by name: a mere folder called kenlm has none of them
     except ImportError as error:
         raise KenlmError(
             f"{path} is a KenLM binary, and the package kenlm, which reads it, is not installed: pip install kenlm==0.3.0, "
             "or give the ARPA file that it was made from"
         ) from error
-    config = kenlm.Config()
-    config.load_method = kenlm.LoadMethod.LAZY
+    config = Config()
+    config.load_method = LoadMethod.LAZY
     try:
         if path.stat().st_size < _HEADER.size:  # which KenLM would take for an ARPA file
             raise RuntimeError("it ends too early")
-        return kenlm.Model(os.fsencode(path), config), kenlm.State
+        return Model(os.fsencode(path), config), State
     except (OSError, RuntimeError) as error:
         why = re.sub(r"^Cannot read model .*?Exception( because `.*?')?\. (.*)\)$", r"\2", str(error)).rstrip(". ")
         raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}") from error

@@ -7,6 +7,7 @@ import pickle
 import struct
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from decoding.scorers import make_scorer, read_language_model
 from implementation import CharEncoder, prefix_beam_search
 from speech.alphabets import BigramEncoder
 
-MADE = Path(__file__).parent / "kenlm"  # its README.md says how
+MADE = Path(__file__).parent / "kenlm_files"  # its README.md says how
 KINDS = ["probing", "trie", "quantised", "array", "quantised_array"]
 FILES = [*(f"words.{kind}" for kind in KINDS), "characters.trie", "capitals.probing", "no_unk.probing", "no_unk.trie"]
 ENGLISH = CharEncoder()
@@ -234,8 +235,9 @@ def test_a_binary_without_its_words_is_refused():
         make_scorer(MADE / "words.without_words", ENGLISH)
 
 
-def test_without_the_package_a_binary_is_refused(monkeypatch):
-    monkeypatch.setitem(sys.modules, "kenlm", None)
+@pytest.mark.parametrize("there", [None, ModuleType("kenlm")], ids=["nothing", "a folder of that name"])
+def test_without_the_package_a_binary_is_refused(monkeypatch, there):
+    monkeypatch.setitem(sys.modules, "kenlm", there)
     with pytest.raises(
         KenlmError, match=r"words\.trie is a KenLM binary, and .*pip install kenlm==0\.3\.0, or give the ARPA file"
     ):
