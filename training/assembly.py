@@ -32,7 +32,7 @@ from training.machine import choose_device, choose_precision
 from training.parallel import after_restart, from_first, is_first, own_device
 from training.report import EVALUATION_CACHE_MB, describe, report_left_out
 from training.run import Parts, Run
-from training.settings import OutputSettings, SpeechSettings, TrainingSettings
+from training.settings import OutputSettings, SpeechSettings, TrainingSettings, default_lr
 
 MOST_OF_DEV = 500  # utterances, if no other number is asked for
 TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 16 kHz
@@ -86,6 +86,8 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
     if start:
         _refuse_another_model(start.config, model, speech.sample_rate, training.checkpoint)
     config = start.config if start else _with_sample_rate(model, speech, corpus)
+    if training.lr is None:
+        training = dataclasses.replace(training, lr=default_lr(config.model, bool(corpus)))
     encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else CharEncoder(unknown=speech.unknown)
     if corpus:
         train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder, training.seed)

@@ -19,13 +19,13 @@ from training.settings import (
     DS1_LR,
     LOG_MEL_WINDOW_MS,
     RECORDING_EPOCHS,
-    RECORDING_LR,
     RECORDING_STRIDES,
     SYNTHETIC_STRIDES,
     LanguageModelSettings,
     OutputSettings,
     SpeechSettings,
     TrainingSettings,
+    default_lr,
 )
 
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
@@ -70,7 +70,7 @@ def _fill_in(args: argparse.Namespace) -> None:
     new_ds1 = args.model == "ds1" and not args.checkpoint
     defaults = {
         "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
-        "lr": DS1_LR if args.model == "ds1" else RECORDING_LR if args.data else TrainingSettings.lr,
+        "lr": None if args.checkpoint else default_lr(args.model, bool(args.data)),
         "normalize": "corpus" if args.forward_only else "utterance",
         "rnn_hidden": DS1_HIDDEN if new_ds1 else ModelConfig.rnn_hidden,
         "dropout": DS1_DROPOUT if new_ds1 else ModelConfig.dropout,
@@ -140,7 +140,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
     add("--batch-size", type=int, default=default.batch_size, help="utterances a step, of all processes [paper, Section 6: 512]")
-    rates = f"default {default.lr:g}, with --data {RECORDING_LR:g}, with --model ds1 {DS1_LR:g}"
+    rates = f"default {default_lr('ds2', False):g}, with --data {default_lr('ds2', True):g}, with --model ds1 {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
@@ -187,7 +187,7 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.n_rnn > 7:
         parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
-    if not args.lr > 0:
+    if args.lr is not None and not args.lr > 0:
         parser.error(f"--lr must be above 0, not {args.lr}")
     if args.context < 0:
         parser.error(f"--context must be at least 0, not {args.context}")

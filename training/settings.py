@@ -58,7 +58,7 @@ class TrainingSettings:
     Attributes:
         epochs: passes over the speech, which the schedule spans [paper, Section 6: 20].
         batch_size: utterances a step, of all processes together [paper, Section 6: 512].
-        lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4].
+        lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4]; None: ``default_lr``.
         optimizer: 'adamw', 'adam' or 'sgd', see ``make_optimizer``.
         schedule: 'onecycle', 'anneal', 'noam' or 'constant', see ``learning_rate_factor``.
         warmup: steps of 'noam' in which the rate rises; at most a third of all.
@@ -73,7 +73,7 @@ class TrainingSettings:
 
     epochs: int = 9
     batch_size: int = 8
-    lr: float = 3e-3
+    lr: float | None = 3e-3
     optimizer: str = "adamw"
     schedule: str = "onecycle"
     warmup: int = 10_000
@@ -124,6 +124,11 @@ class OutputSettings:
     resume: str | Path | None = None
     language_model: LanguageModelSettings | None = None
     jitter: bool = False
+
+
+def default_lr(model: str, recorded: bool) -> float:
+    """The highest learning rate for a model ('ds2', 'ds1') and speech that is recorded, or else the embedded voice [ours]."""
+    return DS1_LR if model == "ds1" else RECORDING_LR if recorded else TrainingSettings.lr
 
 
 def differences(was: Mapping, now: Mapping) -> list[str]:

@@ -15,6 +15,9 @@ from models.checkpoints import load_checkpoint
 from models.deep_speech_1 import DeepSpeech1
 from models.jitter import Jittered
 from training import report
+from training.assembly import assemble
+from training.flags import parse_args
+from training.settings import DS1_LR
 
 DS1 = ["--model", "ds1", "--context", "2", "--rnn-hidden", "16", "--n-fft", "64"]
 FEW = ["--n-train", "8", "--n-val", "3", "--batch-size", "4", "--epochs", "1"]
@@ -69,6 +72,12 @@ def test_another_run_starts_from_its_weights_without_the_models_flags(folder, tm
         assert f"brings its own model: leave out {words}" in capsys.readouterr().err
     assert train_minimal.main([*start, "--model", "ds1"]) == 0
     assert type(load_checkpoint(tmp_path / "run" / "checkpoint.pt").model) is DeepSpeech1
+
+
+def test_weights_of_deep_speech_1_go_on_with_its_learning_rate(folder):
+    start = [*FEW, "--checkpoint", str(folder / "run" / "checkpoint.pt")]
+    for more, lr in (([], DS1_LR), (["--lr", "0.5"], 0.5)):
+        assert assemble(*parse_args([*start, *more])[:3]).trainer.settings.lr == lr
 
 
 def test_it_is_not_taken_up_as_another_model(folder, capsys):
