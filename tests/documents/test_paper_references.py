@@ -589,7 +589,8 @@ KNOWN_WRONG = {
     "10.59 is a GRU, 7.73 a simple RNN": r"^(?!.*\b7\.78\b)(?!.*8\.44).*\b10\.59\b.*\b7\.73\b",
     "in Table 4 one convolution strides in time": r"(?i)\b(each|every) (of them |convolution )?halves the (frames|time)",
     "SortaGrad and batch norm substitute, says 3.3": r"(?i)^(?=.*SortaGrad)(?=.*\b(batch norm|BN)\b).*\b(overlap|is shared)\b",
-    "W is shared in the simple recurrence, of others 3.1 says nothing": r"^(?!.*simple)(?!.*does not say)(?=.*(3\.1|Eq\. 2|paper)).*(\bW\b[^;|.]*\bshare[ds]?\b|\bshare \$?W\b)",
+    "W is shared in the simple recurrence, of others 3.1 says nothing": r"^(?!.*simple)(?!.*does not say)"
+    r"(?=.*(3\.1|Eq\. 2|paper)).*(\bW\b[^;|.]*\bshare[ds]?\b|\bshare \$?W\b)",
     "nobody counted the lessons": r"(?i)\b(most|many|the common) (lessons?|tutorials?)\b",
     "AdamW and SGD were not compared": r"(?i)\bAdamW?\b[^;|]*\b(gets? further|is better|beats)\b",
     "24 TFLOP/s and 45 % are Section 4": r"(24 TFLOP/s|\b45 %)[^|.]{0,60}A\.1",
