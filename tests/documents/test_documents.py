@@ -22,7 +22,7 @@ def text_of(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHEATSHEET.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_python_blocks_run(name, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", text_of(name), re.DOTALL)
     assert blocks
