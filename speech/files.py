@@ -16,6 +16,8 @@ AUDIO_SUFFIXES = (
     ".m4a", ".aac", ".wma", ".webm", ".mp4",
 )  # fmt: skip
 
+_LONGEST = 4096  # characters of a path; no system has longer ones
+
 
 @lru_cache(maxsize=4096)
 def _names_in(folder: Path, changed: int) -> dict[str, list[str]]:
@@ -35,10 +37,12 @@ def find_file(path: Path) -> Path | None:
     """A file of that name, or of the same name in another Unicode normal form or with its suffix in capitals; else None."""
     if os.path.isfile(path):
         return path
-    folder = _find_folder(path.parent)
+    if len(str(path)) > _LONGEST:
+        return None
     try:
+        folder = _find_folder(path.parent)
         there = folder and _names_in(folder, os.stat(folder).st_mtime_ns).get(_plain_name(path.name), ())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return next((folder / name for name in there or () if os.path.isfile(folder / name)), None)
 
