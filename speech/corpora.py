@@ -603,7 +603,7 @@ def _clean(utterance: Utterance, durations: Durations) -> Utterance:
 def _is_pipe(path: Path) -> bool:
     try:
         return path.is_fifo()
-    except ValueError:
+    except (OSError, ValueError):  # a name that no file can have
         return False
 
 
