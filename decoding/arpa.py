@@ -62,7 +62,7 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
-_MOST_UNPACKED = 100  # bytes that come of one; of text come 3 to 20
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one, of text 3 to 20; so many are read in any case
 _NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
@@ -138,7 +138,7 @@ class _Unpacked(io.RawIOBase):
     """
 
     def __init__(self, file: BinaryIO, packed: int) -> None:
-        self._file, self._left = file, max(2**26, _MOST_UNPACKED * packed)
+        self._file, self._left = file, max(_NOT_MUCH, _MOST_UNPACKED * packed)
 
     def readable(self) -> bool:
         return True

@@ -16,7 +16,7 @@ from speech.preflight import check_problems
 from speech.transcripts import normalise, spelt, unknown_characters
 from speech.utterances import text_code
 
-_MOST_UNPACKED = 100  # bytes that come of one of gzip; of text come 3 to 5
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one of gzip, of text 3 to 5; so many are read in any case
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
@@ -67,7 +67,7 @@ def _text_lines(path: Path) -> list[str]:
 
 def _unpacked(data: bytes) -> bytes:
     """What is in a gzip file; ``OSError`` where that is out of all proportion to its size."""
-    most = max(2**26, _MOST_UNPACKED * len(data))
+    most = max(_NOT_MUCH, _MOST_UNPACKED * len(data))
     with gzip.open(io.BytesIO(data)) as file:
         text = file.read(most + 1)
     if len(text) > most:
