@@ -29,13 +29,13 @@ _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as 
 # ---------------------------------------------------------------------------------------------
 
 
-def _adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[dict[NGram, int]]:
+def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dict[NGram, int]]:
     """c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
 
     Of the highest order, and where g begins with <s>, c(g) is how often g occurs. Below, it is the continuation count: before how
     many different tokens. So "Francisco", frequent but only after "San", gets little where "San" is not before it.
     """
-    counts: list[dict[NGram, int]] = [Counter() for _ in range(order)]
+    counts: list[dict[NGram, int]] = [Counter() for _ in range(min(order, 2 + max(map(len, sentences), default=0)))]
     for sentence in sentences:
         tokens = (BOS, *sentence, EOS)
         for n, level in enumerate(counts, start=1):

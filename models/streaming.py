@@ -34,7 +34,7 @@ from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, ref
 from models.confidence import Calibration, letter_confidences, word_letters
 from models.deep_speech_1 import DeepSpeech1
 from models.transcription import Decoder, distinct
-from speech.streams import RATES
+from speech.audio import RATES
 
 LOUDEST = 100.0  # floats above are surely no part of full scale
 

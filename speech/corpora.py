@@ -15,12 +15,13 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
-from speech.columns import ColumnError, channel_numbers
+from speech.columns import LONGEST, ColumnError, channel_numbers
 from speech.durations import Durations
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.manifests import MANIFESTS, audio_path, read_manifests
@@ -360,7 +361,7 @@ def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
         start, stop = float(times[0]), float(times[1])
     except (ValueError, IndexError):
         raise BadLine(f"no start and end in segments, but {' '.join(times)!r}") from None
-    if not 0 <= start < float("inf") or not (start < stop < float("inf") or stop == -1):
+    if not 0 <= start < LONGEST or not (start < stop < LONGEST or stop == -1):
         raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
     return start, None if stop == -1 else stop
 
@@ -400,7 +401,7 @@ def _sphinx(files: list[Path], problems: list[Problem]) -> Lines:
         split = _SPHINX_SPLIT.fullmatch(file.stem)
         entries = []
         for where, text in text_lines(file, problems):
-            line = _SPHINX_LINE.fullmatch(text)
+            line = _SPHINX_LINE.fullmatch(" ".join(text.split()))
             if line:
                 entries.append((where, line[1], line[2]))
             else:
@@ -458,7 +459,9 @@ def read_corpus(path: Path | str) -> Corpus:
         CorpusError: if no layout is recognised, a table lacks its header, a list its transcription, or a manifest has a column
             that may change what its lines mean and that is not understood.
     """
-    path = Path(path).expanduser()
+    with suppress(RuntimeError):  # ~ and a name that is no user's
+        path = Path(path).expanduser()
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
     if not path.is_file() and not path.is_dir():
@@ -535,7 +538,7 @@ def _manifest_files(path: Path) -> dict[Path, str]:
 def _sphinx_files(path: Path) -> list[Path]:
     """The transcriptions of a Sphinx corpus: those named for a split if there are any, else all."""
     if path.is_file():
-        is_sphinx = any(_SPHINX_LINE.fullmatch(text) for _, text in text_lines(path, []))
+        is_sphinx = any(_SPHINX_LINE.fullmatch(" ".join(text.split())) for _, text in text_lines(path, []))
         return [path] if path.suffix in (".transcription", ".txt") and is_sphinx else []
     for file_ids in sorted(path.glob("etc/*.fileids")):
         named_for_split = _SPHINX_SPLIT.fullmatch(file_ids.stem) and not is_of_a_mac(file_ids.name)
@@ -600,7 +603,7 @@ def _clean(utterance: Utterance, durations: Durations) -> Utterance:
 def _is_pipe(path: Path) -> bool:
     try:
         return path.is_fifo()
-    except ValueError:
+    except (OSError, ValueError):  # a name that no file can have
         return False
 
 

@@ -133,7 +133,7 @@ def audio_path(folder: Path, text: str) -> Path:
             text = text.replace("\\", "/")
     try:
         path = folder / Path(text).expanduser()
-    except RuntimeError:  # no such user
+    except (RuntimeError, ValueError):  # no such user, or no name at all
         path = folder / text
     # Common Voice's folder; the folder where the command is given; an address with %20 for a space
     beside = (path, folder / "clips" / text, Path(text), folder / unquote(text))
@@ -190,7 +190,7 @@ def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[
         try:
             items = json.loads("\n".join(text for _, text in lines))
             return iter([(f"{file}: object {n}", json.dumps(item)) for n, item in enumerate(items, start=1)])
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             pass  # told line by line
     return iter(lines)
 
@@ -198,7 +198,7 @@ def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[
 def _json_row(text: str) -> dict[str, str]:
     try:
         row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number with thousands of digits it is no JSONDecodeError
         raise BadLine(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise BadLine("not a JSON object")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from collections import Counter
@@ -14,6 +15,8 @@ from speech.corpora import read_corpus
 from speech.preflight import check_problems
 from speech.transcripts import normalise, spelt, unknown_characters
 from speech.utterances import text_code
+
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one of gzip, of text 3 to 5; so many are read in any case
 
 
 def read_sentences(path: Path | str, split: str = "train") -> list[str]:
@@ -46,7 +49,7 @@ def _text_lines(path: Path) -> list[str]:
     """The lines of a text that are not blank, in lower case, without the marks <s> and </s> around them; gzip is unpacked."""
     data = path.read_bytes()
     try:
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        data = _unpacked(data) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from None
     try:
@@ -60,6 +63,16 @@ def _text_lines(path: Path) -> list[str]:
         raise ValueError(f"{path}: there is no text in it to train a language model on")
     lines = (re.sub(r"^\s*<s>\s|\s</s>\s*$", " ", line.lower()).split() for line in text.splitlines())
     return [" ".join(words) for words in lines if words]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What is in a gzip file; ``OSError`` where that is out of all proportion to its size."""
+    most = max(_NOT_MUCH, _MOST_UNPACKED * len(data))
+    with gzip.open(io.BytesIO(data)) as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise OSError(f"it comes to more than {_MOST_UNPACKED} times its size, as no text does")
+    return text
 
 
 def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "english") -> tuple[list[str], Counter[str]]:

@@ -32,7 +32,9 @@ _ZERO_WIDTH_SPACE = "\u200b"
 _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
-_WITH_MARKS = re.compile("[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]+")
+_WITH_MARKS = re.compile(  # of marks no more at once than anyone writes, for to sort many takes long
+    "[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]{1,30}"
+)
 _QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
 _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 

@@ -29,6 +29,8 @@ from training.settings import (
 )
 
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
+MOST = dict.fromkeys(("n_fft", "n_mels", "rnn_hidden", "fc_hidden", "row_conv", "context", "sample_rate"), 10**6)
+MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # of other numbers a billion
 AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
 
 
@@ -53,6 +55,7 @@ def parse_args(
         args = parser.parse_args(argv)
     _fill_in(args)
     _refuse_wrong_values(parser, args)
+    _refuse_what_no_machine_holds(parser, args)
     _refuse_wrong_combinations(parser, args)
     args.time_strides = _time_strides(parser, args)
     if QUICK:
@@ -211,6 +214,13 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
 
 
+def _refuse_what_no_machine_holds(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        most = MOST.get(name, 10**9)
+        if isinstance(value, int | float) and not abs(value) <= most:
+            parser.error(f"--{name.replace('_', '-')} must be a number up to {most:,}, not {value}")
+
+
 def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name in ("train", "dev", "test"):
         if getattr(args, name) is not None and not args.data:
@@ -271,8 +281,8 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         strides = [int(stride) for stride in args.time_strides.split(",")]
     except ValueError:
         parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
-    if min(strides) < 1 or (len(strides) != args.n_conv and not args.checkpoint):
-        parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {strides}")
+    if not 1 <= min(strides) <= max(strides) <= 1000 or (len(strides) != args.n_conv and not args.checkpoint):
+        parser.error(f"--time-strides wants {args.n_conv} strides of 1 to 1000, one a convolution, not {strides}")
     return strides
 
 

@@ -95,7 +95,7 @@ class OpenFolder:
         if job():
             (self.path / JOB_FILE).write_text(f"{job()}\n", encoding="utf-8")
         if left_out:
-            (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
+            (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), "utf-8", "backslashreplace")
 
     def close(self) -> None:
         """Lets other runs in; a second time nothing happens."""
