@@ -1,0 +1,70 @@
+"""SIGKILL at random moments: the run that is taken up ends with the same weights and metrics, to the last bit.
+
+DS2_KILLS=50 python -m pytest -m slow tests/training/test_kills.py -s
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import killing
+from helpers import TINY
+from implementation import generate_synthetic_dataset
+
+RUNS = int(os.environ.get("DS2_KILLS", "4"))  # that are killed, in all
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the processor's time is in /proc"),
+]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Recordings by two speakers, short enough to be joined."""
+    folder = tmp_path_factory.mktemp("corpus")
+    np.random.seed(0)
+    rows = ["path\tspeaker\tsplit\ttranscript"]
+    for number, sample in enumerate(generate_synthetic_dataset(14, 8000, max_words=1)):
+        soundfile.write(folder / f"{number}.wav", sample.audio.numpy(), 8000)
+        rows.append(f"{number}.wav\ts{number % 2}\t{'train' if number < 11 else 'dev'}\t{sample.transcript}")
+    (folder / "manifest.tsv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "joined recordings, read by a worker"])
+def test_killed_at_random_moments_a_run_ends_as_one_that_nothing_disturbed(kind, corpus, tmp_path):
+    recordings = ["--data", str(corpus), "--join", "3", "--num-workers", "1", "--optimizer", "sgd", "--lr", "1e-4"]
+    flags = [*TINY, "--epochs", "3", "--batch-size", "3", "--dropout", "0.1", "--threads", "1", "--device", "cpu"]
+    flags += [] if kind == "synthetic" else recordings
+    (tmp_path / "whole").mkdir()
+    end = killing.run([*flags, "--output-dir", "runs/001"], tmp_path / "whole")
+    assert end.code == 0, (tmp_path / "whole" / "said.txt").read_text()
+    whole, hits, different = killing.result(tmp_path / "whole" / "runs" / "001"), collections.Counter(), []
+    random.seed(os.environ.get("DS2_KILLS_SEED", kind))
+    for number in range(RUNS // 2):
+        hit = []
+        while not hit:  # else it ended before it was to be killed
+            folder = Path(tempfile.mkdtemp(dir=tmp_path))
+            minutes = ["--save-minutes", ("0", "0.002", "10")[number % 3]]
+            hit = killing.killed_and_resumed([*flags, *minutes], folder, end, kills=1 + number % 2, by_name=number % 4 < 2)
+        hits.update(hit)
+        different += killing.different(whole, killing.result(folder / "runs" / "001"), str(number))
+        print(f"{kind}: {number + 1} runs, killed in {dict(hits)}; different: {different}", flush=True)
+    assert not different
+
+
+def test_a_difference_would_be_seen():
+    one = {"a": [torch.zeros(2), {"b": 1}], "c": "x"}
+    assert killing.different(one, {"a": [torch.zeros(2), {"b": 1}], "c": "x"}) == []
+    other = {"a": [torch.tensor([0.0, 1e-30]), {"b": 2}, 3], "c": b"x"}
+    assert killing.different(one, other) == ["/a/0", "/a/1/b", "/a: length", "/c"]
