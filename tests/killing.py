@@ -81,32 +81,35 @@ class Ended:
     ended: float
 
 
-def run(argv: list[str], folder: Path, kill_after: float | None = None) -> Ended:
-    """train_minimal.py in that folder, killed once the processor has done so many seconds for it."""
+def run(argv: list[str], folder: Path, kill_after: float | None = None, in_writing: bool = False) -> Ended:
+    """train_minimal.py in that folder, killed once the processor has done so many seconds for it, or when it next writes a file."""
     stage, seconds = context.Value("i", 0, lock=False), context.Array("d", [0.0, 0.0], lock=False)
     process = context.Process(target=train, args=(argv, folder, stage, seconds))
     process.start()
     if kill_after is not None:
         while process.exitcode is None and processor_seconds(process.pid) < kill_after:
             time.sleep(0.001)
-        time.sleep(random.uniform(0.0, 0.01))
+        while in_writing and process.exitcode is None and not list(folder.glob("runs/001/*.tmp.*")):
+            time.sleep(0.0001)
+        time.sleep(random.uniform(0.0, 0.001 if in_writing else 0.01))
         process.kill()
     process.join()
     return Ended(process.exitcode, STAGES[stage.value], *seconds)
 
 
-def killed_and_resumed(argv: list[str], folder: Path, whole: Ended, kills: int, by_name: bool) -> list[str]:
+def killed_and_resumed(argv: list[str], folder: Path, whole: Ended, kills: int, by_name: bool, in_writing: bool) -> list[str]:
     """What a run was at when it was killed, so often, at moments drawn over all that the whole one did; taken up until it ends.
 
     Args:
         by_name: whether --resume names the folder.
+        in_writing: whether each kill waits for the next file to be written.
     """
     hit = []
     resume = ["--resume", "runs/001"] if by_name else ["--resume"]
     while True:
         begun = (folder / "runs" / "001" / "last.pt").exists()
         moment = random.uniform(0.8 * whole.began, whole.ended) if len(hit) < kills else None
-        end = run([*argv, *(resume if begun else ["--output-dir", "runs/001"])], folder, moment)
+        end = run([*argv, *(resume if begun else ["--output-dir", "runs/001"])], folder, moment, in_writing)
         if end.code == 0:
             return hit
         assert end.code == -9, (folder / "said.txt").read_text()

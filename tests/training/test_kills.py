@@ -56,7 +56,8 @@ def test_killed_at_random_moments_a_run_ends_as_one_that_nothing_disturbed(kind,
         while not hit:  # else it ended before it was to be killed
             folder = Path(tempfile.mkdtemp(dir=tmp_path))
             minutes = ["--save-minutes", ("0", "0.002", "10")[number % 3]]
-            hit = killing.killed_and_resumed([*flags, *minutes], folder, end, kills=1 + number % 2, by_name=number % 4 < 2)
+            how = {"kills": 1 + number % 2, "by_name": number % 4 < 2, "in_writing": number % 3 == 0}
+            hit = killing.killed_and_resumed([*flags, *minutes], folder, end, **how)
         hits.update(hit)
         different += killing.different(whole, killing.result(folder / "runs" / "001"), str(number))
         print(f"{kind}: {number + 1} runs, killed in {dict(hits)}; different: {different}", flush=True)
