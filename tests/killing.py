@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -20,9 +21,13 @@ context = multiprocessing.get_context("forkserver")  # which loads torch once
 context.set_forkserver_preload(["train_minimal", "torch._dynamo"])  # which an optimiser loads
 
 
-def train(argv: list[str], folder: Path, stage: object, seconds: object) -> None:
-    """In a process of its own: train_minimal.py in that folder; says what it is at, and when by the processor's clock."""
-    multiprocessing.set_start_method(None, force=True)  # the usual one for its workers
+def train(argv: list[str], folder: Path, stage: object, seconds: object, method: str | None) -> None:
+    """In a process of its own: train_minimal.py in that folder; says what it is at, and when by the processor's clock.
+
+    Args:
+        method: how it starts its workers; None: as usual.
+    """
+    multiprocessing.set_start_method(method, force=True)
     with (
         open(folder / "said.txt", "a", encoding="utf-8") as said,
         contextlib.redirect_stdout(said),
@@ -66,8 +71,11 @@ def _staged(stage: object, seconds: object) -> object:
 
 
 def processor_seconds(pid: int) -> float:
-    """That a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """That a process has used so far; of one that has ended, infinitely many."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.inf
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -82,9 +90,9 @@ class Ended:
 
 
 def run(argv: list[str], folder: Path, kill_after: float | None = None, in_writing: bool = False) -> Ended:
-    """train_minimal.py in that folder, killed once the processor has done so many seconds for it, or when it next writes a file."""
+    """train_minimal.py in that folder, killed once the processor has done so many seconds for it, or then writes a file."""
     stage, seconds = context.Value("i", 0, lock=False), context.Array("d", [0.0, 0.0], lock=False)
-    process = context.Process(target=train, args=(argv, folder, stage, seconds))
+    process = context.Process(target=train, args=(argv, folder, stage, seconds, None))
     process.start()
     if kill_after is not None:
         while process.exitcode is None and processor_seconds(process.pid) < kill_after:

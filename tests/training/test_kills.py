@@ -6,9 +6,11 @@ DS2_KILLS=50 python -m pytest -m slow tests/training/test_kills.py -s
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import random
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,35 @@ def test_killed_at_random_moments_a_run_ends_as_one_that_nothing_disturbed(kind,
         different += killing.different(whole, killing.result(folder / "runs" / "001"), str(number))
         print(f"{kind}: {number + 1} runs, killed in {dict(hits)}; different: {different}", flush=True)
     assert not different
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Those at work in that folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder.resolve():
+                found.append(process.name)
+    return found
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_of_a_killed_run_end_too(method, corpus, tmp_path):
+    stage, seconds = killing.context.Value("i", 0, lock=False), killing.context.Array("d", [0.0, 0.0], lock=False)
+    flags = [*TINY, "--data", str(corpus), "--num-workers", "2", "--epochs", "400", "--output-dir", "run"]
+    run = killing.context.Process(target=killing.train, args=(flags, tmp_path, stage, seconds, method))
+    run.start()
+    deadline = time.time() + 120
+    while not (tmp_path / "run" / "checkpoint.pt").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    at_work = len(processes_in(tmp_path))
+    run.kill()
+    run.join()
+    assert at_work >= 3, (tmp_path / "said.txt").read_text()
+    deadline = time.time() + 20
+    while processes_in(tmp_path) and time.time() < deadline:
+        time.sleep(0.05)
+    assert not processes_in(tmp_path)
 
 
 def test_a_difference_would_be_seen():
