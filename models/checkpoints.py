@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from models.confidence import Calibration
 from models.deep_speech_1 import DeepSpeech1
 from models.torch_files import BadFile, read_torch_file
+from models.writing import whole_file
 from speech.alphabets import encoder_of
 
 CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
@@ -138,19 +138,19 @@ def save_checkpoint(
 
     Args:
         training: anything made of tensors, numbers, strings, lists and dicts, such as ``Trainer.state_dict()``.
+
+    Raises:
+        OSError: if it can't be written; the old file stays.
     """
-    path = Path(path)
     content = {
         "format": CHECKPOINT_FORMAT, "torch": torch.__version__.split("+")[0], "config": dataclasses.asdict(config),
         "alphabet": encoder.alphabet, "model": _bare_names(model.state_dict()), "training": training or {},
     }  # fmt: skip
-    temporary = path.with_suffix(".tmp")
-    try:
-        torch.save(content, temporary)
-    except (RuntimeError, OSError) as error:  # torch raises RuntimeError where the disk is full
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{path} can't be written; is the disk full? ({str(error).splitlines()[0]})") from error
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a disk that is full
+            raise OSError("torch could not write all of it") from error
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

@@ -62,7 +62,7 @@ def start_run(
         if lm and lm.file != "train":
             make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # refuses now, not after the training
         describe(parts)
-        run = Run(parts, opened or folder, command)
+        run = Run(parts, opened or folder, command, output.save_minutes)
         if output.resume:
             run.resume()
         else:

@@ -70,6 +70,8 @@ def parse_args(
 
 def _fill_in(args: argparse.Namespace) -> None:
     """Defaults that depend on other flags."""
+    if args.resume is True:
+        args.resume = args.output_dir or True
     new_ds1 = args.model == "ds1" and not args.checkpoint
     defaults = {
         "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
@@ -169,10 +171,13 @@ def _add_language_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("output").add_argument
+    add, default = parser.add_argument_group("output").add_argument, OutputSettings
     add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
     add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
-    add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
+    newest = "without DIR the newest under runs/ that is not finished"
+    add("--resume", nargs="?", const=True, metavar="DIR", help=f"take up an interrupted run, with the same other flags; {newest}")
+    within = "from one last.pt to the next within an epoch, to go on from with --resume; 0: one after each step"
+    add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
     averaged = "evaluate in the end by the mean over the audio as it is and moved by half a hop either way [Deep Speech 1]"
     add("--jitter", action="store_true", help=averaged)
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
@@ -205,11 +210,13 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
     if args.sample_rate is not None and args.sample_rate < 8000:
         parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
-    for name in ("data", "output_dir"):
+    for name in ("data", "output_dir", "resume"):
         if getattr(args, name) == "":
             parser.error(f"--{name.replace('_', '-')} is empty: give a path, or leave it out")
     if args.num_workers < 0:
         parser.error(f"--num-workers must be at least 0, not {args.num_workers}")
+    if not 0 <= args.save_minutes < math.inf:
+        parser.error(f"--save-minutes must be a number from 0 on, not {args.save_minutes}")
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
 
@@ -251,7 +258,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
-    if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
+    if args.resume not in (None, True) and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:
         parser.error("--resume takes up the run, --overwrite replaces it: choose one")
@@ -321,4 +328,4 @@ def _training(args: argparse.Namespace) -> TrainingSettings:
 def _output(args: argparse.Namespace) -> OutputSettings:
     settings = {name: getattr(args, name) for name in ("unit", "lexicon", "unknown_penalty")}
     language_model = LanguageModelSettings(args.lm, **settings) if args.lm else None
-    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model, args.jitter)
+    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model, args.jitter, args.save_minutes)

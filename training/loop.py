@@ -35,10 +35,13 @@ from training.parallel import agreed, count, in_parallel, rank, seed_step, share
 from training.settings import TrainingSettings, differences, refuse_to_resume
 from training.stopping import workers_survive
 
+MOST_SKIPPED_IN_A_ROW = 20  # steps without a finite loss and gradient; then the training has diverged [ours]
+MOST_NAMED = 20  # utterances of such a step
+
 
 @dataclass
 class EpochReport:
-    """What an epoch of training did: mean loss per utterance (nats), audio seconds heard per second of time, problems."""
+    """What an epoch of training did: mean loss per utterance (nats), seconds of time and of audio, problems, steps skipped."""
 
     epoch: int
     loss: float
@@ -47,6 +50,7 @@ class EpochReport:
     audio_seconds: float
     padding_share: float
     problems: list[Problem]
+    skipped_steps: int = 0
 
 
 def epoch_metrics(report: EpochReport, result: dict) -> dict:
@@ -55,7 +59,7 @@ def epoch_metrics(report: EpochReport, result: dict) -> dict:
         "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
         "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
         "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
-        "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
+        "audio_seconds": report.audio_seconds, "padding_share": report.padding_share, "skipped_steps": report.skipped_steps,
     }  # fmt: skip
 
 
@@ -84,6 +88,7 @@ class Tally:
     frames: int = 0
     padding: int = 0
     learning_rate: float = 0.0  # of the last step
+    skipped: list[str] = field(default_factory=list)  # a sentence for each step that was skipped
 
     def add(self, loss: float, batch: SpectrogramBatch, features: Features, shared: bool = False) -> None:
         """Counts a step, of a shared minibatch with the shares of all processes."""
@@ -136,6 +141,7 @@ class Trainer:
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
         self.within_step = False  # whether weights, schedule and counts may be at odds
+        self.skipped_in_a_row = 0  # steps, up to now
         self.scheduler = self._scheduler()
         self.tally = Tally()
         self.problems: dict[str, Problem] = {}
@@ -170,11 +176,11 @@ class Trainer:
         """Trains one epoch, or what is left of the one under way.
 
         Args:
-            on_step: called after each step with its loss and its utterances.
+            on_step: called after each step with its loss (nan: it was skipped, see ``Tally.skipped``) and its utterances.
 
         Raises:
             CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
-            FloatingPointError: when features, loss or gradient are not finite.
+            FloatingPointError: when 20 steps in a row were skipped, since loss or gradient were not finite.
         """
         tally, start = self.tally, time.perf_counter()
         with self._worker_deaths_named():
@@ -184,18 +190,20 @@ class Trainer:
                 self.within_step = True
                 tally.learning_rate = self.scheduler.get_last_lr()[0]
                 loss = None if batch is None else self._train_step(batch, shared)
-                self._advance_schedule(stepped=batch is not None)
+                self._advance_schedule(stepped=loss is not None and math.isfinite(loss))
                 tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
                 self.batch += 1
                 self.within_step = False
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
+                self._stop_if_diverged()
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
         give_back_freed_memory()
         mean = float(np.mean(tally.losses)) if tally.losses else math.nan
         share = tally.padding / max(1, tally.frames)
         problems = list(self.problems.values())
-        return EpochReport(self.epoch, mean, tally.learning_rate, tally.seconds, tally.audio_seconds, share, problems)
+        counted = (tally.learning_rate, tally.seconds, tally.audio_seconds, share, problems, len(tally.skipped))
+        return EpochReport(self.epoch, mean, *counted)
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
         self.data.set_epoch(self.epoch)  # joins change lengths
@@ -206,11 +214,35 @@ class Trainer:
         return iter(self._loader)
 
     def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
+        """The loss; nan where it or the gradient is not finite: then the step is skipped, and nothing has changed.
+
+        Loss and gradient are those of all processes, so all of them skip the same step.
+        """
         seed_step(self.data.seed, self.step, shared)
-        with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
-            loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
+        try:
+            with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
+                loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
+        except FloatingPointError as error:
+            self._note_skipped(str(error).split(" for [")[0])
+            return math.nan
+        self.skipped_in_a_row = 0
         self.tally.add(loss, batch, self.data.features, shared)
         return loss
+
+    def _note_skipped(self, reason: str) -> None:
+        """Names the utterances of the minibatch, of all processes."""
+        utterances = list(self.sampler)[self.batch]
+        names = ", ".join(self.data.name(index) for index in utterances[:MOST_NAMED])
+        more = f" and {len(utterances) - MOST_NAMED} more" if len(utterances) > MOST_NAMED else ""
+        self.tally.skipped.append(f"step {self.step + 1} skipped, {reason}: {names}{more}")
+        self.skipped_in_a_row += 1
+
+    def _stop_if_diverged(self) -> None:
+        if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"{self.skipped_in_a_row} steps in a row without a finite loss and gradient, the last: {self.tally.skipped[-1]}; "
+                "the training diverged, lower the learning rate"
+            )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
@@ -284,7 +316,8 @@ class Trainer:
         """Everything beside the weights that a resumed run needs to go on as if it had never stopped."""
         on_cuda = self.device.type == "cuda"
         return self._settings() | {
-            "epoch": self.epoch, "batch": self.batch, "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch, "batch": self.batch, "skipped_in_a_row": self.skipped_in_a_row,
+            "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state(self.device) if on_cuda else None,
             "tally": dataclasses.asdict(self.tally), "problems": [dataclasses.asdict(p) for p in self.problems.values()],
         }  # fmt: skip
@@ -297,6 +330,7 @@ class Trainer:
         """
         refuse_to_resume("other settings", differences(state, self._settings()))
         self.epoch, self.batch, self.tally = state["epoch"], state["batch"], Tally(**state.get("tally", {}))
+        self.skipped_in_a_row = state.get("skipped_in_a_row", 0)
         self.problems = {problem["where"]: Problem(**problem) for problem in state.get("problems", ())}
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler = self._scheduler()

@@ -17,6 +17,7 @@ from implementation import evaluate, utterance_seconds
 from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
 from models.confidence import calibrate_on
 from models.jitter import jittered
+from models.writing import whole_file, write_whole
 from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
@@ -101,14 +102,16 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter
         for name, result in results.items():
             show_result(name, result)
         keep_calibration(run, best, sets["dev"])
-        training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
+        with whole_file(run.folder / "training_curves.png") as picture:
+            training_curves(run.history, run.caption).savefig(picture)
         drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
-        drawn.savefig(run.folder / "predictions.png")
+        with whole_file(run.folder / "predictions.png") as picture:
+            drawn.savefig(picture)
         summary = {
             name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
             for name, r in results.items()
         }
-        (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_whole(run.folder / "results.json", json.dumps(summary, indent=2) + "\n")
         print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
         print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
         if language_model:
@@ -145,7 +148,8 @@ def decode_with_language_model(run: Run, best: Checkpoint, sets: dict[str, Seque
     if lm.file == "train":
         lm = replace(lm, file=run.folder / "lm.arpa")
         texts = [best.encoder.decode(best.encoder.encode(text)) for text in run.parts.texts]
-        NGramModel.train(texts, LM_ORDER).write_arpa(lm.file)
+        with whole_file(lm.file) as arpa:
+            NGramModel.train(texts, LM_ORDER).write_arpa(arpa)
         print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm.file}")
     tune_and_compare(best, sets, lm, run.folder, run.caption)
 
@@ -162,8 +166,9 @@ def tune_and_compare(
     alpha, beta = tuning.best
     print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
     results = {name: compare(name, rows, encoder, lm.beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
-    tuning_surface(tuning, caption).savefig(folder / "tuning.png")
+    with whole_file(folder / "tuning.png") as picture:
+        tuning_surface(tuning, caption).savefig(picture)
     tuned = {"alpha": alpha, "beta": beta, "lm": str(lm.file), "unit": scorer.model.unit, "lexicon": lm.lexicon}
     tuned["unknown_penalty"] = scorer.unknown_penalty
-    (folder / "decoder.json").write_text(json.dumps(tuned | {"results": results}, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "decoder.json", json.dumps(tuned | {"results": results}, indent=2) + "\n")
     print(f"in {folder}: tuning.png, decoder.json")

@@ -114,16 +114,18 @@ class OutputSettings:
     Attributes:
         folder: of a new run; None: the next free runs/NNN.
         overwrite: whether the run that stands in ``folder`` may be replaced.
-        resume: folder of an interrupted run that is to be taken up.
+        resume: folder of an interrupted run that is to be taken up; True: the newest under runs/ that is not finished.
         language_model: decodes dev and the test sets once more; None: none does.
         jitter: whether the trained model is evaluated as ``models.jitter`` has it.
+        save_minutes: from one last.pt to the next within an epoch [ours]; 0: one after each step.
     """
 
     folder: str | Path | None = None
     overwrite: bool = False
-    resume: str | Path | None = None
+    resume: str | Path | bool | None = None
     language_model: LanguageModelSettings | None = None
     jitter: bool = False
+    save_minutes: float = 10.0
 
 
 def default_lr(model: str, recorded: bool) -> float:
