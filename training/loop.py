@@ -254,7 +254,7 @@ class Trainer:
             warnings.simplefilter("ignore", UserWarning)
             self.scheduler.step()
 
-    def try_largest_batch(self) -> None:
+    def try_longest_batch(self) -> None:
         """Forward and backward of silence as long as the longest minibatch: memory runs out now, not late in the first epoch.
 
         Weights, running averages and random numbers stay as they are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_each_utterance_comes_once_an_epoch_and_only_one_alone_is_over_the_budge
 def test_the_first_epoch_is_by_length_and_no_minibatch_could_take_the_next_utterance_too(seconds, budget):
     batches = in_epoch(BudgetBatchSampler(seconds, budget), 0)
     assert [seconds[i] for batch in batches for i in batch] == sorted(seconds)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert (len(batch) + 1) * seconds[following[0]] > budget
 
 
