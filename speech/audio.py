@@ -348,10 +348,11 @@ def _read_in_blocks(file: soundfile.SoundFile, count: int) -> np.ndarray:
 
 def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | None, path: Path) -> np.ndarray:
     """(frames, channels) -> (samples,) at the wanted rate."""
-    if not np.isfinite(audio).all():
+    largest = max(audio.max(), -audio.min())  # without a copy: it may be hours
+    if not np.isfinite(largest):
         raise BadAudio("holds samples that are not finite", path)
-    if np.abs(audio).max() > 1e15:  # its power would be infinite; sound lies between -1 and 1
-        raise BadAudio(f"holds samples as large as {np.abs(audio).max():.2g}, which are no sound", path)
+    if largest > 1e15:  # its power would be infinite; sound lies between -1 and 1
+        raise BadAudio(f"holds samples as large as {largest:.2g}, which are no sound", path)
     if channel is not None and not 0 <= channel < audio.shape[1]:
         raise BadAudio(f"has no channel {channel} (from 0): it has {audio.shape[1]}", path)
     audio = mix(audio, path) if channel is None else audio[:, channel]  # (frames,)
@@ -379,9 +380,9 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     Returns:
         (frames,) float32.
     """
-    mean = audio.mean(axis=1)
     if audio.shape[1] == 1:
-        return mean
+        return audio[:, 0]
+    mean = audio.mean(axis=1)
     power, left = _block_power(audio), _block_power(mean[:, None])[:, 0]
     loudest, total = power.max(axis=1), int(power.sum(axis=0).argmax())
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
@@ -400,5 +401,9 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
 
 def _block_power(audio: np.ndarray) -> np.ndarray:
     """(frames, channels) -> (blocks, channels): sums of squares, of differences, in which hum and a constant count for little."""
-    audio = np.diff(audio, axis=0, prepend=audio[:1])
-    return np.add.reduceat(np.square(audio, dtype=np.float64), np.arange(0, len(audio), _MIX_BLOCK), axis=0)
+    powers, many = [], 1000 * _MIX_BLOCK  # of an hour bit by bit
+    for start in range(0, len(audio), many):
+        before = audio[max(0, start - 1) : max(1, start)]
+        change = np.diff(audio[start : start + many], axis=0, prepend=before)
+        powers.append(np.add.reduceat(np.square(change, dtype=np.float64), np.arange(0, len(change), _MIX_BLOCK), axis=0))
+    return np.concatenate(powers)

@@ -50,6 +50,8 @@ def parse_args(
     for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
+    if args.batch_size is not None and args.batch_seconds is not None:  # given both; a preset's number may be replaced
+        parser.error("--batch-size and --batch-seconds both say how much a step takes: choose one")
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
         args = parser.parse_args(argv)
@@ -74,6 +76,7 @@ def _fill_in(args: argparse.Namespace) -> None:
         args.resume = args.output_dir or True
     new_ds1 = args.model == "ds1" and not args.checkpoint
     defaults = {
+        "batch_size": TrainingSettings.batch_size,
         "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
         "lr": None if args.checkpoint else default_lr(args.model, bool(args.data)),
         "normalize": "corpus" if args.forward_only else "utterance",
@@ -144,7 +147,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("training").add_argument, TrainingSettings
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
-    add("--batch-size", type=int, default=default.batch_size, help="utterances a step, of all processes [paper, Section 6: 512]")
+    utterances = f"utterances a step, of all processes [paper, Section 6: 512] (default: {default.batch_size})"
+    add("--batch-size", type=int, help=utterances)
+    add("--batch-seconds", type=float, metavar="S", help="in its place as many utterances a step as S seconds hold, padding "
+        "included, such as 60; a longer one is a step of its own")  # fmt: skip
     rates = f"default {default_lr('ds2', False):g}, with --data {default_lr('ds2', True):g}, with --model ds1 {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
@@ -195,6 +201,8 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.n_rnn > 7:
         parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
+    if args.batch_seconds is not None and not 0 < args.batch_seconds < math.inf:
+        parser.error(f"--batch-seconds must be a number of seconds above 0, not {args.batch_seconds}")
     if args.lr is not None and not args.lr > 0:
         parser.error(f"--lr must be above 0, not {args.lr}")
     if args.context < 0:
@@ -320,7 +328,7 @@ def _features(args: argparse.Namespace) -> Features:
 def _training(args: argparse.Namespace) -> TrainingSettings:
     same = (
         "epochs", "batch_size", "lr", "optimizer", "schedule", "warmup",
-        "precision", "device", "num_workers", "threads", "seed", "checkpoint",
+        "precision", "device", "num_workers", "threads", "seed", "checkpoint", "batch_seconds",
     )  # fmt: skip
     return TrainingSettings(sortagrad=not args.no_sortagrad, **{name: getattr(args, name) for name in same})
 

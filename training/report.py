@@ -59,8 +59,13 @@ def describe(parts: Parts) -> None:
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     together = f"{count()} processes, of each: " if count() > 1 else ""
     print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
-    speech, steps = spoken(sum(utterance_seconds(data.samples))), len(trainer.sampler)
-    print(f"training: {len(data)} utterances, {speech}, {steps} steps an epoch, {trainer.epochs} epochs")
+    seconds, budget = utterance_seconds(data.samples), trainer.settings.batch_seconds
+    steps = f"{'about ' if budget else ''}{len(trainer.sampler)}"
+    print(f"training: {len(data)} utterances, {spoken(sum(seconds))}, {steps} steps an epoch, {trainer.epochs} epochs")
+    if longer := sum(length > budget for length in seconds) if budget else 0:
+        print(
+            f"longer than --batch-seconds {budget:g}, each a step of its own: {longer} utterances of {max(seconds):.1f} s at most"
+        )
 
 
 def _layers(config: ModelConfig, convolutions: int) -> str:

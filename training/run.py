@@ -219,7 +219,7 @@ class Run:
         trainer, interrupted = self.trainer, Interrupts() if interrupted is None else interrupted
         title = f"epoch {trainer.epoch + 1}"
         shown = {"desc": title, "unit": "step", "leave": False, "disable": None if is_first() else True}
-        with tqdm(total=len(trainer.sampler), initial=trainer.batch, **shown) as bar:
+        with tqdm(total=trainer.start_epoch(), initial=trainer.batch, **shown) as bar:
 
             def on_step(loss: float, _utterances: int) -> None:
                 if math.isnan(loss):

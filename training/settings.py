@@ -69,6 +69,7 @@ class TrainingSettings:
         threads: of the CPU; None: torch's choice.
         seed: of weights, order, synthetic speech and augmentation.
         checkpoint: file whose model and weights are trained on; None: a new model.
+        batch_seconds: in place of ``batch_size`` as many utterances a step as so many seconds hold, padding included.
     """
 
     epochs: int = 9
@@ -84,6 +85,7 @@ class TrainingSettings:
     threads: int | None = None
     seed: int = 0
     checkpoint: str | Path | None = None
+    batch_seconds: float | None = None
 
 
 @dataclass(frozen=True)
