@@ -23,7 +23,7 @@ import numpy as np
 from decoding.arpa import SPACE, UNKNOWN
 from decoding.kenlm_binary import KenlmModel, is_kenlm_binary
 from decoding.ngrams import LanguageModel, NGramModel
-from implementation import CharEncoder
+from implementation import CharEncoder, is_spaced
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
 
@@ -233,7 +233,8 @@ class CharacterScorer:
     """Scores a prefix by a model over characters: log p(character | those before) at each of them.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
-    begun). Where the alphabet has no space, each label counts as a word, as each character does in Mandarin (Section 3.8). A
+    begun). Where no space parts words (``is_spaced``), or the alphabet has none, each character counts as a word, as in
+    Mandarin (Section 3.8). A
     model without ``<space>`` says nothing of spaces: one adds nothing, and the characters around it follow each other.
 
     Args:
@@ -258,6 +259,8 @@ class CharacterScorer:
         self.unwritable = _unwritable(model, characters)
         self._space = units.index(" ") if " " in units else None
         self._tokens = [model.tokens(unit) for unit in units]  # those of each label
+        by_words = self._space is not None and is_spaced(encoder)
+        self._words = None if by_words else np.array([float(len(unit.strip())) for unit in units])  # that each label counts as
         if self._space is not None and not model.knows(SPACE):
             self._tokens[self._space] = []
         tokens = {token for label in self._tokens for token in label if not model.knows(token)}
@@ -276,8 +279,8 @@ class CharacterScorer:
         new = np.isnan(log_p)
         if new.any():
             log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
-        if self._space is None:
-            return log_p, (labels > 0).astype(np.float64)
+        if self._words is not None:
+            return log_p, self._words[labels]
         return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
 
     def advance(self, state: tuple[Hashable, bool], label: int) -> tuple[Hashable, bool]:
@@ -285,7 +288,7 @@ class CharacterScorer:
         context, in_word = state
         for token in self._tokens[label]:
             context = self.model.after(context, token)
-        return context, self._space is not None and label != self._space if label else in_word
+        return context, self._words is None and label != self._space if label else in_word
 
     def finish(self, state: tuple[Hashable, bool]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here."""

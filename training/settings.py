@@ -27,6 +27,8 @@ class SpeechSettings:
         n_train: utterances to train on; None: 400 synthetic ones, or all of ``data``.
         n_val: utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
         max_seconds: longer training recordings are left out; None: none.
+        alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
+        transcript_column: column of a manifest that holds the transcripts; None: the one that is called so.
         unknown: characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
         masks: what that hides of recordings: 'words': little, which a short word bears; 'sentences': more, see
@@ -44,6 +46,8 @@ class SpeechSettings:
     n_train: int | None = None
     n_val: int | None = None
     max_seconds: float | None = None
+    alphabet: str | Path = "english"
+    transcript_column: str | None = None
     unknown: str = "error"
     augment: bool = True
     masks: str = "words"
@@ -92,17 +96,17 @@ class LanguageModelSettings:
 
     Attributes:
         file: in the ARPA format; 'train': one is made of the training transcripts.
-        unit: 'word' or 'character'; None: as the file tells.
+        unit: 'word' or 'character'; None: as the file tells; of 'train': words, or characters where no space parts words.
         lexicon: whether only words of the model are allowed.
         unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet) [ours].
-        beam: width of the search [ours; paper, Section 6: 500].
+        beam: width of the search; None: 50 [ours; paper, Section 6: 500], where no space parts words 200 [paper, Section 6].
         tune_beam: width while alpha and beta are chosen on dev [ours].
     """
 
     file: str | Path
     unit: str | None = None
     lexicon: bool = False
-    beam: int = 50
+    beam: int | None = None
     tune_beam: int = 16
     unknown_penalty: float | None = None
 
