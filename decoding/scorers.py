@@ -429,5 +429,5 @@ def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer
         known = len(model.vocabulary - {SPACE})
         what = f"{len(lacking)} of the {known} {model.unit}s that it knows ({len(lacking) / known:.1%})"
         print(f"{path}: the alphabet cannot write {what}, so they are never found: {_listed(lacking, 5)}", file=sys.stderr)
-    if model.unit == "character" and " " in encoder.alphabet and not model.knows(SPACE):
+    if model.unit == "character" and " " in encoder.alphabet and is_spaced(encoder) and not model.knows(SPACE):
         print(f"{path}: does not know <space>, so it says nothing of where words end", file=sys.stderr)

@@ -41,6 +41,8 @@ from implementation import (
     word_times,
 )
 from models.deep_speech_1 import DeepSpeech1
+from pictures.folding import columns
+from pictures.fonts import ReadableFigure
 
 if TYPE_CHECKING:
     from decoding.tuning import Tuning
@@ -51,7 +53,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
     """An empty figure in the house's style and its (rows, columns) axes; ``caption`` stands below and says what was measured."""
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -136,8 +138,11 @@ def predictions(
 
 
 def _shortened(text: str, width: int = 58) -> str:
-    """As much of a line as fits above a picture."""
-    return text if len(text) <= width else text[: width - 4] + " ..."
+    """As much of a line as fits above a picture; Chinese characters take two columns."""
+    if columns(text) <= width:
+        return text
+    fits = sum(columns(text[: end + 1]) <= width - 4 for end in range(len(text)))
+    return text[:fits] + " ..."
 
 
 def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:

@@ -83,7 +83,7 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
     if left_out.total() > kept:
         shown = alphabet if isinstance(alphabet, str) else "".join(alphabet[:60]) + "..." * (len(alphabet) > 60)
         raise ValueError(
-            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; give that of the "
-            "model after --alphabet: mandarin, corpus, or all its characters; or 'any' to take the texts as they are"
+            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; give that of "
+            "the model after --alphabet: mandarin, corpus, or all its characters; or 'any' to take the texts as they are"
         )
     return texts, left_out
