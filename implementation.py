@@ -1734,7 +1734,8 @@ class _Prefixes:
         self.scorer, self.texts = scorer, _PrefixTexts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
-        self.asked, self.answers = np.array([]), {}  # labels, and by prefix of the beam what the scorer says of them
+        self.kind, self.kinds = [0], {self.state[0]: 0}  # prefixes with the same state of the scorer are of one kind
+        self.asked, self.answers = np.array([]), {}  # labels, and by kind of the beam's prefixes what the scorer says of them
 
     def child(self, prefix: int, label: int, log_lm: float, words: float) -> int:
         """Number of the prefix that is one label longer, which adds ``log_lm`` and ``words``."""
@@ -1746,16 +1747,21 @@ class _Prefixes:
             self.log_lm.append(self.log_lm[prefix] + log_lm)
             self.words.append(self.words[prefix] + int(words))
             self.state.append(self.scorer.advance(self.state[prefix], label))
+            self.kind.append(self.kinds.setdefault(self.state[-1], number))
         return number
 
     def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new prefixes ask."""
+        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new kinds ask."""
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
+        of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
         self.asked = asked
-        self.answers = {prefix: known.get(prefix) or self.scorer.scores(self.state[prefix], asked) for prefix in beam}
-        log_lm, words = (np.concatenate(part).reshape(len(beam), -1) for part in zip(*self.answers.values(), strict=True))
-        return (log_lm, words) if asked is labels else (log_lm[:, labels], words[:, labels])
+        self.answers = {kind: known.get(kind) or self.scorer.scores(state, asked) for kind, state in of_kind.items()}
+        row = {kind: place for place, kind in enumerate(of_kind)}
+        rows = np.array([row[self.kind[prefix]] for prefix in beam])
+        columns = slice(None) if asked is labels else labels
+        log_lm, words = (np.stack(part)[:, columns][rows] for part in zip(*self.answers.values(), strict=True))
+        return log_lm, words
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
         """``_PrefixTexts.bonus`` of many."""
@@ -1783,8 +1789,11 @@ class _Prefixes:
         self.label, self.state, self.log_lm, self.words = (
             [values[prefix] for prefix in order] for values in (self.label, self.state, self.log_lm, self.words)
         )
+        answers = {self.state[number[prefix]]: self.answers.get(self.kind[prefix]) for prefix in order}
+        self.kinds = {}
+        self.kind = [self.kinds.setdefault(state, place) for place, state in enumerate(self.state)]
         self.children = {(self.parent[place], self.label[place]): place for place in range(1, len(order))}
-        self.answers = {number[prefix]: answer for prefix, answer in self.answers.items() if prefix in number}
+        self.answers = {self.kinds[state]: answer for state, answer in answers.items() if answer}
         return number
 
 

@@ -16,8 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
+_MOST_SEGMENTS = 2**13  # states that a model remembers
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)
@@ -130,6 +133,10 @@ class LanguageModel(ABC):
     def log_p(self, state: Hashable, tokens: Iterable[str]) -> list[float]:
         """Natural log p(token | state) of each token; an unknown token counts as <unk>."""
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
+        """What ``log_p_by_number`` takes, -1 where neither a token nor <unk> is known; None: this model isn't asked so."""
+        return None
+
     def tokens(self, text: str) -> list[str]:
         """Words of a text, or its characters with each white space as ``<space>``."""
         if self.unit == "word":
@@ -182,6 +189,7 @@ class NGramModel(LanguageModel):
     def __init__(self, ngrams: Mapping[NGram, tuple[float, float]], order: int, unit: str) -> None:
         super().__init__(order, unit)
         self.ngrams = ngrams
+        self._segments: dict[NGram, list] = {}  # by state, see log_p_by_number
 
     @property
     def vocabulary(self) -> set[str]:
@@ -292,6 +300,39 @@ class NGramModel(LanguageModel):
             else:
                 found.append(_LN10 * (weight + _NO_UNKNOWN))
         return found
+
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
+        return self.ngrams.numbers(tokens) if isinstance(self.ngrams, NGrams) else None
+
+    def log_p_by_number(self, state: NGram, numbers: np.ndarray) -> np.ndarray:
+        """``log_p`` of (N,) tokens by their numbers, at least 0, all at once: (N,) float64."""
+        segments = self._segments.get(state)
+        if segments is None:
+            if len(self._segments) >= _MOST_SEGMENTS:
+                self._segments.clear()
+            segments = self._segments[state] = self._find_segments(state)
+        (_, of_one, weight), *longer = segments
+        log_p = weight + of_one[numbers]  # log10
+        for last, of_last, backed_off in longer:  # the longest last, which counts
+            place = np.minimum(last.searchsorted(numbers), len(last) - 1)
+            found = last[place] == numbers
+            if found.any():
+                log_p[found] = backed_off + of_last[place[found]]
+        return _LN10 * log_p
+
+    def _find_segments(self, state: NGram) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """The 1-grams, then what follows longer and longer ends of the state, with log10 of all b before each."""
+        segments, weight = [], 0.0
+        for first in range(len(state) + 1):
+            last, log_p, backoff = self.ngrams.segment(state[first:])
+            if len(last):
+                segments.append((last, log_p, weight))
+            weight += backoff
+        return segments[::-1]
+
+    def __getstate__(self) -> dict:
+        """Without what is remembered."""
+        return vars(self) | {"_segments": {}}
 
     def _following(self, context: NGram) -> Callable[[str], float | None]:
         """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""

@@ -26,6 +26,7 @@ from decoding.ngrams import LanguageModel, NGramModel
 from implementation import CharEncoder, is_spaced
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
+_FEW_LABELS, _CONTEXTS = 1024, 2**11  # of more labels only those asked are kept, some hundred in each of so many contexts
 
 
 class _Cache(dict):
@@ -181,6 +182,10 @@ class _Beginnings:
         return found
 
 
+def _no_number(_context: Hashable) -> dict[int, float]:
+    return {}
+
+
 def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
     """Nats by letter; None: of each letter as likely as the others."""
     if penalty is None:
@@ -265,7 +270,9 @@ class CharacterScorer:
             self._tokens[self._space] = []
         tokens = {token for label in self._tokens for token in label if not model.knows(token)}
         self._without_price = set() if model.knows(UNKNOWN) else tokens
-        self._known = _Cache(self._nothing_known, _NUMBERS // len(self._tokens) + 1)
+        self._numbers = None if len(self._tokens) <= _FEW_LABELS else self._numbers_of_labels()
+        few = len(self._tokens) <= _FEW_LABELS
+        self._known = _Cache(self._nothing_known if few else _no_number, _NUMBERS // len(self._tokens) + 1 if few else _CONTEXTS)
 
     def start(self) -> tuple[Hashable, bool]:
         """The state before the first label."""
@@ -274,11 +281,7 @@ class CharacterScorer:
     def scores(self, state: tuple[Hashable, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, in_word = state
-        known = self._known[context]  # (V,)
-        log_p = known[labels]
-        new = np.isnan(log_p)
-        if new.any():
-            log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
+        log_p = self._log_p_at_once(context, labels) if self._numbers is not None else self._log_p_remembered(context, labels)
         if self._words is not None:
             return log_p, self._words[labels]
         return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
@@ -298,8 +301,44 @@ class CharacterScorer:
         """The characters of a text that the model does not know, in their order; spaces apart."""
         return [token for token in self.model.tokens(text) if token != SPACE and not self.model.knows(token)]
 
+    def _numbers_of_labels(self) -> np.ndarray | None:
+        """(V,) of the model's tokens; -1 where a label has none or several, or its token has a price."""
+        numbers = self.model.numbers(tokens[0] if tokens else "" for tokens in self._tokens)
+        if numbers is not None:
+            several = [len(tokens) != 1 or tokens[0] in self._without_price for tokens in self._tokens]
+            numbers[several] = -1
+        return numbers
+
+    def _log_p_at_once(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
+        """Natural log p of each label, of a large alphabet and a model that is asked by number."""
+        numbers = self._numbers[labels]
+        if (numbers >= 0).all():
+            return self.model.log_p_by_number(context, numbers)
+        log_p, known = np.empty(len(labels)), numbers >= 0
+        log_p[known] = self.model.log_p_by_number(context, numbers[known])
+        log_p[~known] = self._find_log_p(context, labels[~known].tolist())
+        return log_p
+
+    def _log_p_remembered(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
+        """Natural log p of each label; the model is asked once for each."""
+        known = self._known[context]
+        if isinstance(known, dict):  # of many labels, of which few are asked
+            asked = labels.tolist()
+            if new := [label for label in asked if label not in known]:
+                known.update(zip(new, self._find_log_p(context, new), strict=True))
+            return np.array([known[label] for label in asked], dtype=np.float64)
+        log_p = known[labels]
+        new = np.isnan(log_p)
+        if new.any():
+            log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
+        return log_p
+
     def _find_log_p(self, context: Hashable, labels: list[int]) -> list[float]:
-        """Natural log p of each label that has tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        """Natural log p of each label, 0 without tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        if not all(map(self._tokens.__getitem__, labels)):
+            with_tokens = [label for label in labels if self._tokens[label]]
+            log_p = dict(zip(with_tokens, self._find_log_p(context, with_tokens), strict=True))
+            return [log_p.get(label, 0.0) for label in labels]
         log_p = self._priced(context, [self._tokens[label][0] for label in labels])
         for place, label in enumerate(labels):
             state, (before, *others) = context, self._tokens[label]
