@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import sys
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Hashable, Iterable, Set
 from pathlib import Path
@@ -202,9 +203,11 @@ def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
     if 2 * len(foreign) > len(known) or not known:
         kind = "words" if model.unit == "word" else "characters"
         examples = f", commonest of them {_listed(foreign, 3)}" if foreign else ""
+        advice = "make one with train_language_model.py, whose --alphabet must be that of the checkpoint"
+        if 2 * sum(letters.issuperset(unicodedata.normalize("NFC", word)) for word in foreign) > len(foreign):
+            advice = "they are written in decomposed Unicode: convert the file by unicodedata.normalize('NFC', text)"
         raise ValueError(
-            f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; "
-            "make one with train_language_model.py, which writes texts in the letters of the alphabet"
+            f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; {advice}"
         )
     return foreign
 

@@ -124,7 +124,8 @@ def read_alphabet(path: str | Path) -> list[str]:
         raise ValueError(f"{path}: not text in UTF-8; convert the file, which is to hold the characters of an alphabet") from None
     if mark := next((found[0] for line in lines if (found := re.search(r"<\w+>", line))), None):
         raise ValueError(f"{path} holds the mark {mark}: take it out, and keep only the characters; the blank is added here")
-    if len(lines) > 1 and all(re.fullmatch(r"\S\s+\d+", line) for line in lines if line.strip()):
+    written = [line for line in lines if line.strip()]
+    if len(written) > 1 and all(re.fullmatch(r"\S\s+\d+", line) for line in written):
         raise ValueError(
             f"{path} has a number behind each character: keep only the characters, which are numbered in their order"
         )

@@ -5,6 +5,7 @@ Both write a space between words, which is no part of Chinese writing; the reade
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,7 @@ def _pointed_to(file: Path, problems: list[Problem]) -> Path:
     _, first = next(text_lines(file, problems), ("", ""))
     if not first.strip().endswith(".trn"):
         return file
-    target = file.parent / first.strip()
+    target = Path(os.path.normpath(file.parent / first.strip()))
     if not target.is_file():
         raise BadLine(f"it points to {first.strip()}, which is not there: unpack the folder data beside it")
     return target

@@ -52,16 +52,17 @@ class EpochReport:
     problems: list[Problem]
 
 
-def error_rates(result: dict, encoder: CharEncoder) -> dict:
+def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
     """The rates of ``evaluate`` as files hold them, with the counts of the one that counts: no WER where no space parts words."""
+    encoder = encoder or CharEncoder()
     unit = "word" if is_spaced(encoder) else "character"
     errors = leading_errors(result, encoder)
     rates = {"wer": result["wer"], "cer": result["cer"]} if is_spaced(encoder) else {"cer": result["cer"]}
     return rates | {f"{unit}_errors": errors.errors, f"{unit}s": errors.reference_length}
 
 
-def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder) -> dict:
-    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev."""
+def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder | None = None) -> dict:
+    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev; by default of English."""
     return {
         "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"],
         **{f"dev_{name}": value for name, value in error_rates(result, encoder).items()},

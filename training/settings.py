@@ -27,8 +27,6 @@ class SpeechSettings:
         n_train: utterances to train on; None: 400 synthetic ones, or all of ``data``.
         n_val: utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
         max_seconds: longer training recordings are left out; None: none.
-        alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
-        transcript_column: column of a manifest that holds the transcripts; None: the one that is called so.
         unknown: characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
         masks: what that hides of recordings: 'words': little, which a short word bears; 'sentences': more, see
@@ -36,6 +34,8 @@ class SpeechSettings:
         bigrams: whether outputs are pairs of letters too (arXiv 3.6).
         sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
             Fourier points on), so that bins are 62.5 Hz apart [ours].
+        alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
+        transcript_column: column of a manifest that holds the transcripts; None: the one that is called so.
     """
 
     data: str | Path | None = None
@@ -46,13 +46,13 @@ class SpeechSettings:
     n_train: int | None = None
     n_val: int | None = None
     max_seconds: float | None = None
-    alphabet: str | Path = "english"
-    transcript_column: str | None = None
     unknown: str = "error"
     augment: bool = True
     masks: str = "words"
     bigrams: bool = False
     sample_rate: int | None = None
+    alphabet: str | Path = "english"
+    transcript_column: str | None = None
 
 
 @dataclass(frozen=True)

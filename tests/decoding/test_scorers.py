@@ -183,9 +183,38 @@ def test_of_a_large_alphabet_only_the_labels_asked_are_looked_up_and_each_once()
         log_p, _ = scorer.scores(state, np.array(labels))
         assert model.looked_up == looked_up
         assert log_p.tolist() == [trained.next(state[0], hanzi[label - 1])[0] if label else 0.0 for label in labels]
-    for i in range(1000):
+    for i in range(3000):
         scorer.scores(((hanzi[i],), False), np.array([1, 2]))
-    assert sum(row.nbytes for row in scorer._known.values()) <= 20e6
+    assert len(scorer._known) <= 2**11
+
+
+@pytest.mark.parametrize("unk", [True, False])
+def test_a_model_that_was_read_says_the_same_of_many_labels_at_once(tmp_path, unk):
+    alphabet = [" ", *(chr(0x4E00 + i) for i in range(1500))]
+    texts = ["".join(alphabet[1 + i * i % 40] for i in range(n, n + 9)) + " " + alphabet[n] for n in range(1, 30)]
+    model = NGramModel.train(texts, 4, "character")
+    if not unk:
+        del model.ngrams["<unk>",]
+    model.write_arpa(tmp_path / "lm.arpa")
+    encoder = CharEncoder(alphabet)
+    read, plain = (CharacterScorer(m, encoder, 2.5) for m in (NGramModel.read_arpa(tmp_path / "lm.arpa"), model))
+    assert read._numbers is not None and plain._numbers is None
+    labels = np.array([5, 1, 900, 0, 17, 2, 1499, 26])  # in no order; the blank and unknown ones among them
+    for text in ("", texts[0][:1], texts[3][:5], alphabet[700], texts[9] + alphabet[1000]):
+        state = read.start()
+        for label in encoder.encode(text):
+            state = read.advance(state, label)
+        (log_p, words), (expected, expected_words) = read.scores(state, labels), plain.scores(state, labels)
+        assert log_p.tolist() == expected.tolist() and words.tolist() == expected_words.tolist()
+    assert pickle.loads(pickle.dumps(read)).scores(state, labels)[0].tolist() == log_p.tolist()
+
+
+def test_in_mandarin_beta_counts_characters_and_no_spaces():
+    model = NGramModel.train(["中文 中", "文中文"], 2, "character")
+    for alphabet in ("中文a ", "mandarin"):
+        encoder = CharEncoder(alphabet)
+        scorer = CharacterScorer(model, encoder)
+        assert walk(scorer, encoder.encode("中文 a中")) == (pytest.approx(scorer.model.score("中文 a中")), 4)
 
 
 def test_a_word_in_its_context_is_looked_up_once():
