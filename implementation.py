@@ -1755,13 +1755,21 @@ class _Prefixes:
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
         of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
+        new = {kind: state for kind, state in of_kind.items() if kind not in known}
+        said = dict(zip(new, self._ask(list(new.values()), asked), strict=True))
         self.asked = asked
-        self.answers = {kind: known.get(kind) or self.scorer.scores(state, asked) for kind, state in of_kind.items()}
+        self.answers = {kind: known.get(kind) or said[kind] for kind in of_kind}
         row = {kind: place for place, kind in enumerate(of_kind)}
         rows = np.array([row[self.kind[prefix]] for prefix in beam])
         columns = slice(None) if asked is labels else labels
         log_lm, words = (np.stack(part)[:, columns][rows] for part in zip(*self.answers.values(), strict=True))
         return log_lm, words
+
+    def _ask(self, states: list[Hashable], labels: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """What the scorer says of each state: of all at once where it can be asked so, by ``scores_of``."""
+        if hasattr(self.scorer, "scores_of") and states:
+            return zip(*self.scorer.scores_of(states, labels), strict=True)
+        return (self.scorer.scores(state, labels) for state in states)
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
         """``_PrefixTexts.bonus`` of many."""

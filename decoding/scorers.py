@@ -16,7 +16,7 @@ import math
 import sys
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterable, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -284,7 +284,7 @@ class CharacterScorer:
     def scores(self, state: tuple[Hashable, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, in_word = state
-        log_p = self._log_p_at_once(context, labels) if self._numbers is not None else self._log_p_remembered(context, labels)
+        log_p = self._log_p_remembered(context, labels) if self._numbers is None else self._log_p_at_once([context], labels)[0]
         if self._words is not None:
             return log_p, self._words[labels]
         return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
@@ -312,14 +312,24 @@ class CharacterScorer:
             numbers[several] = -1
         return numbers
 
-    def _log_p_at_once(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
-        """Natural log p of each label, of a large alphabet and a model that is asked by number."""
+    def scores_of(
+        self, states: Sequence[tuple[Hashable, bool]], labels: np.ndarray
+    ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+        """``scores`` of several states: W arrays of each kind."""
+        if self._numbers is None or self._words is None:
+            return tuple(zip(*(self.scores(state, labels) for state in states), strict=True))
+        return self._log_p_at_once([context for context, _ in states], labels), [self._words[labels]] * len(states)
+
+    def _log_p_at_once(self, contexts: Sequence[Hashable], labels: np.ndarray) -> np.ndarray:
+        """Natural log p of each label in each context, (W, N), of a large alphabet and a model that is asked by number."""
         numbers = self._numbers[labels]
-        if (numbers >= 0).all():
-            return self.model.log_p_by_number(context, numbers)
-        log_p, known = np.empty(len(labels)), numbers >= 0
-        log_p[known] = self.model.log_p_by_number(context, numbers[known])
-        log_p[~known] = self._find_log_p(context, labels[~known].tolist())
+        known = numbers >= 0
+        if known.all():
+            return self.model.log_p_by_number(contexts, numbers)
+        log_p = np.empty((len(contexts), len(labels)))
+        log_p[:, known] = self.model.log_p_by_number(contexts, numbers[known])
+        for row, context in enumerate(contexts):
+            log_p[row, ~known] = self._find_log_p(context, labels[~known].tolist())
         return log_p
 
     def _log_p_remembered(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
