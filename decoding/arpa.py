@@ -17,7 +17,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice, pairwise
 from pathlib import Path
@@ -181,6 +181,9 @@ class _Level:
 _FEW = 50  # n-grams with the same beginning: to take all of them out is quicker than to look for each of a frame's labels
 
 
+_NO_NUMBERS = np.empty(0)
+
+
 class NGrams(Mapping):
     """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes an n-gram, and the words once.
 
@@ -234,6 +237,23 @@ class NGrams(Mapping):
             return log_p[place] if place < end and last[place] == number else None
 
         return find
+
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray:
+        """The number of each token; of one that is not among the words that of <unk>, -1 where this is none either."""
+        unknown = self._numbers.get(UNKNOWN, -1)
+        return np.array([self._numbers.get(token, unknown) for token in tokens], dtype=np.intc)
+
+    def segment(self, context: NGram) -> tuple[np.ndarray, np.ndarray, float]:
+        """Numbers of the tokens that follow a context, sorted, log10 p of each, and log10 of the context's back-off weight."""
+        place, length = self._place(context) if context else 0, len(context)
+        if place < 0:
+            return _NO_NUMBERS, _NO_NUMBERS, 0.0
+        backoff = self._levels[length - 1][place][1] if context else 0.0
+        if length == len(self._levels):
+            return _NO_NUMBERS, _NO_NUMBERS, backoff
+        level = self._levels[length]
+        start, end = level.first[place], level.first[place + 1]
+        return np.frombuffer(level.last, np.intc)[start:end], np.frombuffer(level.log_p)[start:end], backoff
 
     def respelt(self, spellings: Mapping[str, str]) -> NGrams:
         """The same n-grams with other spellings of some words: word -> spelling."""

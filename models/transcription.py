@@ -22,6 +22,9 @@ from implementation import (
     Hypothesis,
     character_times,
     collate_batch,
+    counted_units,
+    is_spaced,
+    measure_of,
     prefix_beam_search,
     word_times,
 )
@@ -68,7 +71,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     sample = _read(path, checkpoint.model.features)
     heard, decoder = _heard(checkpoint, sample, path), decoder or Decoder()
     parts = [_said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
-    joint = " " if " " in checkpoint.encoder.alphabet else ""
+    joint = " " if is_spaced(checkpoint.encoder) else ""
     words = [word for part in parts for word in part["words"]]
     found = {
         "text": joint.join(part["text"] for part in parts if part["text"]), "seconds": sample.seconds,
@@ -104,10 +107,11 @@ def _said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, ti
         found = {"nbest": [_described(hypothesis, encoder) for hypothesis in hypotheses[:nbest]]}
     letters = word_letters(letter_confidences(rows, labels, states), labels, encoder)
     confidences, text = list(map(checkpoint.calibration, letters)), normal_spaces(encoder.decode(labels))
-    words = [{"text": word} for word in text.split()]
+    words = [{"text": word} for word in counted_units(text, encoder)]
     if times:
         characters = character_times(rows, labels, encoder, checkpoint.model.seconds_per_output)
-        words = moved_by(start, list(map(dataclasses.asdict, word_times(characters))))
+        timed = word_times(characters) if is_spaced(encoder) else [unit for unit in characters if not unit.text.isspace()]
+        words = moved_by(start, list(map(dataclasses.asdict, timed)))
         found["characters"] = moved_by(start, list(map(dataclasses.asdict, characters)))
     words = [word | {"confidence": confidence} for word, confidence in zip(words, confidences, strict=True)]
     return {"text": text, "words": words} | found
@@ -227,8 +231,10 @@ def read_tuned(path: Path) -> dict:
 
 def warning(checkpoint: Checkpoint) -> str:
     """A sentence if little can be expected of the checkpoint, since its training was stopped early or went badly; else empty."""
-    wer, epoch, epochs = (checkpoint.training.get(name) for name in ("best_wer", "epoch", "epochs"))
-    if wer is None or wer < 0.5:
+    epoch, epochs = (checkpoint.training.get(name) for name in ("epoch", "epochs"))
+    measure = measure_of(checkpoint.encoder)
+    best, units = checkpoint.training.get(f"best_{measure.lower()}"), {"WER": "words", "CER": "characters"}[measure]
+    if best is None or best < 0.5:
         return ""
-    rate = f"{100 * wer:.0f} % of the words of its dev set wrong" if math.isfinite(wer) else "no try on its dev set yet"
+    rate = f"{100 * best:.0f} % of the {units} of its dev set wrong" if math.isfinite(best) else "no try on its dev set yet"
     return f"warning: this checkpoint had {rate} after {epoch} of {epochs} epochs of training; expect little of its text"

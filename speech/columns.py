@@ -104,18 +104,19 @@ class Columns:
 
 
 @lru_cache(maxsize=256)
-def understand(names: tuple[str, ...]) -> Columns:
+def understand(names: tuple[str, ...], transcript: str | None = None) -> Columns:
     """What columns of these names say.
 
     Args:
         names: as the manifest writes them.
+        transcript: the one that holds the transcripts; None: the one whose name says it.
 
     Returns:
         the role of each that is understood; the others are ignored, or suspect where they look like times or channels.
     """
     plain = {_plain(name): name for name in reversed(names)}
     roles = {}
-    for role, known in _NAMES.items():
+    for role, known in (_NAMES | ({"transcript": (_plain(transcript),)} if transcript else {})).items():
         found = next((name for name in known if name in plain), None)
         if found:
             roles[role] = plain[found]

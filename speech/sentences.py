@@ -19,12 +19,13 @@ from speech.utterances import text_code
 _MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one of gzip, of text 3 to 5; so many are read in any case
 
 
-def read_sentences(path: Path | str, split: str = "train") -> list[str]:
+def read_sentences(path: Path | str, split: str = "train", transcript_column: str | None = None) -> list[str]:
     """Sentences in lower case, from a text file with one a line, or the transcripts of a corpus.
 
     Args:
         path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl, .json or .transcription.
         split: of the corpus; a text file has none.
+        transcript_column: as ``read_corpus`` takes it.
 
     Raises:
         OSError, ValueError: if there is nothing to read or it is broken; with what is wrong.
@@ -37,7 +38,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
         if "\\data\\" in lines and "\\1-grams:" in lines:
             raise ValueError(f"{path} is a language model already, an ARPA file, and no text to learn one from")
         return lines
-    corpus = read_corpus(path)
+    corpus = read_corpus(path, transcript_column)
     check_problems(corpus)
     names = corpus.splits_for("train") if split == "train" else split.split(",")  # parts such as train-clean-100 are one
     if missing := set(names or [split]) - corpus.splits.keys():
@@ -93,9 +94,9 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
     texts = [text for sentence in sentences if (text := spelt(normalise(sentence, encoder), encoder))]
     kept = sum(len(text) - text.count(" ") for text in texts)
     if left_out.total() > kept:
-        shown = alphabet if isinstance(alphabet, str) else "".join(alphabet)
+        shown = alphabet if isinstance(alphabet, str) else "".join(alphabet[:60]) + "..." * (len(alphabet) > 60)
         raise ValueError(
-            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; "
-            "give all characters of another after --alphabet, or 'any' to take the texts as they are"
+            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; give that of "
+            "the model after --alphabet: mandarin, corpus, or all its characters; or 'any' to take the texts as they are"
         )
     return texts, left_out

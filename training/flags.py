@@ -31,6 +31,7 @@ from training.settings import (
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
 MOST = dict.fromkeys(("n_fft", "n_mels", "rnn_hidden", "fc_hidden", "row_conv", "context", "sample_rate"), 10**6)
 MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # of other numbers a billion
+ALPHABETS = ("english", "mandarin", "corpus")  # by name
 AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
 
 
@@ -99,6 +100,10 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
+    letters = "english, mandarin (and 6,763 Chinese characters), corpus (those of its transcripts), or a text file with them"
+    add("--alphabet", metavar="NAME|FILE", help=f"{letters}; default english")
+    column = "column of a manifest that holds the transcripts, where there are several, such as pinyin; also of THCHS-30"
+    add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
     masks = "what augmentation hides of --data: sentences: spans up to 0.2 s and wider bands, for speech of many words"
@@ -263,7 +268,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.unit and args.lm in (None, "train"):
-        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
+        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words, or of Chinese characters")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
     if args.resume not in (None, True) and args.output_dir and Path(args.resume) != Path(args.output_dir):
@@ -274,6 +279,17 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--checkpoint brings its own model: leave out --preset")
     if args.bigrams and args.checkpoint:
         parser.error("--checkpoint brings its own outputs: leave out --bigrams")
+    _refuse_wrong_alphabets(parser, args)
+
+
+def _refuse_wrong_alphabets(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ("alphabet", "transcript_column"):
+        if getattr(args, name) is not None and not args.data:
+            parser.error(f"--{name.replace('_', '-')} is of the transcripts of --data; the embedded voice speaks English")
+    if args.alphabet is not None and args.checkpoint:
+        parser.error("--checkpoint brings its own alphabet: leave out --alphabet")
+    if args.alphabet is not None and args.alphabet not in ALPHABETS and not Path(args.alphabet).is_file():
+        parser.error(f"--alphabet {args.alphabet}: no such file; give {', '.join(ALPHABETS)}, or a text file with the characters")
 
 
 def _refuse_flags_of_the_other_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -305,7 +321,8 @@ def _speech(args: argparse.Namespace) -> SpeechSettings:
     splits = {name: tuple(map(str.strip, (getattr(args, name) or "").split(","))) for name in ("train", "test")}
     splits = {name: names if any(names) else () for name, names in splits.items()}
     same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate", "masks")
-    return SpeechSettings(augment=not args.no_augment, **splits, **{name: getattr(args, name) for name in same})
+    given = {name: getattr(args, name) for name in (*same, "transcript_column")}
+    return SpeechSettings(augment=not args.no_augment, alphabet=args.alphabet or SpeechSettings.alphabet, **splits, **given)
 
 
 def _model(args: argparse.Namespace) -> ModelConfig:

@@ -17,10 +17,13 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from implementation import (
+    CharEncoder,
     DeepSpeech2,
     Features,
     SortaGradBatchSampler,
     SpectrogramBatch,
+    is_spaced,
+    leading_errors,
     sequence_mask,
     shared_batch,
     train_step,
@@ -55,11 +58,20 @@ class EpochReport:
     skipped_steps: int = 0
 
 
-def epoch_metrics(report: EpochReport, result: dict) -> dict:
-    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev."""
+def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
+    """The rates of ``evaluate`` as files hold them, with the counts of the one that counts: no WER where no space parts words."""
+    encoder = encoder or CharEncoder()
+    unit = "word" if is_spaced(encoder) else "character"
+    errors = leading_errors(result, encoder)
+    rates = {"wer": result["wer"], "cer": result["cer"]} if is_spaced(encoder) else {"cer": result["cer"]}
+    return rates | {f"{unit}_errors": errors.errors, f"{unit}s": errors.reference_length}
+
+
+def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder | None = None) -> dict:
+    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev; by default of English."""
     return {
-        "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
-        "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
+        "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"],
+        **{f"dev_{name}": value for name, value in error_rates(result, encoder).items()},
         "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
         "audio_seconds": report.audio_seconds, "padding_share": report.padding_share, "skipped_steps": report.skipped_steps,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from implementation import CharEncoder, evaluate
+from implementation import CharEncoder, evaluate, leading_errors, measure_of
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
 from models.writing import write_whole
 from speech.corpora import Problem
@@ -63,7 +63,8 @@ class Run:
         self.opened = folder if isinstance(folder, OpenFolder) else None
         self.parts, self.trainer, self.folder = parts, parts.trainer, self.opened.path if self.opened else Path(folder)
         self.caption = f"measured here: {command}"  # of the pictures
-        self.best_wer, self.history = float("inf"), []
+        self.measure = measure_of(parts.encoder)  # by which weights are chosen: WER, or CER where no space parts words
+        self.best, self.history = float("inf"), []
         self.save_minutes, self._saved = save_minutes, time.monotonic()  # when last.pt was written
         self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
 
@@ -90,7 +91,7 @@ class Run:
         state = checkpoint.training
         self.trainer.load_state_dict(state["trainer"])
         unwrapped(self.trainer.model).load_state_dict(checkpoint.model.state_dict())
-        self.best_wer, self.report = state["best_wer"], None
+        self.best, self.report = state[f"best_{self.measure.lower()}"], None
         if report := state.get("report"):
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
         self.history = self._read_history()
@@ -98,11 +99,13 @@ class Run:
 
     def _refuse_another(self, checkpoint: Checkpoint) -> None:
         """Raises ``CheckpointError`` where the checkpoint's run had another model or other settings, or there is no run in it."""
+        if checkpoint.encoder.alphabet != self.parts.encoder.alphabet:
+            refuse_to_resume("another alphabet", self._other_outputs(checkpoint.encoder))
         was, now = (
             config.flat() | {"outputs": encoder.vocab_size}
             for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.parts.config, self.parts.encoder))
         )
-        refuse_to_resume("another model", differences(was, now) or self._other_outputs(checkpoint.encoder))
+        refuse_to_resume("another model", differences(was, now))
         if "trainer" not in checkpoint.training:
             raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
         settings = self.parts.settings
@@ -110,11 +113,13 @@ class Run:
         refuse_to_resume("other settings", differences(was, settings))
 
     def _other_outputs(self, encoder: CharEncoder) -> list[str]:
-        """In what the outputs of an encoder with as many differ from the run's."""
+        """In what the outputs of another encoder differ from the run's."""
         units = sorted(set(encoder.alphabet) ^ set(self.parts.encoder.alphabet))
-        if units:
-            return [f"the outputs differ in {', '.join(map(repr, units[:30]))}"]
-        return [] if encoder.alphabet == self.parts.encoder.alphabet else ["the outputs' order differs"]
+        if not units:
+            return ["the outputs' order differs"]
+        sizes = f"there were {encoder.vocab_size} outputs, and are {self.parts.encoder.vocab_size}; "
+        more = f" and {len(units) - 30} others" if len(units) > 30 else ""
+        return [f"{sizes}the outputs differ in {', '.join(map(repr, units[:30]))}{more}"]
 
     def _read_history(self) -> list[dict]:
         """The lines of metrics.jsonl up to the epoch that is resumed at."""
@@ -137,7 +142,7 @@ class Run:
         if not is_first():
             return
         self._refuse_broken_weights()
-        state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
+        state = {f"best_{self.measure.lower()}": self.best, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
             report = dataclasses.asdict(self.report) if self.report else None
             state |= {"trainer": self.trainer.state_dict(), "settings": self.parts.settings, "report": report}
@@ -243,11 +248,12 @@ class Run:
         trainer, report = self.trainer, self.report
         with interrupted.ending_at_once():
             result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
-        self.history.append(epoch_metrics(report, result))
+        self.history.append(epoch_metrics(report, result, self.parts.encoder))
         with self._saved_before_is_named():
             write_whole(self.metrics_file, "".join(map(metrics_line, self.history)))
-        if result["wer"] <= self.best_wer:
-            self.best_wer = result["wer"]
+        rate = leading_errors(result, self.parts.encoder).rate
+        if rate <= self.best:
+            self.best = rate
             self.save("checkpoint.pt")
         self.report = None  # not before: who is stopped here evaluates once more, and saves the weights
         self.save("last.pt")
@@ -256,13 +262,13 @@ class Run:
             print(f"  left out: {problem}")
 
     def _line(self, report: EpochReport, result: dict) -> str:
-        words, characters = (
-            f"{100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})" for c in (result["words"], result["characters"])
-        )
+        counts = {"WER": result["words"], "CER": result["characters"]}
+        counts = counts if self.measure == "WER" else {"CER": result["characters"]}
+        rates = (f"{kind} {100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})  " for kind, c in counts.items())
         skipped = f"  {report.skipped_steps} steps skipped" if report.skipped_steps else ""
         return (
             f"epoch {report.epoch:3d}/{self.trainer.epochs}  loss {report.loss:6.2f}  dev: loss {result['loss']:6.2f}  "
-            f"WER {words}  CER {characters}  blank {100 * result['blank_share']:.0f} %  "
+            f"{''.join(rates)}blank {100 * result['blank_share']:.0f} %  "
             f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s{skipped}"
         )
 

@@ -34,6 +34,8 @@ class SpeechSettings:
         bigrams: whether outputs are pairs of letters too (arXiv 3.6).
         sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
             Fourier points on), so that bins are 62.5 Hz apart [ours].
+        alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
+        transcript_column: column of a manifest that holds the transcripts; None: the one that is called so.
     """
 
     data: str | Path | None = None
@@ -49,6 +51,8 @@ class SpeechSettings:
     masks: str = "words"
     bigrams: bool = False
     sample_rate: int | None = None
+    alphabet: str | Path = "english"
+    transcript_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,17 +98,17 @@ class LanguageModelSettings:
 
     Attributes:
         file: in the ARPA format; 'train': one is made of the training transcripts.
-        unit: 'word' or 'character'; None: as the file tells.
+        unit: 'word' or 'character'; None: as the file tells; of 'train': words, or characters where no space parts words.
         lexicon: whether only words of the model are allowed.
         unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet) [ours].
-        beam: width of the search [ours; paper, Section 6: 500].
+        beam: width of the search; None: 50 [ours; paper, Section 6: 500], where no space parts words 200 [paper, Section 6].
         tune_beam: width while alpha and beta are chosen on dev [ours].
     """
 
     file: str | Path
     unit: str | None = None
     lexicon: bool = False
-    beam: int = 50
+    beam: int | None = None
     tune_beam: int = 16
     unknown_penalty: float | None = None
 

@@ -34,7 +34,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
     said = (
         "--data corpus --train a,b --dev d --test c "
         "--join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --masks sentences --bigrams "
-        "--sample-rate 8000 "
+        "--sample-rate 8000 --alphabet mandarin --transcript-column hanzi "
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--features spectrogram --n-fft 64 --n-mels 12 --window-ms 30 --stride-ms 15 "
@@ -43,7 +43,9 @@ def test_every_flag_reaches_its_setting(tmp_path):
         "--unknown-penalty 1.5 --output-dir out --overwrite --save-minutes 2.5"
     )
     assert parse_args(said.split()) == (
-        SpeechSettings("corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", True, "sentences", True, 8000),
+        SpeechSettings(
+            "corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", True, "sentences", True, 8000, "mandarin", "hanzi"
+        ),
         ModelConfig(
             Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"), n_conv=3, convolutions="3-layer 1D", n_rnn=2, rnn_hidden=20,
             rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1],
