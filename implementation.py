@@ -479,11 +479,11 @@ def recur(step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start:
 class RecurrentLayer(nn.Module):
     """Recurrence in both directions or forward only, with sequence-wise batch norm in one of four placements.
 
-    'output' [ours, as most tutorials do]: each direction has its own W, b and U; the states of the directions are
+    'output' [ours]: each direction has its own W, b and U; the states of the directions are
         concatenated, then normalised, then clipped: ``clip(B([fwd h, bwd h]))``, width D H.
     'input' [paper]: Eq. 8, ``h_t = f(B(W x_t) + U h_{t-1})``. Only the input side is normalised, before U h is added;
-        nothing is done to the output. W is shared by the directions, each has its own U, beta is the bias, and the
-        directions are summed (Section 3.1), width H.
+        nothing is done to the output. The directions share W, which the paper says of the simple RNN; each has its own U,
+        beta is the bias, and the directions are summed (Section 3.1), width H.
     'none': as 'input', but with ``W x + b`` in place of ``B(W x)``, to compare with (Tables 1 and 2).
     'step': Eq. 7, which the paper rejects, since its statistics are those of a single step; see ``recur_normalized``.
 

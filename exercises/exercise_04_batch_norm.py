@@ -1,9 +1,9 @@
 """Exercise 4: sequence-wise batch norm without padding.
 
-Why it matters. Batch norm is what makes the deep networks of the paper train (Table 1: with three recurrent layers or more it
-helps, by 12 % in the deepest). In a batch of speech a third of the frames may be padding. Counted in mean and variance, it
-makes what an utterance gets depend on who happens to stand beside it; and at test time, one utterance at a time, nothing fits
-any more.
+Why it matters. In Table 1 of the paper batch norm helps every network with three recurrent layers or more, and the deepest one
+most, by 12 %. In a batch of speech a third of the frames may be padding. If padding counts in mean and variance, the transcript
+of an utterance changes with the other utterances in the batch; and at test time, one utterance at a time, the statistics no
+longer fit.
 
 Paper. arXiv Section 3.2, Eq. 6: statistics over all utterances and the whole sequence; running averages at test time.
 Effort. 35 minutes, difficulty 2 of 3.

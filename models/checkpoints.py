@@ -229,7 +229,7 @@ def _is_weight(value: object) -> bool:
 def _check_training(training: Mapping) -> None:
     """Raises ``TypeError`` where what training left is not what is asked of it without taking up the run."""
     calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
-    rates = [training[name] for name in ("best_wer", "epoch", "epochs") if name in training]
+    rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
     if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:
         raise TypeError("the numbers that its training left are none")
 

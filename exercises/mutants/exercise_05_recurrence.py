@@ -75,7 +75,7 @@ MUTANTS = [
     ),
     Mutant(
         "both directions use the forward U",
-        "U carries an arrow in the paper, one matrix for each direction; only W is shared.",
+        "In the paper's simple recurrence U carries an arrow, one matrix for each direction; only W is shared.",
         "arXiv Section 3.1, Eq. 2 and 3",
         (("torch.bmm(h, u.transpose(1, 2))", "(h @ u[0].t())"),),
     ),
@@ -87,7 +87,7 @@ MUTANTS = [
     ),
     Mutant(
         "the directions are concatenated",
-        "The paper adds them: the layer's output is H wide. (Many lessons concatenate.)",
+        "The paper adds them: the layer's output is H wide. (This library's default concatenates.)",
         S31,
         (("return states[:, 0] + states[:, 1].flip(0)", "return torch.cat((states[:, 0], states[:, 1].flip(0)), -1)"),),
     ),
@@ -138,7 +138,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm on the output",
-        "Eq. 8 normalises only the input side W x, before U h is added; nothing is done to the output. (Most lessons do it on the output.)",
+        "Eq. 8 normalises only the input side W x, before U h is added; nothing is done to the output. (This library's default normalises the output.)",
         EQ8,
         (
             ("side = self.norm(x @ self.weight_ih[0].t(), lengths)", "side = x @ self.weight_ih[0].t()"),
