@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 1 if there are problems, or no such splits."""
     parser = Parser(description=__doc__.split(":")[0])
     parser.add_argument("path", help="folder, manifest or transcription file")
+    parser.add_argument("--transcript-column", metavar="NAME", help="column that holds the transcripts, as of train_minimal.py")
     parser.add_argument("--train", metavar="NAMES", help="splits to train on, as of train_minimal.py, such as a,b")
     parser.add_argument("--dev", metavar="NAME", help="split to choose weights on")
     parser.add_argument("--test", metavar="NAMES", help="splits to test on")
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     train, test = ([name.strip() for name in names.split(",")] if names else [] for names in (args.train, args.test))
     roles, wrong = None, ""
     try:
-        corpus = read_corpus(args.path)
+        corpus = read_corpus(args.path, args.transcript_column)
     except (OSError, CorpusError) as error:
         print(error)
         return 1

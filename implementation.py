@@ -59,8 +59,8 @@ class CharEncoder:
     'hello'
 
     Args:
-        alphabet: ``'english'`` for a-z = 1..26, space 27, apostrophe 28 (Section 3.1), or a
-            string or list of single characters, numbered from 1 in the order given.
+        alphabet: ``'english'`` for a-z = 1..26, space 27, apostrophe 28 (Section 3.1), ``'mandarin'`` for these and 6,763 Chinese
+            characters (see 3.9), or a string or list of single characters, numbered from 1 in the order given.
         unknown: what ``encode`` does with a character outside the alphabet: ``'error'`` or ``'drop'``; else ValueError.
     """
 
@@ -69,10 +69,15 @@ class CharEncoder:
     def __init__(self, alphabet: str | Sequence[str] = "english", unknown: str = "error") -> None:
         if unknown not in ("error", "drop"):
             raise ValueError(f"unknown must be 'error' or 'drop', not {unknown!r}")
-        self.alphabet, self.unknown = list(ENGLISH if alphabet == "english" else alphabet), unknown
+        self.alphabet, self.unknown = list(_named_alphabet(alphabet)), unknown
         self._index = _Labels((char, label) for label, char in enumerate(self.alphabet, start=1))
         if len(self._index) != len(self.alphabet) or any(len(char) != 1 for char in self.alphabet):
             raise ValueError(f"an alphabet is a sequence of different single characters, not {alphabet!r}")
+
+    @classmethod
+    def from_transcripts(cls, texts: Iterable[str], unknown: str = "error") -> CharEncoder:
+        """Encoder with all characters of texts, in lower case, in Unicode's order; ``speech.transcripts.plain`` tidies them."""
+        return cls(sorted({char for text in texts for char in text.lower()}), unknown)
 
     @property
     def vocab_size(self) -> int:
@@ -83,11 +88,7 @@ class CharEncoder:
         """Labels of a text, letters folded to lower case; ValueError for other characters unless ``unknown='drop'``."""
         labels = list(map(self._index.__getitem__, text))
         if None in labels and self.unknown == "error":
-            place = labels.index(None)
-            raise ValueError(
-                f"character {text[place]!r} at position {place} of {text!r} is not in the alphabet; "
-                "write it in letters, or use unknown='drop' to leave such characters out"
-            )
+            raise ValueError(_not_in_the_alphabet(text, labels.index(None)))
         return [label for label in labels if label is not None]
 
     def reference(self, text: str) -> str:
@@ -104,8 +105,7 @@ class CharEncoder:
     def ctc_decode(self, indices: Iterable[int]) -> str:
         """Text of a CTC path: merge adjacent repeats first, then drop blanks (Graves et al. 2006, Section 3.1)."""
         path = [int(i) for i in indices]
-        merged = [label for t, label in enumerate(path) if t == 0 or label != path[t - 1]]
-        return self.decode(merged)
+        return self.decode(label for t, label in enumerate(path) if t == 0 or label != path[t - 1])
 
 
 # ---- Audio and features ---------------------------------------------------------------------
@@ -1160,8 +1160,8 @@ def evaluate(
     """Transcripts of a dataset, by ``decode``, and their error rates; the model is left in the mode it was in.
 
     Returns:
-        dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and
-        'characters' (``ErrorCounts``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
+        dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and 'characters'
+        (``ErrorCounts``; see ``compared_characters``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
         best path's frames), 'n_infeasible' (utterances with too few frames for CTC; their infinite loss is not in the mean).
     """
     references, hypotheses, losses, blanks, frames = [""] * len(dataset), [""] * len(dataset), [], 0, 0
@@ -1172,7 +1172,7 @@ def evaluate(
         frames += int(lengths.sum())
         for i, text, hypothesis in zip(indices, batch.texts, decode(log_probs, encoder, lengths), strict=True):
             references[i], hypotheses[i] = (" ".join(words.split()) for words in (encoder.reference(text), hypothesis))
-    words, characters = count_word_errors(references, hypotheses), count_character_errors(references, hypotheses)
+    words, characters = _words_and_characters(references, hypotheses, encoder)
     finite = [loss for loss in losses if math.isfinite(loss)]
     return {
         "wer": words.rate, "cer": characters.rate, "loss": float(np.mean(finite)) if finite else math.nan,
@@ -1734,7 +1734,8 @@ class _Prefixes:
         self.scorer, self.texts = scorer, _PrefixTexts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
-        self.asked, self.answers = np.array([]), {}  # labels, and by prefix of the beam what the scorer says of them
+        self.kind, self.kinds = [0], {self.state[0]: 0}  # prefixes with the same state of the scorer are of one kind
+        self.asked, self.answers = np.array([]), {}  # labels, and by kind of the beam's prefixes what the scorer says of them
 
     def child(self, prefix: int, label: int, log_lm: float, words: float) -> int:
         """Number of the prefix that is one label longer, which adds ``log_lm`` and ``words``."""
@@ -1746,16 +1747,29 @@ class _Prefixes:
             self.log_lm.append(self.log_lm[prefix] + log_lm)
             self.words.append(self.words[prefix] + int(words))
             self.state.append(self.scorer.advance(self.state[prefix], label))
+            self.kind.append(self.kinds.setdefault(self.state[-1], number))
         return number
 
     def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new prefixes ask."""
+        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new kinds ask."""
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
+        of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
+        new = {kind: state for kind, state in of_kind.items() if kind not in known}
+        said = dict(zip(new, self._ask(list(new.values()), asked), strict=True))
         self.asked = asked
-        self.answers = {prefix: known.get(prefix) or self.scorer.scores(self.state[prefix], asked) for prefix in beam}
-        log_lm, words = (np.concatenate(part).reshape(len(beam), -1) for part in zip(*self.answers.values(), strict=True))
-        return (log_lm, words) if asked is labels else (log_lm[:, labels], words[:, labels])
+        self.answers = {kind: known.get(kind) or said[kind] for kind in of_kind}
+        row = {kind: place for place, kind in enumerate(of_kind)}
+        rows = np.array([row[self.kind[prefix]] for prefix in beam])
+        columns = slice(None) if asked is labels else labels
+        log_lm, words = (np.stack(part)[:, columns][rows] for part in zip(*self.answers.values(), strict=True))
+        return log_lm, words
+
+    def _ask(self, states: list[Hashable], labels: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """What the scorer says of each state: of all at once where it can be asked so, by ``scores_of``."""
+        if hasattr(self.scorer, "scores_of") and states:
+            return zip(*self.scorer.scores_of(states, labels), strict=True)
+        return (self.scorer.scores(state, labels) for state in states)
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
         """``_PrefixTexts.bonus`` of many."""
@@ -1783,8 +1797,11 @@ class _Prefixes:
         self.label, self.state, self.log_lm, self.words = (
             [values[prefix] for prefix in order] for values in (self.label, self.state, self.log_lm, self.words)
         )
+        answers = {self.state[number[prefix]]: self.answers.get(self.kind[prefix]) for prefix in order}
+        self.kinds = {}
+        self.kind = [self.kinds.setdefault(state, place) for place, state in enumerate(self.state)]
         self.children = {(self.parent[place], self.label[place]): place for place in range(1, len(order))}
-        self.answers = {number[prefix]: answer for prefix, answer in self.answers.items() if prefix in number}
+        self.answers = {self.kinds[state]: answer for state, answer in answers.items() if answer}
         return number
 
 
@@ -2229,6 +2246,78 @@ def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: Stat
 
 
 # ---------------------------------------------------------------------------------------------
+# Appendix: other languages than English (Section 3.9)
+# ---------------------------------------------------------------------------------------------
+
+_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # names of their characters begin so
+
+
+def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
+    """The characters of an alphabet that is given by name."""
+    if isinstance(alphabet, str) and alphabet in ("english", "mandarin"):
+        return ENGLISH if alphabet == "english" else ENGLISH + _gb2312()
+    return alphabet
+
+
+@functools.cache
+def _gb2312() -> str:
+    """The 6,763 Chinese characters of the standard GB 2312, the 3,755 commonest by sound, then the others by radical.
+
+    The paper has about 6,000 (Section 3.9) and does not say which. In the standard's table these are rows 16 to 87 of 94 cells.
+    """
+    cells = (bytes((0xA0 + row, 0xA0 + cell)) for row in range(16, 88) for cell in range(1, 95))
+    return "".join(cell.decode("gb2312", "ignore") for cell in cells)  # five cells of row 55 are empty
+
+
+def without_spaces(char: str) -> bool:
+    """Whether a character is of a script that is written without spaces between words, such as Chinese."""
+    return unicodedata.name(char, "").startswith(_WITHOUT_SPACES)
+
+
+def is_spaced(encoder: CharEncoder) -> bool:
+    """Whether a space parts words: the alphabet has no character of a script that is written ``without_spaces``."""
+    return not any(without_spaces(char) for unit in encoder.alphabet for char in unit)
+
+
+def compared_characters(texts: Sequence[str], encoder: CharEncoder) -> list[str]:
+    """What character errors are counted on: the texts, without their spaces where a space parts no words (``is_spaced``).
+
+    >>> compared_characters(["我 在 北京"], CharEncoder("mandarin")), compared_characters(["see me"], CharEncoder())
+    (['我在北京'], ['see me'])
+    """
+    return list(texts) if is_spaced(encoder) else ["".join(text.split()) for text in texts]
+
+
+def _words_and_characters(
+    references: Sequence[str], hypotheses: Sequence[str], encoder: CharEncoder
+) -> tuple[ErrorCounts, ErrorCounts]:
+    """Word errors, and those of ``compared_characters``."""
+    compared = (compared_characters(texts, encoder) for texts in (references, hypotheses))
+    return count_word_errors(references, hypotheses), count_character_errors(*compared)
+
+
+def count_errors(references: Sequence[str], hypotheses: Sequence[str], encoder: CharEncoder) -> ErrorCounts:
+    """The errors that models are compared by: of words, or where no space parts them of characters, spaces left out."""
+    count = count_word_errors if is_spaced(encoder) else count_character_errors
+    return count(compared_characters(references, encoder), compared_characters(hypotheses, encoder))
+
+
+def measure_of(encoder: CharEncoder) -> str:
+    """The name of the rate that ``count_errors`` gives: 'WER' or 'CER'."""
+    return "WER" if is_spaced(encoder) else "CER"
+
+
+def leading_errors(result: dict, encoder: CharEncoder) -> ErrorCounts:
+    """What ``count_errors`` gives, of a result of ``evaluate``."""
+    return result["words" if is_spaced(encoder) else "characters"]
+
+
+def counted_units(text: str, encoder: CharEncoder) -> list[str]:
+    """What ``count_errors`` counts, of one text: its words or its characters."""
+    return text.split() if is_spaced(encoder) else list("".join(text.split()))
+
+
+# ---------------------------------------------------------------------------------------------
 # Appendix: alignment of two texts
 # ---------------------------------------------------------------------------------------------
 
@@ -2477,6 +2566,16 @@ def infeasible_pairs(batch: SpectrogramBatch, output_lengths: Tensor) -> list[st
     return sentences
 
 
+def _not_in_the_alphabet(text: str, place: int) -> str:
+    """A sentence on a character that an encoder lacks."""
+    char = text[place]
+    what_to_do = "write it in letters, or use unknown='drop' to leave such characters out"
+    if unicodedata.combining(char):
+        mark = unicodedata.name(char, "unnamed")
+        what_to_do = f"it is {mark}, a mark of decomposed Unicode: compose texts by unicodedata.normalize('NFC', text)"
+    return f"character {char!r} at position {place} of {text!r} is not in the alphabet; {what_to_do}"
+
+
 class _Labels(dict):
     """Label of each character; one that is not in the alphabet has that of its lower case, or None."""
 
@@ -2613,5 +2712,6 @@ def _check_vocabulary(log_probs: Tensor, encoder: CharEncoder) -> None:
 
 
 def _columns_of(word: str) -> int:
-    """Columns that a word takes in a terminal: Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in word)
+    """Columns that a word takes in a terminal: Chinese characters take two, marks on letters none."""
+    wide = (0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in word)
+    return sum(wide)

@@ -18,7 +18,8 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 # isort: split
 from decoding.ngrams import EOS, UNITS, NGramModel
 from decoding.scorers import in_its_case, read_language_model
-from implementation import CharEncoder
+from implementation import CharEncoder, is_spaced
+from speech.alphabets import choose_encoder
 from speech.sentences import in_alphabet, read_sentences
 from speech.transcripts import named
 from training.folder import refuse_unwritable
@@ -31,9 +32,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("path", type=Path, help="text with a sentence a line, or a corpus (folder or manifest); with --score a language model")
     add("-o", "--output", type=Path, help="ARPA file to write")
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
-    add("--unit", choices=UNITS, help="what the n-grams are made of (default: word; with --score as the file tells)")
-    characters = "characters of the model that will use it, or 'any' to change only capitals (default: english: a-z, space, ')"
+    made_of = "what the n-grams are made of (default: word, with Chinese characters character; with --score as the file tells)"
+    add("--unit", choices=UNITS, help=made_of)
+    characters = "that of the model that will use it: english, mandarin, corpus (the characters of the texts), a file or the "
+    characters += "characters themselves, or 'any' to change only capitals (default: english: a-z, space, ')"
     add("--alphabet", default="english", metavar="CHARACTERS", help=characters)
+    add("--transcript-column", metavar="NAME", help="of the corpus, as that of train_minimal.py")
     add("--split", default="train", help="split of the corpus (default: train)")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add("--score", metavar="TEXT", help="train nothing: show the natural log probability of each word or character of a text")
@@ -45,6 +49,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def alphabet_of(name: str, texts: Sequence[str] = ()) -> str | list[str]:
+    """What ``CharEncoder`` takes: the characters where the name is 'corpus' or that of a file, else the name."""
+    return choose_encoder(name, texts).alphabet if name == "corpus" or Path(name).is_file() else name
+
+
 def train(args: argparse.Namespace) -> None:
     """Trains a model and writes it."""
     if args.output.exists() and not args.overwrite:
@@ -52,13 +61,15 @@ def train(args: argparse.Namespace) -> None:
     if not args.output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {args.output} does not exist; make it first")
     refuse_unwritable(args.output.absolute().parent, "choose another -o")
-    sentences, left_out = read_sentences(args.path, args.split), Counter()
+    sentences, left_out = read_sentences(args.path, args.split, args.transcript_column), Counter()
+    alphabet = alphabet_of(args.alphabet, sentences)
     if args.alphabet != "any":
-        sentences, left_out = in_alphabet(sentences, args.alphabet)
+        sentences, left_out = in_alphabet(sentences, alphabet)
     if left_out:
         spell = "spell them out if they are spoken"
         print(f"{args.path}: left out, since the alphabet cannot write them: {named(left_out)}; {spell}", file=sys.stderr)
-    model = NGramModel.train(sentences, args.order, args.unit or "word")
+    by_words = args.alphabet == "any" or is_spaced(CharEncoder(alphabet))
+    model = NGramModel.train(sentences, args.order, args.unit or ("word" if by_words else "character"))
     model.write_arpa(args.output)
     sizes = Counter(map(len, model.ngrams))
     ngrams = ", ".join(f"{sizes[n]} {n}-grams" for n in sorted(sizes))
@@ -69,7 +80,7 @@ def score(args: argparse.Namespace) -> None:
     """Prints what a model says of a text, token by token."""
     model = read_language_model(args.path, args.unit)
     if args.alphabet != "any":
-        model = in_its_case(model, CharEncoder(args.alphabet), args.path)
+        model = in_its_case(model, CharEncoder(alphabet_of(args.alphabet, [args.score])), args.path)
     text, state = args.score.lower(), model.start()
     for token in [*model.tokens(text), EOS]:
         log_p, state = model.next(state, token)

@@ -21,8 +21,8 @@ from models.confidence import mean_confidence
 from models.jitter import jittered
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
 from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, refuse_short, transcribe, warning
-from speech.audio import BadAudio
-from speech.streams import RATES, microphone, played, raw_samples, until_interrupted
+from speech.audio import RATES, BadAudio
+from speech.streams import microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device
 
 TAIL = 50  # characters of the text shown while it comes

@@ -26,13 +26,15 @@ from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import usable
 from training.folder import refuse_unwritable
 from training.machine import choose_device
-from training.report import tune_and_compare
+from training.report import BEAM_OF_CHARACTERS, BEAM_OF_WORDS, tune_and_compare
 from training.settings import LanguageModelSettings
 
 
-def evaluation_sets(path: str, checkpoint: Checkpoint, join: int, dev: str | None = None) -> dict[str, Sequence]:
+def evaluation_sets(
+    path: str, checkpoint: Checkpoint, join: int, dev: str | None = None, transcript_column: str | None = None
+) -> dict[str, Sequence]:
     """dev and the test sets of the corpus, joined if asked; what can't be used is named."""
-    corpus = read_corpus(path).in_roles(dev=dev)
+    corpus = read_corpus(path, transcript_column).in_roles(dev=dev)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
         good, problems = usable(corpus.split(name), checkpoint.encoder)
@@ -53,13 +55,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("checkpoint", help="checkpoint.pt of a training run")
     add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
     add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
+    add("--transcript-column", metavar="NAME", help="as that of train_minimal.py")
     add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
     add("--unknown-penalty", type=float, metavar="X",
         help="nats by letter of a word that the model does not know; default: log(letters), 3.3 in English")  # fmt: skip
     add("--join", type=int, default=1, metavar="N", help="each item joins 1..N utterances of one speaker")
-    add("--beam", type=int, default=default.beam, help="width of the search [paper, Section 6: 500]")
+    add("--beam", type=int, default=default.beam, help="width of the search [paper, Section 6: 500]; default: "
+        f"{BEAM_OF_WORDS}, where no space parts words {BEAM_OF_CHARACTERS}")  # fmt: skip
     add("--tune-beam", type=int, default=default.tune_beam, help="width while tuning")
     add("--jitter", action="store_true", help="as that of transcribe.py")
     add("--device", default="cpu", help="cpu, cuda or mps")
@@ -68,7 +72,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     tuned = Path(args.checkpoint).parent / "decoder.json"
     if tuned.exists() and not args.overwrite:
         parser.error(f"{tuned} is there from an earlier tuning; --overwrite replaces it")
-    if min(args.beam, args.tune_beam, args.join) < 1:
+    if min(args.beam or 1, args.tune_beam, args.join) < 1 or args.beam == 0:
         parser.error("--beam, --tune-beam and --join must be at least 1")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
         parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
@@ -81,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
     folder = Path(args.checkpoint).parent
     refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
-    sets = evaluation_sets(args.data, checkpoint, args.join, args.dev)
+    sets = evaluation_sets(args.data, checkpoint, args.join, args.dev, args.transcript_column)
     caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
     lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam, args.unknown_penalty)
     tune_and_compare(jittered(checkpoint) if args.jitter else checkpoint, sets, lm, folder, caption)

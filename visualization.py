@@ -27,6 +27,8 @@ from implementation import (
     AudioSample,
     evaluate,
     generate_synthetic_dataset,
+    leading_errors,
+    measure_of,
     utterance_seconds,
 )
 from models.checkpoints import Checkpoint, load_checkpoint
@@ -60,12 +62,12 @@ def newest_checkpoint() -> Path:
     return found[-1]
 
 
-def read_subject(path: Path, data: Path | None) -> Subject:
+def read_subject(path: Path, data: Path | None, transcript_column: str | None = None) -> Subject:
     """The checkpoint and speech for it: the dev split of ``data``, else synthetic speech of voices never trained on."""
     checkpoint = load_checkpoint(path)
     rate = checkpoint.model.features.sample_rate
     if data:
-        corpus = read_corpus(data)
+        corpus = read_corpus(data, transcript_column)
         corpus = corpus.in_roles(dev=next(iter(corpus.splits_for("dev")), None))
         utterances, problems = usable(drawn(corpus.split("dev"), N_SPEECH, "dev"), checkpoint.encoder)
         speech = list(SpeechDataset(utterances, rate))
@@ -88,8 +90,9 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.model.features.sample_rate
     caption, speech = f"measured here: {command}", subject.speech
     result = evaluate(model, speech, encoder)
-    print(f"{len(speech)} utterances that it did not learn from: WER {result['words']}")
-    if subject.history and result["wer"] > 2 * subject.history[-1]["dev_wer"] + 0.2:
+    errors, measure = leading_errors(result, encoder), measure_of(encoder)
+    print(f"{len(speech)} utterances that it did not learn from: {measure} {errors}")
+    if subject.history and errors.rate > 2 * subject.history[-1][f"dev_{measure.lower()}"] + 0.2:
         print("much worse than on its own dev set: was it trained on recordings? Then add --data PATH", file=sys.stderr)
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
@@ -116,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run; default: the newest under runs/")
     parser.add_argument("--data", type=Path, metavar="PATH", help="a corpus, to look at its dev split; default: synthetic speech")
+    parser.add_argument("--transcript-column", metavar="NAME", help="of --data, as that of train_minimal.py")
     parser.add_argument("--output-dir", type=Path, default=Path("plots"), help="where the pictures go (default: plots)")
     args = parser.parse_args(argv)
     command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
@@ -126,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     refuse_unwritable(args.output_dir, "choose another --output-dir")
     try:
-        subject = read_subject(args.checkpoint or newest_checkpoint(), args.data)
+        subject = read_subject(args.checkpoint or newest_checkpoint(), args.data, args.transcript_column)
     except (KeyboardInterrupt, subprocess.CalledProcessError):
         print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
         return 130

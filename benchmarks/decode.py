@@ -2,13 +2,15 @@
 
     pip install pyctcdecode kenlm   # optional; without them only this library is timed
     python benchmarks/decode.py [--width 100 --utterances 20]
-    python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,800 symbols
+    python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,792 symbols
+    python benchmarks/decode.py --mandarin --width 200   # the last of these alone, as wide as the paper's (Section 6)
 
-All decode the same log-probabilities, made from random words (of 6,800 symbols: random characters, frequent and rare ones as in
-Zipf's law) with two or three frames a label and noise, alternating in one process. Pruned: this library with the paper's rule
-(Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults. Unpruned: all symbols and all
-prefixes up to the width. The language models are trained on 500 other texts; a scorer remembers what it was asked, and each round
-begins with one that remembers nothing. Run nothing else meanwhile.
+All decode the same log-probabilities, made from random words (of 6,792 symbols: random characters, frequent and rare ones as in
+Zipf's law) with two or three frames a label and noise, alternating in one process. Of 6,792 symbols twice: unclear, where nearly
+every frame leaves 40 labels, and clear, as a trained network gives them, where most leave one or two. Pruned: this library with
+the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults. Unpruned: all
+symbols and all prefixes up to the width. The language models are trained on 500 other texts; a scorer remembers what it was
+asked, and each round begins with one that remembers nothing. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -47,13 +49,15 @@ class Task:
     contestants: dict[str, Callable[[], Search]]
 
 
-def noisy_log_probs(labels: Sequence[int], vocab: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+def noisy_log_probs(
+    labels: Sequence[int], vocab: int, noise: float, rng: np.random.Generator, clarity: float = 6.0
+) -> np.ndarray:
     """(T', V) of a text as a middling network might give them: labels held, blanks between, all with noise."""
     path: list[int] = []
     for label in labels:
         path += [label] * int(rng.integers(1, 3)) + [0] * int(rng.integers(1, 3))
     logits = noise * rng.normal(size=(len(path), vocab))
-    logits[np.arange(len(path)), path] += 6.0 + np.log(vocab / 29)  # as clear among many symbols as among 29
+    logits[np.arange(len(path)), path] += clarity + np.log(vocab / 29)  # as clear among many symbols as among 29
     return logits - np.log(np.exp(logits).sum(1, keepdims=True))
 
 
@@ -104,7 +108,7 @@ def without_model(args: argparse.Namespace) -> list[Task]:
 
 
 def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
-    """Two tasks: 29 symbols with models of words and of characters, 6,800 symbols with one of characters."""
+    """29 symbols with models of words and of characters; then those of ``many_symbols``."""
     rng, encoder = np.random.default_rng(0), CharEncoder()
     inputs, texts = english(args, rng)
     training = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(500)]
@@ -120,22 +124,28 @@ def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
     }
     searches |= {f"this library, {name}, unpruned": ours(encoder, args.width, make) for name, make in scorers.items()}
     searches |= {name.replace(",", ", words,"): s for name, s in theirs(encoder, args.width, folder / "words.arpa").items()}
-    return [Task("29 symbols, words and 5-grams of characters", inputs, texts, searches), many_symbols(args, rng)]
+    return [Task("29 symbols, words and 5-grams of characters", inputs, texts, searches), *many_symbols(args, folder)]
 
 
-def many_symbols(args: argparse.Namespace, rng: np.random.Generator) -> Task:
-    """6,800 symbols, somewhat more than the paper's Mandarin has (Section 3.9: about 6,000), and 3-grams of them."""
-    hanzi = [chr(0x4E00 + i) for i in range(6799)]
-    encoder, chances = CharEncoder(hanzi), 1 / np.arange(1, 6800)
+def many_symbols(args: argparse.Namespace, folder: Path) -> list[Task]:
+    """6,792 symbols, about as many as the paper's Mandarin has (Section 3.9), and 5-grams of characters: unclear, and clear."""
+    rng, encoder = np.random.default_rng(0), CharEncoder("mandarin")
+    hanzi = encoder.alphabet[28:]
+    chances = 1 / np.arange(1, len(hanzi) + 1)
     texts = ["".join(rng.choice(hanzi, 2 * args.words, p=chances / chances.sum())) for _ in range(args.utterances + 500)]
-    model = NGramModel.train(texts[args.utterances :], 3, "character")
-    texts = texts[: args.utterances]
-    inputs = [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng) for text in texts]
-    searches = {
-        "this library, no model, pruned": ours(encoder, args.width, lambda: None, **PAPER_PRUNING),
-        "this library, characters, pruned": ours(encoder, args.width, lambda: CharacterScorer(model, encoder), **PAPER_PRUNING),
-    }
-    return Task("6,800 symbols, 3-grams of characters", inputs, texts, searches)
+    NGramModel.train(texts[args.utterances :], 5, "character").write_arpa(folder / "characters.arpa")
+    model = NGramModel.read_arpa(folder / "characters.arpa")  # as --lm has it
+    texts, tasks = texts[: args.utterances], []
+    for name, clarity in (("unclear", 6.0), ("clear", 12.0)):
+        inputs = [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng, clarity) for text in texts]
+        searches = {
+            "this library, no model, pruned": ours(encoder, args.width, lambda: None, **PAPER_PRUNING),
+            "this library, characters, pruned": ours(
+                encoder, args.width, lambda: CharacterScorer(model, encoder), **PAPER_PRUNING
+            ),
+        }
+        tasks.append(Task(f"6,792 symbols, 5-grams of characters, {name}", inputs, texts, searches))
+    return tasks
 
 
 def run(task: Task, rounds: int) -> None:
@@ -166,10 +176,15 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
     parser.add_argument("--noise", type=float, default=1.0, help="of the logits (default: 1.0)")
     parser.add_argument("--language-model", action="store_true", help="time the searches with language models")
+    parser.add_argument("--mandarin", action="store_true", help="of these those of 6,792 symbols alone")
     args = parser.parse_args()
     print(f"{machine('numpy')}; width {args.width}")
     with tempfile.TemporaryDirectory() as folder:
-        for task in with_model(args, Path(folder)) if args.language_model else without_model(args):
+        if args.mandarin:
+            tasks = many_symbols(args, Path(folder))
+        else:
+            tasks = with_model(args, Path(folder)) if args.language_model else without_model(args)
+        for task in tasks:
             run(task, args.rounds)
 
 

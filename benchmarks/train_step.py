@@ -1,6 +1,7 @@
 """A training step of this library against the same model put together from PyTorch's own layers.
 
     python benchmarks/train_step.py [--batch 8 --frames 200 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
+    python benchmarks/train_step.py --symbols 6792   # this library's step with so many output symbols too, in place of 29
 
 The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU (or nn.LSTM) + nn.BatchNorm1d +
 nn.Hardtanh, same shapes, same batch, same loss and optimiser. Both run in one process, alternating; medians are printed. Run
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,6 +29,7 @@ from implementation import CONVOLUTIONS, DeepSpeech2, RecurrentLayer, Spectrogra
 from training.machine import keep_freed_memory
 from training.optimisation import make_optimizer
 
+OURS = "this library"
 STOCK_LAYERS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
@@ -96,24 +99,33 @@ def matrix_peak() -> float:
     return 2 * 1536**3 / statistics.median(seconds) / 1e9
 
 
+def contestants(args: argparse.Namespace, batch: SpectrogramBatch) -> dict[str, Callable[[], object]]:
+    """A step of each model: the stock one, this library's, and if asked this library's with more symbols."""
+    stock = StockModel(args.bins, 29, args.hidden, args.layers, args.rnn_type)
+    stock_optimizer = make_optimizer("adamw", stock, 1e-4)
+    steps: dict[str, Callable[[], object]] = {"stock layers": lambda: stock_step(stock, batch, stock_optimizer)}
+    for symbols in filter(None, (29, args.symbols)):
+        model = DeepSpeech2(args.bins, symbols, n_rnn=args.layers, rnn_hidden=args.hidden, rnn_type=args.rnn_type)
+        optimizer = make_optimizer("adamw", model, 1e-4)
+        name = OURS if symbols == 29 else f"this library, {symbols} symbols"
+        steps[name] = lambda model=model, optimizer=optimizer: train_step(model, batch, optimizer)
+    return steps
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("batch", 8), ("frames", 200), ("bins", 129), ("hidden", 256), ("layers", 3), ("rounds", 10)):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+    parser.add_argument("--symbols", type=int, metavar="V", help="also time this library with V output symbols, blank included")
     parser.add_argument("--rnn-type", choices=tuple(STOCK_LAYERS), default="gru", help="(default: gru)")
     args = parser.parse_args()
     torch.manual_seed(0)
     batch = random_batch(args)
-    ours = DeepSpeech2(args.bins, 29, n_rnn=args.layers, rnn_hidden=args.hidden, rnn_type=args.rnn_type)
-    stock = StockModel(args.bins, 29, args.hidden, args.layers, args.rnn_type)
-    optimizers = make_optimizer("adamw", ours, 1e-4), make_optimizer("adamw", stock, 1e-4)
-    seconds = {"stock layers": [], "this library": []}
-    keep_freed_memory()  # both profit; without it the stock model takes longer still
+    steps = contestants(args, batch)
+    seconds = {name: [] for name in steps}
+    keep_freed_memory()  # all profit; without it the stock model takes longer still
     for round_number in range(args.rounds + 2):
-        for name, step in (
-            ("stock layers", lambda: stock_step(stock, batch, optimizers[1])),
-            ("this library", lambda: train_step(ours, batch, optimizers[0])),
-        ):
+        for name, step in steps.items():
             start = time.perf_counter()
             step()
             if round_number >= 2:
@@ -124,10 +136,11 @@ def main() -> None:
     print(f"{shape}, fp32, {torch.get_num_threads()} threads, {args.rounds} rounds; matrix peak {peak:.0f} GFLOP/s")
     for name, values in seconds.items():
         low, middle, high = min(values), statistics.median(values), max(values)
-        print(f"{name:<14} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f}), "
-              f"{100 * operations / middle / peak:.0f} % of the peak")  # fmt: skip
-    ratios = sorted(a / b for a, b in zip(*seconds.values(), strict=True))
-    print(f"ratio, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+        share = f", {100 * operations / middle / peak:.0f} % of the peak" if name in ("stock layers", OURS) else ""
+        print(f"{name:<14} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f}){share}")
+    for name in [name for name in seconds if name != OURS]:
+        ratios = sorted(a / b for a, b in zip(seconds[name], seconds[OURS], strict=True))
+        print(f"ratio, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f}), {name}")
 
 
 if __name__ == "__main__":

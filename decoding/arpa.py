@@ -17,7 +17,7 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice, pairwise
 from pathlib import Path
@@ -27,6 +27,7 @@ import numpy as np
 
 BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something; -inf counts as it
+_LARGEST = 1e6  # that a logarithm may be: sums of many stay numbers
 NGram = tuple[str, ...]
 
 
@@ -60,7 +61,8 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 # ---------------------------------------------------------------------------------------------
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one, of text 3 to 20; so many are read in any case
 _NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # what a file begins with -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
@@ -91,7 +93,7 @@ def _check_is_arpa(path: Path) -> None:
     if not path.is_file():
         raise ArpaError(f"{path} is {'a folder' if path.is_dir() else 'no file but a pipe or a device'}; give an ARPA file")
     with closing(_opened(path)) as file:
-        packed = isinstance(file.raw, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile)
+        packed = isinstance(file.raw, _Unpacked)
         try:
             start = file.peek(512)[:512]
         except _CANNOT_UNPACK:
@@ -123,8 +125,34 @@ def _opened(path: Path | str) -> io.BufferedReader:
     file = Path(path).open("rb")  # noqa: SIM115
     for magic, unpack in _COMPRESSED.items():
         if file.peek(len(magic)).startswith(magic):
-            return io.BufferedReader(unpack(file), 2**18)
+            return io.BufferedReader(_Unpacked(unpack(file), Path(path).stat().st_size), 2**18)
     return file
+
+
+class _Unpacked(io.RawIOBase):
+    """What comes out of a compressed file, an ``EOFError`` where that is out of all proportion to what went in.
+
+    Args:
+        file: unpacks as it is read.
+        packed: bytes of the compressed file.
+    """
+
+    def __init__(self, file: BinaryIO, packed: int) -> None:
+        self._file, self._left = file, max(_NOT_MUCH, _MOST_UNPACKED * packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:
+        read = self._file.readinto(buffer)
+        self._left -= read
+        if self._left < 0:
+            raise EOFError(f"it comes to more than {_MOST_UNPACKED} times its size, as no language model does")
+        return read
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -151,6 +179,9 @@ class _Level:
 
 
 _FEW = 50  # n-grams with the same beginning: to take all of them out is quicker than to look for each of a frame's labels
+
+
+_NO_NUMBERS = np.empty(0)
 
 
 class NGrams(Mapping):
@@ -207,6 +238,23 @@ class NGrams(Mapping):
 
         return find
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray:
+        """The number of each token; of one that is not among the words that of <unk>, -1 where this is none either."""
+        unknown = self._numbers.get(UNKNOWN, -1)
+        return np.array([self._numbers.get(token, unknown) for token in tokens], dtype=np.intc)
+
+    def segment(self, context: NGram) -> tuple[np.ndarray, np.ndarray, float]:
+        """Numbers of the tokens that follow a context, sorted, log10 p of each, and log10 of the context's back-off weight."""
+        place, length = self._place(context) if context else 0, len(context)
+        if place < 0:
+            return _NO_NUMBERS, _NO_NUMBERS, 0.0
+        backoff = self._levels[length - 1][place][1] if context else 0.0
+        if length == len(self._levels):
+            return _NO_NUMBERS, _NO_NUMBERS, backoff
+        level = self._levels[length]
+        start, end = level.first[place], level.first[place + 1]
+        return np.frombuffer(level.last, np.intc)[start:end], np.frombuffer(level.log_p)[start:end], backoff
+
     def respelt(self, spellings: Mapping[str, str]) -> NGrams:
         """The same n-grams with other spellings of some words: word -> spelling."""
         return NGrams([spellings.get(word, word) for word in self.words], self._levels)
@@ -240,7 +288,7 @@ def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
     _must(_lines_before_data(file) is not None)
     counts: list[int] = []
     while (heading := _next_line(file)).startswith(b"ngram"):
-        announced = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", heading)
+        announced = re.fullmatch(rb"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})", heading)
         _must(announced is not None and int(announced[1]) == len(counts) + 1)
         counts.append(int(announced[2]))
     words: list[str] = []
@@ -303,7 +351,7 @@ def _read_section(file: io.BufferedReader, count: int, n: int, numbers: Mapping[
         backoff = np.zeros(size) if weights.count(b"0") == size else np.fromiter(map(float, weights), float, size)
         for values in (log_p, backoff):
             values[np.isneginf(values)] = NEVER
-            _must(bool(np.isfinite(values).all()))
+            _must(bool((np.abs(values) < _LARGEST).all()))
         _must(not (log_p > 0).any())
         parts.append((tokens, log_p, backoff))
     tokens = [np.concatenate([part[0][i] for part in parts]) for i in range(n)]
@@ -379,7 +427,7 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
 def _without_data(path: Path | str) -> str:
     """What is wrong with a text that is no ARPA file, and what helps."""
     with closing(_opened(path)) as file:
-        packed = isinstance(file.raw, gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile)
+        packed = isinstance(file.raw, _Unpacked)
         first = next((line.strip() for line in file if line.strip()), b"")[:40].decode("utf-8", "replace")
     if not first:
         return f"{path} holds nothing but blank lines, {_NO_MODEL}"
@@ -452,7 +500,7 @@ def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]
     for number, text in lines:
         if text.startswith("\\") or not text:
             break
-        line = re.fullmatch(r"ngram\s+(\d+)\s*=\s*(\d+)", text, re.ASCII)
+        line = re.fullmatch(r"ngram\s+(\d{1,9})\s*=\s*(\d{1,18})", text, re.ASCII)
         if not line or int(line[1]) != len(announced) + 1:
             raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
         announced.append((number, int(line[2])))
@@ -469,8 +517,8 @@ def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, 
         log_p, backoff = float(fields[0]), float(fields[n + 1]) if len(fields) > n + 1 else 0.0
         log_p, backoff = (NEVER if value == -math.inf else value for value in (log_p, backoff))
     except ValueError:
-        log_p = backoff = math.nan
-    if not n + 1 <= len(fields) <= n + 2 or not math.isfinite(log_p) or not math.isfinite(backoff):
+        log_p = backoff = math.inf
+    if not n + 1 <= len(fields) <= n + 2 or not abs(log_p) < _LARGEST or not abs(backoff) < _LARGEST:
         raise _BadLine(
             number,
             f"must be a log10 probability, {n} token{'s' * (n > 1)} and perhaps a log10 back-off weight, "

@@ -145,6 +145,8 @@ def _read_words(path: Path) -> list[str]:
     parts = end.split(b"\0")
     for words in (parts[-count - 1 :], parts[-count - 2 :]):
         if words[0].endswith(UNKNOWN.encode()) and not words[-1]:
+            if not all(words[:-1]):
+                break
             try:
                 return [UNKNOWN, *b"\0".join(words[1:-1]).decode().split("\0")]
             except UnicodeDecodeError as error:

@@ -16,8 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
+_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; tokens behind one that are looked at one by one
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)
@@ -29,13 +32,13 @@ _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as 
 # ---------------------------------------------------------------------------------------------
 
 
-def _adjusted_counts(sentences: Iterable[Sequence[str]], order: int) -> list[dict[NGram, int]]:
+def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dict[NGram, int]]:
     """c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
 
     Of the highest order, and where g begins with <s>, c(g) is how often g occurs. Below, it is the continuation count: before how
     many different tokens. So "Francisco", frequent but only after "San", gets little where "San" is not before it.
     """
-    counts: list[dict[NGram, int]] = [Counter() for _ in range(order)]
+    counts: list[dict[NGram, int]] = [Counter() for _ in range(min(order, 2 + max(map(len, sentences), default=0)))]
     for sentence in sentences:
         tokens = (BOS, *sentence, EOS)
         for n, level in enumerate(counts, start=1):
@@ -130,6 +133,10 @@ class LanguageModel(ABC):
     def log_p(self, state: Hashable, tokens: Iterable[str]) -> list[float]:
         """Natural log p(token | state) of each token; an unknown token counts as <unk>."""
 
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
+        """What ``log_p_by_number`` takes, -1 where neither a token nor <unk> is known; None: this model isn't asked so."""
+        return None
+
     def tokens(self, text: str) -> list[str]:
         """Words of a text, or its characters with each white space as ``<space>``."""
         if self.unit == "word":
@@ -182,6 +189,7 @@ class NGramModel(LanguageModel):
     def __init__(self, ngrams: Mapping[NGram, tuple[float, float]], order: int, unit: str) -> None:
         super().__init__(order, unit)
         self.ngrams = ngrams
+        self._segments: dict[NGram, tuple] = {}  # by state, see log_p_by_number
 
     @property
     def vocabulary(self) -> set[str]:
@@ -292,6 +300,48 @@ class NGramModel(LanguageModel):
             else:
                 found.append(_LN10 * (weight + _NO_UNKNOWN))
         return found
+
+    def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
+        return self.ngrams.numbers(tokens) if isinstance(self.ngrams, NGrams) else None
+
+    def log_p_by_number(self, states: Sequence[NGram], numbers: np.ndarray) -> np.ndarray:
+        """``log_p`` of (N,) tokens by their numbers, at least 0, after each of W states, all at once: (W, N) float64."""
+        column = {number: place for place, number in enumerate(numbers.tolist())}
+        known = [self._segments.get(state) or self._find_segments(state) for state in states]
+        of_one = self.ngrams.segment(())[1][numbers]
+        log_p = np.array([weight for weight, _ in known])[:, None] + of_one  # log10, of the 1-grams
+        for row, (_, segments) in enumerate(known):
+            for last, values in segments:  # the longest context last, which counts
+                if isinstance(last, list):
+                    for number, value in zip(last, values, strict=True):
+                        if number in column:
+                            log_p[row, column[number]] = value
+                else:
+                    place = np.minimum(last.searchsorted(numbers), len(last) - 1)
+                    found = last[place] == numbers
+                    log_p[row, found] = values[place[found]]
+        return _LN10 * log_p
+
+    def _find_segments(self, state: NGram) -> tuple[float, list[tuple]]:
+        """log10 of all b before the 1-grams; then for each longer end of the state which tokens follow, and log10 p of each.
+
+        Tokens are numbers, in lists where they are few, which are looked at one by one, else in arrays.
+        """
+        segments, weight = [], 0.0
+        for first in range(len(state)):
+            last, log_p, backoff = self.ngrams.segment(state[first:])
+            if len(last):
+                log_p = weight + log_p
+                segments.append((last.tolist(), log_p.tolist()) if len(last) <= _FEW_FOLLOW else (last, log_p))
+            weight += backoff
+        if len(self._segments) >= _MOST_SEGMENTS:
+            self._segments.clear()
+        self._segments[state] = weight, segments[::-1]
+        return self._segments[state]
+
+    def __getstate__(self) -> dict:
+        """Without what is remembered."""
+        return vars(self) | {"_segments": {}}
 
     def _following(self, context: NGram) -> Callable[[str], float | None]:
         """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 import sys
+import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Hashable, Iterable, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ import numpy as np
 from decoding.arpa import SPACE, UNKNOWN
 from decoding.kenlm_binary import KenlmModel, is_kenlm_binary
 from decoding.ngrams import LanguageModel, NGramModel
-from implementation import CharEncoder
+from implementation import CharEncoder, is_spaced
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
+_FEW_LABELS, _CONTEXTS = 1024, 2**11  # of more labels only those asked are kept, some hundred in each of so many contexts
 
 
 class _Cache(dict):
@@ -181,6 +183,10 @@ class _Beginnings:
         return found
 
 
+def _no_number(_context: Hashable) -> dict[int, float]:
+    return {}
+
+
 def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
     """Nats by letter; None: of each letter as likely as the others."""
     if penalty is None:
@@ -197,9 +203,11 @@ def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
     if 2 * len(foreign) > len(known) or not known:
         kind = "words" if model.unit == "word" else "characters"
         examples = f", commonest of them {_listed(foreign, 3)}" if foreign else ""
+        advice = "make one with train_language_model.py, whose --alphabet must be that of the checkpoint"
+        if 2 * sum(letters.issuperset(unicodedata.normalize("NFC", word)) for word in foreign) > len(foreign):
+            advice = "they are written in decomposed Unicode: convert the file by unicodedata.normalize('NFC', text)"
         raise ValueError(
-            f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; "
-            "make one with train_language_model.py, which writes texts in the letters of the alphabet"
+            f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; {advice}"
         )
     return foreign
 
@@ -233,7 +241,8 @@ class CharacterScorer:
     """Scores a prefix by a model over characters: log p(character | those before) at each of them.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
-    begun). Where the alphabet has no space, each label counts as a word, as each character does in Mandarin (Section 3.8). A
+    begun). Where no space parts words (``is_spaced``), or the alphabet has none, each character counts as a word, as in
+    Mandarin (Section 3.8). A
     model without ``<space>`` says nothing of spaces: one adds nothing, and the characters around it follow each other.
 
     Args:
@@ -258,11 +267,15 @@ class CharacterScorer:
         self.unwritable = _unwritable(model, characters)
         self._space = units.index(" ") if " " in units else None
         self._tokens = [model.tokens(unit) for unit in units]  # those of each label
+        by_words = self._space is not None and is_spaced(encoder)
+        self._words = None if by_words else np.array([float(len(unit.strip())) for unit in units])  # that each label counts as
         if self._space is not None and not model.knows(SPACE):
             self._tokens[self._space] = []
         tokens = {token for label in self._tokens for token in label if not model.knows(token)}
         self._without_price = set() if model.knows(UNKNOWN) else tokens
-        self._known = _Cache(self._nothing_known, _NUMBERS // len(self._tokens) + 1)
+        self._numbers = None if len(self._tokens) <= _FEW_LABELS else self._numbers_of_labels()
+        few = len(self._tokens) <= _FEW_LABELS
+        self._known = _Cache(self._nothing_known if few else _no_number, _NUMBERS // len(self._tokens) + 1 if few else _CONTEXTS)
 
     def start(self) -> tuple[Hashable, bool]:
         """The state before the first label."""
@@ -271,13 +284,9 @@ class CharacterScorer:
     def scores(self, state: tuple[Hashable, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
         context, in_word = state
-        known = self._known[context]  # (V,)
-        log_p = known[labels]
-        new = np.isnan(log_p)
-        if new.any():
-            log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
-        if self._space is None:
-            return log_p, (labels > 0).astype(np.float64)
+        log_p = self._log_p_remembered(context, labels) if self._numbers is None else self._log_p_at_once([context], labels)[0]
+        if self._words is not None:
+            return log_p, self._words[labels]
         return log_p, (labels == self._space).astype(np.float64) if in_word else np.zeros(len(labels))
 
     def advance(self, state: tuple[Hashable, bool], label: int) -> tuple[Hashable, bool]:
@@ -285,7 +294,7 @@ class CharacterScorer:
         context, in_word = state
         for token in self._tokens[label]:
             context = self.model.after(context, token)
-        return context, self._space is not None and label != self._space if label else in_word
+        return context, self._words is None and label != self._space if label else in_word
 
     def finish(self, state: tuple[Hashable, bool]) -> tuple[float, int]:
         """Natural log p_lm and words that are added if the text ends here."""
@@ -295,8 +304,54 @@ class CharacterScorer:
         """The characters of a text that the model does not know, in their order; spaces apart."""
         return [token for token in self.model.tokens(text) if token != SPACE and not self.model.knows(token)]
 
+    def _numbers_of_labels(self) -> np.ndarray | None:
+        """(V,) of the model's tokens; -1 where a label has none or several, or its token has a price."""
+        numbers = self.model.numbers(tokens[0] if tokens else "" for tokens in self._tokens)
+        if numbers is not None:
+            several = [len(tokens) != 1 or tokens[0] in self._without_price for tokens in self._tokens]
+            numbers[several] = -1
+        return numbers
+
+    def scores_of(
+        self, states: Sequence[tuple[Hashable, bool]], labels: np.ndarray
+    ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+        """``scores`` of several states: W arrays of each kind."""
+        if self._numbers is None or self._words is None:
+            return tuple(zip(*(self.scores(state, labels) for state in states), strict=True))
+        return self._log_p_at_once([context for context, _ in states], labels), [self._words[labels]] * len(states)
+
+    def _log_p_at_once(self, contexts: Sequence[Hashable], labels: np.ndarray) -> np.ndarray:
+        """Natural log p of each label in each context, (W, N), of a large alphabet and a model that is asked by number."""
+        numbers = self._numbers[labels]
+        known = numbers >= 0
+        if known.all():
+            return self.model.log_p_by_number(contexts, numbers)
+        log_p = np.empty((len(contexts), len(labels)))
+        log_p[:, known] = self.model.log_p_by_number(contexts, numbers[known])
+        for row, context in enumerate(contexts):
+            log_p[row, ~known] = self._find_log_p(context, labels[~known].tolist())
+        return log_p
+
+    def _log_p_remembered(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
+        """Natural log p of each label; the model is asked once for each."""
+        known = self._known[context]
+        if isinstance(known, dict):  # of many labels, of which few are asked
+            asked = labels.tolist()
+            if new := [label for label in asked if label not in known]:
+                known.update(zip(new, self._find_log_p(context, new), strict=True))
+            return np.array([known[label] for label in asked], dtype=np.float64)
+        log_p = known[labels]
+        new = np.isnan(log_p)
+        if new.any():
+            log_p[new] = known[labels[new]] = self._find_log_p(context, labels[new].tolist())
+        return log_p
+
     def _find_log_p(self, context: Hashable, labels: list[int]) -> list[float]:
-        """Natural log p of each label that has tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        """Natural log p of each label, 0 without tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        if not all(map(self._tokens.__getitem__, labels)):
+            with_tokens = [label for label in labels if self._tokens[label]]
+            log_p = dict(zip(with_tokens, self._find_log_p(context, with_tokens), strict=True))
+            return [log_p.get(label, 0.0) for label in labels]
         log_p = self._priced(context, [self._tokens[label][0] for label in labels])
         for place, label in enumerate(labels):
             state, (before, *others) = context, self._tokens[label]
@@ -426,5 +481,5 @@ def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer
         known = len(model.vocabulary - {SPACE})
         what = f"{len(lacking)} of the {known} {model.unit}s that it knows ({len(lacking) / known:.1%})"
         print(f"{path}: the alphabet cannot write {what}, so they are never found: {_listed(lacking, 5)}", file=sys.stderr)
-    if model.unit == "character" and " " in encoder.alphabet and not model.knows(SPACE):
+    if model.unit == "character" and " " in encoder.alphabet and is_spaced(encoder) and not model.knows(SPACE):
         print(f"{path}: does not know <space>, so it says nothing of where words end", file=sys.stderr)

@@ -14,8 +14,9 @@ from implementation import (
     CharEncoder,
     DeepSpeech2,
     ErrorCounts,
-    count_word_errors,
+    count_errors,
     evaluation_batches,
+    measure_of,
     prefix_beam_search,
 )
 
@@ -43,7 +44,10 @@ def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder)
 
 @dataclass
 class Tuning:
-    """Word errors on dev for each pair of weights: ``errors`` (alphas, betas), of ``words`` reference words."""
+    """Errors on dev (``count_errors``) for each pair of weights: ``errors`` (alphas, betas), of ``words`` in the references.
+
+    Where no space parts words, ``words`` are characters.
+    """
 
     alphas: Sequence[float]
     betas: Sequence[float]
@@ -62,19 +66,19 @@ def count_search_errors(
     outputs: Sequence[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
     alpha: float = 0.0, beta: float = 0.0,
 ) -> ErrorCounts:  # fmt: skip
-    """Word errors of the beam search, pruned as in Section 7.3."""
+    """Errors of the beam search (``count_errors``), pruned as in Section 7.3."""
     texts = []
     for output in outputs:
         found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
         texts.append(encoder.decode(found[0].labels) if found else "")
-    return count_word_errors([output.reference for output in outputs], texts)
+    return count_errors([output.reference for output in outputs], texts, encoder)
 
 
 def tune(
     dev: Sequence[Output], encoder: CharEncoder, scorer: BeamScorer, beam_width: int,
     alphas: Sequence[float] = ALPHAS, betas: Sequence[float] = BETAS, on_pair: Callable[[], object] = lambda: None,
 ) -> Tuning:  # fmt: skip
-    """Word errors on dev over the grid of alpha and beta (Section 3.8: tuned on a held-out development set)."""
+    """Errors on dev over the grid of alpha and beta (Section 3.8: tuned on a held-out development set)."""
     errors = np.zeros((len(alphas), len(betas)), dtype=int)
     for i, alpha in enumerate(alphas):
         for j, beta in enumerate(betas):
@@ -88,16 +92,17 @@ def compare(
     name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
 ) -> dict:
     """Prints and returns the error rates of one set: greedy, beam, beam with the language model, which may lack some words."""
-    references = [output.reference for output in outputs]
+    references, measure = [output.reference for output in outputs], measure_of(encoder)
     spoken, unknown = (sum(len(part(text)) for text in references) for part in (scorer.model.tokens, scorer.unknown_words))
     if unknown:
         print(f"{name:<12} {unknown} of its {spoken} {scorer.model.unit}s are not in the language model ({unknown / spoken:.1%})")
     greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
     rates = {
-        "greedy": count_word_errors(references, greedy),
+        "greedy": count_errors(references, greedy, encoder),
         f"beam {beam}": count_search_errors(outputs, encoder, beam),
         f"beam {beam} + language model": count_search_errors(outputs, encoder, beam, scorer, *weights),
     }
     for kind, counts in rates.items():
-        print(f"{name:<12} {kind:<28} WER {counts}")
-    return {kind: {"wer": c.rate, "word_errors": c.errors, "words": c.reference_length} for kind, c in rates.items()}
+        print(f"{name:<12} {kind:<28} {measure} {counts}")
+    rate, unit = measure.lower(), "word" if measure == "WER" else "character"
+    return {kind: {rate: c.rate, f"{unit}_errors": c.errors, f"{unit}s": c.reference_length} for kind, c in rates.items()}

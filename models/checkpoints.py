@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from implementation import CharEncoder, CorpusStatistics, DeepSpeech2, Features
 from models.confidence import Calibration
 from models.deep_speech_1 import DeepSpeech1
+from models.torch_files import BadFile, read_torch_file
+from models.writing import whole_file
 from speech.alphabets import encoder_of
 
 CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
@@ -137,46 +138,52 @@ def save_checkpoint(
 
     Args:
         training: anything made of tensors, numbers, strings, lists and dicts, such as ``Trainer.state_dict()``.
+
+    Raises:
+        OSError: if it can't be written; the old file stays.
     """
-    path = Path(path)
     content = {
         "format": CHECKPOINT_FORMAT, "torch": torch.__version__.split("+")[0], "config": dataclasses.asdict(config),
         "alphabet": encoder.alphabet, "model": _bare_names(model.state_dict()), "training": training or {},
     }  # fmt: skip
-    temporary = path.with_suffix(".tmp")
-    try:
-        torch.save(content, temporary)
-    except (RuntimeError, OSError) as error:  # torch raises RuntimeError where the disk is full
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{path} can't be written; is the disk full? ({str(error).splitlines()[0]})") from error
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # what torch makes of a disk that is full
+            raise OSError("torch could not write all of it") from error
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Reads a checkpoint without running any code from it.
 
     Raises:
-        CheckpointError: if there is no such file, it is not a checkpoint, or it does not fit this version.
+        CheckpointError: if there is no such file, it is not a checkpoint, it is damaged, or it does not fit this version.
     """
     path = Path(path)
     content = _read(path, device)
-    try:
-        encoder = encoder_of(content["alphabet"])
-        config = config_from(content["config"])
-        model = config.build(encoder).to(device).eval()
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: no model can be built from its settings: {error}") from error
-    weights = _bare_names(content["model"])
+    weights, training = _bare_names(content["model"]), content.get("training", {})
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         named = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
         raise CheckpointError(f"{path}: there is nan or infinity in {named}; no text can come of it: use an earlier checkpoint")
     try:
-        model.load_state_dict(weights)
+        if not _is_setting(content["alphabet"]):
+            raise TypeError("its alphabet is no list of characters")
+        encoder, config = encoder_of(content["alphabet"]), config_from(content["config"])
+        with torch.device("meta"):  # without memory, which foreign settings could ask for without end
+            sketch = config.build(encoder)
+        _check_training(training)
+    except Exception as error:  # building a model from foreign settings can raise anything
+        raise CheckpointError(f"{path}: no model can be built from its settings: {_in_short(error)}") from error
+    try:
+        sketch.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        said = " ".join(str(error).partition(f"{type(model).__name__}:")[2].split())[:200]
-        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them ({said}); train again") from error
-    return Checkpoint(model, config, encoder, content.get("training", {}))
+        said = str(error).partition(f"{type(sketch).__name__}:")[2]
+        what = " ".join(said.split())[:200]
+        raise CheckpointError(f"{path}: the weights do not fit the settings stored with them ({what}); train again") from error
+    model = config.build(encoder).to(device).eval()
+    model.load_state_dict(weights)
+    return Checkpoint(model, config, encoder, training)
 
 
 def refuse_nan(log_probs: Tensor, heard: str | Path) -> None:
@@ -197,17 +204,39 @@ def _read(path: Path, device: str | torch.device) -> dict:
     if any(line.strip() == b"\\data\\" for line in begins.splitlines()):
         raise CheckpointError(f"{path} is a language model, and no checkpoint; train_minimal.py makes one, checkpoint.pt")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # reading foreign bytes as a pickle can raise anything
-        raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({type(error).__name__})") from error
+        content = read_torch_file(path, device)
+    except BadFile as error:
+        raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({error})") from error
     if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
         raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
+    if (format_ := content["format"]) != CHECKPOINT_FORMAT:
+        named = format_ if isinstance(format_, int) else "unknown"
+        newer = "use the newer version that wrote it, or train again"
+        raise CheckpointError(f"{path}: format {named}, this version reads {CHECKPOINT_FORMAT}; {newer}")
     weights = content["model"]
-    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+    if not isinstance(weights, dict) or not all(isinstance(name, str) and _is_weight(w) for name, w in weights.items()):
         raise CheckpointError(f"{path}: a torch file, but what stands where its weights should be are none")
-    if content["format"] != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{path}: format {content['format']}, this version reads {CHECKPOINT_FORMAT}; train again")
     return content
+
+
+def _is_weight(value: object) -> bool:
+    """Whether it is a tensor of real numbers, all of them in the file: of one number repeated it could fill any memory."""
+    if not isinstance(value, Tensor) or value.is_complex():
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+
+
+def _check_training(training: Mapping) -> None:
+    """Raises ``TypeError`` where what training left is not what is asked of it without taking up the run."""
+    calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
+    rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
+    if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:
+        raise TypeError("the numbers that its training left are none")
+
+
+def _in_short(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def config_from(settings: Mapping) -> ModelConfig:
@@ -219,11 +248,27 @@ def config_from(settings: Mapping) -> ModelConfig:
     settings = dict(settings)
     features = dict(settings.pop("features", {}))
     features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # where they once stood
-    if features.get("corpus"):
-        features["corpus"] = CorpusStatistics(**features["corpus"])
+    statistics = features.pop("corpus", None)
     unknown = settings.keys() - {f.name for f in dataclasses.fields(ModelConfig)}
     unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
     if unknown:
         names = ", ".join(sorted(unknown))
         raise ValueError(f"this version does not know {names}; use the newer one that wrote the file, or train again")
-    return ModelConfig(features=dataclasses.replace(DEFAULT_FEATURES, **features), **settings)
+    strange = [name for name, value in (settings | features).items() if not _is_setting(value)]
+    if strange:
+        raise ValueError(f"{', '.join(strange)}: neither a number nor a text")
+    corpus = CorpusStatistics(**statistics) if statistics else None
+    if corpus and not all(isinstance(number, int | float) for number in (corpus.level, *corpus.mean, *corpus.deviation)):
+        raise ValueError("the corpus' statistics are no numbers")
+    heard = dataclasses.replace(DEFAULT_FEATURES, **features, corpus=corpus)
+    if max(heard.window, heard.hop) > heard.sample_rate or heard.sample_rate > 768_000:
+        raise ValueError(
+            f"windows of {heard.window_ms} ms every {heard.stride_ms} ms at {heard.sample_rate} Hz are none of speech"
+        )
+    return ModelConfig(features=heard, **settings)
+
+
+def _is_setting(value: object) -> bool:
+    """Whether it is what a setting can be: a number, a text, None, or a list of numbers."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    return all(part is None or isinstance(part, int | float | str) for part in parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from implementation import CharEncoder, count_word_errors, forced_alignment
+from implementation import CharEncoder, count_errors, forced_alignment, is_spaced
 
 LARGEST_ALIGNMENT = 10**10  # frames times states; takes a minute or two
 NEAREST = 1e-4  # to 0 and to 1 that a mean of posteriors counts
@@ -66,7 +66,7 @@ def calibrate_on(outputs: Iterable[tuple[Tensor, str]], encoder: CharEncoder) ->
     for rows, reference in outputs:
         labels, states = best_path(rows, encoder.blank_idx)
         texts.append(word_letters(letter_confidences(rows, labels, states), labels, encoder))
-        pairs = count_word_errors([reference], [encoder.decode(labels)]).alignment[0]
+        pairs = count_errors([reference], [encoder.decode(labels)], encoder).alignment[0]
         right += [heard == said for said, heard in pairs if heard is not None]
     found = calibrate([sum(letters) / len(letters) for words in texts for letters in words], right)
     of_texts = [mean_confidence(list(map(found, words))) for words in texts if words]
@@ -116,8 +116,11 @@ def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int
 
 
 def word_letters(letters: Sequence[float | None], labels: Sequence[int], encoder: CharEncoder) -> list[list[float | None]]:
-    """Those of the letters, word by word."""
+    """Those of the letters, word by word; where no space parts words (``is_spaced``) each character is one."""
     words: list[list] = [[]]
+    if not is_spaced(encoder):
+        texts = zip(letters, (encoder.decode([label]) for label in labels), strict=True)
+        return [[confidence] for confidence, text in texts for char in text if not char.isspace()]
     for confidence, label in zip(letters, labels, strict=True):
         if encoder.decode([label]).isspace():
             words.append([])

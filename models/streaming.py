@@ -28,13 +28,14 @@ from implementation import (
     RowConvolution,
     State,
     forced_alignment,
+    is_spaced,
     word_times,
 )
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, refuse_nan
 from models.confidence import Calibration, letter_confidences, word_letters
 from models.deep_speech_1 import DeepSpeech1
 from models.transcription import Decoder, distinct
-from speech.streams import RATES
+from speech.audio import RATES
 
 LOUDEST = 100.0  # floats above are surely no part of full scale
 
@@ -427,12 +428,12 @@ SURE = math.log(0.999)  # of a frame that is surely blank
 
 
 class _Words:
-    """Words that are over; in an alphabet without a space each character is one."""
+    """Words that are over; where no space parts words, or the alphabet has none, each character is one."""
 
     def __init__(self, encoder: CharEncoder, seconds_per_frame: float, calibration: Calibration) -> None:
         self.encoder, self.seconds, self.calibration = encoder, seconds_per_frame, calibration
         self.over: list[HeardWord] = []
-        self.joint = " " if " " in encoder.alphabet else ""
+        self.joint = " " if " " in encoder.alphabet and is_spaced(encoder) else ""
 
     def boundary(self, labels: list[int]) -> int:
         """How many labels are of words that are over: up to the last space, which must not be the first label."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,16 @@ from implementation import (
     Hypothesis,
     character_times,
     collate_batch,
+    counted_units,
+    is_spaced,
+    measure_of,
     prefix_beam_search,
     word_times,
 )
 from models.checkpoints import Checkpoint, refuse_nan
 from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
-from speech.audio import BadAudio, read_audio
+from models.pieces import likeliest_joined, moved_by, pieces_of, rows_of
+from speech.audio import BadAudio, read_audio, tell
 
 SILENCE_DB = -60.0  # of full scale [ours]
 CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # of full scale, and the share of samples at which it is said [ours]
@@ -46,7 +50,9 @@ class Decoder:
 
 @torch.no_grad()
 def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = None, nbest: int = 1, times: bool = False) -> dict:
-    """What is said in one audio file of any sample rate and number of channels.
+    """What is said in one audio file of any sample rate, number of channels and length.
+
+    A recording of more than a minute is heard in pieces, see ``models.pieces``, which is told; a language model begins each anew.
 
     Returns:
         dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words', a list of text and confidence, with
@@ -62,10 +68,36 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         BadAudio: if the file can't be read.
         CheckpointError: if the model gives nan.
     """
-    decoder, model, encoder = decoder or Decoder(), checkpoint.model, checkpoint.encoder
-    sample = _read(path, model.features)
-    rows = _log_probs(checkpoint, sample, path)  # (T', V)
-    found, states = {}, None
+    sample = _read(path, checkpoint.model.features)
+    heard, decoder = _heard(checkpoint, sample, path), decoder or Decoder()
+    parts = [_said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
+    joint = " " if is_spaced(checkpoint.encoder) else ""
+    words = [word for part in parts for word in part["words"]]
+    found = {
+        "text": joint.join(part["text"] for part in parts if part["text"]), "seconds": sample.seconds,
+        "speech": not is_silent(sample), "confidence": mean_confidence([word["confidence"] for word in words]), "words": words,
+    }  # fmt: skip
+    if "nbest" in parts[0]:
+        found["nbest"] = likeliest_joined([part["nbest"] for part in parts], joint, nbest)
+    if times:
+        found["characters"] = [character for part in parts for character in part["characters"]]
+    return found
+
+
+def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[tuple[float, Tensor]]:
+    """Where a piece begins, in seconds, and its (T', V); one piece up to a minute. Pieces in which nobody speaks are left out."""
+    rate, step = sample.sample_rate, round(checkpoint.model.seconds_per_output * sample.sample_rate)
+    pieces = pieces_of(sample.audio, rate, step)
+    if len(pieces) > 1:
+        tell((path, "pieces"), f"{path}: lasts {sample.seconds / 60:.1f} minutes; heard in {len(pieces)} pieces, cut at pauses")
+    for piece in (piece for piece in pieces if not piece.quiet):
+        rows = _log_probs(checkpoint, AudioSample(sample.audio[piece.begin : piece.stop], rate, ""), path)
+        yield piece.start / rate, rows_of(piece, rows, step)
+
+
+def _said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float) -> dict:
+    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V)."""
+    encoder, found, states = checkpoint.encoder, {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
     else:
@@ -75,15 +107,14 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
         found = {"nbest": [_described(hypothesis, encoder) for hypothesis in hypotheses[:nbest]]}
     letters = word_letters(letter_confidences(rows, labels, states), labels, encoder)
     confidences, text = list(map(checkpoint.calibration, letters)), normal_spaces(encoder.decode(labels))
-    words = [{"text": word} for word in text.split()]
+    words = [{"text": word} for word in counted_units(text, encoder)]
     if times:
-        characters = character_times(rows, labels, encoder, model.seconds_per_output)
-        words = list(map(dataclasses.asdict, word_times(characters)))
-        found["characters"] = list(map(dataclasses.asdict, characters))
-    return {
-        "text": text, "seconds": sample.seconds, "speech": not is_silent(sample), "confidence": mean_confidence(confidences),
-        "words": [word | {"confidence": confidence} for word, confidence in zip(words, confidences, strict=True)],
-    } | found  # fmt: skip
+        characters = character_times(rows, labels, encoder, checkpoint.model.seconds_per_output)
+        timed = word_times(characters) if is_spaced(encoder) else [unit for unit in characters if not unit.text.isspace()]
+        words = moved_by(start, list(map(dataclasses.asdict, timed)))
+        found["characters"] = moved_by(start, list(map(dataclasses.asdict, characters)))
+    words = [word | {"confidence": confidence} for word, confidence in zip(words, confidences, strict=True)]
+    return {"text": text, "words": words} | found
 
 
 def _read(path: Path, features: Features) -> AudioSample:
@@ -112,9 +143,9 @@ def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tenso
 
 def is_silent(sample: AudioSample) -> bool:
     """Whether the loudest 20 ms have less power than ``SILENCE_DB`` below that of full scale: nobody spoke."""
-    window = max(1, sample.sample_rate // 50)
-    power = torch.nn.functional.avg_pool1d(sample.audio.double().square()[None, None], min(window, len(sample.audio)), window)
-    return float(power.max()) < 10 ** (SILENCE_DB / 10)
+    window = min(max(1, sample.sample_rate // 50), len(sample.audio))
+    windows = sample.audio[: len(sample.audio) // window * window].reshape(-1, window)
+    return float(torch.linalg.vector_norm(windows, dim=1).max()) ** 2 / window < 10 ** (SILENCE_DB / 10)
 
 
 class Loudness:
@@ -200,8 +231,10 @@ def read_tuned(path: Path) -> dict:
 
 def warning(checkpoint: Checkpoint) -> str:
     """A sentence if little can be expected of the checkpoint, since its training was stopped early or went badly; else empty."""
-    wer, epoch, epochs = (checkpoint.training.get(name) for name in ("best_wer", "epoch", "epochs"))
-    if wer is None or wer < 0.5:
+    epoch, epochs = (checkpoint.training.get(name) for name in ("epoch", "epochs"))
+    measure = measure_of(checkpoint.encoder)
+    best, units = checkpoint.training.get(f"best_{measure.lower()}"), {"WER": "words", "CER": "characters"}[measure]
+    if best is None or best < 0.5:
         return ""
-    rate = f"{100 * wer:.0f} % of the words of its dev set wrong" if math.isfinite(wer) else "no try on its dev set yet"
+    rate = f"{100 * best:.0f} % of the {units} of its dev set wrong" if math.isfinite(best) else "no try on its dev set yet"
     return f"warning: this checkpoint had {rate} after {epoch} of {epochs} epochs of training; expect little of its text"

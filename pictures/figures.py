@@ -34,12 +34,15 @@ from implementation import (
     collate_batch,
     extend_target,
     forced_alignment,
+    leading_errors,
     plain_definitions,
     prefix_beam_search,
     sequence_mask,
     word_times,
 )
 from models.deep_speech_1 import DeepSpeech1
+from pictures.folding import columns
+from pictures.fonts import ReadableFigure
 
 if TYPE_CHECKING:
     from decoding.tuning import Tuning
@@ -50,7 +53,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
     """An empty figure in the house's style and its (rows, columns) axes; ``caption`` stands below and says what was measured."""
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -96,7 +99,8 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
     left.plot(epochs, [line["loss"] for line in history], color=BLUE, label="training (augmented)", **style)
     left.plot(epochs, [line["dev_loss"] for line in history], color=ORANGE, label="dev", **style)
     left.set(ylabel="CTC loss, nats per utterance", yscale="log")
-    middle.plot(epochs, [100 * line["dev_wer"] for line in history], color=RED, label="dev WER", **style)
+    if "dev_wer" in history[0]:  # not where no space parts words
+        middle.plot(epochs, [100 * line["dev_wer"] for line in history], color=RED, label="dev WER", **style)
     middle.plot(epochs, [100 * line["dev_cer"] for line in history], color=BLUE, label="dev CER", **style)
     middle.set(ylabel="error rate, %", ylim=(0, None))
     right.plot(epochs, [100 * line["blank_share"] for line in history], color=GREY, label="dev", **style)
@@ -119,7 +123,7 @@ def predictions(
     Args:
         result: what ``evaluate`` returned for this model and dataset.
     """
-    ranked = result["words"].from_worst_to_best()
+    ranked = leading_errors(result, encoder).from_worst_to_best()
     chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
     figure, axes = new_figure(2, len(chosen), (5 * len(chosen), 6), caption)
     for (above, below), index in zip(axes.T, chosen, strict=True):
@@ -134,8 +138,11 @@ def predictions(
 
 
 def _shortened(text: str, width: int = 58) -> str:
-    """As much of a line as fits above a picture."""
-    return text if len(text) <= width else text[: width - 4] + " ..."
+    """As much of a line as fits above a picture; Chinese characters take two columns."""
+    if columns(text) <= width:
+        return text
+    fits = sum(columns(text[: end + 1]) <= width - 4 for end in range(len(text)))
+    return text[:fits] + " ..."
 
 
 def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
@@ -155,8 +162,8 @@ def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, s
     axis.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
 
 
-def tuning_surface(tuning: Tuning, caption: str = "measured here") -> Figure:
-    """Word error rate on dev over alpha and beta, the chosen pair marked."""
+def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str = "WER") -> Figure:
+    """Error rate on dev, 'WER' or 'CER', over alpha and beta, the chosen pair marked."""
     figure, axes = new_figure(1, 1, (6, 4.8), caption)
     axis, rates = axes[0, 0], 100 * tuning.errors / tuning.words
     image = axis.imshow(rates, origin="lower", aspect="auto", cmap="cividis_r")
@@ -168,8 +175,9 @@ def tuning_surface(tuning: Tuning, caption: str = "measured here") -> Figure:
     axis.add_patch(Rectangle((place[0] - 0.5, place[1] - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2.5))
     axis.set_xticks(range(len(tuning.betas)), [f"{value:g}" for value in tuning.betas])
     axis.set_yticks(range(len(tuning.alphas)), [f"{value:g}" for value in tuning.alphas])
-    axis.set(xlabel="beta, weight of the number of words", ylabel="alpha, weight of the language model")
-    axis.set_title(f"WER on dev, %; chosen: alpha {alpha:g}, beta {beta:g}", fontsize=10)
+    counted = "words" if measure == "WER" else "characters"
+    axis.set(xlabel=f"beta, weight of the number of {counted}", ylabel="alpha, weight of the language model")
+    axis.set_title(f"{measure} on dev, %; chosen: alpha {alpha:g}, beta {beta:g}", fontsize=10)
     figure.colorbar(image, ax=axis)
     return figure
 

@@ -10,6 +10,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -90,6 +91,11 @@ def _ended(work: Callable[[], int]) -> int:
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:  # as Python and numpy, and as torch say that there is no more
+        if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory|size calculation", str(error)):
+            raise
+        print("error: there is not enough memory for this; ask for less: a smaller model, shorter audio", file=sys.stderr)
         return 2
 
 

@@ -1,12 +1,16 @@
-"""Alphabets beyond single letters: pairs of letters as outputs (Section 3.6), so that the network may take longer strides."""
+"""Alphabets: by name, of a corpus, of a file; and pairs of letters as outputs (Section 3.6), for longer strides."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from implementation import CharEncoder
+from implementation import CharEncoder, is_spaced
+from speech.transcripts import plain
+from speech.utterances import text_code
 
 
 class BigramEncoder(CharEncoder):
@@ -75,6 +79,60 @@ class BigramEncoder(CharEncoder):
 def _cut(text: str) -> list[str]:
     """Non-overlapping pairs from the start of each word, what is left over, and spaces."""
     return re.findall("[^ ]{1,2}| ", text)
+
+
+def choose_encoder(alphabet: str | Path, texts: Iterable[str] = (), unknown: str = "error") -> CharEncoder:
+    """The encoder of an alphabet.
+
+    Args:
+        alphabet: ``'english'`` or ``'mandarin'``, as ``CharEncoder`` takes them; ``'corpus'``: the characters of the texts; else
+            a file that ``read_alphabet`` takes.
+        texts: transcripts to train on.
+        unknown: as of ``CharEncoder``.
+
+    Raises:
+        ValueError: if there is no such file, or no alphabet in it; or no letter in the texts.
+    """
+    if alphabet in ("english", "mandarin"):
+        return CharEncoder(alphabet, unknown)
+    return corpus_encoder(texts, unknown) if alphabet == "corpus" else CharEncoder(read_alphabet(alphabet), unknown)
+
+
+def corpus_encoder(texts: Iterable[str], unknown: str = "error") -> CharEncoder:
+    """The encoder of all letters, digits and apostrophes of texts (``plain``), and of the space where it parts words."""
+    encoder = CharEncoder.from_transcripts(map(plain, texts), unknown)
+    if not encoder.alphabet or encoder.alphabet == [" "]:
+        raise ValueError("there is no letter in the transcripts to make an alphabet of")
+    return CharEncoder([" ", *encoder.alphabet], unknown) if is_spaced(encoder) and " " not in encoder.alphabet else encoder
+
+
+def read_alphabet(path: str | Path) -> list[str]:
+    """The characters of a text file in UTF-8, in their order, on one line or on many; one that comes again counts once.
+
+    A space counts, a line break does not. Letters and their marks are composed (NFC) where they can be. The blank is not in it.
+
+    Raises:
+        ValueError: if there is no such file, no character in it, or it is another program's list of symbols.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such alphabet; give english, mandarin, corpus, or a text file with its characters")
+    data = path.read_bytes()
+    try:
+        lines = unicodedata.normalize("NFC", data.decode(text_code(data))).splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not text in UTF-8; convert the file, which is to hold the characters of an alphabet") from None
+    if mark := next((found[0] for line in lines if (found := re.search(r"<\w+>", line))), None):
+        raise ValueError(f"{path} holds the mark {mark}: take it out, and keep only the characters; the blank is added here")
+    written = [line for line in lines if line.strip()]
+    if len(written) > 1 and all(re.fullmatch(r"\S\s+\d+", line) for line in written):
+        raise ValueError(
+            f"{path} has a number behind each character: keep only the characters, which are numbered in their order"
+        )
+    characters = list(dict.fromkeys(char for line in lines for char in line.replace("\t", "")))
+    if not set(characters) - {" "}:
+        raise ValueError(f"{path}: there is no character in it; write those of the alphabet into it, such as abc")
+    return characters
 
 
 def encoder_of(units: Sequence[str], unknown: str = "error") -> CharEncoder:

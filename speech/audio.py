@@ -53,6 +53,7 @@ def tell(key: object, text: str) -> None:
 _SHORTENED = re.compile(r"^\s*(?:riff|BODY)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _COUNTED = re.compile(r"^\s*Frames\s*: (\d+)$", re.MULTILINE)
 _LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+RATES = range(1000, 768_001)  # Hz, of sound that is spoken or sung
 _MPEG = (".mp3", ".mp2", ".mpga", ".mpeg")
 
 
@@ -72,6 +73,8 @@ class Audio:
                 self._refuse_shortened(file)
                 if file.frames > 2**40:
                     raise BadAudio("its header gives no length", self.path)
+                if file.samplerate not in RATES:
+                    raise BadAudio(f"its header says {file.samplerate} Hz, which is no rate of speech", self.path)
                 if file.frames == 0 and len(self) == 1:
                     more = f": its header counts no audio, though the file has {len(self._data):,} bytes"
                     raise BadAudio(f"zero-length audio{more if len(self._data) > 8192 else ''}", self.path)
@@ -97,6 +100,8 @@ def open_audio(path: Path) -> Iterator[Audio]:
         try:
             in_memory = (isinstance(data, bytes) and len(data) > 0) or not _is_named_in_utf_8(path)
             yield Audio(path, data, _contents(path, data), in_memory)
+        except RecursionError as error:
+            raise BadAudio("is joined of more files than can be taken apart: give them one by one", path) from error
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({_plainly(error)})", path) from error
 
@@ -295,7 +300,7 @@ def _length(file: soundfile.SoundFile) -> int:
     """Frames of a stream; counted by decoding for kinds of MPEG audio of which libsndfile only guesses them."""
     if not file.subtype.startswith("MPEG_LAYER") or (file.format == "MP3" and file.subtype == "MPEG_LAYER_III"):
         return file.frames
-    frames = len(file.read(dtype="float32"))
+    frames = len(_read_in_blocks(file, file.frames))
     file.seek(0)
     return frames
 
@@ -313,26 +318,41 @@ def _place(start: float, seconds: float | None, frames: int, rate: int, path: Pa
     return begin, min(count, frames - begin)
 
 
+_MOST_SAMPLES = 2**31  # that are taken into memory, 8 GB: 37 hours of one channel at 16 kHz
+_BLOCK = 2**26  # samples that are asked for at once
 _SEEK_MPEG = 60  # seconds; up to there decoding is quick, and libsndfile complains on the standard error when it jumps
 
 
 def _frames(file: soundfile.SoundFile, begin: int, count: int, path: Path) -> np.ndarray:
     """(count, channels) float32; raises ``BadAudio`` where less comes than the header says."""
     skip = begin if file.format == "MP3" and begin < _SEEK_MPEG * file.samplerate else 0
+    if (skip + count) * file.channels > _MOST_SAMPLES:
+        hours = (skip + count) / file.samplerate / 3600
+        raise BadAudio(f"{hours:.1f} hours in {file.channels} channels do not fit into memory: cut it into pieces", path)
     if begin > skip:
         file.seek(begin)
-    audio = file.read(skip + count, dtype="float32", always_2d=True)[skip:]
+    audio = _read_in_blocks(file, skip + count)[skip:]
     if len(audio) < count:
         raise BadAudio(f"truncated: {len(audio)} of {count} frames are there", path)
     return audio
 
 
+def _read_in_blocks(file: soundfile.SoundFile, count: int) -> np.ndarray:
+    """(frames, channels) float32, count of them or what is there: a header that promises more takes no memory for it."""
+    block, blocks = max(1, _BLOCK // file.channels), []
+    while count > 0 and (not blocks or len(blocks[-1]) == block):
+        blocks.append(file.read(min(count, block), dtype="float32", always_2d=True))
+        count -= len(blocks[-1])
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
 def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | None, path: Path) -> np.ndarray:
     """(frames, channels) -> (samples,) at the wanted rate."""
-    if not np.isfinite(audio).all():
+    largest = max(audio.max(), -audio.min())  # without a copy: it may be hours
+    if not np.isfinite(largest):
         raise BadAudio("holds samples that are not finite", path)
-    if np.abs(audio).max() > 1e15:  # its power would be infinite; sound lies between -1 and 1
-        raise BadAudio(f"holds samples as large as {np.abs(audio).max():.2g}, which are no sound", path)
+    if largest > 1e15:  # its power would be infinite; sound lies between -1 and 1
+        raise BadAudio(f"holds samples as large as {largest:.2g}, which are no sound", path)
     if channel is not None and not 0 <= channel < audio.shape[1]:
         raise BadAudio(f"has no channel {channel} (from 0): it has {audio.shape[1]}", path)
     audio = mix(audio, path) if channel is None else audio[:, channel]  # (frames,)
@@ -360,9 +380,9 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     Returns:
         (frames,) float32.
     """
-    mean = audio.mean(axis=1)
     if audio.shape[1] == 1:
-        return mean
+        return audio[:, 0]
+    mean = audio.mean(axis=1)
     power, left = _block_power(audio), _block_power(mean[:, None])[:, 0]
     loudest, total = power.max(axis=1), int(power.sum(axis=0).argmax())
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
@@ -381,5 +401,9 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
 
 def _block_power(audio: np.ndarray) -> np.ndarray:
     """(frames, channels) -> (blocks, channels): sums of squares, of differences, in which hum and a constant count for little."""
-    audio = np.diff(audio, axis=0, prepend=audio[:1])
-    return np.add.reduceat(np.square(audio, dtype=np.float64), np.arange(0, len(audio), _MIX_BLOCK), axis=0)
+    powers, many = [], 1000 * _MIX_BLOCK  # of an hour bit by bit
+    for start in range(0, len(audio), many):
+        before = audio[max(0, start - 1) : max(1, start)]
+        change = np.diff(audio[start : start + many], axis=0, prepend=before)
+        powers.append(np.add.reduceat(np.square(change, dtype=np.float64), np.arange(0, len(change), _MIX_BLOCK), axis=0))
+    return np.concatenate(powers)

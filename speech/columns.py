@@ -44,6 +44,9 @@ _MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range
 _MAYBE_LENGTH = ("length", "len", "segment_length", "audio_length", "num_samples", "n_samples")
 
 
+LONGEST = 1e12  # seconds or samples, to which a time may go; no audio is as long
+
+
 class ColumnError(ValueError):
     """A column that may change what the lines mean, and that is not understood."""
 
@@ -101,18 +104,19 @@ class Columns:
 
 
 @lru_cache(maxsize=256)
-def understand(names: tuple[str, ...]) -> Columns:
+def understand(names: tuple[str, ...], transcript: str | None = None) -> Columns:
     """What columns of these names say.
 
     Args:
         names: as the manifest writes them.
+        transcript: the one that holds the transcripts; None: the one whose name says it.
 
     Returns:
         the role of each that is understood; the others are ignored, or suspect where they look like times or channels.
     """
     plain = {_plain(name): name for name in reversed(names)}
     roles = {}
-    for role, known in _NAMES.items():
+    for role, known in (_NAMES | ({"transcript": (_plain(transcript),)} if transcript else {})).items():
         found = next((name for name in known if name in plain), None)
         if found:
             roles[role] = plain[found]
@@ -149,13 +153,13 @@ def _time(text: str, name: str) -> float | None:
         return None
     text = text if "." in text or text.count(",") != 1 else text.replace(",", ".")
     try:
-        parts = [float(part) for part in text.split(":")]
-        value = sum(part * 60**power for power, part in enumerate(reversed(parts)))
-    except ValueError:
+        hours, minutes, seconds = map(float, ["0", "0", *text.split(":")][-max(3, text.count(":") + 1) :])
+        value = 3600 * hours + 60 * minutes + seconds
+    except ValueError:  # also where there are more parts
         value = float("nan")
     if value == -1 and re.match("end|stop", _plain(name)):  # Kaldi: up to the end
         return None
-    if not 0 <= value < float("inf"):
+    if not 0 <= value < LONGEST:
         raise CellError(f"{name} must be a number and not negative, but is {text!r}")
     return value
 
@@ -175,7 +179,7 @@ def channel_numbers(texts: Iterable[str], from_zero: bool = False) -> dict[str, 
     """
     letters = {"a": 0, "b": 1, "l": 0, "r": 1, "left": 0, "right": 1, "": None, "average": None, "mono": None, "mix": None}
     texts = set(texts)
-    numbers = {text for text in texts if re.fullmatch(r"\d+(?:\.0)?", text)}
+    numbers = {text for text in texts if re.fullmatch(r"\d{1,4}(?:\.0)?", text)}
     lowest = 0 if from_zero or any(float(text) == 0 for text in numbers) else 1
     strange = {text for text in texts - numbers if text.lower() not in letters}
     if strange:

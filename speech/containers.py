@@ -218,9 +218,9 @@ def _au(data: Bytes) -> Contents:
     """Sun's AU: where the audio begins, its size, and no chunks."""
     order = "big" if data[:4] == b".snd" else "little"
     begin, size = (int.from_bytes(data[at : at + 4], order) for at in (4, 8))
-    there = len(data) - begin
+    there = max(0, len(data) - begin)
     if size == 0 < there:
-        return Contents(((data[:8] + there.to_bytes(4, order), (12, len(data))),))
+        return Contents(((data[:8] + min(there, 0xFFFF_FFFF).to_bytes(4, order), (12, len(data))),))
     if there < size < _NO_LENGTH:
         return _short(size, there)
     return Contents(remark=_left_behind(data, begin, size) if size < there else "")
@@ -245,9 +245,10 @@ def _caf(data: Bytes) -> Contents:
 
 def _sphere(data: Bytes) -> Contents:
     """NIST SPHERE: lines of text, then audio."""
-    fields = dict(re.findall(rb"(\w+) -i (\d+)", data[:1024]))
+    fields = dict(re.findall(rb"(\w+) -i (\d{1,18})", data[:1024]))
     numbers = [int(fields.get(name, 0)) for name in (b"sample_count", b"sample_n_bytes", b"channel_count")]
-    there, size = len(data) - int(data[8:16].strip() or 0), numbers[0] * numbers[1] * numbers[2]
+    begin = re.match(rb"\s*(\d+)", data[8:16])
+    there, size = len(data) - int(begin[1] if begin else 0), numbers[0] * numbers[1] * numbers[2]
     packed = b"shorten" in data[:1024] or b"wavpack" in data[:1024]
     return Contents(cut=f"{there} of {size} bytes of audio are there" if there < size and not packed else "")
 
@@ -550,9 +551,10 @@ def _takes(data: Bytes) -> tuple[list[_Take], int, bool]:
 def _take(data: Bytes, at: int, frame: _MpegFrame, takes: list[_Take]) -> None:
     """Puts one frame where it belongs: to the last take, or as the head of a new one."""
     tag = data[at + frame.info_at : at + frame.info_at + 16]
-    is_info = frame.kind[1] == 3 and (tag[:4] in (b"Xing", b"Info") or data[at + 36 : at + 40] == b"VBRI")
+    has_tag = tag[:4] in (b"Xing", b"Info") and frame.length >= frame.info_at + 16  # short frames have no room for it
+    is_info = frame.kind[1] == 3 and (has_tag or data[at + 36 : at + 40] == b"VBRI")
     if is_info or not takes or takes[-1].frame.kind != frame.kind:
-        counts = tag[:4] in (b"Xing", b"Info") and tag[7] & 1  # else nothing in it helps
+        counts = has_tag and tag[7] & 1  # else nothing in it helps
         info = bytes(data[at : at + frame.length]) if counts else b""
         takes.append(_Take(frame, info, int.from_bytes(tag[8:12], "big") if counts else None, []))
     take = takes[-1]

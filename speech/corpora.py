@@ -1,4 +1,4 @@
-"""Real speech from disk: what a corpus holds, in six layouts.
+"""Real speech from disk: what a corpus holds, in eight layouts.
 
     read_corpus(path) -> Corpus -> preflight.check_problems -> datasets.SpeechDataset -> datasets.JoinedDataset
 
@@ -15,14 +15,16 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from speech.audio import PIECE_SLACK, BadAudio, audio_channels, audio_rate, audio_seconds
-from speech.columns import ColumnError, channel_numbers
+from speech.columns import LONGEST, ColumnError, channel_numbers
 from speech.durations import Durations
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
+from speech.mandarin_corpora import aishell, is_aishell, is_thchs30, thchs30
 from speech.manifests import MANIFESTS, audio_path, read_manifests
 from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, listed, spoken, text_lines
 
@@ -360,7 +362,7 @@ def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
         start, stop = float(times[0]), float(times[1])
     except (ValueError, IndexError):
         raise BadLine(f"no start and end in segments, but {' '.join(times)!r}") from None
-    if not 0 <= start < float("inf") or not (start < stop < float("inf") or stop == -1):
+    if not 0 <= start < LONGEST or not (start < stop < LONGEST or stop == -1):
         raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
     return start, None if stop == -1 else stop
 
@@ -400,7 +402,7 @@ def _sphinx(files: list[Path], problems: list[Problem]) -> Lines:
         split = _SPHINX_SPLIT.fullmatch(file.stem)
         entries = []
         for where, text in text_lines(file, problems):
-            line = _SPHINX_LINE.fullmatch(text)
+            line = _SPHINX_LINE.fullmatch(" ".join(text.split()))
             if line:
                 entries.append((where, line[1], line[2]))
             else:
@@ -443,28 +445,32 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
 # ---------------------------------------------------------------------------------------------
 
 
-def read_corpus(path: Path | str) -> Corpus:
+def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpus:
     """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
 
-    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, Kaldi's lists, CMU Sphinx, a clone of the
-    Free Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing they are carved, see
-    ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
+    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, AISHELL-1, THCHS-30, Kaldi's lists, CMU
+    Sphinx, a clone of the Free Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing
+    they are carved, see ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see
+    ``_compared``.
 
     Args:
         path: the folder of a corpus, or its manifest or transcription file.
+        transcript_column: of a manifest, where several hold transcripts; of THCHS-30 'hanzi', 'pinyin' or 'phones'.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
-        CorpusError: if no layout is recognised, a table lacks its header, a list its transcription, or a manifest has a column
-            that may change what its lines mean and that is not understood.
+        CorpusError: if no layout is recognised, a table lacks its header or that column, a list its transcription, or a manifest
+            has a column that may change what its lines mean and that is not understood.
     """
-    path = Path(path).expanduser()
+    with suppress(RuntimeError):  # ~ and a name that is no user's
+        path = Path(path).expanduser()
+    path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
     if not path.is_file() and not path.is_dir():
         raise CorpusError(f"{path} is a pipe or a device, no manifest and no folder: write what comes out of it into a file.")
     report = Report()
-    kind, lines = _recognise(path, report)
+    kind, lines = _recognise(path, report, transcript_column)
     root = path if path.is_dir() else path.parent
     durations = Durations(root)
     utterances = _compared(_checked(lines, report, durations), report)
@@ -480,11 +486,17 @@ _NO_CORPUS = {".pt": "a checkpoint", ".arpa": "a language model"} | dict.fromkey
 )
 
 
-def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
+def _recognise(path: Path, report: Report, transcript_column: str | None = None) -> tuple[str, Lines]:
     manifests = _manifest_files(path)
     if manifests:
-        return "manifest", read_manifests(manifests, report)
+        return "manifest", read_manifests(manifests, report, transcript_column)
     files = list(walk(path, report)) if path.is_dir() else []
+    if any(map(is_thchs30, files)):
+        return "THCHS-30", thchs30(path, files, report, transcript_column)
+    if transcript_column is not None:
+        raise CorpusError(f"{path} is no manifest, so it has no column {transcript_column!r}: leave out --transcript-column")
+    if any(map(is_aishell, files)):
+        return "AISHELL-1", aishell(path, files, report)
     if any(file.name.lower().endswith(".trans.txt") for file in files):
         found = [file for file in files if file.suffix.lower() in AUDIO_SUFFIXES or file.name.lower().endswith(".trans.txt")]
         return "LibriSpeech", _librispeech(path, found, report)
@@ -504,8 +516,8 @@ def _recognise(path: Path, report: Report) -> tuple[str, Lines]:
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
         f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
-        "Kaldi's wav.scp, Sphinx's *.transcription, audio files with a text of the same name (x.wav and x.txt) and digit "
-        "recordings such as recordings/7_jackson_32.wav."
+        "AISHELL-1's aishell_transcript*.txt, THCHS-30's *.wav.trn, Kaldi's wav.scp, Sphinx's *.transcription, audio files "
+        "with a text of the same name (x.wav and x.txt) and digit recordings such as recordings/7_jackson_32.wav."
         + (f" The folder has {there}." if path.is_dir() else ""))  # fmt: skip
 
 
@@ -535,7 +547,7 @@ def _manifest_files(path: Path) -> dict[Path, str]:
 def _sphinx_files(path: Path) -> list[Path]:
     """The transcriptions of a Sphinx corpus: those named for a split if there are any, else all."""
     if path.is_file():
-        is_sphinx = any(_SPHINX_LINE.fullmatch(text) for _, text in text_lines(path, []))
+        is_sphinx = any(_SPHINX_LINE.fullmatch(" ".join(text.split())) for _, text in text_lines(path, []))
         return [path] if path.suffix in (".transcription", ".txt") and is_sphinx else []
     for file_ids in sorted(path.glob("etc/*.fileids")):
         named_for_split = _SPHINX_SPLIT.fullmatch(file_ids.stem) and not is_of_a_mac(file_ids.name)
@@ -600,7 +612,7 @@ def _clean(utterance: Utterance, durations: Durations) -> Utterance:
 def _is_pipe(path: Path) -> bool:
     try:
         return path.is_fifo()
-    except ValueError:
+    except (OSError, ValueError):  # a name that no file can have
         return False
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from implementation import AudioSample
 from speech.audio import BadAudio, audio_seconds, read_audio
 from speech.corpora import Utterance, differs_grossly
+from speech.transcripts import joined
 
 
 def read_utterance(utterance: Utterance, sample_rate: int) -> Tensor:
@@ -114,7 +115,7 @@ class JoinedDataset(Dataset):
         self._joins = [self._join(index) for index in range(len(self.dataset))]
         seconds, words = self.dataset.seconds, self.dataset.transcripts
         self.seconds = [sum(seconds[p] for p in parts) + sum(gaps) / self.dataset.sample_rate for parts, gaps in self._joins]
-        self.transcripts = [" ".join(words[p] for p in parts) for parts, _ in self._joins]
+        self.transcripts = [joined(words[p] for p in parts) for parts, _ in self._joins]
 
     def _join(self, index: int) -> tuple[list[int], list[int]]:
         """The utterances of an item, and the gaps between them in samples."""

@@ -16,6 +16,8 @@ AUDIO_SUFFIXES = (
     ".m4a", ".aac", ".wma", ".webm", ".mp4",
 )  # fmt: skip
 
+_LONGEST = 4096  # characters of a path; no system has longer ones
+
 
 @lru_cache(maxsize=4096)
 def _names_in(folder: Path, changed: int) -> dict[str, list[str]]:
@@ -35,8 +37,10 @@ def find_file(path: Path) -> Path | None:
     """A file of that name, or of the same name in another Unicode normal form or with its suffix in capitals; else None."""
     if os.path.isfile(path):
         return path
-    folder = _find_folder(path.parent)
+    if len(str(path)) > _LONGEST:
+        return None
     try:
+        folder = _find_folder(path.parent)
         there = folder and _names_in(folder, os.stat(folder).st_mtime_ns).get(_plain_name(path.name), ())
     except (OSError, ValueError):
         return None
@@ -44,13 +48,21 @@ def find_file(path: Path) -> Path | None:
 
 
 def _find_folder(folder: Path) -> Path | None:
+    """A folder of that name, or one whose name and those above are written in another Unicode normal form; else None."""
     if os.path.isdir(folder):
         return folder
-    if folder.parent == folder or unicodedata.normalize("NFC", str(folder)) == unicodedata.normalize("NFD", str(folder)):
+    if unicodedata.normalize("NFC", str(folder)) == unicodedata.normalize("NFD", str(folder)):
         return None
-    above = _find_folder(folder.parent)
-    there = above and _names_in(above, os.stat(above).st_mtime_ns).get(_plain_name(folder.name), ())
-    return next((above / name for name in there or () if os.path.isdir(above / name)), None)
+    found = Path(folder.anchor)
+    for name in folder.parts[bool(folder.anchor) :]:
+        if os.path.isdir(found / name):
+            found /= name
+            continue
+        there = _names_in(found, os.stat(found).st_mtime_ns).get(_plain_name(name), ())
+        if not (folders := [found / other for other in there if os.path.isdir(found / other)]):
+            return None
+        found = folders[0]
+    return found
 
 
 def is_of_a_mac(name: str) -> bool:

@@ -29,9 +29,9 @@ class _Row:
     piece: Piece
 
 
-def read_manifests(files: dict[Path, str], report: Report) -> Lines:
-    """Manifests that are one corpus, and the split of the lines that give none, by file."""
-    rows = [(row, split) for file, split in files.items() for row in _manifest_rows(file, report)]
+def read_manifests(files: dict[Path, str], report: Report, transcript: str | None = None) -> Lines:
+    """Manifests that are one corpus, and the split of the lines that give none, by file; ``transcript``: its column."""
+    rows = [(row, split) for file, split in files.items() for row in _manifest_rows(file, report, transcript)]
     channels = _channels(rows, next(iter(files)))
     for row, split in rows:
         try:
@@ -64,23 +64,23 @@ def _is_mono(path: Path) -> bool:
         return True  # told when it is read
 
 
-def _manifest_rows(file: Path, report: Report) -> Iterator[_Row]:
+def _manifest_rows(file: Path, report: Report, transcript: str | None = None) -> Iterator[_Row]:
     """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
     suffix, unreadable = file.suffix.lower(), []
     lines = text_lines(file, unreadable)
     if suffix in (".jsonl", ".json"):
         header, parted_by, lines = None, "", _json_items(file, lines)
     else:
-        header, parted_by = _header(file, lines, unreadable)
+        header, parted_by = _header(file, lines, unreadable, transcript)
     for where, text in lines:
         try:
             row = _table_row(text, parted_by, header) if header else _json_row(text)
-            columns = understand(tuple(row))
+            columns = understand(tuple(row), transcript)
             columns.refuse_suspects(row, where)
             if not columns.get(row, "path"):
                 raise BadLine("no path" + _unless_named(columns, "path", row))
             if "transcript" not in columns.names:
-                raise BadLine("no transcript" + _unless_named(columns, "transcript", row))
+                raise BadLine(f"no {transcript or 'transcript'}" + _unless_named(columns, "transcript", row))
             path = audio_path(file.parent, columns.get(row, "path"))
             if is_of_a_mac(path.name):
                 report.of_a_mac += 1
@@ -133,34 +133,38 @@ def audio_path(folder: Path, text: str) -> Path:
             text = text.replace("\\", "/")
     try:
         path = folder / Path(text).expanduser()
-    except RuntimeError:  # no such user
+    except (RuntimeError, ValueError):  # no such user, or no name at all
         path = folder / text
     # Common Voice's folder; the folder where the command is given; an address with %20 for a space
     beside = (path, folder / "clips" / text, Path(text), folder / unquote(text))
     return next((found for place in beside if (found := find_file(place))), path)
 
 
-def _header(file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem]) -> tuple[list[str], str]:
+def _header(
+    file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem], transcript: str | None = None
+) -> tuple[list[str], str]:
     """The names of the columns, and what parts them: a tab or a comma as the suffix says, else what makes the line a header."""
     where, text = next(lines, (f"{file}:1", ""))
     if problems:
         raise CorpusError(f"{problems[0]}, and so not a header")
     usual = "\t" if file.suffix.lower() == ".tsv" else ","
-    parted_by = next((mark for mark in (usual, ",", ";", "\t", "|") if _is_header(text.split(mark))), None)
+    parted_by = next((mark for mark in (usual, ",", ";", "\t", "|") if _is_header(text.split(mark), transcript)), None)
+    if parted_by is None and transcript and _is_header(text.split(usual)):
+        raise CorpusError(f"{where}: there is no column {transcript!r}; there are {', '.join(text.split(usual))}")
     if parted_by is None:
         raise CorpusError(f"{where}: the first line must be a header that names the columns 'path' and "
                           f"'transcript' (or 'text'), but it is {text[:80]!r}")  # fmt: skip
     written = [name.strip(' "') for name in text.split(parted_by)]
-    names, known = [name.lower() for name in written], understand(tuple(written)).names
+    names, known = [name.lower() for name in written], understand(tuple(written), transcript).names
     twice = next((name for name in known.values() if written.count(name) > 1), None)
     if twice:
         raise CorpusError(f"{where}: {written.count(twice)} columns are called {twice!r}; give them different names")
-    same = len(set(written)) == len(set(names)) and understand(tuple(names)).names.keys() == known.keys()
+    same = len(set(written)) == len(set(names)) and understand(tuple(names), transcript).names.keys() == known.keys()
     return names if same else written, parted_by
 
 
-def _is_header(names: list[str]) -> bool:
-    return {"path", "transcript"} <= understand(tuple(name.strip(' "') for name in names)).names.keys()
+def _is_header(names: list[str], transcript: str | None = None) -> bool:
+    return {"path", "transcript"} <= understand(tuple(name.strip(' "') for name in names), transcript).names.keys()
 
 
 def _table_row(text: str, parted_by: str, columns: list[str]) -> dict[str, str]:
@@ -190,7 +194,7 @@ def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[
         try:
             items = json.loads("\n".join(text for _, text in lines))
             return iter([(f"{file}: object {n}", json.dumps(item)) for n, item in enumerate(items, start=1)])
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             pass  # told line by line
     return iter(lines)
 
@@ -198,7 +202,7 @@ def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[
 def _json_row(text: str) -> dict[str, str]:
     try:
         row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of a number with thousands of digits it is no JSONDecodeError
         raise BadLine(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise BadLine("not a JSON object")

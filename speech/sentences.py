@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from collections import Counter
@@ -15,13 +16,16 @@ from speech.preflight import check_problems
 from speech.transcripts import normalise, spelt, unknown_characters
 from speech.utterances import text_code
 
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one of gzip, of text 3 to 5; so many are read in any case
 
-def read_sentences(path: Path | str, split: str = "train") -> list[str]:
+
+def read_sentences(path: Path | str, split: str = "train", transcript_column: str | None = None) -> list[str]:
     """Sentences in lower case, from a text file with one a line, or the transcripts of a corpus.
 
     Args:
         path: a text file in UTF-8, or what ``read_corpus`` takes: a folder, or a .tsv, .csv, .jsonl, .json or .transcription.
         split: of the corpus; a text file has none.
+        transcript_column: as ``read_corpus`` takes it.
 
     Raises:
         OSError, ValueError: if there is nothing to read or it is broken; with what is wrong.
@@ -34,7 +38,7 @@ def read_sentences(path: Path | str, split: str = "train") -> list[str]:
         if "\\data\\" in lines and "\\1-grams:" in lines:
             raise ValueError(f"{path} is a language model already, an ARPA file, and no text to learn one from")
         return lines
-    corpus = read_corpus(path)
+    corpus = read_corpus(path, transcript_column)
     check_problems(corpus)
     names = corpus.splits_for("train") if split == "train" else split.split(",")  # parts such as train-clean-100 are one
     if missing := set(names or [split]) - corpus.splits.keys():
@@ -46,7 +50,7 @@ def _text_lines(path: Path) -> list[str]:
     """The lines of a text that are not blank, in lower case, without the marks <s> and </s> around them; gzip is unpacked."""
     data = path.read_bytes()
     try:
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        data = _unpacked(data) if data.startswith(b"\x1f\x8b") else data
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from None
     try:
@@ -60,6 +64,16 @@ def _text_lines(path: Path) -> list[str]:
         raise ValueError(f"{path}: there is no text in it to train a language model on")
     lines = (re.sub(r"^\s*<s>\s|\s</s>\s*$", " ", line.lower()).split() for line in text.splitlines())
     return [" ".join(words) for words in lines if words]
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What is in a gzip file; ``OSError`` where that is out of all proportion to its size."""
+    most = max(_NOT_MUCH, _MOST_UNPACKED * len(data))
+    with gzip.open(io.BytesIO(data)) as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise OSError(f"it comes to more than {_MOST_UNPACKED} times its size, as no text does")
+    return text
 
 
 def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "english") -> tuple[list[str], Counter[str]]:
@@ -80,9 +94,9 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
     texts = [text for sentence in sentences if (text := spelt(normalise(sentence, encoder), encoder))]
     kept = sum(len(text) - text.count(" ") for text in texts)
     if left_out.total() > kept:
-        shown = alphabet if isinstance(alphabet, str) else "".join(alphabet)
+        shown = alphabet if isinstance(alphabet, str) else "".join(alphabet[:60]) + "..." * (len(alphabet) > 60)
         raise ValueError(
-            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; "
-            "give all characters of another after --alphabet, or 'any' to take the texts as they are"
+            f"the alphabet {shown!r} can write {kept} of the {kept + left_out.total()} characters of these texts; give that of "
+            "the model after --alphabet: mandarin, corpus, or all its characters; or 'any' to take the texts as they are"
         )
     return texts, left_out

@@ -15,7 +15,6 @@ import numpy as np
 from speech.audio import BadAudio, read_audio, tell
 
 CHUNK = 0.1  # seconds
-RATES = range(1000, 768_001)  # Hz, that a sound card may have
 _HEAD = 64  # bytes, by which something else than raw samples is known
 _HEADS = {
     b"RIFF": "a WAV file", b"RF64": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an OGG file", b"ID3": "an MP3 file",

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-from implementation import CharEncoder
+from implementation import CharEncoder, without_spaces
 
 # Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before, accents behind.
 _SAME = {
@@ -32,7 +32,9 @@ _ZERO_WIDTH_SPACE = "\u200b"
 _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
-_WITH_MARKS = re.compile("[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]+")
+_WITH_MARKS = re.compile(  # of marks no more at once than anyone writes, for to sort many takes long
+    "[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]{1,30}"
+)
 _QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
 _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 
@@ -88,6 +90,48 @@ def _set_apart(text: str, known: frozenset[str]) -> str:
     return word.replace(_GAP * 2, "")
 
 
+def plain(text: str) -> str:
+    """A transcript for an alphabet that is yet to be made of it: its letters, marks, digits, apostrophes in words, and spaces.
+
+    Letters and digits in their compatible, composed form (NFKC): full-width ones as usual ones, ligatures as letters. All
+    apostrophes are one. Punctuation and symbols part words, beside Chinese characters they only go, as spaces there do.
+    """
+    text = unicodedata.normalize("NFC", "".join(char for char in text if not _is_invisible(char)))
+    text = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(map(_plain_character, text)))
+    return " ".join(_SPACE_BESIDE_CHINESE.sub("", text).split())
+
+
+def _plain_character(char: str) -> str:
+    if _SAME.get(char, char) == "'":
+        return "'"
+    kinds = ("L", "M", "Nd", "Nl")
+    written = unicodedata.normalize("NFKC", char) if unicodedata.category(char).startswith(kinds) else " "
+    return "".join(c for c in written if unicodedata.category(c).startswith(kinds)) or " "
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Texts said one after the other: with a space between them, but none where a script is written without."""
+    whole = ""
+    for text in texts:
+        whole += " " * bool(whole and text and not without_spaces(whole[-1]) and not without_spaces(text[0])) + text
+    return whole
+
+
+def mixed_scripts(texts: Iterable[str]) -> Counter[str]:
+    """How often words occur that mix letters of Latin, Greek and Cyrillic, which look alike: ``cаt`` with a Cyrillic а."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        if not text.isascii():
+            counts.update(word for word in text.split() if not word.isascii() and len(set(map(_alike, word)) - {""}) > 1)
+    return counts
+
+
+def _alike(char: str) -> str:
+    """The script of a letter that may look like one of another script; else empty."""
+    script = unicodedata.name(char, "").partition(" ")[0]
+    return script.capitalize() if script in ("LATIN", "GREEK", "CYRILLIC") else ""
+
+
 def spelt(text: str, encoder: CharEncoder) -> str:
     """What an encoder writes of a text, with single spaces also where it drops what it does not know; ValueError as by it."""
     return " ".join(encoder.decode(encoder.encode(text)).split())
@@ -110,8 +154,10 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
 
 
 def named(counts: Counter[str], show: int = 8) -> str:
-    """The commonest characters in words: "',' 12 times, '5' 3 times, and 4 others"."""
-    listed = [f"{char!r} {count} times" if count > 1 else f"{char!r} once" for char, count in counts.most_common(show)]
+    """The commonest characters in words: "',' 12 times, '5' 3 times, and 4 others"; look-alikes by their script, too."""
+    alike = {char: f" ({_alike(char)})" for char in counts if not char.isascii() and _alike(char) in ("Greek", "Cyrillic")}
+    times = {char: f"{count} times" if count > 1 else "once" for char, count in counts.items()}
+    listed = [f"{char!r}{alike.get(char, '')} {times[char]}" for char, _ in counts.most_common(show)]
     return ", ".join(listed) + (f", and {len(counts) - show} others" if len(counts) > show else "")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import soundfile
@@ -15,7 +17,8 @@ from implementation import generate_synthetic_dataset
 torch.set_num_threads(1)  # what is small here takes longer on two, and many times longer where they are busy
 # The same examples each time: what fails once fails again. New ones: python -m pytest --hypothesis-profile=searching
 settings.register_profile("bounded", deadline=None, max_examples=20, derandomize=True)
-settings.register_profile("searching", deadline=None, max_examples=200)
+# or thousands of them: DS2_EXAMPLES=10000 python -m pytest --hypothesis-profile=searching tests/robustness
+settings.register_profile("searching", deadline=None, max_examples=int(os.environ.get("DS2_EXAMPLES", "200")))
 settings.load_profile("bounded")
 
 

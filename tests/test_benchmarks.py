@@ -59,8 +59,8 @@ SMALL = {
         ("100 ms of audio, 5 x 8, one thread, greedy: median", "beam 20: median", "forward only", "of the time"),
     ),
     "train_step.py": (
-        "--batch 2 --frames 40 --bins 17 --hidden 8 --layers 1 --rounds 1",
-        ("stock layers", "this library", "ms a step", "ratio, round by round"),
+        "--batch 2 --frames 40 --bins 17 --hidden 8 --layers 1 --rounds 1 --symbols 50",
+        ("stock layers", "this library", "this library, 50 symbols", "ms a step", "ratio, round by round"),
     ),
 }
 
@@ -121,7 +121,13 @@ def test_the_search_with_language_models_prints_its_tables(monkeypatch, capsys):
     kinds = [
         f"this library, {kind}, {pruned}" for kind in ("words", "lexicon", "characters") for pruned in ("pruned", "unpruned")
     ]
-    expected = ("29 symbols", "6,800 symbols", "this library, no model, pruned", "us a frame", *kinds)
+    expected = (
+        "29 symbols",
+        "6,792 symbols, 5-grams of characters, clear",
+        "this library, no model, pruned",
+        "us a frame",
+        *kinds,
+    )
     check_table("decode.py", arguments, expected, monkeypatch, capsys)
 
 

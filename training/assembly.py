@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,14 +19,16 @@ from implementation import (
     CharEncoder,
     DeepSpeech2,
     generate_synthetic_dataset,
+    is_spaced,
+    without_spaces,
 )
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
-from speech.alphabets import BigramEncoder, encoder_of
+from speech.alphabets import BigramEncoder, choose_encoder, encoder_of
 from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
-from speech.transcripts import named, spelt, unknown_characters
+from speech.transcripts import mixed_scripts, named, spelt, unknown_characters
 from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
@@ -62,7 +66,7 @@ def start_run(
         if lm and lm.file != "train":
             make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # refuses now, not after the training
         describe(parts)
-        run = Run(parts, opened or folder, command)
+        run = Run(parts, opened or folder, command, output.save_minutes)
         if output.resume:
             run.resume()
         else:
@@ -88,12 +92,12 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
     config = start.config if start else _with_sample_rate(model, speech, corpus)
     if training.lr is None:
         training = dataclasses.replace(training, lr=default_lr(config.model, bool(corpus)))
-    encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else CharEncoder(unknown=speech.unknown)
+    encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else _new_encoder(speech, corpus)
     if corpus:
         train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder, training.seed)
     if speech.bigrams:
         texts = [utterance.transcript for utterance in train] if corpus else SYNTHETIC_WORDS
-        encoder = BigramEncoder.learn(texts, unknown=speech.unknown)
+        encoder = BigramEncoder.learn(texts, encoder.alphabet, unknown=speech.unknown)
     network = start.model if start else config.build(encoder).to(device)
     if not corpus:
         (train, evaluation), problems = synthetic_speech(speech, config.sample_rate), []
@@ -123,13 +127,26 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
 
 def _checked_corpus(speech: SpeechSettings) -> Corpus:
     """What there is and what it is for, told in a few lines; refused if much of it is bad."""
-    corpus, roles = read_corpus(speech.data), None
+    corpus, roles = read_corpus(speech.data, speech.transcript_column), None
     try:
         roles = corpus.roles(speech.train, speech.dev, speech.test)
     finally:
         print(corpus.summary(roles=roles))  # also where a split is missing: it may be among the problems
     check_problems(corpus)
     return corpus.in_roles(speech.train, speech.dev, speech.test)
+
+
+def _new_encoder(speech: SpeechSettings, corpus: Corpus | None) -> CharEncoder:
+    """The encoder of a new model, told where it is not that of English."""
+    texts = [utterance.transcript for utterance in corpus.split("train")] if corpus else []
+    encoder = choose_encoder(speech.alphabet, texts, speech.unknown)
+    if speech.alphabet != "english":
+        shown = "".join(encoder.alphabet[:60]) + ("..." if len(encoder.alphabet) > 60 else "")
+        without = "" if is_spaced(encoder) else "; no space parts words, so errors are counted by characters, spaces left out"
+        print(f"alphabet {speech.alphabet}: {len(encoder.alphabet)} characters {shown!r}{without}")
+    if speech.alphabet == "corpus" and (words := mixed_scripts(texts)):
+        print(f"note: words mix letters of several scripts that look alike: {named(words, 5)}; write each in one script")
+    return encoder
 
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
@@ -200,11 +217,15 @@ def _usable_splits(
     utterances, problems = encodable(corpus.utterances, encoder)
     suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
     advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
+    if len(problems) > 0.01 * len(corpus.utterances):
+        _refuse_another_language(speech, len(problems), len(corpus.utterances), counts)
     if speech.unknown == "error":
         advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
     elif counts:
         print(f"left out of the transcripts, since the alphabet lacks them: {named(counts)}")
     stop_if_many(problems, len(corpus.utterances), advice)
+    if speech.unknown == "error" and counts:
+        print(f"not in the alphabet: {named(counts)}; such utterances are left out")
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
     if speech.unknown == "drop" and "train" in by_split:  # references keep what is dropped, targets have no trace of it
         by_split["train"] = [dataclasses.replace(u, transcript=spelt(u.transcript, encoder)) for u in by_split["train"]]
@@ -218,6 +239,19 @@ def _usable_splits(
     problems = corpus.problems + problems + bad
     stop_if_many(problems, len(corpus.utterances) + len(corpus.problems))
     return by_split | {"dev": dev}, problems
+
+
+def _refuse_another_language(speech: SpeechSettings, bad: int, total: int, counts: Counter[str]) -> None:
+    """Raises ``CorpusError`` where what the alphabet lacks are letters, with the ways to have them."""
+    if not any(unicodedata.category(char)[0] in "LM" for char in counts):
+        return
+    ways = ["--alphabet corpus takes the characters of the training transcripts"] * (speech.alphabet != "corpus")
+    if speech.alphabet != "mandarin" and any(map(without_spaces, counts)):
+        ways.append("--alphabet mandarin has 6,763 Chinese ones")
+    if speech.unknown == "error" and (2 * bad < total or not ways):
+        ways.append("--unknown drop leaves them out of the training transcripts, and counts them as errors elsewhere")
+    what = f"{bad} of {total} utterances have letters that the alphabet lacks, more than 1 %: {named(counts)}"
+    raise CorpusError(f"{speech.data}: {what}; {', '.join(ways)}")
 
 
 def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, model: DeepSpeech2, seed: int) -> TrainingSet:

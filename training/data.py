@@ -115,15 +115,17 @@ class TrainingSet(Dataset):
         except BadAudio as error:
             return Problem(str(error.path or self.name(index)), error.reason)  # of a joined item the bad file alone
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
-        if self.augmentation is not None:
-            features = self._augmented(sample, self._rng(index))
-            if self._output_frames(features) >= needed:
-                return features, sample.transcript
-        # Changed to be too short for its text, it is taken as it is.
-        features = self.features(sample.audio, sample.sample_rate)
+        try:
+            features = self._augmented(sample, self._rng(index)) if self.augmentation is not None else None
+            if features is None or self._output_frames(features) < needed:  # changed to be too short for its text: as it is
+                features = self.features(sample.audio, sample.sample_rate)
+        except ValueError as error:  # so loud that its level is infinite
+            return Problem(self.name(index), str(error))
         frames = self._output_frames(features)
         if frames < needed:
             return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, its audio gives {frames}")
+        if not torch.isfinite(features).all():
+            return Problem(self.name(index), "its features are not finite (nan or inf); the recording is broken")
         return features, sample.transcript
 
     def _augmented(self, sample: AudioSample, rng: np.random.Generator) -> Tensor:

@@ -29,6 +29,9 @@ from training.settings import (
 )
 
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
+MOST = dict.fromkeys(("n_fft", "n_mels", "rnn_hidden", "fc_hidden", "row_conv", "context", "sample_rate"), 10**6)
+MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # of other numbers a billion
+ALPHABETS = ("english", "mandarin", "corpus")  # by name
 AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
 
 
@@ -48,11 +51,14 @@ def parse_args(
     for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
+    if args.batch_size is not None and args.batch_seconds is not None:  # given both; a preset's number may be replaced
+        parser.error("--batch-size and --batch-seconds both say how much a step takes: choose one")
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
         args = parser.parse_args(argv)
     _fill_in(args)
     _refuse_wrong_values(parser, args)
+    _refuse_what_no_machine_holds(parser, args)
     _refuse_wrong_combinations(parser, args)
     args.time_strides = _time_strides(parser, args)
     if QUICK:
@@ -67,8 +73,11 @@ def parse_args(
 
 def _fill_in(args: argparse.Namespace) -> None:
     """Defaults that depend on other flags."""
+    if args.resume is True:
+        args.resume = args.output_dir or True
     new_ds1 = args.model == "ds1" and not args.checkpoint
     defaults = {
+        "batch_size": TrainingSettings.batch_size,
         "epochs": RECORDING_EPOCHS if args.data else TrainingSettings.epochs,
         "lr": None if args.checkpoint else default_lr(args.model, bool(args.data)),
         "normalize": "corpus" if args.forward_only else "utterance",
@@ -91,6 +100,10 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
+    letters = "english, mandarin (and 6,763 Chinese characters), corpus (those of its transcripts), or a text file with them"
+    add("--alphabet", metavar="NAME|FILE", help=f"{letters}; default english")
+    column = "column of a manifest that holds the transcripts, where there are several, such as pinyin; also of THCHS-30"
+    add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
     masks = "what augmentation hides of --data: sentences: spans up to 0.2 s and wider bands, for speech of many words"
@@ -139,7 +152,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("training").add_argument, TrainingSettings
     passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
-    add("--batch-size", type=int, default=default.batch_size, help="utterances a step, of all processes [paper, Section 6: 512]")
+    utterances = f"utterances a step, of all processes [paper, Section 6: 512] (default: {default.batch_size})"
+    add("--batch-size", type=int, help=utterances)
+    add("--batch-seconds", type=float, metavar="S", help="in its place as many utterances a step as S seconds hold, padding "
+        "included, such as 60; a longer one is a step of its own")  # fmt: skip
     rates = f"default {default_lr('ds2', False):g}, with --data {default_lr('ds2', True):g}, with --model ds1 {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
@@ -166,10 +182,13 @@ def _add_language_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("output").add_argument
+    add, default = parser.add_argument_group("output").add_argument, OutputSettings
     add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
     add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
-    add("--resume", metavar="DIR", help="take up an interrupted run in its folder, with the same other flags")
+    newest = "without DIR the newest under runs/ that is not finished"
+    add("--resume", nargs="?", const=True, metavar="DIR", help=f"take up an interrupted run, with the same other flags; {newest}")
+    within = "from one last.pt to the next within an epoch, to go on from with --resume; 0: one after each step"
+    add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
     averaged = "evaluate in the end by the mean over the audio as it is and moved by half a hop either way [Deep Speech 1]"
     add("--jitter", action="store_true", help=averaged)
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
@@ -187,6 +206,8 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.n_rnn > 7:
         parser.error(f"--n-rnn must be 1 to 7 (arXiv 3), not {args.n_rnn}")
+    if args.batch_seconds is not None and not 0 < args.batch_seconds < math.inf:
+        parser.error(f"--batch-seconds must be a number of seconds above 0, not {args.batch_seconds}")
     if args.lr is not None and not args.lr > 0:
         parser.error(f"--lr must be above 0, not {args.lr}")
     if args.context < 0:
@@ -202,13 +223,22 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
         parser.error(f"--n-fft must be even and at least 16, not {args.n_fft}")
     if args.sample_rate is not None and args.sample_rate < 8000:
         parser.error(f"--sample-rate must be at least 8000 Hz, not {args.sample_rate}")
-    for name in ("data", "output_dir"):
+    for name in ("data", "output_dir", "resume"):
         if getattr(args, name) == "":
             parser.error(f"--{name.replace('_', '-')} is empty: give a path, or leave it out")
     if args.num_workers < 0:
         parser.error(f"--num-workers must be at least 0, not {args.num_workers}")
+    if not 0 <= args.save_minutes < math.inf:
+        parser.error(f"--save-minutes must be a number from 0 on, not {args.save_minutes}")
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
+
+
+def _refuse_what_no_machine_holds(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        most = MOST.get(name, 10**9)
+        if isinstance(value, int | float) and not abs(value) <= most:
+            parser.error(f"--{name.replace('_', '-')} must be a number up to {most:,}, not {value}")
 
 
 def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -238,10 +268,10 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
     if args.lexicon and not args.lm:
         parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
     if args.unit and args.lm in (None, "train"):
-        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words")
+        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words, or of Chinese characters")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
-    if args.resume and args.output_dir and Path(args.resume) != Path(args.output_dir):
+    if args.resume not in (None, True) and args.output_dir and Path(args.resume) != Path(args.output_dir):
         parser.error("--resume goes on in its own folder; leave out --output-dir")
     if args.resume and args.overwrite:
         parser.error("--resume takes up the run, --overwrite replaces it: choose one")
@@ -249,6 +279,17 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         parser.error("--checkpoint brings its own model: leave out --preset")
     if args.bigrams and args.checkpoint:
         parser.error("--checkpoint brings its own outputs: leave out --bigrams")
+    _refuse_wrong_alphabets(parser, args)
+
+
+def _refuse_wrong_alphabets(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name in ("alphabet", "transcript_column"):
+        if getattr(args, name) is not None and not args.data:
+            parser.error(f"--{name.replace('_', '-')} is of the transcripts of --data; the embedded voice speaks English")
+    if args.alphabet is not None and args.checkpoint:
+        parser.error("--checkpoint brings its own alphabet: leave out --alphabet")
+    if args.alphabet is not None and args.alphabet not in ALPHABETS and not Path(args.alphabet).is_file():
+        parser.error(f"--alphabet {args.alphabet}: no such file; give {', '.join(ALPHABETS)}, or a text file with the characters")
 
 
 def _refuse_flags_of_the_other_model(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -271,8 +312,8 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         strides = [int(stride) for stride in args.time_strides.split(",")]
     except ValueError:
         parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
-    if min(strides) < 1 or (len(strides) != args.n_conv and not args.checkpoint):
-        parser.error(f"--time-strides wants {args.n_conv} strides of at least 1, one a convolution, not {strides}")
+    if not 1 <= min(strides) <= max(strides) <= 1000 or (len(strides) != args.n_conv and not args.checkpoint):
+        parser.error(f"--time-strides wants {args.n_conv} strides of 1 to 1000, one a convolution, not {strides}")
     return strides
 
 
@@ -280,7 +321,8 @@ def _speech(args: argparse.Namespace) -> SpeechSettings:
     splits = {name: tuple(map(str.strip, (getattr(args, name) or "").split(","))) for name in ("train", "test")}
     splits = {name: names if any(names) else () for name, names in splits.items()}
     same = ("data", "dev", "join", "n_train", "n_val", "max_seconds", "unknown", "bigrams", "sample_rate", "masks")
-    return SpeechSettings(augment=not args.no_augment, **splits, **{name: getattr(args, name) for name in same})
+    given = {name: getattr(args, name) for name in (*same, "transcript_column")}
+    return SpeechSettings(augment=not args.no_augment, alphabet=args.alphabet or SpeechSettings.alphabet, **splits, **given)
 
 
 def _model(args: argparse.Namespace) -> ModelConfig:
@@ -303,7 +345,7 @@ def _features(args: argparse.Namespace) -> Features:
 def _training(args: argparse.Namespace) -> TrainingSettings:
     same = (
         "epochs", "batch_size", "lr", "optimizer", "schedule", "warmup",
-        "precision", "device", "num_workers", "threads", "seed", "checkpoint",
+        "precision", "device", "num_workers", "threads", "seed", "checkpoint", "batch_seconds",
     )  # fmt: skip
     return TrainingSettings(sortagrad=not args.no_sortagrad, **{name: getattr(args, name) for name in same})
 
@@ -311,4 +353,4 @@ def _training(args: argparse.Namespace) -> TrainingSettings:
 def _output(args: argparse.Namespace) -> OutputSettings:
     settings = {name: getattr(args, name) for name in ("unit", "lexicon", "unknown_penalty")}
     language_model = LanguageModelSettings(args.lm, **settings) if args.lm else None
-    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model, args.jitter)
+    return OutputSettings(args.output_dir, args.overwrite, args.resume, language_model, args.jitter, args.save_minutes)

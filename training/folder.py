@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.checkpoints import CheckpointError
+from models.writing import temporary_of, write_whole
 from speech.corpora import Problem
 from training.parallel import JOB_FILE, job
 from training.settings import OutputSettings
@@ -33,6 +34,8 @@ TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 def choose_folder(output: OutputSettings) -> Path:
     """Where the run goes; a run that stands there is refused unless it is to be replaced or resumed. Nothing is written yet."""
+    if output.resume is True:
+        return newest_unfinished(Path("runs"), bool(output.language_model))
     if output.resume:
         if Path(output.resume).is_file():
             raise CheckpointError(f"--resume {output.resume} is a file: give the folder of the run, {Path(output.resume).parent}")
@@ -53,6 +56,33 @@ def choose_folder(output: OutputSettings) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output-dir {folder} is a file: choose another folder")
     return folder
+
+
+def newest_unfinished(parent: Path, decoded: bool) -> Path:
+    """The run that was saved last of those that can be taken up: not finished, and no other process at work there. Says which.
+
+    Args:
+        decoded: whether a finished run has also decoded with a language model.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    last_file = "decoder.json" if decoded else "results.json"
+    for saved in sorted(parent.glob("*/last.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        if not (saved.parent / last_file).exists() and not _at_work(saved.parent):
+            print(f"--resume: {saved.parent} is the newest run that is not finished")
+            return saved.parent
+    raise CheckpointError(f"--resume: in {parent}{os.sep} no run is left unfinished: give its folder, or leave out --resume")
+
+
+def _at_work(folder: Path) -> bool:
+    try:
+        FolderLock(folder).close()
+    except ValueError:
+        return True
+    except OSError:  # said once it is to be resumed
+        return False
+    return False
 
 
 def refuse_unwritable(folder: Path, advice: str) -> None:
@@ -76,7 +106,7 @@ class OpenFolder:
     """
 
     def __init__(self, folder: Path, output: OutputSettings) -> None:
-        self.resumed = bool(output.resume)
+        self.resumed, self._begun = bool(output.resume), False
         numbered = output.folder is None and not output.resume
         instead = "copy the run to a folder that can be written to" if output.resume else "choose another --output-dir"
         try:
@@ -88,24 +118,27 @@ class OpenFolder:
 
     def clear(self, left_out: Sequence[Problem]) -> None:
         """For a run that is ready to start: deletes the one to be replaced, writes down what is left out, and torchrun's job."""
-        if not self.resumed:
-            for name in RUN_FILES + PICTURES:
-                (self.path / name).unlink(missing_ok=True)
-        (self.path / JOB_FILE).unlink(missing_ok=True)
+        for path in (self.path / name for name in RUN_FILES + PICTURES):
+            temporary_of(path).unlink(missing_ok=True)  # left by a process that was killed
+            if not self.resumed:
+                path.unlink(missing_ok=True)
+        self._begun = not self.resumed
         if job():
-            (self.path / JOB_FILE).write_text(f"{job()}\n", encoding="utf-8")
+            write_whole(self.path / JOB_FILE, f"{job()}\n")
+        else:
+            (self.path / JOB_FILE).unlink(missing_ok=True)
         if left_out:
-            (self.path / "left_out.txt").write_text("".join(f"{problem}\n" for problem in left_out), encoding="utf-8")
+            write_whole(self.path / "left_out.txt", "".join(f"{problem}\n" for problem in left_out))
 
     def close(self) -> None:
         """Lets other runs in; a second time nothing happens."""
         self._lock.close()
 
     def give_up(self) -> None:
-        """For a run that did not come to anything: also takes away the folders made for it, if nothing is in them."""
+        """For a run that did not come to anything: its files go too, and folders made for it, if nothing else is there."""
+        for name in (*RUN_FILES, JOB_FILE) if self._begun else ():
+            (self.path / name).unlink(missing_ok=True)
         self.close()
-        if self._made:
-            (self.path / "left_out.txt").unlink(missing_ok=True)
         for folder in self._made:
             with contextlib.suppress(OSError):  # something else is in it by now
                 folder.rmdir()

@@ -17,10 +17,13 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from implementation import (
+    CharEncoder,
     DeepSpeech2,
     Features,
     SortaGradBatchSampler,
     SpectrogramBatch,
+    is_spaced,
+    leading_errors,
     sequence_mask,
     shared_batch,
     train_step,
@@ -28,17 +31,22 @@ from implementation import (
 )
 from speech.corpora import CorpusError, Problem
 from speech.preflight import stop_if_many
+from training.batches import BudgetBatchSampler, largest_batch
 from training.data import TrainingSet
-from training.machine import choose_precision, give_back_freed_memory, keep_freed_memory
+from training.machine import choose_precision, give_back_freed_memory, keep_few_kernels, keep_freed_memory
 from training.optimisation import make_optimizer, make_scheduler
 from training.parallel import agreed, count, in_parallel, rank, seed_step, shares, summed
 from training.settings import TrainingSettings, differences, refuse_to_resume
 from training.stopping import workers_survive
 
+MOST_SKIPPED_IN_A_ROW = 20  # steps without a finite loss and gradient; then the training has diverged [ours]
+MOST_NAMED = 20  # utterances of such a step
+GIVE_BACK_EVERY = 50  # steps; clearing the memory anew takes a part of one step's time [ours]
+
 
 @dataclass
 class EpochReport:
-    """What an epoch of training did: mean loss per utterance (nats), audio seconds heard per second of time, problems."""
+    """What an epoch of training did: mean loss per utterance (nats), seconds of time and of audio, problems, steps skipped."""
 
     epoch: int
     loss: float
@@ -47,15 +55,25 @@ class EpochReport:
     audio_seconds: float
     padding_share: float
     problems: list[Problem]
+    skipped_steps: int = 0
 
 
-def epoch_metrics(report: EpochReport, result: dict) -> dict:
-    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev."""
+def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
+    """The rates of ``evaluate`` as files hold them, with the counts of the one that counts: no WER where no space parts words."""
+    encoder = encoder or CharEncoder()
+    unit = "word" if is_spaced(encoder) else "character"
+    errors = leading_errors(result, encoder)
+    rates = {"wer": result["wer"], "cer": result["cer"]} if is_spaced(encoder) else {"cer": result["cer"]}
+    return rates | {f"{unit}_errors": errors.errors, f"{unit}s": errors.reference_length}
+
+
+def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder | None = None) -> dict:
+    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev; by default of English."""
     return {
-        "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"], "dev_wer": result["wer"],
-        "dev_cer": result["cer"], "dev_word_errors": result["words"].errors, "dev_words": result["words"].reference_length,
+        "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"],
+        **{f"dev_{name}": value for name, value in error_rates(result, encoder).items()},
         "blank_share": result["blank_share"], "learning_rate": report.learning_rate, "seconds": report.seconds,
-        "audio_seconds": report.audio_seconds, "padding_share": report.padding_share,
+        "audio_seconds": report.audio_seconds, "padding_share": report.padding_share, "skipped_steps": report.skipped_steps,
     }  # fmt: skip
 
 
@@ -79,22 +97,31 @@ class Tally:
     """What is counted over an epoch, also across interruptions: losses of the steps, seconds of time and of audio, frames."""
 
     losses: list[float] = field(default_factory=list)
+    utterances: list[int] = field(default_factory=list)  # of each step
     seconds: float = 0.0
     audio_seconds: float = 0.0
     frames: int = 0
     padding: int = 0
     learning_rate: float = 0.0  # of the last step
+    skipped: list[str] = field(default_factory=list)  # a sentence for each step that was skipped
 
     def add(self, loss: float, batch: SpectrogramBatch, features: Features, shared: bool = False) -> None:
         """Counts a step, of a shared minibatch with the shares of all processes."""
         speech, frames = int(batch.feature_lengths.sum()), batch.features.shape[0] * batch.features.shape[3]
         padding = int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
+        utterances = len(batch.texts)
         if shared:
-            speech, frames, padding = summed(speech, frames, padding)
+            speech, frames, padding, utterances = summed(speech, frames, padding, utterances)
         self.losses.append(loss)
+        self.utterances.append(utterances)
         self.audio_seconds += speech * features.hop / features.sample_rate
         self.frames += frames
         self.padding += padding
+
+    @property
+    def loss(self) -> float:
+        """Mean over the utterances; nan if there was none."""
+        return float(np.average(self.losses, weights=self.utterances)) if self.losses else math.nan
 
 
 class RemainingBatches(Sampler[list[int]]):
@@ -116,6 +143,13 @@ class RemainingBatches(Sampler[list[int]]):
         return (shares(batch, self.sampler.seconds, count())[rank()] for batch in batches)
 
 
+def _sampler(data: TrainingSet, settings: TrainingSettings) -> SortaGradBatchSampler:
+    seconds, order = utterance_seconds(data.samples), {"sortagrad": settings.sortagrad, "seed": data.seed}
+    if settings.batch_seconds:
+        return BudgetBatchSampler(seconds, settings.batch_seconds, **order)
+    return SortaGradBatchSampler(seconds, settings.batch_size, **order)
+
+
 class Trainer:
     """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
 
@@ -130,12 +164,14 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.precision = choose_precision(settings.precision, self.device)  # of the products
         self.optimizer = make_optimizer(settings.optimizer, model, settings.lr)
-        self.sampler = SortaGradBatchSampler(
-            utterance_seconds(data.samples), settings.batch_size, settings.sortagrad, seed=data.seed
-        )
+        self.sampler = _sampler(data, settings)
         self.epoch = 0  # complete epochs
         self.batch = 0  # steps done in the epoch under way
+        self.step = 0  # steps done since the start
         self.within_step = False  # whether weights, schedule and counts may be at odds
+        self.skipped_in_a_row = 0  # steps, up to now
+        self._per_epoch = len(self.sampler)  # by the lengths as they are; augmented they may give some more or less
+        self.start_epoch()
         self.scheduler = self._scheduler()
         self.tally = Tally()
         self.problems: dict[str, Problem] = {}
@@ -149,32 +185,44 @@ class Trainer:
             generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
         )  # fmt: skip
         keep_freed_memory()
+        keep_few_kernels()
 
     @property
     def epochs(self) -> int:
         """How many there will be in all."""
         return self.settings.epochs
 
-    @property
-    def step(self) -> int:
-        """Steps done since the start."""
-        return self.epoch * len(self.sampler) + self.batch
+    def start_epoch(self) -> int:
+        """Turns data and order to the epoch under way, whose lengths augmentation and joins change; how many steps it has."""
+        self.data.set_epoch(self.epoch)
+        self.sampler.seconds = np.asarray(self.data.seconds)
+        self.sampler.set_epoch(self.epoch)
+        self._steps = len(self.sampler)
+        return self._steps
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
-        per_epoch, settings = len(self.sampler), self.settings
+        total, settings = self.settings.epochs * self._per_epoch, self.settings
         return make_scheduler(
-            self.optimizer, settings.schedule, settings.lr, settings.epochs * per_epoch, per_epoch, self.step, settings.warmup
+            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup, self._place
         )  # fmt: skip
+
+    def _place(self, step: int) -> float:
+        """Where a step of the epoch under way stands in the schedule, for which all epochs have as many steps.
+
+        Epochs may differ in their steps, and those to come aren't known; so each counts as the same share of the schedule.
+        """
+        done = step - (self.step - self.batch)  # in this epoch
+        return self.epoch * self._per_epoch + done * self._per_epoch / max(1, self._steps)
 
     def run_epoch(self, on_step: Callable[[float, int], None] | None = None) -> EpochReport:
         """Trains one epoch, or what is left of the one under way.
 
         Args:
-            on_step: called after each step with its loss and its utterances.
+            on_step: called after each step with its loss (nan: it was skipped, see ``Tally.skipped``) and its utterances.
 
         Raises:
             CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
-            FloatingPointError: when features, loss or gradient are not finite.
+            FloatingPointError: when 20 steps in a row were skipped, since loss or gradient were not finite.
         """
         tally, start = self.tally, time.perf_counter()
         with self._worker_deaths_named():
@@ -184,33 +232,58 @@ class Trainer:
                 self.within_step = True
                 tally.learning_rate = self.scheduler.get_last_lr()[0]
                 loss = None if batch is None else self._train_step(batch, shared)
-                self._advance_schedule(stepped=batch is not None)
+                self._advance_schedule(stepped=loss is not None and math.isfinite(loss))
                 tally.seconds, start = tally.seconds + time.perf_counter() - start, time.perf_counter()
-                self.batch += 1
+                self.batch, self.step = self.batch + 1, self.step + 1
                 self.within_step = False
+                if self.step % GIVE_BACK_EVERY == 0:
+                    give_back_freed_memory()
                 if on_step and batch is not None:
                     on_step(loss, len(batch.texts))
+                self._stop_if_diverged()
         self.epoch, self.batch, self.tally = self.epoch + 1, 0, Tally()
         give_back_freed_memory()
-        mean = float(np.mean(tally.losses)) if tally.losses else math.nan
         share = tally.padding / max(1, tally.frames)
         problems = list(self.problems.values())
-        return EpochReport(self.epoch, mean, tally.learning_rate, tally.seconds, tally.audio_seconds, share, problems)
+        counted = (tally.learning_rate, tally.seconds, tally.audio_seconds, share, problems, len(tally.skipped))
+        return EpochReport(self.epoch, tally.loss, *counted)
 
     def _batches(self) -> Iterator[tuple[SpectrogramBatch | None, list[Problem]]]:
-        self.data.set_epoch(self.epoch)  # joins change lengths
-        self.sampler.seconds = np.asarray(self.data.seconds)
-        self.sampler.set_epoch(self.epoch)
+        self.start_epoch()
         self._remaining.done = self.batch
         self.data.reading.fill_(-1)
         return iter(self._loader)
 
     def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
+        """The loss; nan where it or the gradient is not finite: then the step is skipped, and nothing has changed.
+
+        Loss and gradient are those of all processes, so all of them skip the same step.
+        """
         seed_step(self.data.seed, self.step, shared)
-        with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
-            loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
+        try:
+            with self._autocast(), shared_batch() if shared else contextlib.nullcontext():
+                loss = train_step(self._parallel, batch.to(self.device), self.optimizer)
+        except FloatingPointError as error:
+            self._note_skipped(str(error).split(" for [")[0])
+            return math.nan
+        self.skipped_in_a_row = 0
         self.tally.add(loss, batch, self.data.features, shared)
         return loss
+
+    def _note_skipped(self, reason: str) -> None:
+        """Names the utterances of the minibatch, of all processes."""
+        utterances = list(self.sampler)[self.batch]
+        names = ", ".join(self.data.name(index) for index in utterances[:MOST_NAMED])
+        more = f" and {len(utterances) - MOST_NAMED} more" if len(utterances) > MOST_NAMED else ""
+        self.tally.skipped.append(f"step {self.step + 1} skipped, {reason}: {names}{more}")
+        self.skipped_in_a_row += 1
+
+    def _stop_if_diverged(self) -> None:
+        if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"{self.skipped_in_a_row} steps in a row without a finite loss and gradient, the last: {self.tally.skipped[-1]}; "
+                "the training diverged, lower the learning rate"
+            )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
@@ -232,7 +305,7 @@ class Trainer:
         Raises:
             CorpusError: if there is not enough memory, with what to change.
         """
-        longest, batch_size = max(self.data.seconds, default=0.0), min(self.sampler.batch_size, len(self.data))
+        batch_size, longest = largest_batch(self.sampler)
         batch_size = -(-batch_size // count())  # of each process
         frames = max(1, round(longest / self.data.features.seconds_per_frame))
         was_training, averages = self.model.training, {name: value.clone() for name, value in self.model.named_buffers()}
@@ -245,9 +318,10 @@ class Trainer:
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
+            flag = "--batch-seconds" if self.settings.batch_seconds else "--batch-size"
             raise CorpusError(
-                f"not enough memory for {batch_size} utterances of {longest:.1f} s, the longest minibatch: use a smaller "
-                "--batch-size, or leave the longest clips out with --max-seconds"
+                f"not enough memory for {batch_size} utterances of {longest:.1f} s, the longest minibatch: use a smaller {flag}, "
+                "or leave the longest clips out with --max-seconds"
             ) from error
         finally:
             self.optimizer.zero_grad(set_to_none=True)
@@ -277,14 +351,15 @@ class Trainer:
 
     def _settings(self) -> dict:
         """What a resumed run must have as it was."""
-        names = ("epochs", "lr", "schedule", "batch_size")
+        names = ("epochs", "lr", "schedule", "batch_size", "batch_seconds")
         return {name: getattr(self.settings, name) for name in names} | {"seed": self.data.seed, "utterances": len(self.data)}
 
     def state_dict(self) -> dict:
         """Everything beside the weights that a resumed run needs to go on as if it had never stopped."""
         on_cuda = self.device.type == "cuda"
         return self._settings() | {
-            "epoch": self.epoch, "batch": self.batch, "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch, "batch": self.batch, "step": self.step, "skipped_in_a_row": self.skipped_in_a_row,
+            "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(), "cuda_rng": torch.cuda.get_rng_state(self.device) if on_cuda else None,
             "tally": dataclasses.asdict(self.tally), "problems": [dataclasses.asdict(p) for p in self.problems.values()],
         }  # fmt: skip
@@ -297,6 +372,11 @@ class Trainer:
         """
         refuse_to_resume("other settings", differences(state, self._settings()))
         self.epoch, self.batch, self.tally = state["epoch"], state["batch"], Tally(**state.get("tally", {}))
+        self.skipped_in_a_row = state.get("skipped_in_a_row", 0)
+        self.start_epoch()
+        self.step = state.get("step", self.epoch * self._per_epoch + self.batch)
+        tally = self.tally
+        tally.utterances += [self.settings.batch_size] * (len(tally.losses) - len(tally.utterances))  # older versions kept none
         self.problems = {problem["where"]: Problem(**problem) for problem in state.get("problems", ())}
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler = self._scheduler()

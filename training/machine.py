@@ -16,6 +16,7 @@ def is_switched_on(value: str) -> bool:
     return value.strip("0.") != "" and value not in ("false", "f", "no", "n", "off", "none", "null", "disabled")
 
 
+KERNELS = 128  # of several steps [ours]
 QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts cut their trainings down to seconds, to try a command
 
 
@@ -78,7 +79,7 @@ def keep_freed_memory() -> None:
     """Asks the C library (glibc) to keep freed memory for the next step instead of giving it back to the system.
 
     Each step frees and asks for the same large buffers; having the system clear them anew takes a quarter of the
-    time of a step. Elsewhere than on Linux with glibc this does nothing.
+    time of a step. Elsewhere than on Linux with glibc this does nothing. See ``give_back_freed_memory``.
     """
     if (mallopt := _of_glibc("mallopt")) is None:
         return
@@ -91,11 +92,20 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Gives back to the system what ``keep_freed_memory`` kept.
 
-    Minibatches of ever other lengths leave gaps that none after them fits into: after 700 steps of LibriSpeech a process held
-    10 GB. Once an epoch this costs no time that counts; it doesn't bound what an epoch leaves.
+    Minibatches of ever other lengths leave gaps that none after them fits into. Training does this every so many steps.
     """
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)
+
+
+def keep_few_kernels() -> None:
+    """Bounds what torch and oneDNN keep of each shape of a product in bf16, in a store of 1024 shapes each.
+
+    Minibatches of ever other lengths have ever other shapes, about twenty a step: 0.6 MB for each shape, and the gaps around
+    them. It counts from the first such product of a process on, and leaves what the environment says.
+    """
+    for store in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(store, str(KERNELS))
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -26,7 +27,7 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Opti
     return torch.optim.AdamW(groups, lr, fused=True)
 
 
-def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int, warmup: int = 10_000) -> float:
+def learning_rate_factor(schedule: str, step: float, total: int, per_epoch: int, warmup: int = 10_000) -> float:
     """Learning rate at a step as a share of the highest.
 
     'onecycle': up in the first 15 % of the steps, then down to 0 along a half cosine [ours]. 'anneal': divided by 1.2
@@ -49,14 +50,16 @@ def learning_rate_factor(schedule: str, step: int, total: int, per_epoch: int, w
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0, warmup: int = 10_000
-) -> LambdaLR:
+    optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0, warmup: int = 10_000,
+    place: Callable[[int], float] = float,
+) -> LambdaLR:  # fmt: skip
     """Gives the optimiser at each step ``lr`` times the factor of ``learning_rate_factor``, from ``step`` on.
 
-    It holds no state but the number of the step, so a resumed run makes it anew.
+    It holds no state but the number of the step, so a resumed run makes it anew. ``place`` says where in the schedule a step
+    stands, for epochs that differ in their steps.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return LambdaLR(
-        optimizer, lambda number: learning_rate_factor(schedule, number, total, per_epoch, warmup), last_epoch=step - 1
+        optimizer, lambda number: learning_rate_factor(schedule, place(number), total, per_epoch, warmup), last_epoch=step - 1
     )

@@ -235,7 +235,7 @@ def after_restart(output: OutputSettings) -> OutputSettings:
     """
     if not job():
         return output
-    given = output.resume or output.folder
+    given = output.folder if output.resume is True else output.resume or output.folder
     folders = [Path(given)] if given else sorted(Path("runs").glob("*"))
     for folder in folders:
         mark = folder / JOB_FILE

@@ -35,6 +35,8 @@ PRESETS = {
 def in_full(preset: str, args: argparse.Namespace) -> str:
     """The preset's flags as they hold now, such as ``--forward-only --n-rnn 5 ...``."""
     values = {name: getattr(args, name) for name in PRESETS[preset]}
+    if args.batch_seconds is not None:
+        values = {name: value for name, value in values.items() if name != "batch_size"} | {"batch_seconds": args.batch_seconds}
     return f"preset {preset}: " + " ".join(f"--{name.replace('_', '-')}{_said(value)}" for name, value in values.items())
 
 

@@ -13,20 +13,23 @@ from tqdm import tqdm
 from decoding.ngrams import NGramModel
 from decoding.scorers import make_scorer
 from decoding.tuning import ALPHAS, BETAS, compare, network_outputs, tune
-from implementation import evaluate, utterance_seconds
+from implementation import CharEncoder, evaluate, is_spaced, leading_errors, measure_of, utterance_seconds
 from models.checkpoints import Checkpoint, ModelConfig, load_checkpoint, save_checkpoint
 from models.confidence import calibrate_on
 from models.jitter import jittered
+from models.writing import whole_file, write_whole
 from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
 from speech.preflight import readable, stop_if_many
 from speech.utterances import listed, spoken
+from training.loop import error_rates
 from training.parallel import count
 from training.run import Parts, Run
 from training.settings import LanguageModelSettings
 
 LM_ORDER = 4
+BEAM_OF_WORDS, BEAM_OF_CHARACTERS = 50, 200  # [ours], [paper, Section 6: Mandarin]
 EVALUATION_CACHE_MB = 200  # of audio, for each set
 BINS = {"spectrogram": "bins", "logmel": "log-mel bins"}
 BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
@@ -58,8 +61,13 @@ def describe(parts: Parts) -> None:
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     together = f"{count()} processes, of each: " if count() > 1 else ""
     print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
-    speech, steps = spoken(sum(utterance_seconds(data.samples))), len(trainer.sampler)
-    print(f"training: {len(data)} utterances, {speech}, {steps} steps an epoch, {trainer.epochs} epochs")
+    seconds, budget = utterance_seconds(data.samples), trainer.settings.batch_seconds
+    steps = f"{'about ' if budget else ''}{len(trainer.sampler)}"
+    print(f"training: {len(data)} utterances, {spoken(sum(seconds))}, {steps} steps an epoch, {trainer.epochs} epochs")
+    if longer := sum(length > budget for length in seconds) if budget else 0:
+        print(
+            f"longer than --batch-seconds {budget:g}, each a step of its own: {longer} utterances of {max(seconds):.1f} s at most"
+        )
 
 
 def _layers(config: ModelConfig, convolutions: int) -> str:
@@ -74,14 +82,16 @@ def _layers(config: ModelConfig, convolutions: int) -> str:
     return f"{convolutions} convolutions, {recurrent},\n       {BATCH_NORMS[config.batch_norm]}"
 
 
-def show_result(name: str, result: dict) -> None:
+def show_result(name: str, result: dict, encoder: CharEncoder) -> None:
     """Error rates with counts, and the aligned transcripts of the worst, the middle and the best utterance."""
-    print(f"\n{name}: {result['n_samples']} utterances, WER {result['words']}, CER {result['characters']}")
+    errors = leading_errors(result, encoder)
+    words = f"WER {result['words']}, " if is_spaced(encoder) else ""
+    print(f"\n{name}: {result['n_samples']} utterances, {words}CER {result['characters']}")
     if result["n_infeasible"]:
         print(f"  {result['n_infeasible']} utterances have too few frames for their text; their loss is infinite")
-    ranked = result["words"].from_worst_to_best()
+    ranked = errors.from_worst_to_best()
     for utterance in dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])):
-        print(result["words"].aligned_lines(utterance))
+        print(errors.aligned_lines(utterance))
 
 
 def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter: bool = False) -> None:
@@ -99,16 +109,15 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter
         heard = jittered(best) if jitter else best
         results = {name: evaluate(heard.model, dataset, best.encoder) for name, dataset in sets.items()}
         for name, result in results.items():
-            show_result(name, result)
+            show_result(name, result, best.encoder)
         keep_calibration(run, best, sets["dev"])
-        training_curves(run.history, run.caption).savefig(run.folder / "training_curves.png")
+        with whole_file(run.folder / "training_curves.png") as picture:
+            training_curves(run.history, run.caption).savefig(picture)
         drawn = predictions(best.model, sets["dev"], best.encoder, results["dev"], run.caption)
-        drawn.savefig(run.folder / "predictions.png")
-        summary = {
-            name: {"wer": r["wer"], "cer": r["cer"], "word_errors": r["words"].errors, "words": r["words"].reference_length}
-            for name, r in results.items()
-        }
-        (run.folder / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        with whole_file(run.folder / "predictions.png") as picture:
+            drawn.savefig(picture)
+        summary = {name: error_rates(result, best.encoder) for name, result in results.items()}
+        write_whole(run.folder / "results.json", json.dumps(summary, indent=2) + "\n")
         print(f"\nin {run.folder}: checkpoint.pt, last.pt, metrics.jsonl, results.json, training_curves.png, predictions.png")
         print(f"transcribe your own: python transcribe.py {run.folder / 'checkpoint.pt'} your.wav")
         if language_model:
@@ -145,8 +154,11 @@ def decode_with_language_model(run: Run, best: Checkpoint, sets: dict[str, Seque
     if lm.file == "train":
         lm = replace(lm, file=run.folder / "lm.arpa")
         texts = [best.encoder.decode(best.encoder.encode(text)) for text in run.parts.texts]
-        NGramModel.train(texts, LM_ORDER).write_arpa(lm.file)
-        print(f"\nlanguage model of the training transcripts, order {LM_ORDER}: {lm.file}")
+        unit = "word" if is_spaced(best.encoder) else "character"
+        with whole_file(lm.file) as arpa:
+            NGramModel.train(texts, LM_ORDER, unit).write_arpa(arpa)
+        of_what = "" if unit == "word" else f" of {unit}s"
+        print(f"\nlanguage model of the training transcripts, order {LM_ORDER}{of_what}: {lm.file}")
     tune_and_compare(best, sets, lm, run.folder, run.caption)
 
 
@@ -161,9 +173,11 @@ def tune_and_compare(
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
     alpha, beta = tuning.best
     print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
-    results = {name: compare(name, rows, encoder, lm.beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
-    tuning_surface(tuning, caption).savefig(folder / "tuning.png")
+    beam = lm.beam or (BEAM_OF_WORDS if is_spaced(encoder) else BEAM_OF_CHARACTERS)
+    results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
+    with whole_file(folder / "tuning.png") as picture:
+        tuning_surface(tuning, caption, measure_of(encoder)).savefig(picture)
     tuned = {"alpha": alpha, "beta": beta, "lm": str(lm.file), "unit": scorer.model.unit, "lexicon": lm.lexicon}
     tuned["unknown_penalty"] = scorer.unknown_penalty
-    (folder / "decoder.json").write_text(json.dumps(tuned | {"results": results}, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "decoder.json", json.dumps(tuned | {"results": results}, indent=2) + "\n")
     print(f"in {folder}: tuning.png, decoder.json")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
-from implementation import CharEncoder, evaluate
+from implementation import CharEncoder, evaluate, leading_errors, measure_of
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
+from models.writing import write_whole
 from speech.corpora import Problem
 from training.folder import OpenFolder
 from training.loop import EpochReport, Trainer, epoch_metrics, metrics_line, read_metrics
 from training.parallel import highest, is_first
-from training.settings import differences, refuse_to_resume
+from training.settings import OutputSettings, differences, refuse_to_resume
 from training.stopping import Interrupts, Stopped, interrupts_noted
 
 
@@ -48,15 +52,20 @@ class Run:
         parts: what it is made of.
         folder: where all of it goes; an ``OpenFolder`` is kept locked until ``close``, at the latest until the process ends.
         command: started it, as the pictures say.
+        save_minutes: from one last.pt to the next within an epoch.
 
     ``with run: ...`` closes it in the end.
     """
 
-    def __init__(self, parts: Parts, folder: Path | OpenFolder, command: str) -> None:
+    def __init__(
+        self, parts: Parts, folder: Path | OpenFolder, command: str, save_minutes: float = OutputSettings.save_minutes
+    ) -> None:
         self.opened = folder if isinstance(folder, OpenFolder) else None
         self.parts, self.trainer, self.folder = parts, parts.trainer, self.opened.path if self.opened else Path(folder)
         self.caption = f"measured here: {command}"  # of the pictures
-        self.best_wer, self.history = float("inf"), []
+        self.measure = measure_of(parts.encoder)  # by which weights are chosen: WER, or CER where no space parts words
+        self.best, self.history = float("inf"), []
+        self.save_minutes, self._saved = save_minutes, time.monotonic()  # when last.pt was written
         self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
 
     def __enter__(self) -> Run:
@@ -82,19 +91,21 @@ class Run:
         state = checkpoint.training
         self.trainer.load_state_dict(state["trainer"])
         unwrapped(self.trainer.model).load_state_dict(checkpoint.model.state_dict())
-        self.best_wer, self.report = state["best_wer"], None
+        self.best, self.report = state[f"best_{self.measure.lower()}"], None
         if report := state.get("report"):
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
         self.history = self._read_history()
-        print(f"resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
+        print(f"{self.folder}: resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
 
     def _refuse_another(self, checkpoint: Checkpoint) -> None:
         """Raises ``CheckpointError`` where the checkpoint's run had another model or other settings, or there is no run in it."""
+        if checkpoint.encoder.alphabet != self.parts.encoder.alphabet:
+            refuse_to_resume("another alphabet", self._other_outputs(checkpoint.encoder))
         was, now = (
             config.flat() | {"outputs": encoder.vocab_size}
             for config, encoder in ((checkpoint.config, checkpoint.encoder), (self.parts.config, self.parts.encoder))
         )
-        refuse_to_resume("another model", differences(was, now) or self._other_outputs(checkpoint.encoder))
+        refuse_to_resume("another model", differences(was, now))
         if "trainer" not in checkpoint.training:
             raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
         settings = self.parts.settings
@@ -102,11 +113,13 @@ class Run:
         refuse_to_resume("other settings", differences(was, settings))
 
     def _other_outputs(self, encoder: CharEncoder) -> list[str]:
-        """In what the outputs of an encoder with as many differ from the run's."""
+        """In what the outputs of another encoder differ from the run's."""
         units = sorted(set(encoder.alphabet) ^ set(self.parts.encoder.alphabet))
-        if units:
-            return [f"the outputs differ in {', '.join(map(repr, units[:30]))}"]
-        return [] if encoder.alphabet == self.parts.encoder.alphabet else ["the outputs' order differs"]
+        if not units:
+            return ["the outputs' order differs"]
+        sizes = f"there were {encoder.vocab_size} outputs, and are {self.parts.encoder.vocab_size}; "
+        more = f" and {len(units) - 30} others" if len(units) > 30 else ""
+        return [f"{sizes}the outputs differ in {', '.join(map(repr, units[:30]))}{more}"]
 
     def _read_history(self) -> list[dict]:
         """The lines of metrics.jsonl up to the epoch that is resumed at."""
@@ -121,14 +134,53 @@ class Run:
         """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs.
 
         Of several processes that train together the first one writes.
+
+        Raises:
+            FloatingPointError: if weights are not finite; the file that was there stays.
+            OSError: if it can't be written; the file that was there stays.
         """
         if not is_first():
             return
-        state = {"best_wer": self.best_wer, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
+        self._refuse_broken_weights()
+        state = {f"best_{self.measure.lower()}": self.best, "epoch": self.trainer.epoch, "epochs": self.trainer.epochs}
         if name == "last.pt":
             report = dataclasses.asdict(self.report) if self.report else None
             state |= {"trainer": self.trainer.state_dict(), "settings": self.parts.settings, "report": report}
-        save_checkpoint(self.folder / name, self.trainer.model, self.parts.config, self.parts.encoder, state)
+        with self._saved_before_is_named():
+            save_checkpoint(self.folder / name, self.trainer.model, self.parts.config, self.parts.encoder, state)
+        if name == "last.pt":
+            self._saved = time.monotonic()
+
+    def _save_if_due(self) -> None:
+        """Writes last.pt in the middle of an epoch; not while steps are skipped, so that it stays the last good one."""
+        if time.monotonic() - self._saved >= 60 * self.save_minutes and not self.trainer.skipped_in_a_row:
+            self.save("last.pt")
+
+    def _refuse_broken_weights(self) -> None:
+        weights = unwrapped(self.trainer.model).state_dict()
+        broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise FloatingPointError(
+                f"there is nan or infinity in the weights ({', '.join(broken[:5])}); lower the learning rate"
+            )
+
+    @contextlib.contextmanager
+    def _saved_before_is_named(self) -> Iterator[None]:
+        """Adds to the sentence about what can't be written what there is to go on from."""
+        try:
+            yield
+        except OSError as error:
+            last = self.folder / "last.pt"
+            if not last.exists():
+                raise
+            raise OSError(f"{error}. {last} is whole, as it was before; once this is mended: --resume {self.folder}") from error
+
+    def _last_good(self) -> str:
+        last, best = (self.folder / name for name in ("last.pt", "checkpoint.pt"))
+        if not last.exists():
+            return "no checkpoint was saved before"
+        also = f"; the weights best on dev are in {best}" if best.exists() else ""
+        return f"the last good checkpoint is {last}, for --checkpoint in a new run{also}"
 
     def save_stopped(self) -> str:
         """Writes the state after Ctrl-C, as last.pt, and as checkpoint.pt where no epoch was evaluated yet.
@@ -149,10 +201,20 @@ class Run:
         return f"stopped; the state is in {self.folder}. To go on: {again}"
 
     def train(self) -> None:
-        """Trains all epochs that are left; raises ``KeyboardInterrupt`` after Ctrl-C, SIGTERM or SIGHUP, for ``save_stopped``."""
-        with interrupts_noted() as interrupted:
-            while self.trainer.epoch < self.trainer.epochs or self.report:
-                self.epoch(interrupted)
+        """Trains all epochs that are left, saved before the first step, every ``save_minutes``, and after each epoch.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, for ``save_stopped``.
+            FloatingPointError: when the training has diverged; the message names the last good checkpoint.
+        """
+        try:
+            with interrupts_noted() as interrupted:
+                if self.trainer.step == 0:
+                    self.save("last.pt")  # whenever the process is killed from now on, there is something to resume
+                while self.trainer.epoch < self.trainer.epochs or self.report:
+                    self.epoch(interrupted)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error}; {self._last_good()}") from error
 
     def epoch(self, interrupted: Interrupts | None = None) -> None:
         """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6).
@@ -162,12 +224,15 @@ class Run:
         trainer, interrupted = self.trainer, Interrupts() if interrupted is None else interrupted
         title = f"epoch {trainer.epoch + 1}"
         shown = {"desc": title, "unit": "step", "leave": False, "disable": None if is_first() else True}
-        with tqdm(total=len(trainer.sampler), initial=trainer.batch, **shown) as bar:
+        with tqdm(total=trainer.start_epoch(), initial=trainer.batch, **shown) as bar:
 
             def on_step(loss: float, _utterances: int) -> None:
+                if math.isnan(loss):
+                    bar.write(trainer.tally.skipped[-1])
                 _stop_if_asked(interrupted)
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.1f}")
+                self._save_if_due()
 
             if self.report is None:  # else Ctrl-C came while the epoch was evaluated
                 self.report = trainer.run_epoch(on_step)
@@ -183,27 +248,28 @@ class Run:
         trainer, report = self.trainer, self.report
         with interrupted.ending_at_once():
             result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
-        self.history.append(epoch_metrics(report, result))
-        whole = self.metrics_file.with_suffix(".tmp")  # so that a run that is killed meanwhile leaves the lines there were
-        whole.write_text("".join(map(metrics_line, self.history)), encoding="utf-8")
-        os.replace(whole, self.metrics_file)
-        self.report = None
-        if result["wer"] <= self.best_wer:
-            self.best_wer = result["wer"]
+        self.history.append(epoch_metrics(report, result, self.parts.encoder))
+        with self._saved_before_is_named():
+            write_whole(self.metrics_file, "".join(map(metrics_line, self.history)))
+        rate = leading_errors(result, self.parts.encoder).rate
+        if rate <= self.best:
+            self.best = rate
             self.save("checkpoint.pt")
+        self.report = None  # not before: who is stopped here evaluates once more, and saves the weights
         self.save("last.pt")
         print(self._line(report, result), flush=True)
         for problem in report.problems:
             print(f"  left out: {problem}")
 
     def _line(self, report: EpochReport, result: dict) -> str:
-        words, characters = (
-            f"{100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})" for c in (result["words"], result["characters"])
-        )
+        counts = {"WER": result["words"], "CER": result["characters"]}
+        counts = counts if self.measure == "WER" else {"CER": result["characters"]}
+        rates = (f"{kind} {100 * c.rate:6.2f} % ({c.errors}/{c.reference_length})  " for kind, c in counts.items())
+        skipped = f"  {report.skipped_steps} steps skipped" if report.skipped_steps else ""
         return (
             f"epoch {report.epoch:3d}/{self.trainer.epochs}  loss {report.loss:6.2f}  dev: loss {result['loss']:6.2f}  "
-            f"WER {words}  CER {characters}  blank {100 * result['blank_share']:.0f} %  "
-            f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s"
+            f"{''.join(rates)}blank {100 * result['blank_share']:.0f} %  "
+            f"{report.audio_seconds / report.seconds:.0f} s audio/s  {report.seconds:.0f} s{skipped}"
         )
 
 

@@ -34,6 +34,8 @@ class SpeechSettings:
         bigrams: whether outputs are pairs of letters too (arXiv 3.6).
         sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
             Fourier points on), so that bins are 62.5 Hz apart [ours].
+        alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
+        transcript_column: column of a manifest that holds the transcripts; None: the one that is called so.
     """
 
     data: str | Path | None = None
@@ -49,6 +51,8 @@ class SpeechSettings:
     masks: str = "words"
     bigrams: bool = False
     sample_rate: int | None = None
+    alphabet: str | Path = "english"
+    transcript_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class TrainingSettings:
         threads: of the CPU; None: torch's choice.
         seed: of weights, order, synthetic speech and augmentation.
         checkpoint: file whose model and weights are trained on; None: a new model.
+        batch_seconds: in place of ``batch_size`` as many utterances a step as so many seconds hold, padding included.
     """
 
     epochs: int = 9
@@ -84,6 +89,7 @@ class TrainingSettings:
     threads: int | None = None
     seed: int = 0
     checkpoint: str | Path | None = None
+    batch_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,17 @@ class LanguageModelSettings:
 
     Attributes:
         file: in the ARPA format; 'train': one is made of the training transcripts.
-        unit: 'word' or 'character'; None: as the file tells.
+        unit: 'word' or 'character'; None: as the file tells; of 'train': words, or characters where no space parts words.
         lexicon: whether only words of the model are allowed.
         unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet) [ours].
-        beam: width of the search [ours; paper, Section 6: 500].
+        beam: width of the search; None: 50 [ours; paper, Section 6: 500], where no space parts words 200 [paper, Section 6].
         tune_beam: width while alpha and beta are chosen on dev [ours].
     """
 
     file: str | Path
     unit: str | None = None
     lexicon: bool = False
-    beam: int = 50
+    beam: int | None = None
     tune_beam: int = 16
     unknown_penalty: float | None = None
 
@@ -114,16 +120,18 @@ class OutputSettings:
     Attributes:
         folder: of a new run; None: the next free runs/NNN.
         overwrite: whether the run that stands in ``folder`` may be replaced.
-        resume: folder of an interrupted run that is to be taken up.
+        resume: folder of an interrupted run that is to be taken up; True: the newest under runs/ that is not finished.
         language_model: decodes dev and the test sets once more; None: none does.
         jitter: whether the trained model is evaluated as ``models.jitter`` has it.
+        save_minutes: from one last.pt to the next within an epoch [ours]; 0: one after each step.
     """
 
     folder: str | Path | None = None
     overwrite: bool = False
-    resume: str | Path | None = None
+    resume: str | Path | bool | None = None
     language_model: LanguageModelSettings | None = None
     jitter: bool = False
+    save_minutes: float = 10.0
 
 
 def default_lr(model: str, recorded: bool) -> float:

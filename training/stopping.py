@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -113,11 +114,19 @@ def _say(what: str, terminals: list[int]) -> None:
             os.dup2(nowhere, output)
 
 
+def _end_with(process: object) -> None:
+    process.join()
+    os._exit(1)
+
+
 def workers_survive(_worker: int) -> None:
     """In a worker process: signals to the whole group are left to the loop, which still wants the minibatch under way.
 
-    SIGTERM is survived once; the next, which the main process sends where a worker does not end, ends it.
+    SIGTERM is survived once; the next, which the main process sends where a worker does not end, ends it. When the main process
+    is killed, it ends too; torch sees to that only where workers are forked, which newer Pythons don't do.
     """
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

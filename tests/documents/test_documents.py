@@ -97,6 +97,11 @@ def write_speech(folder):
     (folder / "PATH" / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     for name in ("fsdd", "barista_en"):
         (folder / name).symlink_to("PATH")
+    (folder / "dsp20_zh").mkdir()
+    rows = [row.replace(".wav", ".wav\t数字", 1) for row in rows[1:]]
+    rows = [row.replace("\t数字\t", f"\t{'数字 北京 语音 上海'.split()[n % 4]}\t", 1) for n, row in enumerate(rows)]
+    text = "path\ttranscript\tpinyin\tsplit\n" + "\n".join(f"../PATH/{row}" for row in rows) + "\n"
+    (folder / "dsp20_zh" / "manifest.tsv").write_text(text, encoding="utf-8")
     for name in ("a.wav", "b.flac"):
         soundfile.write(folder / name, generate_synthetic_audio("hello", speaker=9).numpy(), 16000)
 

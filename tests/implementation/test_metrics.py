@@ -129,6 +129,7 @@ def test_aligned_lines_stand_above_each_other():
 def test_errors_are_marked_in_any_script():
     """Chinese characters take two columns of a terminal, digits have no capitals."""
     assert count_word_errors("北京 7", "背景 8").aligned_lines(0).splitlines() == ["REF: 北京 7", "HYP: 背景 8", "     S    S"]
+    assert count_word_errors("e\u0301te\u0301 a", "x b").aligned_lines(0).splitlines()[1:] == ["HYP: x   b", "     S   S"]
     lines = count_word_errors("我 在 北京", "我 北京").aligned_lines(0).splitlines()
     assert lines == ["REF: 我 在 北京", "HYP: 我 ** 北京", "        D"]
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from implementation import CharEncoder
+from implementation import CharEncoder, count_errors, counted_units, is_spaced, measure_of
 
 ENCODER = CharEncoder()
 texts = st.text(alphabet=string.ascii_lowercase + " '", max_size=20)
@@ -105,3 +105,51 @@ def test_the_reference_folds_letters_and_keeps_every_character():
         encoder = CharEncoder("english", unknown)
         assert encoder.reference("Twenty-Five Café 7") == "twenty-five café 7"
     assert CharEncoder("Ab").reference("aAbB") == "aAbb"
+
+
+def test_mandarin_has_the_characters_of_the_standard_gb_2312_behind_those_of_english():
+    encoder = CharEncoder("mandarin")
+    in_the_standard = {char for char in map(chr, range(0x4E00, 0xA000)) if is_encodable(char)}
+    assert len(in_the_standard) == 6763 and encoder.vocab_size == 6763 + 29
+    assert encoder.alphabet[:28] == ENCODER.alphabet and set(encoder.alphabet[28:]) == in_the_standard
+    assert encoder.alphabet[28] == "啊" and encoder.alphabet[-1] == "齄"  # first and last of the table
+    assert encoder.encode("Hello 北京")[:6] == ENCODER.encode("hello ") and encoder.decode(encoder.encode("北京")) == "北京"
+
+
+def is_encodable(char: str) -> bool:
+    try:
+        return bool(char.encode("gb2312"))
+    except UnicodeEncodeError:
+        return False
+
+
+def test_the_alphabet_of_transcripts_holds_their_characters_once_in_lower_case():
+    encoder = CharEncoder.from_transcripts(["Bad ab", "中b"], unknown="drop")
+    assert (encoder.alphabet, encoder.unknown) == ([" ", "a", "b", "d", "中"], "drop")
+    assert encoder.encode("Ab中!") == [2, 3, 5]
+
+
+def test_a_mark_of_decomposed_unicode_is_named_with_what_to_do():
+    with pytest.raises(ValueError, match=r"COMBINING ACUTE ACCENT, a mark of decomposed Unicode: compose texts by unicodedata"):
+        ENCODER.encode("cafe\u0301")
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "spaced"),
+    [
+        ("english", True),
+        ("mandarin", False),
+        ("abc中", False),
+        ("абв ", True),
+        ("한국", True),
+        ("あ", False),
+        ("กข ", False),
+        ("aé ", True),
+    ],
+)
+def test_words_are_counted_where_spaces_part_them_and_else_characters(alphabet, spaced):
+    encoder = CharEncoder(alphabet)
+    assert is_spaced(encoder) == spaced and measure_of(encoder) == ("WER" if spaced else "CER")
+    counts = count_errors(["ab cd", "e f"], ["a bcd", "ef"], encoder)
+    assert (counts.errors, counts.reference_length) == ((4, 4) if spaced else (0, 6))
+    assert counted_units(" ab c", encoder) == (["ab", "c"] if spaced else ["a", "b", "c"])

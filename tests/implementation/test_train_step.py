@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import math
 
 import jiwer
@@ -25,6 +26,7 @@ from implementation import (
     evaluate,
     generate_synthetic_audio,
     greedy_decode,
+    leading_errors,
     plain_definitions,
     train,
     train_step,
@@ -278,6 +280,22 @@ def test_evaluation_equals_the_utterances_one_by_one_in_the_datasets_order(batch
     assert (result["n_samples"], result["n_infeasible"]) == (3, 0)
     assert (result["words"].rate, result["characters"].rate) == (result["wer"], result["cer"])
     assert len(set(hypotheses)) == 3
+
+
+def test_where_no_space_parts_words_characters_are_counted_without_spaces():
+    encoder = CharEncoder("中文 helowns")
+    data = [
+        dataclasses.replace(sample, transcript=text) for sample, text in zip(dataset(), ("中 文", "hello", "on"), strict=True)
+    ]
+    said = iter(["中文", "he llo", "no"])
+    model = DeepSpeech2(N_FFT // 2 + 1, encoder.vocab_size, n_conv=1, n_rnn=1, rnn_hidden=4)
+    result = evaluate(model, data, encoder, batch_size=1, decode=lambda *_: [next(said)])
+    order = sorted(range(3), key=lambda i: data[i].seconds)
+    expected = dict(zip(order, ["中文", "he llo", "no"], strict=True))
+    assert result["hypotheses"] == [expected[i] for i in range(3)]  # as they are
+    references, hypotheses = ["中文", "hello", "on"], [expected[i].replace(" ", "") for i in range(3)]
+    assert result["cer"] == pytest.approx(jiwer.process_characters(references, hypotheses, **STRICT).cer)
+    assert leading_errors(result, encoder) is result["characters"] and leading_errors(result, ENCODER) is result["words"]
 
 
 def test_evaluation_returns_the_stated_keys():

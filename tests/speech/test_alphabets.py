@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from implementation import CharEncoder
-from speech.alphabets import BigramEncoder
+from speech.alphabets import BigramEncoder, choose_encoder, read_alphabet
 
 texts = st.text(alphabet=string.ascii_lowercase + " '", max_size=30)
 few_letters = st.lists(st.text(alphabet="ab '", max_size=12), max_size=6)
@@ -106,3 +106,49 @@ def test_broken_units_are_refused(units):
 def test_the_reference_keeps_every_character():
     encoder = BigramEncoder.learn(["twenty five"], unknown="drop")
     assert encoder.reference("Twenty-Five") == "twenty-five"
+
+
+# ---------------------------------------------------------------------------------------------
+# Alphabets by name, of a corpus, of a file
+# ---------------------------------------------------------------------------------------------
+
+
+def test_alphabets_are_chosen_by_name_by_the_texts_or_by_a_file(tmp_path):
+    (tmp_path / "abc.txt").write_text("ab\nc '", encoding="utf-8")
+    assert choose_encoder("english").alphabet == CharEncoder().alphabet
+    assert choose_encoder("mandarin", unknown="drop").vocab_size == 6792
+    assert choose_encoder("corpus", ["Shu4, zi4!"]).alphabet == [" ", "4", "h", "i", "s", "u", "z"]
+    assert choose_encoder("corpus", ["数 字。"]).alphabet == ["字", "数"]  # no space parts them
+    assert choose_encoder("corpus", ["one", "two"]).alphabet[0] == " "  # so that words can be joined
+    encoder = choose_encoder(tmp_path / "abc.txt", unknown="drop")
+    assert (encoder.alphabet, encoder.unknown) == (["a", "b", "c", " ", "'"], "drop")
+
+
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_holds_characters_in_their_order_composed_and_once(tmp_path, code):
+    (tmp_path / "a.txt").write_bytes("中\r\ne\u0301\r\nb中\u3000".encode(code))
+    assert read_alphabet(tmp_path / "a.txt") == ["中", "é", "b", "\u3000"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "no such alphabet; give english, mandarin, corpus, or a text file"),
+        (b"", "no character in it"),
+        (b" \n\n", "no character in it"),
+        ("中".encode("gb2312"), "not text in UTF-8"),
+        (b"<blank>\na\nb\n", "holds the mark <blank>: take it out"),
+        ("中 1\n文 2\n".encode(), "a number behind each character"),
+    ],
+)
+def test_what_is_no_alphabet_is_refused_in_a_sentence(tmp_path, content, what):
+    path = tmp_path / "alphabet.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=what):
+        read_alphabet(path)
+
+
+def test_texts_without_a_letter_make_no_alphabet():
+    with pytest.raises(ValueError, match="no letter in the transcripts"):
+        choose_encoder("corpus", ["...", "!"])

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from implementation import CharEncoder
-from speech.alphabets import BigramEncoder
-from speech.transcripts import named, normalise, unknown_characters
+from speech.alphabets import BigramEncoder, corpus_encoder
+from speech.transcripts import joined, mixed_scripts, named, normalise, plain, unknown_characters
 
 ENGLISH, DROP = CharEncoder(), CharEncoder(unknown="drop")
 FRENCH = CharEncoder("abcdefghijklmnopqrstuvwxyzàâçéèêëîïôûùüÿœæ '-")
@@ -99,6 +99,43 @@ def test_what_remains_is_named_with_counts():
     assert named(counts) == "',' 2 times, '5' once, '!' once"
     assert named(counts, show=1) == "',' 2 times, and 2 others"
     assert unknown_characters(["你好，"], CHINESE) == {"，": 1}
+
+
+def test_letters_that_look_alike_are_named_by_their_script():
+    assert named(unknown_characters(["cаt", "αβ"], ENGLISH)) == "'а' (Cyrillic) once, 'α' (Greek) once, 'β' (Greek) once"
+    assert mixed_scripts(["a cаt", "кот cat", "cаt", "中国cat", "CAFÉ"]) == {"cаt": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Ｈｅｌｌｏ，ｗｏｒｌｄ！", "Hello world"),
+        ("你好，世界。 北 京", "你好世界北京"),
+        ("don’t ‘so’ dogs’ l’eau", "don't so dogs l'eau"),
+        ("ﬁne — twenty–five…", "fine twenty five"),
+        ("e\u0301te\u0301 co\u00adop", "été coop"),
+        ("shu4 zi4", "shu4 zi4"),
+        ("卡拉 OK 好", "卡拉OK好"),
+        ("5€ ½ ２", "5 2"),
+        ("हिन्दी", "हिन्दी"),
+    ],
+)
+def test_the_plain_form_of_a_transcript_has_letters_digits_and_apostrophes_alone(text, expected):
+    assert plain(text) == expected and plain(expected) == expected
+
+
+@given(st.lists(st.text("abÉé’'ﬁＡ1２中国 。，-", max_size=8), min_size=1))
+def test_the_alphabet_of_a_corpus_has_all_its_letters_and_digits(texts):
+    texts = [*texts, "x"]
+    encoder = corpus_encoder(texts)
+    lacking = unknown_characters(texts, encoder)
+    assert not [char for char in lacking if char.isalnum()]
+    assert not {"。", "，", "-"} & set(encoder.alphabet)
+
+
+def test_texts_are_joined_as_their_script_is_written():
+    assert joined(["see", "the moon"]) == "see the moon" and joined(["你好", "世 界"]) == "你好世 界"
+    assert joined(["你好", "ok", "sir", "好"]) == "你好ok sir好" and joined([]) == "" and joined(["", "a"]) == "a"
 
 
 WORDS = st.lists(st.text("abcxyzABC'", min_size=1, max_size=5).filter(lambda w: w.strip("'") == w), min_size=1, max_size=6)

@@ -34,23 +34,25 @@ def test_every_flag_reaches_its_setting(tmp_path):
     said = (
         "--data corpus --train a,b --dev d --test c "
         "--join 3 --n-train 9 --n-val 8 --max-seconds 7.5 --unknown drop --masks sentences --bigrams "
-        "--sample-rate 8000 "
+        "--sample-rate 8000 --alphabet mandarin --transcript-column hanzi "
         "--forward-only --row-conv 4 --fc-hidden 30 --normalize corpus "
         "--conv 1d --n-conv 3 --n-rnn 2 --rnn-hidden 20 --rnn-type rnn --batch-norm step --time-strides 1,2,1 --dropout 0.25 "
         "--features spectrogram --n-fft 64 --n-mels 12 --window-ms 30 --stride-ms 15 "
         "--epochs 6 --batch-size 5 --lr 0.5 --optimizer sgd --schedule noam --warmup 77 --no-sortagrad --precision fp32 "
         f"--device cpu --num-workers 4 --threads 1 --seed 11 --lm {lm} --unit word --lexicon "
-        "--unknown-penalty 1.5 --output-dir out --overwrite"
+        "--unknown-penalty 1.5 --output-dir out --overwrite --save-minutes 2.5"
     )
     assert parse_args(said.split()) == (
-        SpeechSettings("corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", True, "sentences", True, 8000),
+        SpeechSettings(
+            "corpus", ("a", "b"), "d", ("c",), 3, 9, 8, 7.5, "drop", True, "sentences", True, 8000, "mandarin", "hanzi"
+        ),
         ModelConfig(
             Features("spectrogram", 16000, 30, 15, 64, 12, "corpus"), n_conv=3, convolutions="3-layer 1D", n_rnn=2, rnn_hidden=20,
             rnn_type="rnn", batch_norm="step", bidirectional=False, row_conv=4, fc_hidden=30, time_strides=[1, 2, 1],
             dropout=0.25,
         ),
         TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
-        OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5)),
+        OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5), save_minutes=2.5),
     )  # fmt: skip
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
 
@@ -161,6 +163,10 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--join", "3"], "--join joins recordings of --data"),
         (["--resume", "x", "--output-dir", "y"], "goes on in its own folder"),
         (["--resume", "x", "--overwrite"], "choose one"),
+        (["--resume", "--overwrite"], "choose one"),
+        (["--resume", ""], "--resume is empty"),
+        (["--save-minutes", "-1"], "--save-minutes must be a number from 0 on, not -1.0"),
+        (["--save-minutes", "nan"], "--save-minutes must be a number from 0 on, not nan"),
         (["--data", ""], "--data is empty"),
         (["--output-dir", ""], "--output-dir is empty"),
         (["--num-workers", "-1"], "--num-workers must be at least 0"),

@@ -92,6 +92,25 @@ def taken_up() -> dict:
     return {"whole": weights(whole), "resumed": weights(resumed), "at": (state["epoch"], state["batch"])}
 
 
+def skipped(what: str) -> dict:
+    """An epoch in whose second step the last process alone has a loss, or a gradient, that is no number."""
+    trainer, losses, told, calls = make_trainer(epochs=1, optimizer="sgd", lr=1e-4), [], [], []
+    trainer.model.dropout.p = 0.0
+    forward, last = trainer.model.output.forward, parallel.rank() == parallel.count() - 1
+
+    def broken(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        y = forward(x)
+        if not last or len(calls) != 2:
+            return y
+        y.register_hook(lambda grad: grad * torch.inf)
+        return y * torch.nan if what == "loss" else y
+
+    trainer.model.output.forward = broken
+    report = trainer.run_epoch(lambda loss, _: (losses.append(loss), told.extend(trainer.tally.skipped[len(told) :])))
+    return {"losses": torch.tensor(losses), "weights": trainer.model.state_dict(), "told": told, "count": report.skipped_steps}
+
+
 def exchanged() -> dict:
     rank = parallel.rank()
     with pytest.raises(ValueError, match="--batch-norm step"):
@@ -109,6 +128,7 @@ def all_of_it() -> dict:
         found |= {("plain", *place): fifty_steps(*place, steps=5) for place in PLACES}
     found["single precision"] = fifty_steps("gru", "output", torch.float32, 20)
     found["bf16"] = fifty_steps("gru", "input", torch.float32, 10, autocast=True)
+    found |= {("skipped", what): skipped(what) for what in ("loss", "gradient")}
     return found | {"trained": trained(), "bad": trained(bad=3)}
 
 
@@ -174,10 +194,23 @@ class TestTwoProcessesAgainstOne:
     def test_what_one_process_finds_bad_all_know(self, together):
         assert [found["bad"]["problems"] for found in together] == [["3.wav"]] * 2
 
-    @pytest.mark.parametrize("what", ["trained", "bad", "dropout", ("rnn", "input")])
+    @pytest.mark.parametrize("what", ["loss", "gradient"])
+    def test_a_step_without_finite_numbers_in_one_process_is_skipped_by_all(self, alone, together, what):
+        one, *both = (found["skipped", what] for found in (alone, *together))
+        assert (
+            one["told"][0].count("utterance ") == 2 and f"the {'loss is' if what == 'loss' else 'norm of the'}" in one["told"][0]
+        )
+        for found in both:
+            assert found["told"] == one["told"] and found["count"] == 1
+            assert found["losses"].isnan().tolist() == [False, True, False, False] == one["losses"].isnan().tolist()
+            assert furthest(one["weights"], found["weights"]) < 1e-4
+
+    @pytest.mark.parametrize(
+        "what", ["trained", "bad", "dropout", ("rnn", "input"), ("skipped", "loss"), ("skipped", "gradient")]
+    )
     def test_all_processes_have_the_same_weights_to_the_last_bit(self, together, what):
         first, second = (found[what] for found in together)
-        assert torch.equal(first["losses"], second["losses"])
+        assert torch.equal(first["losses"].nan_to_num(-1), second["losses"].nan_to_num(-1))
         assert all(torch.equal(value, second["weights"][name]) for name, value in first["weights"].items())
 
     def test_a_run_taken_up_ends_as_the_whole_one(self, together):
@@ -232,7 +265,8 @@ class TestAfterRestart:
         self.run(Path("runs/001"), mark="job 6")
         self.run(Path("runs/002"))
         Path("runs/003").mkdir()
-        assert parallel.after_restart(OutputSettings()) == OutputSettings(resume=Path("runs/002"))
+        for output in (OutputSettings(), OutputSettings(resume=True)):
+            assert parallel.after_restart(output) == OutputSettings(resume=Path("runs/002"))
 
     def test_before_the_first_checkpoint_it_begins_anew(self, tmp_path):
         folder = self.run(tmp_path / "a", saved=False)
@@ -324,7 +358,7 @@ class TestTorchrun:
 
     @pytest.mark.parametrize("rank", [0, 1])
     def test_a_killed_worker_is_started_again_and_the_run_goes_on(self, whole, tmp_path, rank):
-        process = start(tmp_path / "run", restarts=1)
+        process = start(tmp_path / "run", "--save-minutes", "0", restarts=1)
         wait_for_epoch(tmp_path / "run", 2, process)  # so that the checkpoint of the first is there
         os.kill(worker(process, rank), signal.SIGKILL)
         said, _ = process.communicate(timeout=300)

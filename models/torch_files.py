@@ -1,0 +1,98 @@
+"""Files of ``torch.save``, read whole or not at all: their checksums are proved first, and nothing in them is ever run.
+
+torch writes a CRC-32 of each record of its zip archive, and ``torch.load`` does not look at it: with one bit of a weight
+flipped, another model comes back, and nothing is said. And a pickle, which such an archive holds, is a program.
+"""
+
+from __future__ import annotations
+
+import os
+import pickletools
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+# All that torch.save names in a pickle of plain tensors, numbers, texts, lists and dicts.
+_OF_PLAIN_THINGS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_tensor_v2|torch\.[A-Z][A-Za-z0-9]*Storage")
+_BEGIN_OF_ZIP = b"PK\3\4"
+
+
+class BadFile(ValueError):
+    """Why a file is not read."""
+
+
+def read_torch_file(path: Path, device: str | torch.device) -> object:
+    """What ``torch.save`` wrote of plain tensors, numbers, texts, lists and dicts.
+
+    Each record must have its checksum, so that a flip of any bit that matters is found; and lie in the file as it is, not
+    compressed, so that nothing takes more memory than the file. The pickle may name no function but those that make dicts and
+    tensors; what it names is looked at without running it, and then read by torch's own reader, which runs nothing else either.
+
+    Args:
+        path: of the file.
+        device: where the tensors go.
+
+    Raises:
+        BadFile: if it is anything else, cut off or damaged; with the reason.
+        OSError: if it can't be opened.
+    """
+    with open(path, "rb") as file:
+        try:
+            _refuse_what_is_no_archive(file)
+            with zipfile.ZipFile(file) as archive:
+                _refuse_code(archive.read(_checked_pickle(archive, file.seek(0, os.SEEK_END))))
+            file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other protocols and the like: it is read, or it is not
+                return torch.load(file, map_location=device, weights_only=True)
+        except BadFile:
+            raise
+        except Exception as error:  # reading foreign bytes can raise anything
+            raise BadFile(f"{type(error).__name__}: {' '.join(str(error).split())[:100]}") from error
+
+
+def _refuse_what_is_no_archive(file: BinaryIO) -> None:
+    """Raises ``BadFile`` with what the file is, where that can be told by its first bytes."""
+    head = file.read(64)
+    if not head:
+        raise BadFile("it is empty")
+    if head.startswith(b"version https://git-lfs"):
+        raise BadFile("a Git LFS pointer, not the file itself; fetch it: git lfs pull")
+    if head.startswith(b"\x80"):
+        raise BadFile("a bare pickle, which could run anything")
+    if not head.startswith(_BEGIN_OF_ZIP):
+        raise BadFile(f"it begins with {head[:12]!r}, not as the files of torch.save do")
+    if not zipfile.is_zipfile(file):
+        raise BadFile("its end is missing: copy it again")
+
+
+def _checked_pickle(archive: zipfile.ZipFile, size: int) -> zipfile.ZipInfo:
+    """The record of the pickle, once all records are known to be whole; ``size``: bytes of the file."""
+    records = archive.infolist()
+    names = [record.filename.lower() for record in records]  # as torch looks for them
+    pickles = [record for record, name in zip(records, names, strict=True) if name.endswith("/data.pkl")]
+    if len(pickles) != 1 or len(set(names)) < len(names):
+        raise BadFile("a zip archive, but not of torch.save")
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records) or sum(r.file_size for r in records) > size:
+        raise BadFile(f"its records would unpack to more than the {size:,} bytes of the file")
+    if damaged := archive.testzip():
+        raise BadFile(f"the checksum of {damaged} is wrong, so its bytes were changed: copy it again")
+    return pickles[0]
+
+
+def _refuse_code(pickle: bytes) -> None:
+    """Raises ``BadFile`` where a pickle names anything but what makes dicts and tensors; nothing of it is run."""
+    texts, named = [], []
+    for opcode, argument, _ in pickletools.genops(pickle):
+        if opcode.name in ("GLOBAL", "INST"):
+            named.append(argument.replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL":  # of newer pickles: module and name are the texts before
+            named.append(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts.append(argument)
+    if other := sorted({name for name in named if not _OF_PLAIN_THINGS.fullmatch(name)}):
+        raise BadFile(f"it asks to run {', '.join(other[:3])}{', ...' if len(other) > 3 else ''}, which is never done")

@@ -1,0 +1,68 @@
+"""Minibatches by a budget of seconds in place of a number of utterances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from implementation import SortaGradBatchSampler
+
+
+class BudgetBatchSampler(SortaGradBatchSampler):
+    """Minibatches of as many utterances of like lengths as a budget of seconds holds, padding included.
+
+    ``number of utterances x seconds of the longest <= budget``: what a step takes of memory and time is bounded, whatever the
+    lengths. The order is that of ``SortaGradBatchSampler``: by length in the first epoch, then minibatches of like lengths in
+    random order, each utterance once an epoch. An utterance longer than the budget is a minibatch of its own. How many
+    minibatches there are depends on the lengths, so that it may differ from epoch to epoch.
+
+    >>> list(BudgetBatchSampler([5, 1, 9, 3, 7, 20], budget=14))
+    [[1, 3], [0, 4], [2], [5]]
+
+    Args:
+        seconds, sortagrad, jitter, seed: as of ``SortaGradBatchSampler``.
+        budget: seconds of a minibatch.
+
+    Raises:
+        ValueError: if the budget is not a positive number.
+    """
+
+    def __init__(
+        self, seconds: Sequence[float], budget: float, sortagrad: bool = True, jitter: float = 0.03, seed: int = 0
+    ) -> None:  # fmt: skip
+        if not 0 < budget < math.inf:
+            raise ValueError(f"a minibatch needs a number of seconds above 0, not {budget}")
+        super().__init__(seconds, max(1, len(seconds)), sortagrad, jitter, seed)  # whose one minibatch is the order
+        self.budget = budget
+
+    def __len__(self) -> int:
+        return len(self._cut())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self._cut()
+        if self.epoch or not self.sortagrad:
+            np.random.default_rng((self.seed, self.epoch, 1)).shuffle(batches)
+        return iter(batches)
+
+    def _cut(self) -> list[list[int]]:
+        """The minibatches from short to long."""
+        batches: list[list[int]] = []
+        longest = 0.0  # of the minibatch that is being filled
+        for index in next(super().__iter__(), []):
+            longest = max(longest, self.seconds[index])
+            if not batches or (len(batches[-1]) + 1) * longest > self.budget:
+                batches.append([])
+                longest = self.seconds[index]
+            batches[-1].append(index)
+        return batches
+
+
+def largest_batch(sampler: SortaGradBatchSampler) -> tuple[int, float]:
+    """How many utterances and seconds of each a minibatch may come to, padding included, in any epoch."""
+    utterances, longest = len(sampler.seconds), float(max(sampler.seconds, default=0.0))
+    if not isinstance(sampler, BudgetBatchSampler) or not longest:
+        return min(sampler.batch_size, utterances), longest
+    count = min(utterances, max(1, int(sampler.budget // longest)))
+    return count, max(longest, min(sampler.budget, utterances * longest) / count)
