@@ -57,7 +57,7 @@ class KenlmModel(LanguageModel):
     def __init__(self, path: Path | str, unit: str | None = None) -> None:
         self._path = Path(path)
         _refuse_without_package(self._path)
-        words = _read_words(self._path)
+        words = _read_words(self._path)  # first, for most files that are cut off lack some of them
         _refuse_what_crashes(self._path, words)
         self._open()
         self._words = {word: word for word in words}  # as they are spelt here -> in the file
@@ -136,11 +136,6 @@ def _refuse_what_crashes(path: Path, words: list[str]) -> None:
     A binary has no checksum, and KenLM follows its numbers wherever they point to. What is wrong at places that were not
     asked for stays unseen.
     """
-    with path.open("rb") as file:
-        if not file.read(80).startswith(
-            (_MAGIC + b" format version", _MAGIC + b" incomplete")
-        ):  # it would be read as an ARPA file
-            raise KenlmError(f"{path}: KenLM cannot read this binary (its first line is damaged); {_AGAIN.format(path=path)}")
     words = words[:: len(words) // _TRIED + 1]
     command, given = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute())], "\0".join(words).encode()
     with suppress(OSError, subprocess.TimeoutExpired):
@@ -173,6 +168,13 @@ def _opened(path: Path) -> tuple:
         raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}") from error
 
 
+def _broken_head(head: bytes) -> str:
+    """What is wrong with the first bytes of a file, by which KenLM would take it for an ARPA file or none; else empty."""
+    if head.startswith(_MAGIC + b" incomplete"):
+        return "This binary file did not finish building"
+    return "it ends too early" if len(head) < _HEADER.size else ""
+
+
 def _read_words(path: Path) -> list[str]:
     """The words at the end of the file: each ends with a zero byte, and <unk> comes first.
 
@@ -180,8 +182,8 @@ def _read_words(path: Path) -> list[str]:
     """
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
-        if len(head) < _HEADER.size:
-            raise KenlmError(f"{path}: KenLM cannot read this binary (it ends too early); {_AGAIN.format(path=path)}")
+        if why := _broken_head(head):
+            raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}")
         _, has_words, count = _HEADER.unpack(head)
         if not has_words:
             again = f"make it again without -v: build_binary lm.arpa {path}"
