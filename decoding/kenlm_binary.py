@@ -11,7 +11,10 @@ import math
 import os
 import re
 import struct
+import subprocess
+import sys
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from decoding.arpa import BOS, EOS, SPACE, UNKNOWN
@@ -53,8 +56,11 @@ class KenlmModel(LanguageModel):
 
     def __init__(self, path: Path | str, unit: str | None = None) -> None:
         self._path = Path(path)
+        _refuse_without_package(self._path)
+        words = _read_words(self._path)  # first, for most files that are cut off lack some of them
+        _refuse_what_crashes(self._path, words)
         self._open()
-        self._words = {word: word for word in _read_words(self._path)}  # as they are spelt here -> in the file
+        self._words = {word: word for word in words}  # as they are spelt here -> in the file
         super().__init__(self._model.order, unit or ("character" if SPACE in self._words else "word"))
         if self.log_p(self.no_context(), [UNKNOWN])[0] <= _LN10 * _NO_UNKNOWN:
             del self._words[UNKNOWN]
@@ -106,24 +112,67 @@ class KenlmModel(LanguageModel):
         return [_LN10 * score(state, words.get(token, UNKNOWN), self._ignored) for token in tokens]
 
 
-def _opened(path: Path) -> tuple:
-    """``kenlm.Model`` of the file, and what makes a state of it."""
+_TRIAL = """
+import sys, kenlm
+config, words = kenlm.Config(), sys.stdin.buffer.read().decode("utf-8", "replace").split("\\0")
+config.load_method = kenlm.LoadMethod.LAZY
+model = kenlm.Model(sys.argv[1], config)
+start, one, two, three = (kenlm.State() for _ in range(4))
+for begin in (model.NullContextWrite, model.BeginSentenceWrite):
+    begin(start)
+    for first in words:
+        model.BaseScore(start, first, one)
+        for second in words[:20]:
+            model.BaseScore(one, second, two)
+            for third in words[: 10 if len(words) < 100 else 1]:
+                model.BaseScore(two, third, three)
+"""
+_TRIED, _PATIENCE = 1000, 20  # words, and seconds: where a disk is slow the trial ends early, and says nothing
+
+
+def _refuse_what_crashes(path: Path, words: list[str]) -> None:
+    """Raises ``KenlmError`` if another process that opens the file and asks for some of its words is ended by a signal.
+
+    A binary has no checksum, and KenLM follows its numbers wherever they point to. What is wrong at places that were not
+    asked for stays unseen.
+    """
+    words = words[:: len(words) // _TRIED + 1]
+    command, given = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute())], "\0".join(words).encode()
+    with suppress(OSError, subprocess.TimeoutExpired):
+        code = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE).returncode
+        if code < 0 or code > 255:  # of a signal; on Windows of an exception
+            raise KenlmError(f"{path}: the binary is damaged, for KenLM crashes on it; {_AGAIN.format(path=path)}")
+
+
+def _refuse_without_package(path: Path) -> None:
+    """Raises ``KenlmError`` if the package is not installed."""
     try:
-        from kenlm import Config, LoadMethod, Model, State  # by name: a mere folder called kenlm has none of them
+        from kenlm import Model  # noqa: F401 - by name: a mere folder called kenlm has none of it
     except ImportError as error:
         raise KenlmError(
             f"{path} is a KenLM binary, and the package kenlm, which reads it, is not installed: pip install kenlm==0.3.0, "
             "or give the ARPA file that it was made from"
         ) from error
+
+
+def _opened(path: Path) -> tuple:
+    """``kenlm.Model`` of the file, and what makes a state of it."""
+    from kenlm import Config, LoadMethod, Model, State
+
     config = Config()
     config.load_method = LoadMethod.LAZY
     try:
-        if path.stat().st_size < _HEADER.size:  # which KenLM would take for an ARPA file
-            raise RuntimeError("it ends too early")
         return Model(os.fsencode(path), config), State
     except (OSError, RuntimeError) as error:
         why = re.sub(r"^Cannot read model .*?Exception( because `.*?')?\. (.*)\)$", r"\2", str(error)).rstrip(". ")
         raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}") from error
+
+
+def _broken_head(head: bytes) -> str:
+    """What is wrong with the first bytes of a file, by which KenLM would take it for an ARPA file or none; else empty."""
+    if head.startswith(_MAGIC + b" incomplete"):
+        return "This binary file did not finish building"
+    return "it ends too early" if len(head) < _HEADER.size else ""
 
 
 def _read_words(path: Path) -> list[str]:
@@ -132,7 +181,10 @@ def _read_words(path: Path) -> list[str]:
     The file counts <unk> only if the ARPA file had it; so one that had not, and lacks just its last word, isn't told from it.
     """
     with path.open("rb") as file:
-        _, has_words, count = _HEADER.unpack(file.read(_HEADER.size))
+        head = file.read(_HEADER.size)
+        if why := _broken_head(head):
+            raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}")
+        _, has_words, count = _HEADER.unpack(head)
         if not has_words:
             again = f"make it again without -v: build_binary lm.arpa {path}"
             raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")

@@ -209,10 +209,10 @@ def _read(path: Path, device: str | torch.device) -> dict:
         raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({error})") from error
     if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
         raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
-    if (format_ := content["format"]) != CHECKPOINT_FORMAT:
-        named = format_ if isinstance(format_, int) else "unknown"
+    written = content["format"] if isinstance(content["format"], int) else "unknown"
+    if written != CHECKPOINT_FORMAT:
         newer = "use the newer version that wrote it, or train again"
-        raise CheckpointError(f"{path}: format {named}, this version reads {CHECKPOINT_FORMAT}; {newer}")
+        raise CheckpointError(f"{path}: format {written}, this version reads {CHECKPOINT_FORMAT}; {newer}")
     weights = content["model"]
     if not isinstance(weights, dict) or not all(isinstance(name, str) and _is_weight(w) for name, w in weights.items()):
         raise CheckpointError(f"{path}: a torch file, but what stands where its weights should be are none")

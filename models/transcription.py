@@ -222,7 +222,7 @@ def read_tuned(path: Path) -> dict:
         fits = math.isfinite(tuned["beta"]) and min(tuned["alpha"], tuned.get("unknown_penalty") or 0) >= 0
         fits = fits and max(tuned["alpha"], tuned.get("unknown_penalty") or 0) < math.inf
         fits = fits and isinstance(tuned.get("lm", ""), str) and tuned.get("unit") in (None, "word", "character")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         fits = False
     if not fits:
         raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or take it away")

@@ -341,7 +341,7 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
         for where, name, transcript in _two_columns(folder / "text", problems):
             try:
                 _, piece = pieces.get(name, (where, name))
-                recording, *times = piece.split()
+                recording, *times = piece.split() or [""]
                 if recording not in recordings or (pieces and name not in pieces):
                     raise BadLine(f"{name} has no recording in {'segments' if pieces else 'wav.scp'}")
                 if recordings[recording][1].endswith("|"):

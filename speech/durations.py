@@ -72,7 +72,7 @@ def _read(file: Path) -> dict[str, list]:
     """What is kept; nothing where the file is missing or no such file."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     sound = isinstance(known, dict) and all(
         isinstance(of, list) and len(of) == 3 and isinstance(of[2], float) and of[2] > 0 for of in known.values()

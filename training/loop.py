@@ -89,7 +89,14 @@ def read_metrics(path: Path) -> list[dict]:
         ValueError: if a line is broken.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [{name: math.nan if value is None else value for name, value in json.loads(line).items()} for line in lines]
+    try:
+        found = [{name: math.nan if value is None else value for name, value in json.loads(line).items()} for line in lines]
+        broken = not all(isinstance(line["epoch"], int) for line in found)
+    except (ValueError, AttributeError, KeyError, RecursionError):
+        broken = True
+    if broken:
+        raise ValueError(f"{path} has a line that is no epoch's: take it out")
+    return found
 
 
 @dataclass

@@ -243,3 +243,15 @@ def test_without_the_package_a_binary_is_refused(monkeypatch, there):
     ):
         make_scorer(MADE / "words.trie", ENGLISH)
     assert read_language_model(MADE / "words.arpa").knows("cat")
+
+
+@needs_kenlm
+@pytest.mark.parametrize(("name", "at"), [("words.trie", 408), ("words.trie", 522), ("words.probing", 258)])
+def test_a_binary_that_kenlm_crashes_on_is_refused(tmp_path, name, at):
+    data = bytearray((MADE / name).read_bytes())
+    data[at : at + 4] = b"\xff" * 4
+    (tmp_path / "lm.bin").write_bytes(data)
+    with pytest.raises(
+        KenlmError, match=r"lm\.bin: the binary is damaged, for KenLM crashes on it; get it again, or make it from"
+    ):
+        read_language_model(tmp_path / "lm.bin")

@@ -111,6 +111,7 @@ def foreign(folder: Path, whole: bytes) -> list[bytes]:
         zipped({"readme.txt": b"hello"}), zipped(records, zipfile.ZIP_DEFLATED), zipped(records | {"c/DATA.PKL": b"\x80\2."}),
         zipped({"a/data.pkl": b"\x80\2]q\0."}), whole + whole[: len(whole) // 2], whole[len(whole) // 2 :],
         saved([1, 2]), saved({}), saved(torch.zeros(3)), saved(content["model"]), saved(content | {"format": 2}),
+        saved(content | {"format": torch.zeros(2)}),
         saved(content | {"model": list(content["model"])}), saved(content | {"alphabet": 5}), saved(content | {"config": None}),
         saved(content | {"training": [1]}), saved(content | {"config": content["config"] | {"rnn_hidden": 10**9}}),
         saved(content | {"model": content["model"] | {"output.bias": torch.zeros(1).expand(10**12)}}),

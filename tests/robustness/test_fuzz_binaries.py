@@ -29,7 +29,7 @@ from speech.streams import raw_samples
 def audio_files() -> dict[str, list[bytes]]:
     """A fiftieth of a second in each container that libsndfile writes, and of each in up to three encodings; by suffix."""
     rng, files = np.random.default_rng(0), {}
-    for container in sorted(soundfile.available_formats()):
+    for container in sorted(soundfile.available_formats().keys() - {"SD2"}):  # which writes a second file, ._, beside the first
         for subtype in sorted(soundfile.available_subtypes(container))[:3]:
             for channels in (1, 2):
                 file = io.BytesIO()
@@ -85,7 +85,7 @@ KENLM = [
 def test_kenlm_binaries(folder, data):
     pytest.importorskip("kenlm")
     (folder / "lm.bin").write_bytes(data)
-    check_language_model(folder / "lm.bin")
+    check_language_model(folder / "lm.bin", units=[None])
 
 
 # ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from decoding.kenlm_binary import KenlmError
 from decoding.ngrams import NGramModel
 from helpers import make_corpus, manifest
 from implementation import CharEncoder
+from models.transcription import read_tuned
 from pictures.terminal import script
 from speech import sentences
 from speech.audio import BadAudio, audio_seconds, read_audio
@@ -31,6 +32,7 @@ from speech.sentences import read_sentences
 from speech.transcripts import normalise
 from training.flags import parse_args
 from training.folder import OpenFolder
+from training.loop import read_metrics
 from training.settings import OutputSettings
 
 # ---------------------------------------------------------------------------------------------
@@ -60,6 +62,12 @@ def test_a_cell_that_no_audio_can_have_is_a_problem(tmp_path, column, cell, what
 def test_a_channel_of_hundreds_of_digits_is_not_understood(tmp_path):
     with pytest.raises(CorpusError, match=r"channel '9+' is not understood"):
         read_corpus(manifest(tmp_path, f"path\ttext\tchannel\na.wav\thello\t{'9' * 400}\n"))
+
+
+def test_a_segment_without_a_recording_is_a_problem(tmp_path):
+    for name, text in {"wav.scp": "r a.wav\n", "text": "u hello\n", "segments": "u\n"}.items():
+        manifest(tmp_path, text, name)
+    assert [problem.what for problem in read_corpus(tmp_path).problems] == ["u has no recording in segments"]
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.json"])
@@ -182,6 +190,22 @@ def test_words_of_a_binary_that_are_empty_are_refused(tmp_path):
     (tmp_path / "lm.bin").write_bytes(kenlm_binary._HEADER.pack(1, True, 4) + words)
     with pytest.raises(KenlmError, match="the words at the end of the binary are not complete"):
         kenlm_binary._read_words(tmp_path / "lm.bin")
+
+
+# ---------------------------------------------------------------------------------------------
+# What a run left
+# ---------------------------------------------------------------------------------------------
+
+NO_JSON_OF_OURS = ["[1]", "5", "{}", "[" * 100_000, '{"epoch": "x"}', '{"alpha": 1' + 400 * "0" + ', "beta": 1' + 400 * "0" + "}"]
+
+
+@pytest.mark.parametrize("text", NO_JSON_OF_OURS)
+def test_json_beside_a_checkpoint_that_is_not_ours_is_told(tmp_path, text):
+    (tmp_path / "a").write_text(text)
+    with pytest.raises(ValueError, match=r"a has a line that is no epoch's: take it out"):
+        read_metrics(tmp_path / "a")
+    with pytest.raises(ValueError, match=r"a is broken: tune again with tune_decoder\.py"):
+        read_tuned(tmp_path / "a")
 
 
 # ---------------------------------------------------------------------------------------------
