@@ -67,7 +67,8 @@ class TestSaving:
             with pytest.raises(Killed):
                 train_minimal.main([*FLAGS, "--save-minutes", minutes, "--output-dir", str(tmp_path / "run")])
         assert position(tmp_path / "run") == expected
-        (tmp_path / "run" / "last.tmp.pt").write_bytes(b"half of it")  # as SIGKILL leaves it
+        for name in ("last.tmp.pt", "predictions.tmp.png"):
+            (tmp_path / "run" / name).write_bytes(b"half of it")  # as SIGKILL leaves it
         assert train_minimal.main([*FLAGS, "--resume", str(tmp_path / "run")]) == 0
         assert different(trained_state(run_folder), trained_state(tmp_path / "run")) == []
         assert not list((tmp_path / "run").glob("*.tmp*"))
