@@ -1,6 +1,8 @@
-"""Peak memory of a training step by utterance length; start-up time and peak memory of a run on 100 hours of speech.
+"""Peak memory of training steps, over 2,000 of them, of a run on 100 hours of speech, and of an hour that is transcribed.
 
     python benchmarks/memory.py [--lengths 2 4 8 16 --hours 100 --data path/to/corpus --rounds 3] [flags of train_minimal.py]
+    python benchmarks/memory.py --only growth [--steps 2000] [flags of train_minimal.py]
+    python benchmarks/memory.py --only recording [--minutes 1 60] [flags of train_minimal.py]
 
 Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each the
 name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), a tenth more for dev and test. So
@@ -83,15 +85,133 @@ def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, 
 
 def show_steps(args: argparse.Namespace, flags: list[str]) -> None:
     found = {seconds: [] for seconds in args.lengths}
+    steps = args.steps or 3
     for _ in range(args.rounds):
         for seconds, peaks in found.items():
-            peaks.append(in_fresh_process(peak_of_steps, seconds, args.steps, flags))
+            peaks.append(in_fresh_process(peak_of_steps, seconds, steps, flags))
     threads = next(iter(found.values()))[0][2]
-    print(f"\npeak memory of {args.steps} training steps, {threads} threads, {args.rounds} rounds")
+    print(f"\npeak memory of {steps} training steps, {threads} threads, {args.rounds} rounds")
     print("utterance    peak before     with steps   for the steps")
     for seconds, peaks in found.items():
         before, after = statistics.median(p[0] for p in peaks), statistics.median(p[1] for p in peaks)
         print(f"{seconds:7.1f} s  {before:10.0f} MB  {after:10.0f} MB  {after - before:10.0f} MB")
+
+
+# ---------------------------------------------------------------------------------------------
+# Many steps
+# ---------------------------------------------------------------------------------------------
+
+
+class Noise:
+    """Utterances of ever other lengths, which are made where they are asked for."""
+
+    def __init__(self, count: int, longest: float, rate: int) -> None:
+        rng = random.Random(0)
+        self.seconds, self.rate = [rng.uniform(1, longest) for _ in range(count)], rate
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def __getitem__(self, index: int) -> object:
+        import torch
+
+        from implementation import SYNTHETIC_WORDS, AudioSample
+
+        seconds, generator = self.seconds[index], torch.Generator().manual_seed(index)
+        words = random.Random(index).choices(SYNTHETIC_WORDS, k=max(1, round(2 * seconds)))
+        return AudioSample(torch.randn(round(seconds * self.rate), generator=generator), self.rate, " ".join(words))
+
+
+def peaks_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float]]:
+    """Peak in MB, and seconds, after 100 steps and after all, of utterances of 1 to ``longest`` seconds in random order."""
+    import torch
+
+    from implementation import CharEncoder
+    from training.data import TrainingSet
+    from training.flags import parse_args
+    from training.loop import Trainer
+    from training.machine import choose_device
+
+    speech, config, training, _ = parse_args(["--no-sortagrad", *flags])
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    torch.manual_seed(training.seed)
+    rate, encoder = speech.sample_rate or 16000, CharEncoder()
+    config = dataclasses.replace(config, features=dataclasses.replace(config.features, sample_rate=rate))
+    model = config.build(encoder).to(choose_device(training.device))
+    data = TrainingSet(Noise(steps * training.batch_size, longest, rate), encoder, model)
+    trainer = Trainer(model, data, dataclasses.replace(training, epochs=1))
+    trainer.try_longest_batch()
+    found, start = {0: (peak_mb(), 0.0)}, time.perf_counter()
+
+    def note(_loss: float, _utterances: int) -> None:
+        if trainer.step in (min(100, max(1, steps // 2)), steps):
+            found[trainer.step] = peak_mb(), time.perf_counter() - start
+
+    trainer.run_epoch(note)
+    return found
+
+
+def show_growth(args: argparse.Namespace, flags: list[str]) -> None:
+    steps = args.steps or 2000
+    found = in_fresh_process(peaks_of_training, steps, args.longest, flags)
+    first, last = list(found)[1], list(found)[-1]
+    print(f"\npeak memory over {steps} training steps on utterances of 1 to {args.longest:g} s in random order")
+    for step, (peak, seconds) in found.items():
+        print(f"after {step:5d} steps  {peak:8.0f} MB  {seconds:8.1f} s")
+    print(f"after {last} against after {first}: {100 * (found[last][0] / found[first][0] - 1):+.1f} %")
+
+
+# ---------------------------------------------------------------------------------------------
+# A long recording
+# ---------------------------------------------------------------------------------------------
+
+
+def transcribing(path: Path, flags: list[str]) -> tuple[float, float, float]:
+    """Peak in MB before and after an untrained model has transcribed a file, and the seconds that took."""
+    import torch
+
+    from implementation import CharEncoder
+    from models.checkpoints import Checkpoint
+    from models.transcription import transcribe
+    from training.flags import parse_args
+
+    speech, config, training, _ = parse_args(flags)
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    torch.manual_seed(training.seed)
+    config = dataclasses.replace(config, features=dataclasses.replace(config.features, sample_rate=speech.sample_rate or 16000))
+    checkpoint = Checkpoint(config.build(CharEncoder()).eval(), config, CharEncoder())
+    before, start = peak_mb(), time.perf_counter()
+    transcribe(checkpoint, path, times=True)
+    return before, peak_mb(), time.perf_counter() - start
+
+
+def write_recording(path: Path, minutes: float) -> None:
+    """Synthetic speech at 16 kHz, with pauses, over and over."""
+    import numpy as np
+    import soundfile
+
+    from implementation import generate_synthetic_dataset
+
+    np.random.seed(0)
+    sentences = [sample.audio.numpy() for sample in generate_synthetic_dataset(12, min_words=4, max_words=10)]
+    with soundfile.SoundFile(path, "w", 16000, 1, "PCM_16") as file:
+        while file.frames < minutes * 60 * 16000:
+            for sentence in sentences:
+                file.write(np.concatenate((sentence, np.zeros(8000, np.float32))))
+        file.seek(0)
+        file.truncate(round(minutes * 60 * 16000))
+
+
+def show_recordings(args: argparse.Namespace, flags: list[str]) -> None:
+    print("\na recording is transcribed, with the times of the words")
+    with tempfile.TemporaryDirectory() as name:
+        for minutes in args.minutes:
+            path = Path(name) / f"{minutes:g}.wav"
+            in_fresh_process(write_recording, path, minutes)
+            before, after, seconds = in_fresh_process(transcribing, path, flags)
+            print(f"{minutes:6.1f} min  {before:8.0f} MB before  {after:8.0f} MB at most  {seconds:8.1f} s")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -245,14 +365,19 @@ def show_start(args: argparse.Namespace, flags: list[str]) -> None:
         print(f"{stage:<44}" + "".join(f"{cell:>22}" for cell in cells))
 
 
+QUESTIONS = {"step": show_steps, "start": show_start, "growth": show_growth, "recording": show_recordings}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False,
         epilog="Further flags go to train_minimal.py, such as --rnn-hidden 256 --threads 2.",
     )  # fmt: skip
-    parser.add_argument("--only", choices=("step", "start"), help="one of the two questions")
+    parser.add_argument("--only", choices=QUESTIONS, help="one of the questions")
     parser.add_argument("--lengths", type=float, nargs="+", default=[2, 4, 8, 16], help="of utterances, in seconds")
-    parser.add_argument("--steps", type=int, default=3, help="training steps a length")
+    parser.add_argument("--steps", type=int, help="training steps a length, default 3; of growth 2000")
+    parser.add_argument("--longest", type=float, default=8, help="of the utterances of growth, in seconds")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60], help="of the recordings")
     parser.add_argument("--hours", type=float, default=100, help="of simulated training speech")
     parser.add_argument("--data", help="corpus whose files are repeated; default synthetic speech")
     parser.add_argument("--files", type=int, default=36, help="synthetic files that are repeated")
@@ -260,10 +385,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     args, flags = parser.parse_known_args()
     print(machine("torch", "numpy", "soundfile"))
-    if args.only != "start":
-        show_steps(args, flags)
-    if args.only != "step":
-        show_start(args, flags)
+    for name in [args.only] if args.only else QUESTIONS:
+        QUESTIONS[name](args, flags)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -163,6 +164,23 @@ def test_memory_with_many_hours_prints_its_table(monkeypatch, capsys):
     arguments = "--only start --files 2 --hours 0.05 --rounds 1 --n-rnn 1 --rnn-hidden 8 --batch-size 2"
     expected = ("durations given", "no durations", "read_corpus", "end of the first step", "longest minibatch", "dev read", "MB")
     check_table("memory.py", arguments, expected, monkeypatch, capsys)
+
+
+@pytest.mark.slow  # 240 training steps
+def test_memory_grows_no_more_after_the_first_steps(monkeypatch, capsys):
+    """In 140 steps on ever other lengths; without bounds it grows by half."""
+    flags = "--features logmel --n-mels 40 --time-strides 3,1 --rnn-hidden 32 --n-rnn 1 --batch-size 8 --threads 1"
+    arguments = f"--only growth --steps 240 --longest 3 {flags}"
+    run_script("memory.py", arguments, monkeypatch)
+    printed = capsys.readouterr().out
+    growth = float(re.search(r"after 240 against after 100: ([+-][\d.]+) %", printed)[1])
+    assert growth < 2, printed
+
+
+@pytest.mark.slow  # two minutes of audio, three processes
+def test_memory_of_a_long_recording_prints_its_table(monkeypatch, capsys):
+    arguments = "--only recording --minutes 0.1 1.5 --n-rnn 1 --rnn-hidden 8 --n-fft 64"
+    check_table("memory.py", arguments, ("0.1 min", "1.5 min", "MB before", "MB at most"), monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -54,6 +54,7 @@ def test_every_flag_reaches_its_setting(tmp_path):
         TrainingSettings(6, 5, 0.5, "sgd", "noam", 77, False, "fp32", "cpu", 4, 1, 11),
         OutputSettings("out", True, None, LanguageModelSettings(lm, "word", True, unknown_penalty=1.5), save_minutes=2.5),
     )  # fmt: skip
+    assert parse_args(["--batch-seconds", "60"])[2] == TrainingSettings(batch_seconds=60.0)
     assert parse_args(["--checkpoint", "a.pt"])[2].checkpoint == "a.pt" and parse_args(["--resume", "x"])[3].resume == "x"
 
 
@@ -142,6 +143,9 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
     [
         (["--epochs", "0"], "--epochs must be at least 1, not 0"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--batch-seconds", "0"], "--batch-seconds must be a number of seconds above 0, not 0.0"),
+        (["--batch-seconds", "nan"], "--batch-seconds must be a number of seconds above 0, not nan"),
+        (["--batch-size", "8", "--batch-seconds", "60"], "--batch-size and --batch-seconds both say how much a step takes"),
         (["--n-conv", "4"], "--n-conv must be 1, 2 or 3"),
         (["--n-rnn", "8"], "--n-rnn must be 1 to 7"),
         (["--lr", "0"], "--lr must be above 0"),
@@ -186,6 +190,12 @@ def test_wrong_flags_are_refused_plainly(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         parse_args(flags)
     assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_seconds_take_the_place_of_a_presets_number_of_utterances(capsys):
+    training = parse_args(["--preset", "librispeech-lstm", "--batch-seconds", "60"])[2]
+    said = capsys.readouterr().out
+    assert training.batch_seconds == 60 and "--batch-seconds 60" in said and "--batch-size" not in said
 
 
 def test_help_gives_defaults_and_sources(capsys):

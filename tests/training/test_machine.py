@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 from trainers import make_trainer
 from training import machine
-from training.machine import choose_device, choose_precision, cpu_has_bf16, is_switched_on
+from training.machine import choose_device, choose_precision, cpu_has_bf16, is_switched_on, keep_few_kernels
 
 
 def test_a_device_that_is_not_here_is_refused_with_what_is():
@@ -122,3 +123,45 @@ print(kept, resident() - before)
         float, subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, check=True).stdout.split()
     )
     assert kept > 390 and left < 100
+
+
+@pytest.mark.skipif(not cpu_has_bf16(), reason="products in bf16 are made by oneDNN where the CPU has them")
+@pytest.mark.slow  # it imports torch once more
+def test_products_of_ever_other_shapes_are_not_all_kept():
+    """In a process of its own, for which the stores have their size once and for all."""
+    script = """
+import ctypes, os, sys
+import torch
+from training.machine import keep_few_kernels
+
+class Malloc(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks".split()]
+    _fields_ += [("keepcost", ctypes.c_size_t)]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Malloc
+torch.set_num_threads(1)
+if sys.argv[1] == "few":
+    keep_few_kernels()
+weight = torch.ones(64, 192, dtype=torch.bfloat16)
+for rows in range(1000, 1300):
+    torch.ones(rows, 64, dtype=torch.bfloat16) @ weight
+    if rows == 1000:
+        before = libc.mallinfo2().uordblks
+print((libc.mallinfo2().uordblks - before) / 1e6)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    grown = {}
+    for kept in ("few", "all"):
+        command = [sys.executable, "-c", script, kept]
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True, env=environment)
+        grown[kept] = float(done.stdout)
+    assert grown["few"] < 0.6 * grown["all"], grown
+
+
+def test_what_the_user_says_of_the_stores_holds(monkeypatch):
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    keep_few_kernels()
+    assert (os.environ["LRU_CACHE_CAPACITY"], os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == ("7", "128")
