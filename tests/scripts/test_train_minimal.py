@@ -155,7 +155,7 @@ def test_resume_wants_the_same_settings(run_folder, capsys):
     assert train_minimal.main([*TINY, "--epochs", "2", "--time-strides", "3,1", "--resume", str(run_folder)]) == 2
     assert "another model: time_strides was [2, 2], is [3, 1]" in capsys.readouterr().err
     assert train_minimal.main([*TINY, "--epochs", "2", "--bigrams", "--resume", str(run_folder)]) == 2
-    assert "another model: outputs was 29, is " in capsys.readouterr().err
+    assert "another alphabet: there were 29 outputs, and are " in capsys.readouterr().err
 
 
 def test_training_starts_from_a_checkpoint(run_folder, tmp_path, capsys):

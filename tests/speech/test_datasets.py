@@ -103,7 +103,7 @@ def test_joined_utterances_are_of_one_speaker_and_begin_with_their_own(speech):
 
 
 def test_number_of_parts_is_uniform_and_every_utterance_is_drawn():
-    utterances = [Utterance(Path("-"), chr(0x4E00 + n), "ann", seconds=1.0) for n in range(600)]
+    utterances = [Utterance(Path("-"), chr(0xAC00 + n), "ann", seconds=1.0) for n in range(600)]
     lengths = np.array([t.count(" ") + 1 for t in JoinedDataset(SpeechDataset(utterances), max_join=4).transcripts])
     for count in (1, 2, 3, 4):
         assert 100 < (lengths == count).sum() < 200
