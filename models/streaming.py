@@ -130,6 +130,7 @@ class StreamingRecognizer:
     def _hear(self, rows: Tensor, last: bool = False) -> Heard:
         refuse_nan(rows, "the stream")
         text, words, partial = self._decoder.push(rows, last)
+        words = [word for word in words if not word.text.isspace()]  # where each character counts as a word, a space is none
         self._heard = Heard(text, text[len(self._heard.text) :], words, partial)
         return self._heard
 

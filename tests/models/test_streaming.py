@@ -13,6 +13,7 @@ import torch
 from decoding.ngrams import NGramModel
 from decoding.scorers import CharacterScorer, WordScorer
 from implementation import (
+    ENGLISH,
     CharEncoder,
     CorpusStatistics,
     Features,
@@ -348,3 +349,19 @@ def test_a_model_that_gives_nan_is_told_as_that():
     trained.model.output.weight.data.fill_(float("inf"))
     with pytest.raises(CheckpointError, match="the stream: the model gives nan in place of probabilities"):
         StreamingRecognizer(trained).accept(speech())
+
+
+@pytest.mark.parametrize("decoder", [None, Decoder(beam=4)])
+def test_where_each_character_counts_as_a_word_a_space_is_none(tmp_path, decoder):
+    trained, audio = checkpoint(), speech()
+    trained.encoder = CharEncoder(ENGLISH.replace("'", "中"))
+    soundfile.write(tmp_path / "a.wav", audio, 8000, subtype="FLOAT")
+    expected = transcribe(trained, tmp_path / "a.wav", decoder)
+    recognizer = StreamingRecognizer(trained, 8000, decoder)
+    for chunk in chunks(audio, seed=1, widest=900):
+        recognizer.accept(chunk)
+    heard = recognizer.finish()
+    assert " " in expected["text"] and " ".join(heard.text.split()) == expected["text"]
+    assert (
+        [word.text for word in heard.words] == [word["text"] for word in expected["words"]] == list("".join(heard.text.split()))
+    )
