@@ -29,6 +29,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = temporary_of(path)
     try:
+        temporary.touch()  # says what is wrong with the folder, where torch would only say that something is
         yield temporary
         _onto_the_disk(temporary)
         os.replace(temporary, path)

@@ -111,6 +111,15 @@ def test_a_folder_that_may_not_be_written_to_is_told_from_a_full_disk(tmp_path, 
     assert (tmp_path / "a.json").read_text() == "old" and names(tmp_path) == ["a.json"]
 
 
+def test_what_is_wrong_is_told_before_torch_begins_to_write(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    with pytest.raises(OSError, match=r"last\.pt can't be written \(Read-only file system\); change the permissions"):
+        save_checkpoint(tmp_path / "last.pt", make_trainer().model, SMALL, CharEncoder())
+
+
 def test_a_folder_that_is_gone_is_told(tmp_path):
     with pytest.raises(OSError, match=r"a\.json can't be written: the folder is gone"):
         write_whole(tmp_path / "gone" / "a.json", "x")
