@@ -168,13 +168,13 @@ def test_memory_with_many_hours_prints_its_table(monkeypatch, capsys):
 
 @pytest.mark.slow  # 240 training steps
 def test_memory_grows_no_more_after_the_first_steps(monkeypatch, capsys):
-    """In 140 steps on ever other lengths; without bounds it grows by half."""
+    """In 140 steps on ever other lengths; without bounds it grows by half. 2,000 steps are the benchmark's."""
     flags = "--features logmel --n-mels 40 --time-strides 3,1 --rnn-hidden 32 --n-rnn 1 --batch-size 8 --threads 1"
     arguments = f"--only growth --steps 240 --longest 3 {flags}"
     run_script("memory.py", arguments, monkeypatch)
     printed = capsys.readouterr().out
     growth = float(re.search(r"after 240 against after 100: ([+-][\d.]+) %", printed)[1])
-    assert growth < 2, printed
+    assert growth < 10, printed
 
 
 @pytest.mark.slow  # two minutes of audio, three processes
