@@ -19,7 +19,7 @@ from speech.corpora import read_corpus
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
-AGAIN = ("data_parallel.py", "start.py")  # import torch two or three times more
+SLOW = ("data_parallel.py", "saving.py", "start.py")  # import torch two or three times more; write gigabytes
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
 SMALL = {
@@ -51,6 +51,7 @@ SMALL = {
         "--utterances 20 --rounds 1",
         ("both count", "greedy_decode", "count_word_errors", "jiwer.process_words", "both of ours", "times as long as jiwer"),
     ),
+    "saving.py": ("--rounds 1", ("default: 3 x 128", "5 x 512", " MB", "ms a save", "% of the time")),
     "start.py": (
         "--share 0.0003 --files 3 --n-rnn 1 --rnn-hidden 8 --batch-size 2",
         ("88 utterances", "first start", "second start", "read_corpus", "try_longest_batch", "end of the first step", " MB"),
@@ -109,7 +110,7 @@ def check_table(name: str, arguments: str, expected: tuple[str, ...], monkeypatc
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in AGAIN else name for name in SCRIPTS],
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCRIPTS],
 )
 def test_prints_its_table(name, folder, monkeypatch, capsys):
     assert name in SMALL, f"benchmarks/{name} needs small arguments in this test"

@@ -174,15 +174,17 @@ class TestSkippedSteps:
         trainer, seen = make_trainer(epochs=2), []
         not_finite(monkeypatch, range(1, 2), value)
 
-        def look(loss, _utterances):
+        def look(loss, utterances):
             moments = [torch.cat([m.flatten() for m in s.values()]) for s in trainer.optimizer.state.values()]
-            seen.append((loss, weights(trainer), torch.cat(moments), trainer.scheduler.get_last_lr()))
+            seen.append((loss, weights(trainer), torch.cat(moments), trainer.scheduler.get_last_lr(), utterances))
 
         report = trainer.run_epoch(look)
         assert [loss != loss for loss, *_ in seen] == [False, True, False, False]
         assert torch.equal(seen[0][1], seen[1][1]) and torch.equal(seen[0][2], seen[1][2])
         assert not torch.equal(seen[1][1], seen[2][1]) and seen[0][3] != seen[1][3]  # the schedule goes on
-        assert report.skipped_steps == 1 and report.loss == pytest.approx(sum(s[0] for s in seen if s[0] == s[0]) / 3)
+        finite = [(loss, utterances) for loss, *_, utterances in seen if loss == loss]
+        mean = sum(loss * utterances for loss, utterances in finite) / sum(utterances for _, utterances in finite)
+        assert report.skipped_steps == 1 and report.loss == pytest.approx(mean)
         assert trainer.skipped_in_a_row == 0 and trainer.tally.skipped == []  # of the next epoch
 
     def test_they_are_told_counted_and_kept_by_a_run_that_is_stopped(self, tmp_path, monkeypatch, capsys):
