@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ def train(argv: list[str], folder: Path, stage: object, seconds: object, method:
         os.chdir(folder)
         code = _staged(stage, seconds).main(argv)
     seconds[1] = time.process_time()
-    os._exit(code)  # as a script ends; a process of multiprocessing would wait for workers, which heed no signal
+    sys.exit(code)
 
 
 def _staged(stage: object, seconds: object) -> object:

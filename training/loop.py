@@ -8,6 +8,7 @@ import json
 import math
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,8 +210,10 @@ class Trainer:
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
         total, settings = self.settings.epochs * self._per_epoch, self.settings
+        place = weakref.WeakMethod(self._place)  # else the two would hold each other, and the workers would not end with the run
         return make_scheduler(
-            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup, self._place
+            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup,
+            lambda step: place()(step),
         )  # fmt: skip
 
     def _place(self, step: int) -> float:
