@@ -2279,6 +2279,11 @@ def is_spaced(encoder: CharEncoder) -> bool:
     return not any(without_spaces(char) for unit in encoder.alphabet for char in unit)
 
 
+def joint_of_words(encoder: CharEncoder) -> str:
+    """What stands between two words: a space, or nothing where no space parts words (``is_spaced``) or the alphabet has none."""
+    return " " if " " in encoder.alphabet and is_spaced(encoder) else ""
+
+
 def compared_characters(texts: Sequence[str], encoder: CharEncoder) -> list[str]:
     """What character errors are counted on: the texts, without their spaces where a space parts no words (``is_spaced``).
 

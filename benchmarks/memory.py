@@ -25,13 +25,18 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from machine import machine
+
+if TYPE_CHECKING:
+    from training.loop import Trainer
+    from training.settings import TrainingSettings
 
 # torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
 
@@ -56,11 +61,11 @@ def peak_mb() -> float:
 # ---------------------------------------------------------------------------------------------
 
 
-def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, float, int]:
-    """Peak in MB before and after ``steps`` training steps on utterances of that length; threads."""
+def model_of(flags: list[str]) -> tuple[int, TrainingSettings, Callable[[Sequence], Trainer]]:
+    """Sample rate, settings, and what makes a trainer of one epoch from samples, for the flags of train_minimal.py."""
     import torch
 
-    from implementation import SYNTHETIC_WORDS, AudioSample, CharEncoder
+    from implementation import CharEncoder
     from training.data import TrainingSet
     from training.flags import parse_args
     from training.loop import Trainer
@@ -72,10 +77,20 @@ def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, 
     torch.manual_seed(training.seed)
     rate, encoder = speech.sample_rate or 16000, CharEncoder()
     config = dataclasses.replace(config, features=dataclasses.replace(config.features, sample_rate=rate))
-    model = config.build(encoder).to(choose_device(training.device))
+    model, settings = config.build(encoder).to(choose_device(training.device)), dataclasses.replace(training, epochs=1)
+    return rate, training, lambda samples: Trainer(model, TrainingSet(samples, encoder, model), settings)
+
+
+def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, float, int]:
+    """Peak in MB before and after ``steps`` training steps on utterances of that length; threads."""
+    import torch
+
+    from implementation import SYNTHETIC_WORDS, AudioSample
+
+    rate, training, trainer_of = model_of(flags)
     words = " ".join(random.Random(0).choices(SYNTHETIC_WORDS, k=max(1, round(2.5 * seconds))))  # LibriSpeech: 2.7 a second
     samples = [AudioSample(torch.randn(round(seconds * rate)), rate, words) for _ in range(steps * training.batch_size)]
-    trainer = Trainer(model, TrainingSet(samples, encoder, model), dataclasses.replace(training, epochs=1))
+    trainer = trainer_of(samples)
     before = peak_mb()
     report = trainer.run_epoch()
     if report.problems:
@@ -124,23 +139,8 @@ class Noise:
 
 def peaks_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float]]:
     """Peak in MB, and seconds, after 100 steps and after all, of utterances of 1 to ``longest`` seconds in random order."""
-    import torch
-
-    from implementation import CharEncoder
-    from training.data import TrainingSet
-    from training.flags import parse_args
-    from training.loop import Trainer
-    from training.machine import choose_device
-
-    speech, config, training, _ = parse_args(["--no-sortagrad", *flags])
-    if training.threads:
-        torch.set_num_threads(training.threads)
-    torch.manual_seed(training.seed)
-    rate, encoder = speech.sample_rate or 16000, CharEncoder()
-    config = dataclasses.replace(config, features=dataclasses.replace(config.features, sample_rate=rate))
-    model = config.build(encoder).to(choose_device(training.device))
-    data = TrainingSet(Noise(steps * training.batch_size, longest, rate), encoder, model)
-    trainer = Trainer(model, data, dataclasses.replace(training, epochs=1))
+    rate, training, trainer_of = model_of(["--no-sortagrad", *flags])
+    trainer = trainer_of(Noise(steps * training.batch_size, longest, rate))
     trainer.try_longest_batch()
     found, start = {0: (peak_mb(), 0.0)}, time.perf_counter()
 

@@ -162,10 +162,8 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     path = Path(path)
     content = _read(path, device)
     weights, training = _bare_names(content["model"]), content.get("training", {})
-    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
-    if broken:
-        named = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-        raise CheckpointError(f"{path}: there is nan or infinity in {named}; no text can come of it: use an earlier checkpoint")
+    if broken := not_finite(weights):
+        raise CheckpointError(f"{path}: there is nan or infinity in {broken}; no text can come of it: use an earlier checkpoint")
     try:
         if not _is_setting(content["alphabet"]):
             raise TypeError("its alphabet is no list of characters")
@@ -184,6 +182,12 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     model = config.build(encoder).to(device).eval()
     model.load_state_dict(weights)
     return Checkpoint(model, config, encoder, training)
+
+
+def not_finite(weights: Mapping[str, Tensor]) -> str:
+    """Names of the weights that hold nan or infinity, five at most; empty if none does."""
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    return ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
 
 
 def refuse_nan(log_probs: Tensor, heard: str | Path) -> None:

@@ -28,7 +28,7 @@ from implementation import (
     RowConvolution,
     State,
     forced_alignment,
-    is_spaced,
+    joint_of_words,
     word_times,
 )
 from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, refuse_nan
@@ -434,7 +434,7 @@ class _Words:
     def __init__(self, encoder: CharEncoder, seconds_per_frame: float, calibration: Calibration) -> None:
         self.encoder, self.seconds, self.calibration = encoder, seconds_per_frame, calibration
         self.over: list[HeardWord] = []
-        self.joint = " " if " " in encoder.alphabet and is_spaced(encoder) else ""
+        self.joint = joint_of_words(encoder)
 
     def boundary(self, labels: list[int]) -> int:
         """How many labels are of words that are over: up to the last space, which must not be the first label."""

@@ -24,6 +24,7 @@ from implementation import (
     collate_batch,
     counted_units,
     is_spaced,
+    joint_of_words,
     measure_of,
     prefix_beam_search,
     word_times,
@@ -71,7 +72,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     sample = _read(path, checkpoint.model.features)
     heard, decoder = _heard(checkpoint, sample, path), decoder or Decoder()
     parts = [_said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
-    joint = " " if is_spaced(checkpoint.encoder) else ""
+    joint = joint_of_words(checkpoint.encoder)
     words = [word for part in parts for word in part["words"]]
     found = {
         "text": joint.join(part["text"] for part in parts if part["text"]), "seconds": sample.seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import json
@@ -158,6 +159,11 @@ def _sampler(data: TrainingSet, settings: TrainingSettings) -> SortaGradBatchSam
     return SortaGradBatchSampler(seconds, settings.batch_size, **order)
 
 
+def _close(trainer: weakref.ref[Trainer]) -> None:
+    if there := trainer():
+        there.close()
+
+
 class Trainer:
     """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
 
@@ -186,6 +192,7 @@ class Trainer:
         self._remaining = RemainingBatches(self.sampler)
         if settings.num_workers:
             data.share_with(settings.num_workers)
+            atexit.register(_close, weakref.ref(self))
         self._loader = DataLoader(
             data, batch_sampler=self._remaining, num_workers=settings.num_workers, collate_fn=data.collate,
             persistent_workers=settings.num_workers > 0,  # what they cached is kept
@@ -194,6 +201,10 @@ class Trainer:
         )  # fmt: skip
         keep_freed_memory()
         keep_few_kernels()
+
+    def close(self) -> None:
+        """Ends the worker processes, at the latest when the program ends: it waits for them, and they heed no signal."""
+        self._loader = None
 
     @property
     def epochs(self) -> int:
@@ -210,10 +221,8 @@ class Trainer:
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
         total, settings = self.settings.epochs * self._per_epoch, self.settings
-        place = weakref.WeakMethod(self._place)  # else the two would hold each other, and the workers would not end with the run
         return make_scheduler(
-            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup,
-            lambda step: place()(step),
+            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup, self._place
         )  # fmt: skip
 
     def _place(self, step: int) -> float:

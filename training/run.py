@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from implementation import CharEncoder, evaluate, leading_errors, measure_of
-from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, save_checkpoint, unwrapped
+from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint, not_finite, save_checkpoint, unwrapped
 from models.writing import write_whole
 from speech.corpora import Problem
 from training.folder import OpenFolder
@@ -75,7 +74,8 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Lets other runs into the folder."""
+        """Ends the run's worker processes, and lets other runs into the folder."""
+        self.trainer.close()
         if self.opened:
             self.opened.close()
 
@@ -157,12 +157,8 @@ class Run:
             self.save("last.pt")
 
     def _refuse_broken_weights(self) -> None:
-        weights = unwrapped(self.trainer.model).state_dict()
-        broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
-        if broken:
-            raise FloatingPointError(
-                f"there is nan or infinity in the weights ({', '.join(broken[:5])}); lower the learning rate"
-            )
+        if broken := not_finite(unwrapped(self.trainer.model).state_dict()):
+            raise FloatingPointError(f"there is nan or infinity in the weights ({broken}); lower the learning rate")
 
     @contextlib.contextmanager
     def _saved_before_is_named(self) -> Iterator[None]:

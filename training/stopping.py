@@ -119,17 +119,6 @@ def _end_with(process: object) -> None:
     os._exit(1)
 
 
-def _watch(parent: object) -> None:
-    """Ends this process with its parent. Signals go past the thread that waits: what it took, the main one would not hear of."""
-    watch = threading.Thread(target=_end_with, args=(parent,), daemon=True)
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        watch.start()
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    watch.start()  # a thread inherits what is blocked
-    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def workers_survive(_worker: int) -> None:
     """In a worker process: signals to the whole group are left to the loop, which still wants the minibatch under way.
 
@@ -137,7 +126,7 @@ def workers_survive(_worker: int) -> None:
     is killed, it ends too; torch sees to that only where workers are forked, which newer Pythons don't do.
     """
     if parent := multiprocessing.parent_process():
-        _watch(parent)
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

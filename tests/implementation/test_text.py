@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from implementation import CharEncoder, count_errors, counted_units, is_spaced, measure_of
+from implementation import CharEncoder, count_errors, counted_units, is_spaced, joint_of_words, measure_of
 
 ENCODER = CharEncoder()
 texts = st.text(alphabet=string.ascii_lowercase + " '", max_size=20)
@@ -153,3 +153,8 @@ def test_words_are_counted_where_spaces_part_them_and_else_characters(alphabet, 
     counts = count_errors(["ab cd", "e f"], ["a bcd", "ef"], encoder)
     assert (counts.errors, counts.reference_length) == ((4, 4) if spaced else (0, 6))
     assert counted_units(" ab c", encoder) == (["ab", "c"] if spaced else ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(("alphabet", "joint"), [("english", " "), ("ab", ""), ("mandarin", ""), ("ab ", " "), ("北 京", "")])
+def test_words_are_joined_by_a_space_where_the_alphabet_has_one_that_parts_them(alphabet, joint):
+    assert joint_of_words(CharEncoder(alphabet)) == joint

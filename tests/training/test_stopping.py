@@ -191,3 +191,20 @@ def test_a_real_process_and_its_group_are_stopped(tmp_path, number, workers):
     state = load_checkpoint(Path(folder) / "last.pt").training["trainer"]
     lines = [json.loads(line)["epoch"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert state["epoch"] - len(lines) in (0, 1)
+
+
+@pytest.mark.slow  # imports torch once more
+def test_a_program_ends_that_still_holds_its_run_when_it_is_over(tmp_path):
+    """Without an end of their own the workers would wait for minibatches for ever, and the program for them."""
+    program = """
+import sys
+from models.checkpoints import ModelConfig
+from training.assembly import start_run
+from training.settings import OutputSettings, SpeechSettings, TrainingSettings
+
+speech, training = SpeechSettings(n_train=4, n_val=2), TrainingSettings(epochs=1, num_workers=1)
+run = start_run(speech, ModelConfig(n_rnn=1, rnn_hidden=8, time_strides=[2, 2]), training, OutputSettings(sys.argv[1]), "a test")
+run.train()
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], cwd=ROOT, check=True, timeout=60, capture_output=True)
+    assert (tmp_path / "run" / "last.pt").exists()
