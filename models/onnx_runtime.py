@@ -11,8 +11,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from implementation import collate_batch
-from implementation import AudioSample
+from implementation import AudioSample, collate_batch
 from models.checkpoints import Checkpoint
 from speech.alphabets import encoder_of
 
@@ -96,4 +95,6 @@ def difference(checkpoint: Checkpoint, exported: bytes) -> float:
     samples = [AudioSample(torch.from_numpy(audio), rate, "") for audio in utterances]
     batch = collate_batch(samples, checkpoint.encoder, features=checkpoint.model.features)
     log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
-    return max(float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True)))
+    return max(
+        float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True))
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 
 import export
 from helpers import ROOT
-from implementation import CharEncoder, DeepSpeech2
 from models.checkpoints import load_checkpoint, save_checkpoint
 from models.transcription import transcribe
 
@@ -35,7 +33,9 @@ def checkpoint(run_folder, tmp_path_factory):
 
 def example() -> str:
     """The README's program without torch."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b]
+    (block,) = [
+        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b
+    ]
     return block
 
 
