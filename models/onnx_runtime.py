@@ -87,7 +87,7 @@ class OnnxStream:
 
 @torch.no_grad()
 def difference(checkpoint: Checkpoint, exported: bytes) -> float:
-    """The largest difference between the log-probabilities of both roads, over two seconds of noise and what is in their padding."""
+    """The largest difference between the log-probabilities of onnxruntime and of torch, over two utterances of noise."""
     rate, random = checkpoint.model.features.sample_rate, np.random.default_rng(0)
     utterances = [0.1 * random.standard_normal(round(seconds * rate)).astype(np.float32) for seconds in (2.0, 1.3)]
     model = OnnxModel(exported)
