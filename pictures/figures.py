@@ -6,6 +6,7 @@ The tables of the paper are drawn by ``pictures/paper_charts.py``.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from implementation import (
     SortaGradBatchSampler,
     character_times,
     collate_batch,
+    ctc_backward_variables,
+    ctc_forward_variables,
     extend_target,
     forced_alignment,
     leading_errors,
@@ -581,11 +584,12 @@ def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
 def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
     """What a trained model puts out for an utterance: features, symbols, and the likeliest path that spells the transcript.
 
-    Below, each row is a state of the extended target (blanks between all labels); the line is the Viterbi path (Eq. 13).
+    Below, each row is a state of the extended target (blanks between all labels). Blue is the share of all paths that spell
+    the transcript and are in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
     """
     features, log_probs = _output(model, sample, encoder)
     target = encoder.encode(sample.transcript)
-    extended, path = extend_target(target), forced_alignment(log_probs, target)
+    states, path = _state_shares(log_probs, target).numpy().T, forced_alignment(log_probs, target)  # (S, T'), (T',)
     seconds_per_frame = model.seconds_per_output
     figure, axes = new_figure(3, 1, (12, 10), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
@@ -593,17 +597,28 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
     _draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
     middle.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
-    states = log_probs[:, extended].exp().numpy().T  # (S, T')
     end = len(path) * seconds_per_frame
-    below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(extended) - 0.5, -0.5), vmin=0, vmax=1)
+    below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(states) - 0.5, -0.5), vmin=0, vmax=1)
     seconds = (np.arange(len(path)) + 0.5) * seconds_per_frame
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
-    below.set_yticks(range(1, len(extended), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
+    below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
     below.set(xlabel="time, s", ylabel="state of the extended target", xlim=(0, sample.seconds))
-    below.set_title("the likeliest path that spells it (Eq. 13); unnamed rows are blanks", loc="left", fontsize=10)
+    title = "blue: all paths that spell it, by their probability; line: the likeliest (Eq. 13); unnamed rows are blanks"
+    below.set_title(title, loc="left", fontsize=10)
     above.set_xlabel("")
     middle.set_xlabel("")
     return figure
+
+
+def _state_shares(log_probs: Tensor, target: Sequence[int]) -> Tensor:
+    """(T', S): of all paths that spell the target, weighted by their probability, the share in each state in each frame.
+
+    ``alpha_t(s) beta_t(s) / y_t``, divided by its sum over s (Graves et al. 2006, Eq. 14).
+    """
+    lengths = torch.tensor([len(log_probs)]), torch.tensor([len(target)])
+    arguments = (log_probs.double()[:, None], torch.tensor(target), *lengths)
+    both = ctc_forward_variables(*arguments) + ctc_backward_variables(*arguments)  # (T', 1, S); both count frame t
+    return (both[:, 0] - log_probs[:, extend_target(target)]).nan_to_num(nan=-math.inf).softmax(1)
 
 
 def alignment(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import weakref
+from itertools import pairwise, product
 
 import matplotlib.image
 import numpy as np
@@ -461,6 +462,20 @@ def test_the_path_drawn_is_the_viterbi_path(model, speech):
     axis = figures.ctc_output(model, speech[0], ENCODER).axes[2]
     drawn = axis.lines[0].get_ydata().tolist()
     assert drawn == forced_alignment(output(model, speech[0]), ENCODER.encode(speech[0].transcript))
+
+
+def test_the_shares_of_the_states_are_those_of_all_paths():
+    torch.manual_seed(2)
+    log_probs, target = torch.randn(5, 3, dtype=torch.float64).log_softmax(1), [1, 1]
+    expected = torch.zeros(5, 5, dtype=torch.float64)
+    for states in product(range(5), repeat=5):
+        steps = [later - earlier for earlier, later in pairwise(states)]
+        if states[0] < 2 and states[-1] > 2 and all(step in (0, 1) for step in steps):  # equal letters: no blank is skipped
+            symbols = [target[state // 2] if state % 2 else ENCODER.blank_idx for state in states]
+            probability = log_probs[range(5), symbols].sum().exp()
+            for frame, state in enumerate(states):
+                expected[frame, state] += probability
+    assert torch.allclose(figures._state_shares(log_probs, target), expected / expected.sum(1, keepdim=True))
 
 
 def test_the_tree_ends_with_the_texts_of_the_search(model, speech):
