@@ -175,6 +175,8 @@ def test_every_chart_of_the_paper_names_its_table(charts, name):
 def test_every_number_of_a_chart_stands_in_its_table(charts, name):
     first = int(re.search(r"table_(\d+)", name)[1])
     tables = [getattr(paper_charts, f"TABLE_{table}") for table in ((13, 14, 15) if first == 13 else (first,))]
+    if first == 13:
+        tables = [row[2:] for table in tables for row in table]  # the chart leaves Deep Speech 1 out
     rates = {float(number) for number in re.findall(r"\d+\.\d+", str(tables))}
     shown = re.findall(r"^[\d,]+\.\d{2}$" if first != 7 else r"^[\d,]+\.\d$", words_of(charts[name]), re.MULTILINE)
     assert {float(number.replace(",", "")) for number in shown} == rates and len(shown) >= len(rates)
