@@ -1,4 +1,4 @@
-"""The ONNX graph under onnxruntime against the torch model: all kinds of layers, random lengths, batches with padding, streams."""
+"""The ONNX graph under onnxruntime against the torch model: all kinds of layers, random lengths, padded batches, streams."""
 
 from __future__ import annotations
 
@@ -163,5 +163,5 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
         OnnxModel(tmp_path / "text.onnx")
     graph = onnx_model(trained(STREAMS["gru"]))
     del graph.metadata_props[:]
-    with pytest.raises(ValueError, match="none that export.py wrote"):
+    with pytest.raises(ValueError, match=r"none that export\.py wrote"):
         OnnxModel(graph.SerializeToString())
