@@ -174,7 +174,7 @@ def settings(answer, check):
     audio, loudest = noise(2000, 13), noise(2000, 15)
     far = (audio + 1e8) - 1e8  # what is left of it there
     got = check.call(answer.compute_spectrogram, far + 1e8)
-    why = "subtract the mean first; E[x^2] - E[x]^2 loses its digits here"
+    why = "E[x^2] - E[x]^2 would lose its digits here: subtract the mean first, then square"
     check.close(
         "features of a clip with an offset of 1e8", got, reference(far.numpy(), 16000, 20.0, 10.0, 512), (1e-5, 1e-5), why
     )
@@ -216,7 +216,7 @@ def ranges(answer, check):
     wanted = reference(swelling.numpy(), 16000, 20.0, 10.0, 512)
     for scale in (1.0, 1e-5, 1e25, 1e100):
         got = check.call(answer.compute_spectrogram, swelling * scale)
-        why = "a float64 clip keeps its digits: nothing on the way may be float32"
+        why = "if anything on the way is float32, a float64 clip loses its digits"
         check.close(f"features of a swelling clip times {scale:g}, to nine digits", got, wanted, (1e-9, 1e-9), why)
     single = noise(2000, 19).float()
     wanted = reference(single.numpy(), 16000, 20.0, 10.0, 512).float()

@@ -186,7 +186,7 @@ def more_batches(answer, check):
     got = check.call(answer.greedy_decode, log_probs, encoder, lengths.int())
     check.equal("texts with lengths in int32", got, wanted)
     grown = log_probs.clone().requires_grad_()
-    why = "what a network gives knows its gradient: .numpy() needs .detach() before it"
+    why = "log_probs that come from a network know their gradient; before .numpy() they need .detach()"
     try:
         got = check.call(answer.greedy_decode, grown, encoder, lengths)
     except Failed as failed:

@@ -198,7 +198,7 @@ def more_traps(answer, check):
         got,
         wanted,
         (1e-2, 1e-2),
-        why="E[x^2] - E[x]^2 loses all digits here; subtract the mean first",
+        why="E[x^2] - E[x]^2 would lose all digits here: subtract the mean first, then square",
     )
     norm = answer.SequenceBatchNorm(2).double()
     x = torch.tensor([[[4.0, -2.0]]], dtype=torch.float64)

@@ -208,7 +208,7 @@ def long_memory(answer, check):
     [gradient] = torch.autograd.grad(got[-1, :, 2].sum(), x)
     keeps = torch.sigmoid(z[2])
     wanted = (1 - keeps) * keeps ** torch.arange(1099, -1, -1, **DOUBLE) / math.cosh(1.0) ** 2
-    why = "the gradient runs back through all steps; nothing is detached on the way"
+    why = "the gradient must run back through all steps"
     what = "gradient of the last of 1100 states with respect to x_n at each step (x_z = 7 and U = 0: h is kept)"
     check.close(what, gradient[:, 0, 2, 2], wanted, (1e-7, 1e-12), why)
 

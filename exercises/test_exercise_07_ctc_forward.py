@@ -173,7 +173,7 @@ def peaky(dtype: torch.dtype, low: float) -> tuple:
 
 @ladder.step("traps: sure networks, large alphabets, all digits, many frames")
 def numbers(answer, check):
-    why = "what is subtracted before exp must suit each state: beside 1 the others, exp(-300) and less, vanish when added"
+    why = "if one number is subtracted for all states before exp: it must suit each state, for beside 1 a term of exp(-300) vanishes"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -1e6), (torch.float32, -50.0), (torch.float32, -110.0)):
         arguments = peaky(dtype, low)
         got = check.call(answer.ctc_loss_by_recursion, *arguments)
@@ -183,7 +183,7 @@ def numbers(answer, check):
     wanted = torch.tensor(math.log(10) - 900, dtype=torch.float64)  # 10 ways to place the three labels with blanks between
     check.close("the last log alpha of the last blank there", alpha[7, 0, 6], wanted, why=why)
     check.close("the first log alpha there", alpha[0, 0], torch.tensor([0.0, -300.0] + 5 * [-math.inf], dtype=torch.float64))
-    why = "compare labels with ==: is not tells objects apart, and equal numbers above 256 are different objects"
+    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     for frames in (2, 3, 5):
         arguments = pair(60, frames, 301, [[300, 300]])
         got = check.call(answer.ctc_loss_by_recursion, *arguments)

@@ -236,7 +236,7 @@ def more_traps(answer, check):
 
 @ladder.step("traps: sure networks, large alphabets, all digits, other kinds of numbers")
 def numbers(answer, check):
-    why = "what is subtracted before exp must suit each state: beside 1 the others, exp(-300) and less, vanish when added"
+    why = "if one number is subtracted for all states before exp: it must suit each state, for beside 1 a term of exp(-300) vanishes"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -2e4), (torch.float32, -50.0), (torch.float32, -110.0)):
         log_probs = torch.tensor([0.0, low], dtype=dtype).repeat(8, 1)[:, None].log_softmax(-1)
         arguments = log_probs, torch.tensor([1, 1, 1]), torch.tensor([8]), torch.tensor([3])
@@ -248,7 +248,7 @@ def numbers(answer, check):
         check.close(
             f"the gradient in the first frame {where}", got[0, 0], torch.tensor([0.5, -0.5], dtype=dtype), (1e-4, 1e-4), why
         )
-    why = "compare labels with ==: is not tells objects apart, and equal numbers above 256 are different objects"
+    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     text = "300 300 in 2 frames, 301 symbols: no path"
     check.raises(text, ValueError, answer.ctc_gradient, *pair(60, 2, 301, [[300, 300]]))
     arguments = pair(60, 3, 301, [[300, 300]])

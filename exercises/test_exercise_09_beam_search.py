@@ -8,6 +8,7 @@ from itertools import groupby, product
 
 import hypothesis.strategies as st
 import numpy as np
+import torch
 from implementation import Hypothesis
 from implementation import prefix_beam_search as library_search
 
@@ -317,7 +318,7 @@ def alphabets(answer, check):
     chances = np.where(np.arange(301) == np.array(path)[:, None], 900.0, np.random.default_rng(5).random((5, 301)))
     log_probs = np.log(chances / chances.sum(1, keepdims=True))
     got = check.call(answer.prefix_beam_search, log_probs, 3)
-    why = "compare labels with ==: is tells objects apart, and equal numbers above 256 are different objects"
+    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     check.equal("the best text of the path 300 300 - 300 299, 301 symbols", tuple(got[0].labels), (300, 300, 299), why)
     agree(check, "the path 300 300 - 300 299, 301 symbols", got, library_search(log_probs, 3))
     log_probs, scorer = log_probs_of(25, 7, 29), TableScorer(25, 29)
@@ -338,8 +339,13 @@ def alphabets(answer, check):
 
 @ladder.also
 def ranges(answer, check):
-    log_probs = log_probs_of(31, 2000, 4)
-    agree(check, "2000 frames", check.call(answer.prefix_beam_search, log_probs, 2), library_search(log_probs, 2))
+    log_probs = torch.from_numpy(log_probs_of(31, 600, 10) / 4).log_softmax(-1).numpy()
+    agree(
+        check,
+        "600 frames of a network that is not sure",
+        check.call(answer.prefix_beam_search, log_probs, 2),
+        library_search(log_probs, 2),
+    )
     unlikely = np.array([[0.0, -2e4, -3e4], [-1e3, 0.0, -5e4], [0.0, -1e5, -2e3]])
     got = check.call(answer.prefix_beam_search, unlikely, 50)
     agree(check, "a network so sure that the others have exp(-20000)", got, library_search(unlikely, 50))

@@ -79,7 +79,7 @@ def consistent(check, counts, references: list[str], hypotheses: list[str]) -> N
 @ladder.step("shape and dtype")
 def types(answer, check):
     got = check.call(answer.edit_distance, "abc", "abd")
-    why = "int(...) makes a number of Python's own of one of NumPy's"
+    why = "int(...) turns a number of NumPy's into one of Python's"
     for pair in (("abc", "abd"), ("", ""), (["a"], []), ("", "ab"), ([1, 2], [1, 2]), ("a", "b"), ("a", "a")):
         got = check.call(answer.edit_distance, *pair)
         check.that("the type of the distance", type(got) is int, type(got).__name__, "int", why)
