@@ -173,7 +173,7 @@ def peaky(dtype: torch.dtype, low: float) -> tuple:
 
 @ladder.step("traps: sure networks, large alphabets, all digits, many frames")
 def numbers(answer, check):
-    why = "if one number is subtracted for all states before exp: it must suit each state, for beside 1 a term of exp(-300) vanishes"
+    why = "if one number is subtracted for all states before exp: beside 1 a term of exp(-300) vanishes; it must suit each state"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -1e6), (torch.float32, -50.0), (torch.float32, -110.0)):
         arguments = peaky(dtype, low)
         got = check.call(answer.ctc_loss_by_recursion, *arguments)

@@ -21,7 +21,7 @@ from sizes import for_sizes
 
 RATE = 0.10  # word error rate to be reached
 WORDS = "hello moon tree all see yes no stop green water".split()
-EPOCHS, UTTERANCES = 14, 200
+EPOCHS, UTTERANCES = 12, 200
 
 LOSS = "your own loss and gradient are to be used"
 ladder = Ladder(
@@ -303,7 +303,7 @@ def voices(count: int, first: int, last: int, seed: int) -> list[tuple[torch.Ten
 
 def collate(parts, encoder, utterances: list[tuple[torch.Tensor, str]]) -> SpectrogramBatch:
     """A padded batch with the learner's spectrogram and labels."""
-    features = [parts.compute_spectrogram(audio, 16000, n_fft=128) for audio, _ in utterances]
+    features = [parts.compute_spectrogram(audio, 16000, 20.0, 16.0, 128) for audio, _ in utterances]  # 32 ms an output frame
     labels = [encoder.encode(text) for _, text in utterances]
     frames = [feature.shape[1] for feature in features]
     return SpectrogramBatch(
