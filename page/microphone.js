@@ -1,0 +1,99 @@
+// The recorder: sends the microphone's samples to the program on this computer and shows what comes back.
+// Gradio runs this with `element`, the recorder's own HTML, `props.value`, the word of this page's desk, and `trigger`.
+// While one message is on its way the samples that come are kept for the next one, so that none is lost and none waits long.
+
+const button = () => element.querySelector("button");
+const place = (name) => element.querySelector(`.${name}`);
+let sound = null; // what is open while a recording lasts
+
+function write(name, text) {
+  if (place(name).textContent !== text) place(name).textContent = text; // a screen reader says only what is new
+}
+
+async function ask(way, body) {
+  const answer = await fetch(`/recording/${props.value}/${way}`, { method: "POST", body });
+  const said = await answer.json();
+  if (!answer.ok) throw new Error(said.error);
+  return said;
+}
+
+function show(said) {
+  write("settled", said.text);
+  write("partial", said.partial);
+  write("note", said.note);
+  place("live").innerHTML = said.picture;
+}
+
+function why(error) {
+  if (!navigator.mediaDevices) return "This page can't use the microphone here: open it as http://127.0.0.1 or http://localhost.";
+  if (error.name === "NotAllowedError")
+    return "The browser may not use the microphone: allow it beside the address of this page, and press Record again. You can also drop a file or choose a recorded utterance.";
+  if (error.name === "NotFoundError") return "There is no microphone: plug one in, drop a file, or choose a recorded utterance.";
+  if (error.name === "NotReadableError") return "The microphone can't be opened: another program may be using it.";
+  if (error instanceof TypeError) return "The program does not answer: is python demo.py still running?";
+  return error.message;
+}
+
+async function begin() {
+  const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
+  const context = new AudioContext();
+  sound = { stream, context, kept: [], sending: null };
+  await context.audioWorklet.addModule("/samples.js");
+  show(await ask(`begin?rate=${context.sampleRate}`));
+  const samples = new AudioWorkletNode(context, "samples", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  samples.port.onmessage = ({ data }) => {
+    sound?.kept.push(data);
+    if (sound && !sound.sending) sound.sending = send().catch(fail);
+  };
+  context.createMediaStreamSource(stream).connect(samples);
+}
+
+async function send() {
+  const mine = sound;
+  while (mine.kept.length) show(await ask("samples", new Blob(mine.kept.splice(0))));
+  mine.sending = null;
+}
+
+function close() {
+  sound?.stream.getTracks().forEach((track) => track.stop());
+  sound?.context.close();
+  sound = null;
+  button().textContent = "Record";
+  button().setAttribute("aria-pressed", "false");
+}
+
+function fail(error) {
+  close();
+  write("note", why(error));
+}
+
+async function end() {
+  const last = sound;
+  last.stream.getTracks().forEach((track) => track.stop());
+  await last.sending;
+  if (sound !== last) return; // it has failed meanwhile
+  if (last.kept.length) show(await ask("samples", new Blob(last.kept.splice(0))));
+  close();
+  await ask("end");
+  trigger("submit");
+}
+
+element.addEventListener("click", async (event) => {
+  if (event.target !== button()) return;
+  button().disabled = true;
+  try {
+    if (sound) {
+      await end();
+    } else {
+      write("note", "");
+      await begin();
+      button().textContent = "Stop";
+      button().setAttribute("aria-pressed", "true");
+    }
+  } catch (error) {
+    fail(error);
+  }
+  button().disabled = false;
+  button().focus();
+});
