@@ -41,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     if find_spec("gradio") is None:
         raise ValueError("the page needs Gradio, which is not installed: pip install -r requirements-demo.txt")
+    chosen = checkpoints(args.checkpoint)
+    load_checkpoint(chosen[0])  # what is damaged is said here, before a page opens
     from page.server import serve  # only now, since it needs Gradio
 
-    chosen = checkpoints(first=args.checkpoint)
-    load_checkpoint(chosen[0])  # what is damaged is said here, before a page opens
     torch.set_num_threads(1)  # a model that fits here gains little by more, and the browser needs the other core
 
     def opened(address: str) -> None:

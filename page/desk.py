@@ -65,7 +65,7 @@ class Desk:
         """Hears one of the recorded utterances."""
         chosen = next(recorded for recorded in self.material.utterances if recorded.name == name)
         audio = chosen.audio(self.checkpoint.model.features.sample_rate)
-        self.utterance = hear(self.checkpoint, audio, chosen.reference)
+        self.utterance = hear(self.checkpoint, audio, chosen.name, chosen.reference)
 
     def take_file(self, path: Path | str) -> None:
         """Hears an audio file."""
@@ -120,7 +120,7 @@ def _heard_by(checkpoint: Checkpoint, utterance: Utterance) -> Utterance:
     """The same utterance as another model hears it, at its rate."""
     old, new = utterance.checkpoint.model.features.sample_rate, checkpoint.model.features.sample_rate
     audio = utterance.audio if old == new else torch.from_numpy(soxr.resample(utterance.audio.numpy(), old, new))
-    return hear(checkpoint, audio, utterance.reference)
+    return hear(checkpoint, audio, utterance.name, utterance.reference)
 
 
 class Desks:

@@ -20,6 +20,7 @@ from speech.audio import BadAudio, audio_seconds, read_audio
 from speech.augmentation import Augmentation, Timing
 
 NBEST = 5
+YOURS = "your recording"
 QUIETEST_NOISE = 40.0  # dB below the speech: what no noise is written as
 SETTLE = 3.0  # seconds after which a live beam search keeps to its best text, as ``StreamingRecognizer`` takes it
 
@@ -33,6 +34,7 @@ class Utterance:
         audio: (samples,) at the network's rate.
         features: (F, T), what the network hears.
         rows: (T', V) log-probabilities, float64.
+        name: where it comes from, for its reader.
         reference: what was said, where that is known.
     """
 
@@ -40,6 +42,7 @@ class Utterance:
     audio: Tensor
     features: Tensor
     rows: Tensor
+    name: str = ""
     reference: str = ""
 
     @property
@@ -55,8 +58,8 @@ class Utterance:
 
 
 @torch.no_grad()
-def hear(checkpoint: Checkpoint, audio: Tensor, reference: str = "") -> Utterance:
-    """One forward pass over (samples,) at the model's rate.
+def hear(checkpoint: Checkpoint, audio: Tensor, name: str = "", reference: str = "") -> Utterance:
+    """One forward pass over (samples,) at the model's rate; ``name`` and ``reference`` are those of ``Utterance``.
 
     Raises:
         BadAudio: if it is shorter than a window or longer than a minute.
@@ -69,14 +72,14 @@ def hear(checkpoint: Checkpoint, audio: Tensor, reference: str = "") -> Utteranc
     features = model.features(audio)  # (F, T)
     rows, _ = model(features[None, None].to(model.output.weight), torch.tensor([features.shape[1]]))  # (T', 1, V)
     refuse_nan(rows, "the utterance")
-    return Utterance(checkpoint, audio, features, rows[:, 0].double(), reference)
+    return Utterance(checkpoint, audio, features, rows[:, 0].double(), name, reference)
 
 
 def read(checkpoint: Checkpoint, path: Path) -> Utterance:
     """Hears an audio file; what is wrong with it is told by its name alone. ``BadAudio`` also for more than a minute."""
     try:
         refuse_long(audio_seconds(path))  # before all of an hour is read
-        return hear(checkpoint, read_audio(path, checkpoint.model.features.sample_rate))
+        return hear(checkpoint, read_audio(path, checkpoint.model.features.sample_rate), path.name)
     except BadAudio as error:
         raise BadAudio(error.reason, Path(path.name)) from error
 
@@ -171,8 +174,8 @@ class Recording:
         audio = torch.from_numpy(self.audio)
         refuse_short(self.seconds, self.checkpoint.model.features, None)
         if self._recognizer is None:
-            return hear(self.checkpoint, audio)
-        return Utterance(self.checkpoint, audio, self.features(), self.rows.double())
+            return hear(self.checkpoint, audio, YOURS)
+        return Utterance(self.checkpoint, audio, self.features(), self.rows.double(), YOURS)
 
     def note(self) -> str:
         """What whoever speaks should know; empty where all is well."""

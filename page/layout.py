@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
 from gradio.components import Component
 
-from models.transcription import UNTUNED
+from models.transcription import UNTUNED, read_tuned
 from page import views
 from page.desk import WRONG, Desk, Desks
 from page.hearing import QUIETEST_NOISE, Change
@@ -23,6 +24,23 @@ QUIETLY = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibi
 LARGEST_FILE = 2**30  # bytes; more than a minute is refused anyway, in a sentence
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a reader touches, and what is shown."""
+
+    checkpoint: gr.Dropdown
+    about: gr.HTML
+    recorder: gr.HTML
+    file: gr.File
+    recorded: gr.Dropdown
+    result: gr.HTML
+    search: list[Component]
+    nbest: gr.HTML
+    changes: list[Component]
+    audio: gr.Audio
+    changed: gr.HTML
+
+
 def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm: Path | None) -> gr.Blocks:
     """All panels, one below the other, and what each does when it is touched."""
     first, names = str(checkpoints[0]), [recorded.name for recorded in material.utterances]
@@ -30,44 +48,54 @@ def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm:
         gr.Markdown(f"# {TITLE}\nSpeak, drop a file, or choose a recorded utterance. All of it stays on this computer.")
         checkpoint = gr.Dropdown(list(map(str, checkpoints)), value=first, label="Checkpoint", filterable=False)
         about = gr.HTML()
-        with gr.Tab("Recorded utterances"):
-            recorded = gr.Dropdown(names, value=names[0], label="Utterance", filterable=False)
         with gr.Tab("Speak"):
             recorder = gr.HTML(html_template=RECORDER, js_on_load=(HERE / "microphone.js").read_text(encoding="utf-8"))
-        with gr.Tab("Drop a file"):
+        with gr.Tab("File"):
             file = gr.File(label="An audio file: WAV, FLAC, OGG or MP3, up to a minute", height=120)
+        with gr.Tab("Recorded"):
+            recorded = gr.Dropdown(names, value=names[0], label="Utterance", filterable=False)
         result = gr.HTML(elem_id="result", elem_classes="heard")
-        with gr.Accordion("Search: the text that the network's output and a language model agree on (Eq. 12)"):
+        with gr.Accordion("Search: the network and a language model agree on a text (Eq. 12)"):
             search = _search_parts(language_models(checkpoints[0], lm))
             nbest = gr.HTML(elem_id="nbest")
-        with gr.Accordion("What the network hears: change the utterance, and listen"):
+        with gr.Accordion("Change what the network hears, and listen to it"):
             changes = _change_parts()
             audio = gr.Audio(label="The changed utterance", interactive=False, buttons=[])
             changed = gr.HTML(elem_id="changed", elem_classes="heard")
-
-        def choose(token: str, path: str) -> tuple:
-            names = language_models(Path(path), lm)
-            return _or_why(lambda: desks.of(token).choose(Path(path))), gr.Dropdown(names, value=names[0])
-
-        def when(event: Callable, action: Callable[..., None], *inputs: Component) -> None:
-            """After the event the action, then all that is shown of the utterance anew."""
-            done = event(_shown(desks, action), [recorder, *inputs], [result, nbest], **QUIETLY)
-            done.then(_changed(desks), [recorder, *changes], [audio, changed], **QUIETLY)
-
-        opened = page.load(desks.open, None, recorder, **QUIETLY).then(
-            choose, [recorder, checkpoint], [about, search[1]], **QUIETLY
-        )  # fmt: skip
-        when(opened.then, _first, recorded, *search)
-        chosen = checkpoint.change(choose, [recorder, checkpoint], [about, search[1]], **QUIETLY)
-        when(chosen.then, Desk.search, *search)
-        when(recorder.submit, lambda _desk: None)
-        when(file.upload, Desk.take_file, file)
-        when(recorded.input, Desk.take_recorded, recorded)
-        for part in search:
-            when(part.input, Desk.search, *search)
-        for part in changes:
-            part.input(_changed(desks), [recorder, *changes], [audio, changed], **QUIETLY)
+        parts = _Parts(checkpoint, about, recorder, file, recorded, result, search, nbest, changes, audio, changed)
+        _connect(parts, desks, page, lm)
     return page
+
+
+def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> None:
+    """Which part does what. Each tells by the recorder's value, the word of its desk, at which page it is."""
+
+    def choose(token: str, path: str) -> tuple:
+        names, tuned = language_models(Path(path), lm), dict(UNTUNED)
+
+        def act() -> str:
+            tuned.update(read_tuned(Path(path).parent / "decoder.json"))
+            return desks.of(token).choose(Path(path))
+
+        return _or_why(act), gr.Dropdown(names, value=names[0]), tuned["alpha"], tuned["beta"]
+
+    def when(event: Callable, action: Callable[..., None], *inputs: Component) -> None:
+        """After the event the action, then all that is shown of the utterance anew."""
+        done = event(_shown(desks, action), [parts.recorder, *inputs], [parts.result, parts.nbest], **QUIETLY)
+        done.then(*change, **QUIETLY)
+
+    change = _changed(desks), [parts.recorder, *parts.changes], [parts.audio, parts.changed]
+    choice = choose, [parts.recorder, parts.checkpoint], [parts.about, *parts.search[1:4]]
+    opened = page.load(desks.open, None, parts.recorder, **QUIETLY).then(*choice, **QUIETLY)
+    when(opened.then, _first, parts.recorded, *parts.search)
+    when(parts.checkpoint.input(*choice, **QUIETLY).then, Desk.search, *parts.search)
+    when(parts.recorder.submit, lambda _desk: None)
+    when(parts.file.upload, Desk.take_file, parts.file)
+    when(parts.recorded.select, Desk.take_recorded, parts.recorded)
+    for part in parts.search:
+        when(part.input, Desk.search, *parts.search)
+    for part in parts.changes:
+        part.input(*change, **QUIETLY)
 
 
 def _search_parts(names: list[str]) -> list[Component]:
@@ -76,8 +104,8 @@ def _search_parts(names: list[str]) -> list[Component]:
         beam = gr.Slider(2, 200, 20, step=1, label="Beam: texts kept after each frame")
         model = gr.Dropdown(names, value=names[0], label="Language model", filterable=False)
     with gr.Row():
-        alpha = gr.Slider(0, 3, UNTUNED["alpha"], step=0.05, label="Alpha: weight of the language model")
-        beta = gr.Slider(-3, 5, UNTUNED["beta"], step=0.1, label="Beta: weight of the number of words")
+        alpha = gr.Slider(0, 4, UNTUNED["alpha"], step=0.05, label="Alpha: weight of the language model")
+        beta = gr.Slider(-4, 8, UNTUNED["beta"], step=0.1, label="Beta: weight of the number of words")
     lexicon = gr.Checkbox(False, label="Only words that the language model knows")
     return [beam, model, alpha, beta, lexicon]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,9 +69,14 @@ def synthetic(count: int = 6) -> Material:
 
 def _spoken(text: str, speaker: int) -> Recorded:
     def audio(rate: int) -> Tensor:
+        state = np.random.get_state()
         with torch.random.fork_rng():
             torch.manual_seed(speaker)
-            return generate_synthetic_audio(text, rate, speaker, snr_db=30.0)
+            np.random.seed(speaker)
+            try:
+                return generate_synthetic_audio(text, rate, speaker, snr_db=30.0)
+            finally:
+                np.random.set_state(state)
 
     return Recorded(f"{text} (synthetic voice {speaker})", text, audio)
 

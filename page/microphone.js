@@ -57,7 +57,7 @@ async function send() {
 
 function close() {
   sound?.stream.getTracks().forEach((track) => track.stop());
-  sound?.context.close();
+  if (sound?.context.state === "running") sound.context.close();
   sound = null;
   button().textContent = "Record";
   button().setAttribute("aria-pressed", "false");
@@ -70,6 +70,7 @@ function fail(error) {
 
 async function end() {
   const last = sound;
+  await last.context.close(); // no more samples come; else the silence behind the end would be heard, too
   last.stream.getTracks().forEach((track) => track.stop());
   await last.sending;
   if (sound !== last) return; // it has failed meanwhile

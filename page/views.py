@@ -90,7 +90,7 @@ def result(utterance: Utterance, found: dict) -> str:
     sure = f'<p class="sure">How sure it is of each word: {sure}</p>' if sure else ""
     drawn = timeline(utterance.features, utterance.rows, utterance.checkpoint, found["characters"], found["words"])
     return (
-        f'<p class="text" role="status">{text}</p>{said}{doubt}{sure}'
+        f'<p class="from">{escape(utterance.name)}</p><p class="text" role="status">{text}</p>{said}{doubt}{sure}'
         f"{_scrolling('Spectrogram, symbols and alignment')}{drawn}</div>{LEGEND}"
     )
 
@@ -100,8 +100,7 @@ LEGEND = (
     "The strip: the likeliest symbol of each output frame, paler where less likely; grey with a dot: blank, no new letter.</p>"
 )
 TABLE_HEAD = (
-    "<caption>Best texts by Eq. 12: score = log p<sub>ctc</sub> + alpha log p<sub>lm</sub> + beta words</caption><thead><tr>"
-    '<th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'
+    '<thead><tr><th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'
     '<th scope="col">alpha log p<sub>lm</sub></th><th scope="col">beta words</th></tr></thead>'
 )
 
@@ -116,7 +115,8 @@ def nbest_table(found: dict, decoder: Decoder) -> str:
     )
     if not rows:
         return '<p class="note">No text of the language model\'s words fits these frames: allow other words.</p>'
-    return f"{_scrolling('n-best list')}<table>{TABLE_HEAD}<tbody>{rows}</tbody></table></div>"
+    caption = "<p>Best texts by Eq. 12: score = log p<sub>ctc</sub> + alpha log p<sub>lm</sub> + beta words</p>"
+    return f"{caption}{_scrolling('n-best list')}<table>{TABLE_HEAD}<tbody>{rows}</tbody></table></div>"
 
 
 def _scrolling(label: str) -> str:
