@@ -21,7 +21,7 @@ from speech.preflight import check_problems, drawn
 
 COMMANDS = Path("models/commands_en.pt")  # spoken English words; the first choice where it is there
 UTTERANCES = 20  # of a corpus that are offered
-NO_MODEL, OF_THE_UTTERANCES = "none", "words of the recorded utterances"
+NO_MODEL, OF_THE_UTTERANCES = "none", "words of these utterances"
 
 
 def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:

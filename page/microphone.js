@@ -35,28 +35,28 @@ function why(error) {
 }
 
 async function begin() {
-  const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
   const context = new AudioContext();
-  sound = { stream, context, kept: [], sending: null };
+  const mine = (sound = { context, stream: null, kept: [], sending: null });
   await context.audioWorklet.addModule("/samples.js");
-  show(await ask(`begin?rate=${context.sampleRate}`));
   const samples = new AudioWorkletNode(context, "samples", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+  const wanted = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
+  mine.stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
   samples.port.onmessage = ({ data }) => {
-    sound?.kept.push(data);
-    if (sound && !sound.sending) sound.sending = send().catch(fail);
+    mine.kept.push(data);
+    if (!mine.sending) mine.sending = send(mine).catch(fail);
   };
-  context.createMediaStreamSource(stream).connect(samples);
+  context.createMediaStreamSource(mine.stream).connect(samples);
+  mine.sending = ask(`begin?rate=${context.sampleRate}`).then(() => send(mine)); // what is said meanwhile is kept
+  mine.sending.catch(fail);
 }
 
-async function send() {
-  const mine = sound;
+async function send(mine) {
   while (mine.kept.length) show(await ask("samples", new Blob(mine.kept.splice(0))));
   mine.sending = null;
 }
 
 function close() {
-  sound?.stream.getTracks().forEach((track) => track.stop());
+  sound?.stream?.getTracks().forEach((track) => track.stop());
   if (sound?.context.state === "running") sound.context.close();
   sound = null;
   button().textContent = "Record";
@@ -77,12 +77,15 @@ async function end() {
   if (last.kept.length) show(await ask("samples", new Blob(last.kept.splice(0))));
   close();
   await ask("end");
-  trigger("submit");
+  trigger("submit"); // what was heard is shown below now
+  show({ text: "", partial: "", note: "", picture: "" });
 }
 
+let busy = false; // a disabled button would lose the keyboard's focus
+
 element.addEventListener("click", async (event) => {
-  if (event.target !== button()) return;
-  button().disabled = true;
+  if (event.target !== button() || busy) return;
+  busy = true;
   try {
     if (sound) {
       await end();
@@ -95,6 +98,5 @@ element.addEventListener("click", async (event) => {
   } catch (error) {
     fail(error);
   }
-  button().disabled = false;
-  button().focus();
+  busy = false;
 });

@@ -109,7 +109,7 @@ def nbest_table(found: dict, decoder: Decoder) -> str:
     """The best texts with the three parts of Eq. 12 that add up to each score."""
     rows = "".join(
         f"<tr><td>{escape(item['text']) or '(nothing)'}</td><td>{item['score']:.2f}</td><td>{item['log_ctc']:.2f}</td>"
-        f"<td>{decoder.alpha:g} &times; {item['log_lm']:.2f} = {decoder.alpha * item['log_lm']:.2f}</td>"
+        f"<td>{decoder.alpha:g} &times; {item['log_lm']:.2f} = {decoder.alpha * item['log_lm'] + 0.0:.2f}</td>"
         f"<td>{decoder.beta:g} &times; {item['words']} = {decoder.beta * item['words']:.2f}</td></tr>"
         for item in found["nbest"]
     )
