@@ -1,7 +1,7 @@
 """The page in a real browser: headless Chromium with a WAV file for a microphone.
 
-They want ``pip install -r requirements-demo.txt playwright`` and Debian's package chromium. The variable DS2_PAGE_CHECKPOINT may name
-a checkpoint that understands the embedded voice while it speaks; else one is trained for two minutes.
+They want ``pip install -r requirements-demo.txt playwright`` and Debian's package chromium. The variable DS2_PAGE_CHECKPOINT may
+name a checkpoint that understands the embedded voice while it speaks; else one is trained for two minutes.
 """
 
 from __future__ import annotations
