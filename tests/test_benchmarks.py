@@ -19,7 +19,7 @@ from speech.corpora import read_corpus
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
-SLOW = ("data_parallel.py", "saving.py", "start.py")  # import torch two or three times more; write gigabytes
+SLOW = ("data_parallel.py", "memory.py", "saving.py", "start.py")  # import torch two or three times more; write gigabytes
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
 SMALL = {
@@ -57,7 +57,7 @@ SMALL = {
         ("88 utterances", "first start", "second start", "read_corpus", "try_longest_batch", "end of the first step", " MB"),
     ),
     "streaming.py": (
-        "--hidden 8 --seconds 2 --rounds 1 --frames 40",
+        "--hidden 8 --seconds 1.2 --rounds 1 --frames 20",
         ("100 ms of audio, 5 x 8, one thread, greedy: median", "beam 20: median", "forward only", "of the time"),
     ),
     "train_step.py": (
