@@ -15,7 +15,7 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 import torch
 
 from models.checkpoints import load_checkpoint
-from page.material import checkpoints, of_corpus, synthetic
+from page.material import at_hand, checkpoints, of_corpus
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -23,7 +23,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="to begin with; default: models/commands_en.pt, else that of the newest run")
-    add("--data", type=Path, metavar="PATH", help="corpus whose utterances are offered; default: the embedded voice")
+    add(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="corpus whose utterances are offered; default: the embedded voice, and WAV files in models/",
+    )
     add("--lm", type=Path, metavar="FILE", help="language model to offer beside that of the run, as transcribe.py takes it")
     add("--port", type=int, default=7860, help="of this computer, at which the page is; 0: any that is free (default: 7860)")
     add("--no-browser", action="store_true", help="only say the address, and open no browser")
@@ -52,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.no_browser:
             webbrowser.open(address)
 
-    serve(of_corpus(args.data) if args.data else synthetic(), chosen, args.lm, args.port, opened)
+    serve(of_corpus(args.data) if args.data else at_hand(), chosen, args.lm, args.port, opened)
     return 0
 
 

@@ -106,10 +106,9 @@ def main() -> int:
             ends, texts = heard_in_browser(address, wav, len(sound) / RATE)
             mine = waits(words, ends, texts)
             found, count = found + mine, count + len(words)
-            last = texts[-1][1] if texts else ""
-            print(
-                f"voice {510 + number}: {len(ends)} ends of {len(words)} words: {' '.join(f'{wait:.0f}' for wait in mine)} ms; the page wrote: {last}"
-            )
+            last = texts[-1][1] if texts else "nothing"
+            shown = " ".join(f"{wait:.0f}" for wait in mine)
+            print(f"voice {510 + number}: {len(ends)} ends of {len(words)} words, {shown} ms; the page wrote: {last}")
         server.terminate()
     median, ninth = (float(np.quantile(found, q)) for q in (0.5, 0.9)) if found else (np.nan, np.nan)
     print(f"from the end of a word to its text: median {median:.0f} ms, nine of ten within {ninth:.0f} ms; "

@@ -71,13 +71,14 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
     """Which part does what. Each tells by the recorder's value, the word of its desk, at which page it is."""
 
     def choose(token: str, path: str) -> tuple:
-        names, tuned = language_models(Path(path), lm), dict(UNTUNED)
-
-        def act() -> str:
-            tuned.update(read_tuned(Path(path).parent / "decoder.json"))
-            return desks.of(token).choose(Path(path))
-
-        return _or_why(act), gr.Dropdown(names, value=names[0]), tuned["alpha"], tuned["beta"]
+        names, settings = language_models(Path(path), lm), UNTUNED | {"lexicon": False}
+        try:
+            desk = desks.of(token)
+            about = desk.choose(Path(path))
+            settings |= {"lexicon": bool(desk.words_of_training)} | read_tuned(Path(path).parent / "decoder.json")
+        except WRONG as error:
+            about = views.failure(error)
+        return about, gr.Dropdown(names, value=names[0]), settings["alpha"], settings["beta"], settings["lexicon"]
 
     def when(event: Callable, action: Callable[..., None], *inputs: Component) -> None:
         """After the event the action, then all that is shown of the utterance anew."""
@@ -85,7 +86,7 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
         done.then(*change, **QUIETLY)
 
     change = _changed(desks), [parts.recorder, *parts.changes], [parts.audio, parts.changed]
-    choice = choose, [parts.recorder, parts.checkpoint], [parts.about, *parts.search[1:4]]
+    choice = choose, [parts.recorder, parts.checkpoint], [parts.about, *parts.search[1:]]
     opened = page.load(desks.open, None, parts.recorder, **QUIETLY).then(*choice, **QUIETLY)
     when(opened.then, _first, parts.recorded, *parts.search)
     when(parts.checkpoint.input(*choice, **QUIETLY).then, Desk.search, *parts.search)
@@ -152,10 +153,3 @@ def _changed(desks: Desks) -> Callable[..., tuple]:
             return None, views.failure(error)
 
     return act
-
-
-def _or_why(action: Callable[[], str]) -> str:
-    try:
-        return action()
-    except WRONG as error:
-        return views.failure(error)

@@ -15,13 +15,14 @@ from decoding.ngrams import NGramModel
 from decoding.scorers import CharacterScorer, WordScorer, make_scorer
 from implementation import SYNTHETIC_WORDS, VALIDATION_SPEAKERS, BeamScorer, CharEncoder, generate_synthetic_audio, is_spaced
 from models.checkpoints import CheckpointError
+from speech.audio import read_audio
 from speech.corpora import read_corpus
 from speech.datasets import read_utterance
 from speech.preflight import check_problems, drawn
 
 COMMANDS = Path("models/commands_en.pt")  # spoken English words; the first choice where it is there
 UTTERANCES = 20  # of a corpus that are offered
-NO_MODEL, OF_THE_UTTERANCES = "none", "words of these utterances"
+NO_MODEL, OF_TRAINING = "none", "words of the training"
 
 
 def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
@@ -53,18 +54,20 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Material:
-    """Recorded utterances, and texts of the kind that is said in them, for a language model."""
+    """Recorded utterances, and the texts of the training that they were kept out of, for a language model."""
 
     utterances: list[Recorded]
     texts: list[str]
 
 
-def synthetic(count: int = 6) -> Material:
-    """Random words of the embedded voice, by speakers that no training hears; the same each time."""
+def at_hand(folder: Path = Path(), count: int = 6) -> Material:
+    """Recordings in ``models/``, and random words of the embedded voice, by speakers that no training hears: always the same."""
     rng = random.Random(0)
     texts = ["hello little moon"] + [" ".join(rng.choices(SYNTHETIC_WORDS, k=rng.randint(2, 4))) for _ in range(count - 1)]
     spoken = [_spoken(text, speaker) for text, speaker in zip(texts, VALIDATION_SPEAKERS, strict=False)]
-    return Material(spoken, list(SYNTHETIC_WORDS))
+    files = sorted((folder / COMMANDS.parent).glob("*.wav"))
+    recordings = [Recorded(path.name, "", lambda rate, path=path: read_audio(path, rate)) for path in files]
+    return Material([*recordings, *spoken], list(SYNTHETIC_WORDS))
 
 
 def _spoken(text: str, speaker: int) -> Recorded:
@@ -99,18 +102,18 @@ def of_corpus(path: Path) -> Material:
 def language_models(checkpoint: Path, given: Path | None = None) -> list[str]:
     """Names of language models to choose from, the one to begin with first: the one given, that of the run, that of the words."""
     files = [path for path in (given, checkpoint.parent / "lm.arpa") if path is not None and path.is_file()]
-    return [*dict.fromkeys(map(str, files)), OF_THE_UTTERANCES, NO_MODEL]
+    return [*dict.fromkeys(map(str, files)), OF_TRAINING, NO_MODEL]
 
 
 def scorer_of(name: str, encoder: CharEncoder, texts: Sequence[str], lexicon: bool) -> BeamScorer | None:
-    """The scorer of a name that ``language_models`` gave; ``texts`` are those of the recorded utterances' ``Material``.
+    """The scorer of a name that ``language_models`` gave; ``texts`` are those of the training.
 
     Raises:
         ValueError: for a file that is broken, or does not fit the alphabet.
     """
     if name == NO_MODEL:
         return None
-    if name != OF_THE_UTTERANCES:
+    if name != OF_TRAINING:
         return make_scorer(name, encoder, lexicon=lexicon)
     model = NGramModel.train(texts, order=1, unit="word" if is_spaced(encoder) else "character")
     return WordScorer(model, encoder, lexicon or None) if model.unit == "word" else CharacterScorer(model, encoder)

@@ -7,17 +7,16 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is loaded, which must not ask for newer versions of itself
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.concurrency import run_in_threadpool
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.desk import WRONG, Desks
 from page.layout import HERE, LARGEST_FILE, make_page
@@ -32,11 +31,11 @@ MOST_SAMPLES = 2**22  # bytes of one message: ten seconds and more, which only a
 class _Policy:
     """Adds ``POLICY`` to every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
         self.app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_policy(message: Message) -> None:
+    async def __call__(self, scope: dict, receive: Callable, send: Callable[[dict], Awaitable[None]]) -> None:
+        async def with_policy(message: dict) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
             await send(message)

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from helpers import ROOT
-from page.material import synthetic
+from page.material import at_hand
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("gradio", reason="the page needs Gradio: pip install -r requirements-demo.txt")
@@ -51,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
     data[len(data) // 2] ^= 1
     (folder / "runs" / "bad" / "checkpoint.pt").write_bytes(data)
     os.utime(folder / "runs" / "bad" / "checkpoint.pt", (1, 1))  # not the newest
-    speech = synthetic().utterances[0].audio(16000).numpy()
+    speech = at_hand().utterances[0].audio(16000).numpy()
     quiet = np.random.default_rng(0).normal(0, 0.003, (2, 8000))  # before and after
     soundfile.write(folder / "speech.wav", np.concatenate((quiet[0], speech, quiet[1])), 16000)
     soundfile.write(folder / "silence.wav", np.zeros(16000), 16000)

@@ -12,9 +12,9 @@ from test_hearing import RATE, checkpoint_of
 from models.checkpoints import CheckpointError, save_checkpoint
 from page.desk import MOST_DESKS, Desk, Desks
 from page.hearing import Change
-from page.material import NO_MODEL, OF_THE_UTTERANCES, synthetic
+from page.material import NO_MODEL, OF_TRAINING, at_hand
 
-SEARCH = (10, OF_THE_UTTERANCES, 0.5, 1.0, False)
+SEARCH = (10, OF_TRAINING, 0.5, 1.0, False)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def desk(files):
-    desk = Desk(synthetic())
+    desk = Desk(at_hand())
     desk.choose(files / "live.pt")
     return desk
 
@@ -44,10 +44,17 @@ def test_a_recorded_utterance_is_heard_and_searched_again(desk):
 
 
 def test_with_the_lexicon_only_its_words_are_written(desk):
-    desk.search(10, OF_THE_UTTERANCES, 0.5, 1.0, True)
+    desk.search(10, OF_TRAINING, 0.5, 1.0, True)
     desk.take_recorded("hello little moon (synthetic voice 500)")
     text = desk.utterance.decoded(desk.decoder)["text"]
     assert set(text.split()) <= set(desk.material.texts)
+
+
+def test_the_words_that_a_checkpoint_names_are_the_known_ones(desk):
+    desk.checkpoint.training["words"] = ["yes", "no"]
+    desk.search(10, OF_TRAINING, 0.5, 1.0, True)
+    assert desk.decoder.scorer.model.vocabulary == {"yes", "no"}
+    del desk.checkpoint.training["words"]
 
 
 def test_another_checkpoint_hears_the_same_utterance(desk, files):
@@ -95,7 +102,7 @@ def test_a_changed_utterance_is_played_as_it_is_heard(desk):
 
 
 def test_only_the_newest_pages_are_remembered():
-    desks = Desks(synthetic())
+    desks = Desks(at_hand())
     tokens = [desks.open() for _ in range(MOST_DESKS + 1)]
     assert len(set(tokens)) == len(tokens) and desks.of(tokens[-1]) is not desks.of(tokens[1])
     with pytest.raises(ValueError, match="load this page again"):

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 import demo
+from helpers import write_audio
 from implementation import CharEncoder
-from page.material import NO_MODEL, OF_THE_UTTERANCES, checkpoints, language_models, of_corpus, scorer_of, synthetic
+from page.material import NO_MODEL, OF_TRAINING, at_hand, checkpoints, language_models, of_corpus, scorer_of
 
 
 def make(folder, *names):
@@ -30,9 +31,16 @@ def test_spoken_commands_come_first_then_the_newest_run(tmp_path):
     assert checkpoints(first, tmp_path)[0] == first and len(checkpoints(first, tmp_path)) == 4
 
 
+def test_recordings_beside_the_models_are_offered_first(tmp_path):
+    write_audio(tmp_path / "models" / "yes.wav", seconds=0.5)
+    first, second = at_hand(tmp_path).utterances[:2]
+    assert (first.name, first.reference, len(first.audio(16000))) == ("yes.wav", "", 8000)
+    assert second.reference == "hello little moon"
+
+
 def test_the_embedded_voice_says_the_same_each_time():
     before = torch.random.get_rng_state()
-    one, two = synthetic(), synthetic()
+    one, two = at_hand(), at_hand()
     assert torch.equal(one.utterances[1].audio(8000), two.utterances[1].audio(8000))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert set(" ".join(u.reference for u in one.utterances).split()) <= set(one.texts)
@@ -45,7 +53,7 @@ def test_utterances_of_a_corpus_are_those_kept_out_of_training(small_corpus):
     assert material.texts == [sample.transcript for sample in samples[:6]]
     assert torch.allclose(material.utterances[0].audio(8000), samples[9].audio, atol=1e-4)
     assert language_models(folder / "run" / "checkpoint.pt", folder / "lm.arpa") == [
-        str(folder / "lm.arpa"), OF_THE_UTTERANCES, NO_MODEL,
+        str(folder / "lm.arpa"), OF_TRAINING, NO_MODEL,
     ]  # fmt: skip
     scorer = scorer_of(str(folder / "lm.arpa"), CharEncoder(), material.texts, False)
     assert scorer.model.order == 2
