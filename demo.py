@@ -23,12 +23,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
     add("checkpoint", nargs="?", type=Path, help="to begin with; default: models/commands_en.pt, else that of the newest run")
-    add(
-        "--data",
-        type=Path,
-        metavar="PATH",
-        help="corpus whose utterances are offered; default: the embedded voice, and WAV files in models/",
-    )
+    add("--data", type=Path, metavar="PATH", help="corpus whose utterances are offered; default: the embedded voice")
     add("--lm", type=Path, metavar="FILE", help="language model to offer beside that of the run, as transcribe.py takes it")
     add("--port", type=int, default=7860, help="of this computer, at which the page is; 0: any that is free (default: 7860)")
     add("--no-browser", action="store_true", help="only say the address, and open no browser")

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from machine import machine
 
 from implementation import generate_synthetic_audio
@@ -52,7 +55,7 @@ def spoken(words: list[str], speaker: int) -> np.ndarray:
     for word in ["", *words]:
         if word:
             parts.append(generate_synthetic_audio(word, RATE, speaker, snr_db=40.0).numpy())
-        parts.append(rng.normal(0, 0.002, round(GAP * RATE)))
+        parts.append(rng.normal(0, 0.0003, round(GAP * RATE)))
     return np.concatenate(parts)
 
 
