@@ -186,7 +186,7 @@ def doubt(found: dict, calibration: Calibration) -> str:
         return "no text found, though it is not silent: no speech, or speech unlike that of the training"
     if found["confidence"] is not None and found["confidence"] < calibration.unusual:
         return (
-            f"the model is unsure: it expects {found['confidence']:.0%} of these words to be right; the utterance is unlike "
+            f"the model is unsure: it expects {found['confidence']:.0%} of this text to be right; the utterance is unlike "
             "those it was trained on"
         )
     return ""

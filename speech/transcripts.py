@@ -105,7 +105,8 @@ def _plain_character(char: str) -> str:
     if _SAME.get(char, char) == "'":
         return "'"
     kinds = ("L", "M", "Nd", "Nl")
-    written = unicodedata.normalize("NFKC", char) if unicodedata.category(char).startswith(kinds) else " "
+    compatible = unicodedata.normalize("NFKC", char)
+    written = compatible if unicodedata.category(char).startswith(kinds) or _is_ideograph(compatible) else " "
     return "".join(c for c in written if unicodedata.category(c).startswith(kinds)) or " "
 
 
@@ -213,7 +214,7 @@ def _written(char: str, known: frozenset[str], drops: bool) -> str:
 def _ways(char: str) -> Iterable[str]:
     """Other ways to write a character, the nearest first."""
     compatible, category = unicodedata.normalize("NFKC", char), unicodedata.category(char)
-    if category[0] in "LP" or category == "Nd":
+    if category[0] in "LP" or category == "Nd" or _is_ideograph(compatible):
         yield compatible
     for form in dict.fromkeys((char, compatible)):
         yield _SAME.get(form, "")
@@ -223,6 +224,11 @@ def _ways(char: str) -> Iterable[str]:
         if all(map(_is_european, bare)):
             yield bare
         yield unicodedata.normalize("NFD", char)  # Korean syllables as letters, where the alphabet has those
+
+
+def _is_ideograph(text: str) -> bool:
+    """One Chinese character: what texts taken from a PDF write as a radical, ⼈ for 人, is a symbol to Unicode."""
+    return len(text) == 1 and unicodedata.name(text, "").startswith("CJK UNIFIED")
 
 
 def _is_european(char: str) -> bool:
