@@ -66,9 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_json({entry.key: entry.value for entry in model.metadata_props})
         return 0
     features, symbols = checkpoint.model.features, checkpoint.encoder.vocab_size
-    print(
-        f"{args.output}: {len(written) / 1e6:.1f} MB; at most {far:.1g} from torch's log-probabilities, of two seconds of noise"
-    )
+    print(f"{args.output}: {len(written) / 1e6:.1f} MB; at most {far:.1g} from torch's log-probabilities, of two seconds of noise")
     takes = "streams" if args.stream else "utterances"
     print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities each "
           f"{1000 * checkpoint.model.seconds_per_output:.0f} ms")  # fmt: skip

@@ -96,6 +96,4 @@ def difference(checkpoint: Checkpoint, exported: bytes) -> float:
     samples = [AudioSample(torch.from_numpy(audio), rate, "") for audio in utterances]
     batch = collate_batch(samples, checkpoint.encoder, features=checkpoint.model.features)
     log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
-    return max(
-        float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True))
-    )
+    return max(float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True)))

@@ -35,9 +35,7 @@ def checkpoint(run_folder, tmp_path_factory):
 
 def example() -> str:
     """The README's program without torch."""
-    (block,) = [
-        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b
-    ]
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b]
     return block
 
 
