@@ -1,6 +1,6 @@
 """Writes a trained model as ONNX, for programs in other languages: python export.py checkpoint.pt -o model.onnx
 
-The graph takes samples, with the spectrogram inside, and gives log-probabilities. In it stands what is needed to decode them: symbols,
+The graph takes samples, with the spectrogram inside, and gives log-probabilities. What decoding needs stands in it: symbols,
 sample rate, seconds from one row to the next. README.md shows how to use it.
 """
 
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_json({entry.key: entry.value for entry in model.metadata_props})
         return 0
     features, symbols = checkpoint.model.features, checkpoint.encoder.vocab_size
-    print(f"{args.output}: {len(written) / 1e6:.1f} MB; at most {far:.1g} from torch's log-probabilities, of two seconds of noise")
+    print(f"{args.output}: {len(written) / 1e6:.1f} MB; two utterances of noise differ from torch by {far:.1g} at most")
     takes = "streams" if args.stream else "utterances"
     print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities each "
           f"{1000 * checkpoint.model.seconds_per_output:.0f} ms")  # fmt: skip

@@ -23,7 +23,8 @@ from models.checkpoints import Checkpoint, load_checkpoint
 from models.jitter import jittered
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
-from speech.preflight import usable
+from speech.preflight import drawn, usable
+from training.assembly import MOST_OF_DEV
 from training.folder import refuse_unwritable
 from training.machine import choose_device
 from training.report import BEAM_OF_CHARACTERS, BEAM_OF_WORDS, tune_and_compare
@@ -37,7 +38,8 @@ def evaluation_sets(
     corpus = read_corpus(path, transcript_column).in_roles(dev=dev)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
-        good, problems = usable(corpus.split(name), checkpoint.encoder)
+        there = drawn(corpus.split(name), MOST_OF_DEV, name) if name == "dev" else corpus.split(name)
+        good, problems = usable(there, checkpoint.encoder)
         for problem in problems:
             print(f"left out: {problem}")
         if good:
@@ -53,7 +55,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
-    add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
+    add(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help=f"the corpus; alpha and beta are chosen on its dev split alone, of more than {MOST_OF_DEV} utterances on so many",
+    )
     add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
     add("--transcript-column", metavar="NAME", help="as that of train_minimal.py")
     add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")

@@ -1,7 +1,7 @@
 """A trained model as an ONNX graph, for programs in any language: samples in, log-probabilities out.
 
-The graph is written node by node from the weights. It is a second road to the numbers of ``DeepSpeech2``, and
-tests/models/test_onnx_graph.py proves both equal. Tracing the first road would unroll its loops over time; here each recurrence is
+The graph is written node by node from the weights: a second road to the numbers of ``DeepSpeech2``, and
+tests/models/test_onnx_graph.py proves both equal. Tracing the first would unroll its loops over time. Here each recurrence is
 ONNX's own operator, and what is fixed once training is over is folded into the weights beside it:
 
     Fourier transform           a convolution over the samples with the windowed sines and cosines: no operator for it is needed,
@@ -80,9 +80,9 @@ def _metadata(checkpoint: Checkpoint, graph: _Graph) -> dict[str, str]:
     model = checkpoint.model
     features = dataclasses.asdict(model.features) | {"window": model.features.window, "hop": model.features.hop}
     told = {
-        "kind": "whole", "symbols": json.dumps(["", *checkpoint.encoder.alphabet]), "sample_rate": str(model.features.sample_rate),
-        "seconds_per_output": str(model.seconds_per_output), "features": json.dumps(features),
-        "settings": json.dumps(checkpoint.config.flat()),
+        "kind": "whole", "symbols": json.dumps(["", *checkpoint.encoder.alphabet]),
+        "sample_rate": str(model.features.sample_rate), "seconds_per_output": str(model.seconds_per_output),
+        "features": json.dumps(features), "settings": json.dumps(checkpoint.config.flat()),
     }  # fmt: skip
     return told | ({"kind": "stream", "states": json.dumps(graph.states)} if isinstance(graph, _Stream) else {})
 
@@ -263,7 +263,7 @@ class _Window:
         """The same with zeros behind a kernel that is shorter than its stride, so that no frame is skipped."""
         gap = max(0, self.stride - self.length)
         kernel = np.pad(self.kernel, ((0, 0), (0, 0), (0, 0), (0, gap)))
-        return dataclasses.replace(self, kernel=kernel, behind=self.behind + gap)
+        return dataclasses.replace(self, kernel=kernel, behind=self.behind)
 
     def over(self, graph: _Graph, x: str, before: int, behind: int) -> str:
         """(B, C, F, T) -> (B, O, F', T')."""

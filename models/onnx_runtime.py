@@ -11,8 +11,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from implementation import collate_batch
-from implementation import AudioSample
+from implementation import AudioSample, collate_batch
 from models.checkpoints import Checkpoint
 from speech.alphabets import encoder_of
 
@@ -88,7 +87,7 @@ class OnnxStream:
 
 @torch.no_grad()
 def difference(checkpoint: Checkpoint, exported: bytes) -> float:
-    """The largest difference between the log-probabilities of both roads, over two seconds of noise and what is in their padding."""
+    """The largest difference between the log-probabilities of onnxruntime and of torch, over two utterances of noise."""
     rate, random = checkpoint.model.features.sample_rate, np.random.default_rng(0)
     utterances = [0.1 * random.standard_normal(round(seconds * rate)).astype(np.float32) for seconds in (2.0, 1.3)]
     model = OnnxModel(exported)
@@ -96,4 +95,6 @@ def difference(checkpoint: Checkpoint, exported: bytes) -> float:
     samples = [AudioSample(torch.from_numpy(audio), rate, "") for audio in utterances]
     batch = collate_batch(samples, checkpoint.encoder, features=checkpoint.model.features)
     log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
-    return max(float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True)))
+    return max(
+        float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True))
+    )

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import soundfile
@@ -28,6 +29,8 @@ def test_the_python_blocks_run(name, tmp_path, monkeypatch):
     assert blocks
     monkeypatch.chdir(tmp_path)  # some leave files
     for number, block in enumerate(blocks, start=1):
+        if "import onnxruntime" in block:  # tests/scripts/test_export.py runs it
+            continue
         exec(compile(block, f"{name}, block {number}", "exec"), {"__name__": "__main__"})  # each with names of its own
 
 
@@ -120,7 +123,7 @@ def test_every_command_runs(tmp_path):
         ran = {command for command in ran if "lm.arpa" not in command}
         for command in commands_of(name):
             run = command.removeprefix(SET_UP)
-            if run not in ran:
+            if run not in ran and (find_spec("onnx") or "export.py" not in run):
                 ran.add(run)
                 run_command(run, project)
     assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 18

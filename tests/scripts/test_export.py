@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import torch
 
 import export
 from helpers import ROOT
-from implementation import CharEncoder, DeepSpeech2
+from implementation import generate_synthetic_audio
 from models.checkpoints import load_checkpoint, save_checkpoint
 from models.transcription import transcribe
 
@@ -35,7 +33,9 @@ def checkpoint(run_folder, tmp_path_factory):
 
 def example() -> str:
     """The README's program without torch."""
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b]
+    (block,) = [
+        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b
+    ]
     return block
 
 
@@ -44,14 +44,15 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     pytest.importorskip("onnx", reason="onnx is not installed: pip install -r requirements-export.txt")
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
-    assert (status, err) == (0, "") and re.match(r"model\.onnx: 1\.\d MB; at most \d(e-0[5-9]|\.0) from torch's", out)
-    assert "takes utterances at 16000 Hz, gives 29 log-probabilities each 20 ms" in out
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 24000)
-    soundfile.write("mine.wav", samples, 16000, subtype="PCM_16")
+    assert (status, err) == (0, "") and re.match(
+        r"model\.onnx: 1\.\d MB; two utterances of noise differ from torch by \de-0[5-9] at most\n", out
+    )
+    assert "takes utterances at 16000 Hz, gives 29 log-probabilities each 40 ms" in out
+    soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
     exec(compile(example(), "README.md", "exec"), {"__name__": "__main__"})
     text = transcribe(load_checkpoint(checkpoint), Path("mine.wav"))["text"]
-    assert len(text) > 10 and " ".join(capsys.readouterr().out.split()) == text
+    assert len(text) > 5 and " ".join(capsys.readouterr().out.split()) == text
     before = Path("model.onnx").read_bytes()
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
     assert (status, out) == (2, "") and "model.onnx exists already; give another name, or --overwrite" in err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from implementation import CharEncoder
 from speech.alphabets import BigramEncoder, corpus_encoder
-from speech.transcripts import joined, mixed_scripts, named, normalise, plain, unknown_characters
+from speech.transcripts import changed_letters, joined, mixed_scripts, named, normalise, plain, unknown_characters
 
 ENGLISH, DROP = CharEncoder(), CharEncoder(unknown="drop")
 FRENCH = CharEncoder("abcdefghijklmnopqrstuvwxyzàâçéèêëîïôûùüÿœæ '-")
@@ -104,6 +104,13 @@ def test_what_remains_is_named_with_counts():
 def test_letters_that_look_alike_are_named_by_their_script():
     assert named(unknown_characters(["cаt", "αβ"], ENGLISH)) == "'а' (Cyrillic) once, 'α' (Greek) once, 'β' (Greek) once"
     assert mixed_scripts(["a cаt", "кот cat", "cаt", "中国cat", "CAFÉ"]) == {"cаt": 2}
+    assert named(mixed_scripts(["a cаt"])) == "'cаt' once"
+
+
+def test_letters_that_become_others_are_counted_and_the_same_ones_written_otherwise_are_not():
+    texts = ["café e\u0301 ÉTÉ", "łódź", "Ｈｉ ﬁne don’t it's", "北"]
+    assert changed_letters(texts, ENGLISH) == {"é as e": 2, "É as e": 2, "ł as l": 1, "ó as o": 1, "ź as z": 1}
+    assert not changed_letters(texts, corpus_encoder(texts)) and not changed_letters(["안녕"], CharEncoder("\u110b\u1161"))
 
 
 @pytest.mark.parametrize(
