@@ -12,7 +12,6 @@ from ladder import Ladder
 ladder = Ladder(
     "exercise_03_lengths_and_masks",
     names=("conv_output_lengths", "sequence_mask", "ConvBlock"),
-    guard=("implementation.conv_output_lengths",),
 )
 
 

@@ -10,7 +10,6 @@ from ladder import Ladder
 ladder = Ladder(
     "exercise_13_row_convolution",
     names=("RowConvolution",),
-    guard=("implementation.RowConvolution.forward", "implementation.RowConvolution.over"),
 )
 DOUBLE = {"dtype": torch.float64}
 LENGTHS = torch.tensor([5, 7, 3, 1])
