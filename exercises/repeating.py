@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -27,17 +28,18 @@ class Repeat:
         function, args, kwargs: the call; the function is one of the answer, a method or an object of its classes, or ``iter``
             or ``len`` of one.
         answer, twin: the answer, and the same text loaded a second time.
-        small: change the content so little that it prints the same.
+        turn: 1 for the first call of a function, and so on; at every second the content is changed so little that it prints the
+            same.
     """
 
     def __init__(
-        self, function: Callable, args: tuple, kwargs: dict, answer: types.ModuleType, twin: types.ModuleType, small: bool
+        self, function: Callable, args: tuple, kwargs: dict, answer: types.ModuleType, twin: types.ModuleType, turn: int
     ) -> None:  # fmt: skip
-        self.args, self.kwargs, self.small = args, kwargs, small
+        self.args, self.kwargs, self.small = args, kwargs, turn % 2 == 0
         self.again, self.twins = (
             [transplanted(value, answer, module) for value in (function, *args)] for module in (answer, twin)
         )
-        meet_another(answer, [getattr(function, "__self__", function), *args])
+        meet_another(answer, [getattr(function, "__self__", function), *args], turn)
 
     @staticmethod
     def possible(function: Callable, args: tuple, kwargs: dict, answer: types.ModuleType) -> bool:
@@ -48,15 +50,17 @@ class Repeat:
         ):
             return False
         owner = getattr(function, "__self__", function)
-        return getattr(function, "__module__", "") == answer.__name__ or any(
-            type(value).__module__ == answer.__name__ for value in (owner, *args)
+        return (
+            getattr(function, "__module__", "") == answer.__name__
+            or name_in(answer, function, "") != ""
+            or any(type(value).__module__ == answer.__name__ for value in (owner, *args))
         )
 
     def difference(self, result: Any, kept: Any) -> tuple[str, Any, Any] | None:
         """What differs: how it was called, what came, what came on the twin or the first time. ``kept``: a copy of ``result``."""
-        with other_content([*self.args, *self.kwargs.values()], self.small) as values:
-            args, kwargs = values[: len(self.args)], dict(zip(self.kwargs, values[len(self.args) :], strict=True))
-            one, other = (outcome(call, self.merged(args, call), kwargs) for call in (self.again, self.twins))
+        one, other = self.both()
+        if not alike(one, other):
+            one, other = self.both()  # no difference by chance
         last = outcome(self.again, self.merged(self.args, self.again), self.kwargs)
         if not alike(one, other):
             return "other content in the same place, after this call and without it", one, other
@@ -65,6 +69,13 @@ class Repeat:
         if not alike(result, kept):
             return "the first result, after the call with other content", result, kept
         return None
+
+    def both(self) -> tuple[Any, Any]:
+        """Results for other content: of the answer, which had the call before, and of the twin."""
+        with other_content([*self.args, *self.kwargs.values()], self.small) as values:
+            args, kwargs = values[: len(self.args)], dict(zip(self.kwargs, values[len(self.args) :], strict=True))
+            one, other = (outcome(call, self.merged(args, call), kwargs) for call in (self.again, self.twins))
+            return kept(one), kept(other)
 
     def merged(self, args: Sequence, call: list) -> list:
         """The arguments, objects of the answer's classes as the call has them."""
@@ -87,9 +98,10 @@ def outcome(call: list, args: list, kwargs: dict) -> Any:
 def transplanted(value: Any, answer: types.ModuleType, module: types.ModuleType) -> Any:
     """A function, method or object of the answer as the module has it; objects are copied, anything else stays."""
     if isinstance(value, types.MethodType):
-        return getattr(transplanted(value.__self__, answer, module), value.__name__)
-    if isinstance(value, types.FunctionType) and value.__module__ == answer.__name__:
-        return attribute(module, value.__qualname__, value)
+        owner = transplanted(value.__self__, answer, module)
+        return getattr(owner, name_in(type(value.__self__), value.__func__, value.__name__))
+    if name := name_in(answer, value, ""):
+        return getattr(module, name, value)
     if type(value).__module__ != answer.__name__:
         return value
     kind = attribute(module, type(value).__qualname__, type(value))
@@ -101,6 +113,12 @@ def transplanted(value: Any, answer: types.ModuleType, module: types.ModuleType)
         if type(part).__module__ == answer.__name__:
             part.__class__ = attribute(module, type(part).__qualname__, type(part))
     return twin
+
+
+def name_in(owner: Any, value: Any, otherwise: str) -> str:
+    """The name under which a module or class has this very value."""
+    owners = owner.__mro__ if isinstance(owner, type) else [owner]
+    return next((name for part in owners for name, one in vars(part).items() if one is value), otherwise)
 
 
 def attribute(module: types.ModuleType, name: str, otherwise: Any) -> Any:
@@ -121,14 +139,16 @@ def made_with(answer: types.ModuleType, value: Any) -> tuple[tuple | None, dict]
     return vars(answer).get("_made", {}).get(id(value), (None, None, {}))[1:]
 
 
-def meet_another(answer: types.ModuleType, values: Sequence[Any]) -> None:
-    """Makes another object of each value's class, with what a different one was made with: objects must not share."""
+def meet_another(answer: types.ModuleType, values: Sequence[Any], turn: int) -> None:
+    """Makes another object of each value's class, each turn with what another one was made with: objects must not share."""
     for value in values:
-        mine = made_with(answer, value)
-        for other, *settings in reversed(list(vars(answer).get("_made", {}).values())):
-            if type(other) is type(value) and repr(settings) != repr([*mine]):
-                type(value)(*settings[0], **settings[1])
-                break
+        made = {
+            repr(settings): settings for other, *settings in vars(answer).get("_made", {}).values() if type(other) is type(value)
+        }
+        made.pop(repr([*made_with(answer, value)]), None)
+        if made:
+            args, kwargs = list(made.values())[-1 - turn % len(made)]
+            type(value)(*args, **kwargs)
 
 
 def copied(value: Any) -> Any:
@@ -160,14 +180,14 @@ def other_content(values: Sequence[Any], small: bool) -> Iterator[list[Any]]:
     """The same objects with other content, put back at the end; text, which can't be changed, is replaced."""
     undo: list[Callable[[], Any]] = []
     for flat in {tensor.untyped_storage().data_ptr(): whole(tensor) for tensor in tensors_in(values) if tensor.numel()}.values():
-        undo.append(lambda flat=flat, kept=flat.clone(): flat.copy_(kept))
+        undo.append(functools.partial(flat.copy_, flat.clone()))
         flat.copy_(other_numbers(flat, small))
     for value in values:
         if isinstance(value, np.ndarray) and value.size and value.flags.writeable:
-            undo.append(lambda value=value, kept=value.copy(): np.copyto(value, kept))
+            undo.append(functools.partial(np.copyto, value, value.copy()))
             np.copyto(value, other_numbers(torch.tensor(value.reshape(-1)), small).numpy().reshape(value.shape))
         elif isinstance(value, list) and not small:
-            undo.append(lambda value=value, kept=value.copy(): value.__setitem__(slice(None), kept))
+            undo.append(functools.partial(value.__setitem__, slice(None), value.copy()))
             value.reverse()
     try:
         yield [value[1:] + value[:1] if isinstance(value, str) and not small else value for value in values]
@@ -182,12 +202,12 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def other_numbers(flat: Tensor, small: bool) -> Tensor:
-    """Other numbers of the same kind: in reverse order, or changed in the eighth digit."""
+    """Other numbers of the same kind: in reverse order, or changed so little that they print the same."""
     if not small:
         return flat.flip(0)
     if flat.dtype != torch.float64:
         return flat
-    return flat * (1 + 1e-7 * torch.sin(torch.arange(len(flat), dtype=flat.dtype)))
+    return flat * (1 + 2e-10 * torch.sin(torch.arange(len(flat), dtype=flat.dtype)))
 
 
 def kept(value: Any) -> Any:
@@ -211,13 +231,13 @@ def alike(one: Any, other: Any, rough: bool = False) -> bool:
         if one.shape != other.shape or one.dtype != other.dtype or not one.is_floating_point():
             return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
         finite = other.detach()[torch.isfinite(other.detach())]
-        digits = (1e-6 if rough else 1e-10) if one.dtype == torch.float64 else 1e-4
+        digits = (1e-6 if rough else 1e-12) if one.dtype == torch.float64 else 1e-4
         scale = digits * float(finite.abs().max()) if finite.numel() else 0.0
         return torch.allclose(one.detach(), other.detach(), rtol=digits, atol=scale, equal_nan=True)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(alike(*pair, rough) for pair in zip(one, other, strict=True))
     if isinstance(one, float) and isinstance(other, float):
-        return one == other or math.isclose(one, other, rel_tol=1e-6 if rough else 1e-10) or (one != one and other != other)
+        return one == other or math.isclose(one, other, rel_tol=1e-6 if rough else 1e-12) or (one != one and other != other)
     if dataclasses.is_dataclass(one) and type(one).__name__ == type(other).__name__:
         return alike(list(vars(one).values()), list(vars(other).values()), rough)
     plain = isinstance(one, str | int | dict | set | None)

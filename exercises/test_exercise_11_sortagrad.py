@@ -13,6 +13,7 @@ ladder = Ladder(
     "exercise_11_sortagrad",
     names=("SortaGradBatchSampler",),
     forbidden=dict.fromkeys(("sortagrad_sampler", "BatchSampler"), "write the order of the minibatches"),
+    functions=(torch.utils.data.BatchSampler,),
 )
 
 

@@ -91,6 +91,11 @@ def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _inner(constant)
 
 
+def is_call(frame: types.FrameType) -> bool:
+    """True for the line of the check that calls the answer: a library's class under the answer's name is entered from there."""
+    return frame.f_code.co_qualname == "Checker.run"
+
+
 class Watch:
     """Notices what the code of an answer runs.
 
@@ -99,16 +104,18 @@ class Watch:
         given: functions and classes of the library that the exercise gives.
         checks: functions of the check, which are not for answers.
         operations: parts of the names of torch's operations that the exercise forbids, such as ``stft``.
+        functions: functions and classes in Python that it forbids.
         names: what the learner is to write.
     """
 
     def __init__(
         self, files: Collection[str], given: Collection[Any], checks: Collection[Any], operations: Collection[str],
-        names: Collection[str],
+        functions: Collection[Any], names: Collection[str],
     ) -> None:  # fmt: skip
         self.files, self.operations, self.names = frozenset(files), tuple(operations), frozenset(names)
         self.is_forbidden = functools.cache(lambda name: any(part in name for part in self.operations))
         self.given = set().union(*map(codes_of, given))
+        self.functions = set().union(*map(codes_of, functions))
         self.checks = {check.__code__ for check in checks if isinstance(check, types.FunctionType)}
         self.seen = ""
         self.active = False
@@ -144,6 +151,8 @@ class Watch:
         """Called by Python at each call (see sys.setprofile)."""
         if event == "call":
             kind = kind_of(frame.f_code.co_filename)
+            if kind == "free" and frame.f_code in self.functions and self.from_answer(frame):
+                self.refuse(f"{frame.f_code.co_qualname} was called; {BY_HAND}")
             if kind != "free" and frame.f_code.co_filename not in self.files:
                 self.look_at_function(frame, kind)
         elif event == "c_call" and (self.is_forbidden(called.__name__) or frame.f_code.co_filename in self.files):
@@ -154,7 +163,7 @@ class Watch:
         caller, code = frame.f_back, frame.f_code
         while kind == "library" and caller is not None and kind_of(caller.f_code.co_filename) in ("free", "other"):
             caller = caller.f_back
-        if caller is None or caller.f_code.co_filename not in self.files:
+        if caller is None or not (caller.f_code.co_filename in self.files or (kind == "library" and is_call(caller))):
             return
         name = code.co_qualname
         if kind == "library" and code not in self.given:
@@ -177,12 +186,12 @@ class Watch:
             self.refuse(f"{called.__name__} was called; {OWN_LINES}")
 
     def from_answer(self, frame: types.FrameType | None) -> bool:
-        """True if the answer stands between this frame and the check."""
+        """True if the answer stands between this frame and the check, or is what the check called."""
         while frame is not None and kind_of(frame.f_code.co_filename) != "checker":
             if frame.f_code.co_filename in self.files:
                 return True
             frame = frame.f_back
-        return False
+        return frame is not None and is_call(frame)
 
     def refuse(self, why: str) -> None:
         self.seen = self.seen or why
@@ -221,6 +230,10 @@ class Originals:
 
     def __init__(self, owners: Collection[Any]) -> None:
         self.kept = [(owner, *self.functions(owner)) for owner in owners]
+        closed = [
+            owner for owner in owners if inspect.isclass(owner) or kind_of(getattr(owner, "__file__", None) or "<") == "checker"
+        ]
+        self.closed = [(owner, set(vars(owner))) for owner in closed]
         codes = {value for _, _, values in self.kept for value in values if isinstance(value, types.FunctionType)}
         self.codes = [(function, function.__code__) for function in codes if kind_of(function.__code__.co_filename) != "free"]
 
@@ -238,14 +251,25 @@ class Originals:
             now = list(map(vars(owner).get, names))
             if not all(map(_is, now, values)):
                 for name, one, other in zip(names, now, values, strict=True):
-                    if one is not other:
+                    if one is not other and not replaced_by_torch(name, one):
                         first = first or f"{owner.__name__}.{name}"
                         setattr(owner, name, other)
+        for owner, names in self.closed:
+            for name in vars(owner).keys() - names:
+                if callable(vars(owner)[name]):  # Tensor.any, which Tensor inherits; or a sum of its own in a module
+                    first = first or f"{owner.__name__}.{name}"
+                    delattr(owner, name)
         for function, code in self.codes:
             if function.__code__ is not code:
-                first = first or f"{function.__module__}.{function.__qualname__}"
+                first = first or f"{function.__module__}.{function.__qualname__}"  # the code of a function is replaced too
                 function.__code__ = code
         return first
+
+
+def replaced_by_torch(name: str, value: Any) -> bool:
+    """True for a function that torch itself puts in the place of its own, as torch.func does with torch.manual_seed."""
+    code = getattr(value, "__code__", None)
+    return code is not None and code.co_filename.startswith(TORCH) and value.__name__ == name
 
 
 def _is(one: Any, other: Any) -> bool:
