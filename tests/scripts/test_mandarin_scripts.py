@@ -69,7 +69,8 @@ def test_a_run_is_measured_by_characters_and_has_no_word_errors(hanzi):
         (["--unknown", "drop"], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin"),
         (
             ["--alphabet", "english", "--transcript-column", "pinyin"],
-            "0.wav; write numbers in words, or --alphabet corpus takes the characters of the training transcripts, or --unknown drop",
+            "0.wav; write numbers in words, or --alphabet corpus takes the characters of the training transcripts, "
+            "or --unknown drop",
         ),
         (["--alphabet", "corpus", "--n-train", "2", "--train", "one"], "no utterance is in the split 'one'"),
         (["--alphabet", "no.txt"], "--alphabet no.txt: no such file; give english, mandarin, corpus, or a text file"),
