@@ -24,19 +24,7 @@ ladder = Ladder(
         **dict.fromkeys(("autograd", "backward", "requires_grad_", "requires_grad", "grad", "func", "forward_ad"), BY_HAND),
         **dict.fromkeys(("grad_and_value", "vjp", "jvp", "jacrev", "jacfwd", "jacobian", "hessian", "linearize"), BY_HAND),
     },
-    guard=(
-        "torch.ctc_loss",
-        "torch._ctc_loss",
-        "torch.nn.functional.ctc_loss",
-        "torch.nn.CTCLoss.forward",
-        "torch.autograd.grad",
-        "torch.autograd.backward",
-        "torch.autograd.forward_ad.make_dual",
-        "torch.Tensor.backward",
-        "implementation.ctc_backward_variables",
-        "implementation.ctc_gradient",
-        "implementation.ctc_posteriors",
-    ),
+    operations=("ctc_loss", "autograd", "make_dual"),
 )
 
 

@@ -28,13 +28,7 @@ ladder = Ladder(
     "exercise_12_recogniser",
     names=("DeepSpeech2", "train_step"),
     forbidden=dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss"), LOSS),
-    guard=(
-        "torch.ctc_loss",
-        "torch._ctc_loss",
-        "torch.nn.functional.ctc_loss",
-        "implementation.train_step",
-        "implementation.DeepSpeech2.forward",
-    ),
+    operations=("ctc_loss",),
 )
 
 
@@ -169,7 +163,7 @@ def properties(answer, check):
     calls: list = []
     model = model_of(answer, 6, n_rnn=2, dropout=1.0)
     model.dropout.register_forward_hook(lambda _, given, result: calls.append(given[0].numel()))
-    got, _ = check.call(model, batch.features, batch.feature_lengths)
+    got, _ = check.call(model, batch.features, batch.feature_lengths, once=True)
     wanted = model.output.bias.log_softmax(-1).expand(12, 3, 5).detach()
     check.close("log_probs in training with dropout 1 (nothing but the output's bias is left)", got, wanted)
     why = "dropout stands before each recurrence and before the output, on all numbers that these are given"
