@@ -1,0 +1,68 @@
+"""Makes a small checkpoint of a run on single words, such as models/commands_en.pt, and counts its errors.
+
+    python recipes/pretrained.py runs/commands/checkpoint.pt --data commands -o models/commands_en.pt
+
+The weights are written in half precision, half the bytes, and what only a resumed run needs is left out. The words that were
+trained on are written beside them: transcribe.py then finds these words alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from decoding.tuning import count_search_errors, network_outputs
+from implementation import ErrorCounts, count_errors
+from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from models.transcription import decoder_of
+from pictures.terminal import Parser, script
+from speech.corpora import Utterance, read_corpus
+from speech.datasets import SpeechDataset
+
+COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+KEPT = ("epoch", "epochs", "best_wer", "best_cer", "calibration")  # of what training leaves
+
+
+def save_small(checkpoint: Checkpoint, words: Sequence[str], path: Path) -> None:
+    """Writes the checkpoint with its weights in half precision (float16) and its list of words."""
+    state = {name: checkpoint.training[name] for name in KEPT if name in checkpoint.training} | {"words": sorted(set(words))}
+    save_checkpoint(path, checkpoint.model.half(), checkpoint.config, checkpoint.encoder, state)
+
+
+def errors_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> dict[str, ErrorCounts]:
+    """Word errors of utterances: greedily, and as the likeliest text of the checkpoint's words."""
+    dataset, encoder = SpeechDataset(utterances, checkpoint.config.sample_rate), checkpoint.encoder
+    outputs, decoder = network_outputs(checkpoint.model, dataset, encoder), decoder_of(checkpoint)
+    references, rows = [output.reference for output in outputs], [output.log_probs.argmax(1) for output in outputs]
+    return {
+        "greedy": count_errors(references, [encoder.ctc_decode(labels) for labels in rows], encoder),
+        "its words": count_search_errors(outputs, encoder, decoder.beam, decoder.scorer),
+    }
+
+
+@script
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run")
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the corpus it was trained on")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="checkpoint to write")
+    args = parser.parse_args(argv)
+    corpus = read_corpus(args.data)
+    save_small(load_checkpoint(args.checkpoint), [w for u in corpus.split("train") for w in u.transcript.split()], args.output)
+    small = load_checkpoint(args.output)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, {len(small.words)} words: {' '.join(small.words)}")
+    for name in sorted(split for split in corpus.splits if split.startswith(("dev", "test"))):
+        sets = {name: corpus.split(name), f"{name}, ten commands": [u for u in corpus.split(name) if u.transcript in COMMANDS]}
+        for what, utterances in sets.items():
+            for how, counts in errors_of(small, utterances).items() if utterances else ():
+                print(f"{what:<20} {how:<10} {counts}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
