@@ -32,7 +32,7 @@ from implementation import (
     word_times,
 )
 from models.checkpoints import Checkpoint, refuse_nan
-from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
+from models.confidence import best_path, letter_confidences, mean_confidence, word_letters
 from models.pieces import likeliest_joined, moved_by, pieces_of, rows_of
 from speech.audio import BadAudio, read_audio, tell
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from helpers import DATA, RATE, needs_digits
-from recipes import coffee_orders, digits
+from helpers import DATA, RATE, manifest, needs_digits
+from recipes import coffee_orders, digits, joined
 from speech.audio import read_audio
 from speech.corpora import read_corpus
 
@@ -24,6 +24,7 @@ LABELS = {  # of a drink order by the words it has, as data/label/label.json wri
         "coffeeDrink": "mocha", "milkAmount": " soy milk", "numberOfShots": "single shot",
     },
 }  # fmt: skip
+SPLITS = ("train", "dev", "test")
 needs_orders = pytest.mark.skipif(not (DATA / "barista_en").is_dir(), reason="no real speech at ../shared/data")
 
 
@@ -235,3 +236,29 @@ def test_the_orders_are_those_of_the_results(tmp_path, capsys):
     for piece, clip in list(zip(pieces.utterances, clips.utterances, strict=True))[::40]:
         heard = read_audio(piece.path, 16000, piece.start, piece.seconds)
         assert np.array_equal(heard, read_audio(clip.path, 16000))
+
+
+# Several corpora
+
+
+def test_corpora_are_joined_where_they_lie_and_each_keeps_its_tests(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    header = "path\ttranscript\tspeaker\tsplit"
+    lines = [f"{name}.wav\tup\tann\t{split}" for name, split in zip("abc", SPLITS, strict=True)]
+    manifest(tmp_path / "one", "\n".join([header, *lines]) + "\n")
+    pieces = [line + times for line, times in zip(lines, ("\t0.02\t0.08", "\t\t", "\t\t"), strict=True)]
+    manifest(tmp_path / "two", "\n".join([header + "\tstart\tend", *pieces]) + "\n")
+    folders = [str(tmp_path / name) for name in ("both", "one", "two")]
+    assert joined.main(folders) == 0
+    assert "6 utterances, 1 dev, 1 dev_two, 1 test, 1 test_two, 2 train" in capsys.readouterr().out
+    both = read_corpus(tmp_path / "both")
+    assert not both.problems and both.dev_split() == "dev" and both.splits_for("test") == ["test", "test_two"]
+    assert {u.path.resolve() for u in both.utterances} == {tmp_path / a / f"{b}.wav" for a in ("one", "two") for b in "abc"}
+    assert {u.speaker for u in both.utterances} == {"one/ann", "two/ann"}
+    pieces = [(u.start, round(u.stop, 6)) for u in both.utterances if u.is_piece]
+    assert pieces == [(0.02, 0.08)] and len({round(u.seconds, 6) for u in both.utterances if not u.is_piece}) == 1
+    (tmp_path / "x" / "one").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        joined.main([*folders[:2], str(tmp_path / "x" / "one")])
+    assert "called the same" in capsys.readouterr().err
