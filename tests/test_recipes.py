@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from helpers import DATA, RATE, manifest, needs_digits
-from recipes import coffee_orders, digits, joined
+from recipes import coffee_orders, digits, joined, speech_commands
 from speech.audio import read_audio
 from speech.corpora import read_corpus
 
@@ -236,6 +236,30 @@ def test_the_orders_are_those_of_the_results(tmp_path, capsys):
     for piece, clip in list(zip(pieces.utterances, clips.utterances, strict=True))[::40]:
         heard = read_audio(piece.path, 16000, piece.start, piece.seconds)
         assert np.array_equal(heard, read_audio(clip.path, 16000))
+
+
+# Spoken commands
+
+
+@pytest.mark.skipif(not (DATA / "speech_commands").is_dir(), reason="no real speech at ../shared/data")
+def test_the_commands_are_those_of_the_results(tmp_path, capsys):
+    measured = table(DATA / "speech_commands" / "manifest.tsv")
+    clips = [(row["transcript"], *Path(row["path"]).stem.split("_")[1:]) for row in measured]
+    for word, voice, number in clips:
+        (tmp_path / word).mkdir(exist_ok=True)
+        (tmp_path / word / f"{voice}_nohash_{number}.wav").touch()
+    assert speech_commands.main([str(tmp_path)]) == 0
+    found = told(table(tmp_path / "manifest.tsv"), lambda path: path.replace("_nohash", "").replace("/", "_"))
+    assert sorted(found) == sorted((f"{stem}.wav", *rest) for stem, *rest in told(measured))
+
+
+def test_missing_commands_are_told_and_many_are_refused(tmp_path, capsys):
+    assert "4157 of the 4157 clips used are missing" in errors_of(speech_commands.main, tmp_path, capsys)
+    for path, *_ in speech_commands.command_rows()[1:]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    assert speech_commands.main([str(tmp_path)]) == 0
+    assert "note: 1 of the 4157 clips used are missing" in capsys.readouterr().out
 
 
 # Several corpora
