@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from decoding.tuning import count_search_errors, network_outputs
+from decoding.tuning import Output, count_search_errors, network_outputs
 from implementation import ErrorCounts, count_errors
 from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from models.transcription import decoder_of
@@ -33,13 +33,18 @@ def save_small(checkpoint: Checkpoint, words: Sequence[str], path: Path) -> None
     save_checkpoint(path, checkpoint.model.half(), checkpoint.config, checkpoint.encoder, state)
 
 
-def errors_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> dict[str, ErrorCounts]:
-    """Word errors of utterances: greedily, and as the likeliest text of the checkpoint's words."""
-    dataset, encoder = SpeechDataset(utterances, checkpoint.config.sample_rate), checkpoint.encoder
-    outputs, decoder = network_outputs(checkpoint.model, dataset, encoder), decoder_of(checkpoint)
-    references, rows = [output.reference for output in outputs], [output.log_probs.argmax(1) for output in outputs]
+def outputs_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> list[Output]:
+    """What the network says of each utterance."""
+    dataset = SpeechDataset(utterances, checkpoint.config.sample_rate)
+    return network_outputs(checkpoint.model, dataset, checkpoint.encoder)
+
+
+def errors_of(checkpoint: Checkpoint, outputs: Sequence[Output]) -> dict[str, ErrorCounts]:
+    """Word errors: greedily, and as the likeliest text of the checkpoint's words."""
+    encoder, decoder = checkpoint.encoder, decoder_of(checkpoint)
+    greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
     return {
-        "greedy": count_errors(references, [encoder.ctc_decode(labels) for labels in rows], encoder),
+        "greedy": count_errors([output.reference for output in outputs], greedy, encoder),
         "its words": count_search_errors(outputs, encoder, decoder.beam, decoder.scorer),
     }
 
@@ -55,11 +60,12 @@ def main(argv: list[str] | None = None) -> int:
     save_small(load_checkpoint(args.checkpoint), [w for u in corpus.split("train") for w in u.transcript.split()], args.output)
     small = load_checkpoint(args.output)
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, {len(small.words)} words: {' '.join(small.words)}")
-    for name in sorted(split for split in corpus.splits if split.startswith(("dev", "test"))):
-        sets = {name: corpus.split(name), f"{name}, ten commands": [u for u in corpus.split(name) if u.transcript in COMMANDS]}
-        for what, utterances in sets.items():
-            for how, counts in errors_of(small, utterances).items() if utterances else ():
-                print(f"{what:<20} {how:<10} {counts}")
+    for name in ("dev", *corpus.splits_for("test")):
+        outputs = outputs_of(small, corpus.split(name))
+        commands = [output for output in outputs if output.reference in COMMANDS]
+        for what, part in ((name, outputs), (f"{name}, ten commands", commands)):
+            for how, counts in errors_of(small, part).items() if part else ():
+                print(f"{what:<20} {how:<10} {counts}", flush=True)
     return 0
 
 
