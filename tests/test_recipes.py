@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from helpers import DATA, RATE, needs_digits
-from recipes import aishell_zh, cmn_words, coffee_orders, digits, dsp20_zh
+from helpers import DATA, RATE, manifest, needs_digits
+from recipes import aishell_zh, cmn_words, coffee_orders, digits, dsp20_zh, joined, speech_commands
 from recipes.manifest import piece_start, read_list
 from speech.audio import read_audio
 from speech.corpora import read_corpus
@@ -26,6 +26,7 @@ LABELS = {  # of a drink order by the words it has, as data/label/label.json wri
         "coffeeDrink": "mocha", "milkAmount": " soy milk", "numberOfShots": "single shot",
     },
 }  # fmt: skip
+SPLITS = ("train", "dev", "test")
 needs_orders = pytest.mark.skipif(not (DATA / "barista_en").is_dir(), reason="no real speech at ../shared/data")
 
 
@@ -339,3 +340,53 @@ def test_the_words_of_dsp20_are_those_of_the_results(tmp_path, capsys):
     assert [(row[1], float(row[3]), f"{float(row[4]):.3f}") for row in rows] == [
         (row["speaker"], int(Path(row["path"]).stem[-2:]) / 100, row["seconds"]) for row in of_two
     ]
+
+
+# Spoken commands
+
+
+@pytest.mark.skipif(not (DATA / "speech_commands").is_dir(), reason="no real speech at ../shared/data")
+def test_the_commands_are_those_of_the_results(tmp_path, capsys):
+    measured = table(DATA / "speech_commands" / "manifest.tsv")
+    clips = [(row["transcript"], *Path(row["path"]).stem.split("_")[1:]) for row in measured]
+    for word, voice, number in clips:
+        (tmp_path / word).mkdir(exist_ok=True)
+        (tmp_path / word / f"{voice}_nohash_{number}.wav").touch()
+    assert speech_commands.main([str(tmp_path)]) == 0
+    found = told(table(tmp_path / "manifest.tsv"), lambda path: path.replace("_nohash", "").replace("/", "_"))
+    assert sorted(found) == sorted((f"{stem}.wav", *rest) for stem, *rest in told(measured))
+
+
+def test_missing_commands_are_told_and_many_are_refused(tmp_path, capsys):
+    assert "4157 of the 4157 clips used are missing" in errors_of(speech_commands.main, tmp_path, capsys)
+    for path, *_ in speech_commands.command_rows()[1:]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    assert speech_commands.main([str(tmp_path)]) == 0
+    assert "note: 1 of the 4157 clips used are missing" in capsys.readouterr().out
+
+
+# Several corpora
+
+
+def test_corpora_are_joined_where_they_lie_and_each_keeps_its_tests(tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    header = "path\ttranscript\tspeaker\tsplit"
+    lines = [f"{name}.wav\tup\tann\t{split}" for name, split in zip("abc", SPLITS, strict=True)]
+    manifest(tmp_path / "one", "\n".join([header, *lines]) + "\n")
+    pieces = [line + times for line, times in zip(lines, ("\t0.02\t0.08", "\t\t", "\t\t"), strict=True)]
+    manifest(tmp_path / "two", "\n".join([header + "\tstart\tend", *pieces]) + "\n")
+    folders = [str(tmp_path / name) for name in ("both", "one", "two")]
+    assert joined.main(folders) == 0
+    assert "6 utterances, 1 dev, 1 dev_two, 1 test, 1 test_two, 2 train" in capsys.readouterr().out
+    both = read_corpus(tmp_path / "both")
+    assert not both.problems and both.dev_split() == "dev" and both.splits_for("test") == ["test", "test_two"]
+    assert {u.path.resolve() for u in both.utterances} == {tmp_path / a / f"{b}.wav" for a in ("one", "two") for b in "abc"}
+    assert {u.speaker for u in both.utterances} == {"one/ann", "two/ann"}
+    pieces = [(u.start, round(u.stop, 6)) for u in both.utterances if u.is_piece]
+    assert pieces == [(0.02, 0.08)] and len({round(u.seconds, 6) for u in both.utterances if not u.is_piece}) == 1
+    (tmp_path / "x" / "one").mkdir(parents=True)
+    with pytest.raises(SystemExit):
+        joined.main([*folders[:2], str(tmp_path / "x" / "one")])
+    assert "called the same" in capsys.readouterr().err

@@ -87,7 +87,8 @@ def commands_of(name):
 
 
 def test_the_commands_are_found():
-    assert commands_of("README.md")[:2] == [SET_UP + "python train_minimal.py", SET_UP + "python -m pytest"]
+    heard = "python transcribe.py models/commands_en.pt models/yes.wav"
+    assert commands_of("README.md")[:3] == [SET_UP + "python train_minimal.py", heard, SET_UP + "python -m pytest"]
     assert "python train_minimal.py --data PATH --max-seconds 15" in commands_of("CHEATSHEET.md")
     assert len(commands_of("README.md")) >= 12 and len(commands_of("CHEATSHEET.md")) >= 18
 
@@ -101,7 +102,7 @@ def write_speech(folder):
             soundfile.write(folder / "PATH" / f"{split}{i}.wav", generate_synthetic_audio(text, speaker=i).numpy(), 16000)
             rows.append(f"{split}{i}.wav\t{text}\t{split}")
     (folder / "PATH" / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    for name in ("fsdd", "barista_en"):
+    for name in ("fsdd", "barista_en", "commands"):
         (folder / name).symlink_to("PATH")
     (folder / "dsp20_zh").mkdir()
     rows = [row.replace(".wav", ".wav\t数字", 1) for row in rows[1:]]
