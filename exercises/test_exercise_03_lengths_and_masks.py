@@ -14,7 +14,6 @@ from sizes import for_sizes
 ladder = Ladder(
     "exercise_03_lengths_and_masks",
     names=("conv_output_lengths", "sequence_mask", "ConvBlock"),
-    guard=("implementation.conv_output_lengths",),
 )
 
 

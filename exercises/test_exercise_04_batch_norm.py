@@ -34,12 +34,7 @@ ladder = Ladder(
         ),
         READY,
     ),
-    guard=(
-        "torch.batch_norm",
-        "torch.nn.functional.batch_norm",
-        "torch.native_batch_norm",
-        "implementation.SequenceBatchNorm.forward",
-    ),
+    operations=("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
 )
 
 

@@ -16,8 +16,7 @@ ladder = Ladder(
     "exercise_05_recurrence",
     names=("ClippedReLU", "rnn_loop", "BidirectionalRNNLayer"),
     forbidden=dict.fromkeys(("RNN", "RNNCell", "RNNBase", "rnn_relu", "rnn_relu_cell", "lstm_loop", "gru_loop"), READY),
-    guard=("torch.rnn_relu", "torch.rnn_relu_cell", "implementation.rnn_loop", "implementation.ClippedReLU.forward",
-           "implementation.BidirectionalRNNLayer.forward"),
+    operations=("rnn", "gru", "lstm"),
 )  # fmt: skip
 DOUBLE = {"dtype": torch.float64}
 

@@ -16,7 +16,7 @@ ladder = Ladder(
     "exercise_06_gru",
     names=("gru_loop",),
     forbidden=dict.fromkeys(("GRU", "GRUCell", "gru", "gru_cell", "RNNBase", "_GRUScan"), READY),
-    guard=("torch.gru", "torch.gru_cell", "implementation.gru_loop"),
+    operations=("rnn", "gru", "lstm"),
 )
 DOUBLE = {"dtype": torch.float64}
 

@@ -21,10 +21,6 @@ ladder = Ladder(
     names=("prefix_beam_search",),
     forbidden=dict.fromkeys(("beam_search_decode", "search_faster", "_search_step", "_Prefixes", "ctc_decoder"), READY)
     | {"BeamSearchDecoderCTC": READY},
-    guard=tuple(
-        f"implementation.{name}"
-        for name in ("prefix_beam_search", "beam_search_decode", "_search", "search_faster", "_search_step")
-    ),
 )
 
 

@@ -19,16 +19,6 @@ ladder = Ladder(
     forbidden=dict.fromkeys(
         ("jiwer", "difflib", "SequenceMatcher", "Levenshtein", "count_character_errors", "_align", "_edit_table"), READY
     ),
-    guard=(
-        "implementation.edit_distance",
-        "implementation.count_word_errors",
-        "implementation.word_error_rate",
-        "implementation._edit_table",
-        "implementation._align",
-        "jiwer.process_words",
-        "jiwer.wer",
-        "difflib.SequenceMatcher.ratio",
-    ),
 )
 
 

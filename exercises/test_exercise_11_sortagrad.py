@@ -17,7 +17,7 @@ ladder = Ladder(
     "exercise_11_sortagrad",
     names=("SortaGradBatchSampler",),
     forbidden=dict.fromkeys(("sortagrad_sampler", "BatchSampler"), "write the order of the minibatches"),
-    guard=("implementation.SortaGradBatchSampler.__iter__", "implementation.sortagrad_sampler"),
+    functions=(torch.utils.data.BatchSampler,),
 )
 
 

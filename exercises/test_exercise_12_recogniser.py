@@ -21,20 +21,14 @@ from sizes import for_sizes
 
 RATE = 0.10  # word error rate to be reached
 WORDS = "hello moon tree all see yes no stop green water".split()
-EPOCHS, UTTERANCES = 14, 200
+EPOCHS, UTTERANCES = 12, 200
 
 LOSS = "your own loss and gradient are to be used"
 ladder = Ladder(
     "exercise_12_recogniser",
     names=("DeepSpeech2", "train_step"),
     forbidden=dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss"), LOSS),
-    guard=(
-        "torch.ctc_loss",
-        "torch._ctc_loss",
-        "torch.nn.functional.ctc_loss",
-        "implementation.train_step",
-        "implementation.DeepSpeech2.forward",
-    ),
+    operations=("ctc_loss",),
 )
 
 
@@ -169,7 +163,7 @@ def properties(answer, check):
     calls: list = []
     model = model_of(answer, 6, n_rnn=2, dropout=1.0)
     model.dropout.register_forward_hook(lambda _, given, result: calls.append(given[0].numel()))
-    got, _ = check.call(model, batch.features, batch.feature_lengths)
+    got, _ = check.call(model, batch.features, batch.feature_lengths, once=True)
     wanted = model.output.bias.log_softmax(-1).expand(12, 3, 5).detach()
     check.close("log_probs in training with dropout 1 (nothing but the output's bias is left)", got, wanted)
     why = "dropout stands before each recurrence and before the output, on all numbers that these are given"
@@ -303,7 +297,7 @@ def voices(count: int, first: int, last: int, seed: int) -> list[tuple[torch.Ten
 
 def collate(parts, encoder, utterances: list[tuple[torch.Tensor, str]]) -> SpectrogramBatch:
     """A padded batch with the learner's spectrogram and labels."""
-    features = [parts.compute_spectrogram(audio, 16000, n_fft=128) for audio, _ in utterances]
+    features = [parts.compute_spectrogram(audio, 16000, 20.0, 16.0, 128) for audio, _ in utterances]  # 32 ms an output frame
     labels = [encoder.encode(text) for _, text in utterances]
     frames = [feature.shape[1] for feature in features]
     return SpectrogramBatch(

@@ -12,7 +12,6 @@ from sizes import for_sizes
 ladder = Ladder(
     "exercise_13_row_convolution",
     names=("RowConvolution",),
-    guard=("implementation.RowConvolution.forward", "implementation.RowConvolution.over"),
 )
 DOUBLE = {"dtype": torch.float64}
 LENGTHS = torch.tensor([5, 7, 3, 1])

@@ -8,7 +8,7 @@ MUTANTS = [
     Mutant(
         "the window is cut to the size of the transform",
         "Where n_fft is smaller than the window, rfft(frames, n_fft) silently drops the rest of each frame. The sum runs over the whole "
-        "window: fold the frame, adding up its pieces of n_fft samples, which changes no value, for exp(-2 pi i p n / n_fft) has period n_fft in n.",
+        "window. Fold the frame: add up its pieces of n_fft samples. No value changes, since exp(-2 pi i p n / n_fft) has period n_fft in n.",
         "docstring, step 3",
         (
             ("frames = audio.unfold(0, window, hop)  # (T, window), whole frames only", "frames = audio.unfold(0, window, hop)"),
@@ -23,8 +23,8 @@ MUTANTS = [
     ),
     Mutant(
         "the amplitude in place of the power",
-        "The features are the power of each bin: the square of the absolute value. A half in front of the logarithm would be normalised away, "
-        "but the floor of 1e-3 is then not where it belongs.",
+        "The features are the power of each bin: the square of the absolute value. log(amplitude) is half of log(power), and step 5 removes "
+        "this factor; but the floor of 1e-3 is then added to the wrong number.",
         "arXiv Section 3.1",
         (
             (

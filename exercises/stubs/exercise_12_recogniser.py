@@ -1,11 +1,11 @@
 """Exercise 12: the whole recogniser, from your own parts.
 
 Why it matters. You have all the parts; now they must fit together. Eleven right parts can still be joined with the wrong
-lengths, axes or modes. When they fit, your model learns in about a minute to write down words from voices that it has never
+lengths, axes or modes. When they fit, your model learns in half a minute to write down words from voices that it has never
 heard. Everything in it is yours except the optimizer.
 
 Paper. arXiv Section 3.1 (layers, Eq. 5), Section 3.3 (CTC, SortaGrad), Section 6 (gradient norm clipped to 400).
-Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes one to two minutes.
+Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes about half a minute.
 You may use. torch, and everything that ``parts`` gives: your own answers. Not torch's CTC loss.
 Check it. python exercises/exercise_12_recogniser.py
 
