@@ -150,14 +150,19 @@ def run_command(command, project):
     assert code == 0, f"{command}\n{said}"
 
 
+def is_ours(path):
+    """Whether it stands in this folder; an environment may stand there too (.venv), and what it holds is not ours."""
+    return path.startswith(str(ROOT)) and not path.startswith(sys.prefix)
+
+
 def run_script(words, project):
     """In a process that has loaded torch already: a script of the copy with its arguments; all it says goes to said.txt."""
     os.chdir(project)
     os.environ["DS2_QUICK"] = "1"
-    for name in [n for n, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(str(ROOT))]:
+    for name in [n for n, module in sys.modules.items() if is_ours(str(getattr(module, "__file__", "")))]:
         del sys.modules[name]  # the copy brings its own
     sys.argv = words
-    sys.path[:] = [str((project / words[0]).parent), *(path for path in sys.path if not path.startswith(str(ROOT)))]
+    sys.path[:] = [str((project / words[0]).parent), *(path for path in sys.path if not is_ours(path))]
     with open("said.txt", "w", encoding="utf-8") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
