@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import gc
 import inspect
 import random
 import sys
@@ -127,6 +128,8 @@ class Watch:
             yield
             return
         self.seen, self.active, before = "", True, sys.getprofile()
+        collects = gc.isenabled()
+        gc.disable()  # what the collector ends or calls back, such as a generator of hypothesis, is not the answer's
         settings = (False, False, False, False, False, torch._C._profiler._ExperimentalConfig())
         torch.autograd._enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, *settings))
         sys.setprofile(self.look)
@@ -134,6 +137,8 @@ class Watch:
             yield
         finally:
             sys.setprofile(before)
+            if collects:
+                gc.enable()
             self.active = False
             ran = {event.name() for thread in torch.autograd._disable_profiler_legacy() for event in thread}
             self.look_at_operations(ran)
