@@ -407,6 +407,7 @@ class Checker:
 
     def __init__(self, ladder: Ladder, answer: types.ModuleType) -> None:
         self.ladder, self.answer, self.given, self.calls = ladder, answer, "", Counter()
+        self.before: tuple[str, Any] = ("", None)  # the last call and its result, which no later one may change
 
     def call(self, function: Callable, *args: Any, name: str = "", once: bool = False, **kwargs: Any) -> Any:
         """Result of ``function(*args)``: errors become messages; changed arguments, shortcuts and memories are noticed.
@@ -417,7 +418,7 @@ class Checker:
         """
         words = [self.describe(arg) for arg in args] + [f"{key}={self.describe(value)}" for key, value in kwargs.items()]
         self.given = f"{name or self.name_of(function)}({', '.join(words)})"
-        before, around = _kept((args, kwargs)), settings_and_chance()
+        before, around, last = _kept((args, kwargs)), settings_and_chance(), kept(self.before[1])
         repeat = None if once else self.repeat(function, args, kwargs)
         start = time.process_time()
         result = self.run(function, args, kwargs)
@@ -427,6 +428,10 @@ class Checker:
                 "that the arguments are left as they were", self.given, "changed arguments", "unchanged arguments", why=why
             )
         of_check = getattr(function, "__module__", "").startswith("test_exercise")  # torch's DataLoader draws, for one
+        if not alike(self.before[1], last):
+            what, changed = "that an earlier result stays as it was", f"{self.before[0]}, then {self.given}"
+            raise Failed(what, changed, self.before[1], last, why=f"{DEPENDS}; {KEPT}", quoted=True)
+        self.before = self.given, result
         self.look_around(around, may_draw=of_check or isinstance(function, type))
         if repeat and time.process_time() - start < REPEATED:
             self.compare(repeat, result)
@@ -825,16 +830,17 @@ class Ladder:
     def watch(self, answer: types.ModuleType) -> Watch:
         """What notices the shortcuts of this answer."""
         if not hasattr(answer, "_watch"):
-            answer._watch = self.watch_over(answer.path)
+            parts = getattr(answer, "parts", None)  # of exercise 12, wherever they were found
+            answer._watch = self.watch_over(answer.path, [str(module.path) for module in parts.modules.values()] if parts else [])
         return answer._watch
 
-    def watch_over(self, path: Path) -> Watch:
-        """What notices the shortcuts of a file."""
+    def watch_over(self, path: Path, parts: Sequence[str] = ()) -> Watch:
+        """What notices the shortcuts of a file, and of the parts that it is plugged together from."""
         own = [module for module in sys.modules.values() if getattr(module, "ladder", None) is self]
         checks = [value for module in [*own, sys.modules[__name__]] for value in vars(module).values()]
         files = [str(path.parent / f"{exercise.name}.py") for exercise in all_exercises()]
         given = [getattr(implementation, name) for name in self.given_names]
-        return Watch([*files, str(path)], given, checks, self.operations, self.functions, self.names)
+        return Watch([*files, *parts, str(path)], given, checks, self.operations, self.functions, self.names)
 
     def ready(self, answer: types.ModuleType) -> None:
         """Has the answer's classes watched; refuses one that replaced functions of others when it was imported."""

@@ -61,14 +61,12 @@ class Repeat:
         one, other = self.both()
         if not alike(one, other):
             one, other = self.both()  # no difference by chance
-        last = outcome(self.again, self.merged(self.args, self.again), self.kwargs)
         if not alike(one, other):
             return "other content in the same place, after this call and without it", one, other
-        if not alike(last, kept):
-            return "the same content again", last, kept
         if not alike(result, kept):
             return "the first result, after the call with other content", result, kept
-        return None
+        last = outcome(self.again, self.merged(self.args, self.again), self.kwargs)
+        return None if alike(last, kept) else ("the same content again", last, kept)
 
     def both(self) -> tuple[Any, Any]:
         """Results for other content: of the answer, which had the call before, and of the twin."""
@@ -207,7 +205,8 @@ def other_numbers(flat: Tensor, small: bool) -> Tensor:
         return flat.flip(0)
     if flat.dtype != torch.float64:
         return flat
-    return flat * (1 + 2e-10 * torch.sin(torch.arange(len(flat), dtype=flat.dtype)))
+    changed = flat * (1 + 2e-10 * torch.sin(torch.arange(len(flat), dtype=flat.dtype)))
+    return torch.where(flat == flat.round(), flat, changed)  # 1 prints as "1.", what is near it as "1.0000"
 
 
 def kept(value: Any) -> Any:
