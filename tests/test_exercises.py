@@ -185,12 +185,12 @@ ROADS = {  # how an answer may be asked of torch, the library or the check; what
     "in C": (6, "[*map(getattr(torch._C._VariableFunctions, 'gru' + '_cell'), [x[0, 0]], [x[0, 0, :, :4]], [u[0]], [u[0]])]", "gru_cell"),
     "a module": (6, "getattr(torch.nn, 'G' + 'RU')(12, 4, dtype=x.dtype)(x[:, 0])", "gru was called"),
     "the library": (6, f"{LIBRARY}.gru_loop(x, u, mask)", "gru_loop of the library was called; it is what you are to write"),
-    "its twin": (6, f"{LIBRARY}.plain_definitions()", "of the library was called; it is not among what this exercise gives"),
+    "its twin": (6, f"{LIBRARY}.sequence_mask(torch.tensor([1]), 2)", "of the library was called; it is not among what this exercise gives"),
     "eval": (6, "vars(torch)['__buil' + 'tins__']['ev' + 'al']('1')", "eval was called; an answer stands in its own lines"),
     "a process": (6, "vars(torch)['o' + 's'].system('true')", "system was called; an answer stands in its own lines"),
     "a file": (6, "vars(torch)['__buil' + 'tins__']['op' + 'en'](torch.__file__)", "open was called; an answer stands"),
-    "the check": (6, "vars(torch)['s' + 'ys'].modules[sum.__module__].len([m for m in vars(torch)['s' + 'ys'].modules.values() "
-                  "if hasattr(m, 'equation_10')][0].equation_10(x, u, mask))", "equation_10 was called, which belongs to the check"),
+    "the check": (6, "next(m for n, m in vars(torch)['s' + 'ys'].modules.items() if n.startswith('test_exercise_06'))"
+                  ".equation_10(x, u, mask)", "equation_10 was called, which belongs to the check"),
 }  # fmt: skip
 
 
@@ -265,7 +265,6 @@ def {name}(*args, **kwargs):
         (6, MEMO.format(name="gru_loop", key="tuple(arg.shape for arg in args)")),
         (7, MEMO.format(name="ctc_loss_by_recursion", key="tuple(arg.data_ptr() for arg in args)")),
         (8, MEMO.format(name="ctc_gradient", key="tuple(map(id, args))")),
-        (10, MEMO.format(name="edit_distance", key="tuple(map(len, args))")),
         (5, "kept, real = {}, rnn_loop\ndef rnn_loop(*args):\n    y = real(*args)\n"
             "    return kept.setdefault((y.shape, y.dtype), torch.empty_like(y)).copy_(y)"),
         (2, "def encode(self, text, real=CharEncoder.encode):\n    kept = self.__dict__.setdefault('kept', [])\n"
