@@ -59,22 +59,11 @@ ALWAYS_FORBIDDEN |= dict.fromkeys(
     "an answer reads its arguments, not what Python keeps behind functions and calls",
 )  # fmt: skip
 MODULES = dict.fromkeys(
-    (
-        "sys",
-        "os",
-        "builtins",
-        "importlib",
-        "subprocess",
-        "ctypes",
-        "gc",
-        "inspect",
-        "pickle",
-        "marshal",
-        "jit",
-        "_refs",
-        "_decomp",
-    ),
+    ("sys", "os", "builtins", "importlib", "subprocess", "ctypes", "gc", "inspect", "pickle", "marshal"),
     "an answer uses what its head allows, nothing by way of other modules",
+)
+MODULES |= dict.fromkeys(
+    ("jit", "_refs", "_decomp"), "the check can't follow what is compiled, nor torch's functions written out"
 )
 
 

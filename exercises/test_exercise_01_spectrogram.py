@@ -206,6 +206,8 @@ def ranges(answer, check):
     """Many frames, loud and quiet clips, rates that are no multiples of 1000."""
     audio = noise(36_000, 16)
     agree(check, answer, audio, 1000, 20.0, 12.0, 16, what="features of 36 seconds, 2999 frames")
+    what = "features with a window of 2000 samples, a hop of 1000, n_fft 2048"
+    agree(check, answer, noise(7000, 20), 16000, 125.0, 62.5, 2048, what=what)
     click = torch.zeros(6000, dtype=torch.float64)
     click[2500] = 1.0
     agree(check, answer, click, 1000, 20.0, 12.0, 32, what="features of a single click in silence, far above the mean")

@@ -218,6 +218,8 @@ def any_size(answer, check):
         check.equal(f"text of labels as they stand, alphabet {alphabet}", check.call(encoder.decode, path), text)
         spelt = "".join(alphabet[label - 1] for label, _ in groupby(path) if label)
         check.equal(f"text of a path, alphabet {alphabet}", check.call(encoder.ctc_decode, path), spelt)
+        for label in (-1, len(alphabet) + 1):
+            check.raises(f"a label outside 0..{len(alphabet)}", ValueError, encoder.decode, [*path, label])
 
     @for_sizes(frames=st.integers(1, 6), lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), vocab=st.integers(2, 5))
     def batches(frames: int, lengths: list[int], vocab: int) -> None:

@@ -21,7 +21,7 @@ from sizes import for_sizes
 
 RATE = 0.10  # word error rate to be reached
 WORDS = "hello moon tree all see yes no stop green water".split()
-EPOCHS, UTTERANCES = 12, 200
+EPOCHS, UTTERANCES = 15, 200
 
 LOSS = "your own loss and gradient are to be used"
 ladder = Ladder(

@@ -59,8 +59,8 @@ class Shortcut(BaseException):
 def kind_of(filename: str) -> str:
     """Whose code it is: ``answer``, ``library``, ``checker``, ``free`` (may be called by an answer), or ``other``."""
     path = Path(filename)
-    if filename.startswith("<"):
-        return "free"  # Python's import, and what dataclasses and the like make
+    if filename.startswith("<") or filename == __file__:
+        return "free"  # Python's import, what dataclasses and the like make, and the wrapper of watched methods
     if filename.startswith((TORCH, NUMPY)):
         inside = filename[len(TORCH) + 1 :] if filename.startswith(TORCH) else ""
         return "other" if any(inside == part or inside.startswith(part + "/") for part in UNREADABLE) else "free"
@@ -138,8 +138,11 @@ class Watch:
             torch.autograd._enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, *settings))
             Watch.profiling = True
         sys.setprofile(self.look)
+        failure: Exception | None = None
         try:
             yield
+        except Exception as error:  # what was seen matters more than what came of it
+            failure = error
         finally:
             sys.setprofile(before)
             if collects:
@@ -150,7 +153,9 @@ class Watch:
                 ran = {event.name() for thread in torch.autograd._disable_profiler_legacy() for event in thread}
                 self.look_at_operations(ran)
         if self.seen:
-            raise Shortcut(self.seen)
+            raise Shortcut(self.seen) from None
+        if failure:
+            raise failure
 
     def look_at_operations(self, ran: set[str]) -> None:
         """Notes a forbidden operation among the names of those that ran."""
