@@ -20,7 +20,17 @@ from models.checkpoints import Checkpoint, load_checkpoint
 from models.confidence import mean_confidence
 from models.jitter import jittered
 from models.streaming import Heard, StreamingRecognizer, refuse_what_needs_the_end
-from models.transcription import UNTUNED, Decoder, Loudness, doubt, read_tuned, refuse_short, transcribe, warning
+from models.transcription import (
+    UNTUNED,
+    Decoder,
+    Loudness,
+    decoder_of,
+    doubt,
+    read_tuned,
+    refuse_short,
+    transcribe,
+    warning,
+)
 from speech.audio import RATES, BadAudio
 from speech.streams import microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device
@@ -35,7 +45,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
-    add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100")
+    add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100; "
+        "of a checkpoint with a list of words 20, and finds these words alone unless --beam 1 is given")  # fmt: skip
     add("--lm", metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
     add("--alpha", type=float, help=weight)
@@ -52,12 +63,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "of a stream file, seconds, new, partial before")  # fmt: skip
     _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files before flags and behind them
-    args.beam = args.beam if args.beam is not None else 100 if args.lm else 1
+    args.beam = 100 if args.beam is None and args.lm else args.beam
     args.stream = args.stream or args.microphone
+    _refuse_decoders(parser, args)
+    _refuse_streams(parser, args)
+    return args
+
+
+def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends where values of the search make no sense, alone or together."""
     for name in ("beam", "nbest"):
-        if getattr(args, name) < 1:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
-    if args.nbest > args.beam:
+    if args.nbest > (args.beam or 1):
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
     for name in ("alpha", "beta", "unit", "lexicon", "unknown_penalty"):
         if getattr(args, name) is not None and getattr(args, name) is not False and not args.lm:
@@ -67,8 +85,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.beta is not None and not math.isfinite(args.beta):
         parser.error(f"--beta must be a finite number, not {args.beta}")
-    _refuse_streams(parser, args)
-    return args
 
 
 def _add_stream(parser: Parser) -> None:
@@ -94,7 +110,7 @@ def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
         parser.error("--rate is of raw audio on the standard input: give it with --stream -; files say their own rate")
     if args.rate is not None and args.rate not in RATES:
         parser.error(f"--rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {args.rate}")
-    if args.settle_after is not None and not (args.stream and args.beam > 1):
+    if args.settle_after is not None and not (args.stream and (args.beam or 1) > 1):
         parser.error("--settle-after is of a beam search in a stream: add --stream and --beam 20")
     if args.settle_after is not None and not 0 <= args.settle_after < math.inf:
         parser.error(f"--settle-after must be a number of seconds, at least 0, not {args.settle_after}")
@@ -107,7 +123,7 @@ def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
 def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     """The decoder that the flags ask for, its weights from decoder.json where no flag says them."""
     if not args.lm:
-        return Decoder(args.beam)
+        return decoder_of(checkpoint, args.beam)
     tuned_file = args.checkpoint.parent / "decoder.json"
     tuned = read_tuned(tuned_file)
     alpha, beta = (tuned[name] if getattr(args, name) is None else getattr(args, name) for name in ("alpha", "beta"))
@@ -240,13 +256,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 print(f"error: {error}", file=sys.stderr)
             continue
-        if decoder.scorer:
+        if args.lm:
             found["unknown"] = decoder.scorer.unknown_words(found["text"])  # of words, or of characters
         if args.json:
             print_json({"file": str(path)} | _rounded(found))
         else:
             show(path, found, args.nbest, args.times)
-        for sentence in filter(None, (unknown_words(found, decoder), doubt(found, checkpoint.calibration))):
+        for sentence in filter(None, (unknown_words(found, decoder), doubt(found, checkpoint))):
             print(f"{path}: {sentence}", file=sys.stderr)
     return 1 if failed else 0
 

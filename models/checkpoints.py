@@ -114,6 +114,11 @@ class Checkpoint:
         """Of its confidence; in runs that were not finished there is none."""
         return Calibration(**self.training.get("calibration", {}))
 
+    @property
+    def words(self) -> list[str]:
+        """All that it knows, of a model that was trained on a few words only; most checkpoints have no such list."""
+        return self.training.get("words", [])
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model within torch.compile, DataParallel and DistributedDataParallel, however they are put into each other."""
@@ -236,6 +241,9 @@ def _check_training(training: Mapping) -> None:
     rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
     if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:
         raise TypeError("the numbers that its training left are none")
+    words = training.get("words", [])
+    if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() == word != "" for word in words):
+        raise TypeError("its list of words is none")
 
 
 def _in_short(error: Exception) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from decoding.ngrams import NGramModel
+from decoding.scorers import WordScorer
 from implementation import (
     PAPER_PRUNING,
     AudioSample,
@@ -30,12 +32,13 @@ from implementation import (
     word_times,
 )
 from models.checkpoints import Checkpoint, refuse_nan
-from models.confidence import Calibration, best_path, letter_confidences, mean_confidence, word_letters
+from models.confidence import best_path, letter_confidences, mean_confidence, word_letters
 from models.pieces import likeliest_joined, moved_by, pieces_of, rows_of
 from speech.audio import BadAudio, read_audio, tell
 
 SILENCE_DB = -60.0  # of full scale [ours]
 CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # of full scale, and the share of samples at which it is said [ours]
+BEAM_OF_WORDS = 20  # of the search in a checkpoint's own list of words [ours]
 UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
 
 
@@ -47,6 +50,19 @@ class Decoder:
     scorer: BeamScorer | None = None
     alpha: float = 0.0
     beta: float = 0.0
+
+
+def decoder_of(checkpoint: Checkpoint, beam: int | None = None) -> Decoder:
+    """The decoder of a checkpoint: of one with a list of words the search for the likeliest text of these words, else greedy.
+
+    Args:
+        checkpoint: whose ``words`` count; each may be said at any place, as if all were as likely.
+        beam: width of the search; None: 20 for a list of words [ours], else 1; at 1 the search is greedy and writes any letters.
+    """
+    if not checkpoint.words or beam == 1:
+        return Decoder(beam or 1)
+    words = NGramModel.train(checkpoint.words, order=1)  # at alpha 0 its probabilities count for nothing, its words alone do
+    return Decoder(beam or BEAM_OF_WORDS, WordScorer(words, checkpoint.encoder, lexicon=True))
 
 
 @torch.no_grad()
@@ -71,7 +87,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """
     sample = _read(path, checkpoint.model.features)
     heard, decoder = _heard(checkpoint, sample, path), decoder or Decoder()
-    parts = [_said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
+    parts = [said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
     joint = joint_of_words(checkpoint.encoder)
     words = [word for part in parts for word in part["words"]]
     found = {
@@ -96,8 +112,8 @@ def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[
         yield piece.start / rate, rows_of(piece, rows, step)
 
 
-def _said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float) -> dict:
-    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V)."""
+def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float = 0.0) -> dict:
+    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V) log-probabilities."""
     encoder, found, states = checkpoint.encoder, {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -178,16 +194,19 @@ class Loudness:
         return f"{share:.0%} of its samples are at full scale: turn the recording level down" if share >= CLIPPED_SHARE else ""
 
 
-def doubt(found: dict, calibration: Calibration) -> str:
-    """A sentence if what ``transcribe`` found can hardly be right; else empty."""
+def doubt(found: dict, checkpoint: Checkpoint) -> str:
+    """A sentence if what ``transcribe`` found can hardly be right, with the words that the model knows where it has a list."""
+    calibration, knows = checkpoint.calibration, ""
+    if checkpoint.words:
+        knows = f"; this model knows {len(checkpoint.words)} words: {' '.join(checkpoint.words)}"
     if not found["speech"]:
         return f"no speech found: it is silent (below {SILENCE_DB:g} dB of full scale)"
     if not found["text"]:
-        return "no text found, though it is not silent: no speech, or speech unlike that of the training"
+        return f"no text found, though it is not silent: no speech, or speech unlike that of the training{knows}"
     if found["confidence"] is not None and found["confidence"] < calibration.unusual:
         return (
-            f"the model is unsure: it expects {found['confidence']:.0%} of these words to be right; the utterance is unlike "
-            "those it was trained on"
+            f"the model is unsure: it expects {found['confidence']:.0%} of this text to be right; the utterance is unlike "
+            f"those it was trained on{knows}"
         )
     return ""
 

@@ -113,7 +113,8 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("model").add_argument, ModelConfig
-    which = "lesson: as without; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe of others"
+    which = "lesson: as without; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe of others; "
+    which += "commands: words said alone, while one speaks"
     add("--preset", choices=tuple(PRESETS), help=f"flags by name, which others given replace. {which}")
     add("--model", choices=MODELS, default=default.model, help="Deep Speech 2, or 1: five layers, one of them recurrent")
     splices = "frames that Deep Speech 1 splices on either side [Deep Speech 1: 5, 7 or 9]; of --model ds1"

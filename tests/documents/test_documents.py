@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import soundfile
@@ -31,6 +32,8 @@ def test_the_python_blocks_run(name, tmp_path, monkeypatch):
     assert blocks
     monkeypatch.chdir(tmp_path)  # some leave files
     for number, block in enumerate(blocks, start=1):
+        if "import onnxruntime" in block:  # tests/scripts/test_export.py runs it
+            continue
         exec(compile(block, f"{name}, block {number}", "exec"), {"__name__": "__main__"})  # each with names of its own
 
 
@@ -84,7 +87,8 @@ def commands_of(name):
 
 
 def test_the_commands_are_found():
-    assert commands_of("README.md")[:2] == [SET_UP + "python train_minimal.py", SET_UP + "python -m pytest"]
+    heard = "python transcribe.py models/commands_en.pt models/yes.wav"
+    assert commands_of("README.md")[:3] == [SET_UP + "python train_minimal.py", heard, SET_UP + "python -m pytest"]
     assert "python train_minimal.py --data PATH --max-seconds 15" in commands_of("CHEATSHEET.md")
     assert len(commands_of("README.md")) >= 12 and len(commands_of("CHEATSHEET.md")) >= 18
 
@@ -98,7 +102,7 @@ def write_speech(folder):
             soundfile.write(folder / "PATH" / f"{split}{i}.wav", generate_synthetic_audio(text, speaker=i).numpy(), 16000)
             rows.append(f"{split}{i}.wav\t{text}\t{split}")
     (folder / "PATH" / "manifest.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    for name in ("fsdd", "barista_en"):
+    for name in ("fsdd", "barista_en", "commands"):
         (folder / name).symlink_to("PATH")
     (folder / "dsp20_zh").mkdir()
     rows = [row.replace(".wav", ".wav\t数字", 1) for row in rows[1:]]
@@ -123,7 +127,7 @@ def test_every_command_runs(tmp_path):
         ran = {command for command in ran if "lm.arpa" not in command}
         for command in commands_of(name):
             run = command.removeprefix(SET_UP)
-            if run not in ran:
+            if run not in ran and (find_spec("onnx") or "export.py" not in run):
                 ran.add(run)
                 run_command(run, project)
     assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 18

@@ -36,6 +36,26 @@ def test_a_forward_only_model_keeps_its_top_and_the_corpus_statistics(tmp_path):
     assert loaded.model.row_convolution.lookahead == 3 and loaded.model.fully_connected[0].out_features == 5
 
 
+def test_half_precision_is_loaded_as_float32_with_its_list_of_words(tmp_path):
+    encoder, config = CharEncoder("abc "), ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8)
+    model = config.build(encoder)
+    save_checkpoint(tmp_path / "whole.pt", model, config, encoder)
+    save_checkpoint(tmp_path / "half.pt", model.half(), config, encoder, {"words": ["ab", "c"]})
+    assert (tmp_path / "half.pt").stat().st_size < 0.7 * (tmp_path / "whole.pt").stat().st_size
+    whole, half = load_checkpoint(tmp_path / "whole.pt"), load_checkpoint(tmp_path / "half.pt")
+    assert (whole.words, half.words) == ([], ["ab", "c"])
+    for name, weight in half.model.state_dict().items():
+        torch.testing.assert_close(weight, whole.model.state_dict()[name], rtol=1e-3, atol=1e-4)  # of the same type
+
+
+@pytest.mark.parametrize("words", ["ab", [1], ["a", " "], {"a": 1}])
+def test_a_list_of_words_that_is_none_is_refused(tmp_path, words):
+    trainer = make_trainer()
+    save_checkpoint(tmp_path / "c.pt", trainer.model, SMALL, trainer.data.encoder, {"words": words})
+    with pytest.raises(CheckpointError, match=r"c\.pt: no model can be built from its settings: its list of words is none"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
 def test_a_missing_file_says_who_writes_one(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.pt: no such file; train_minimal\.py writes"):
         load_checkpoint(tmp_path / "none.pt")

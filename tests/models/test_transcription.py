@@ -17,6 +17,7 @@ from decoding.scorers import WordScorer
 from implementation import CharEncoder, Features, compute_spectrogram, prefix_beam_search
 from models import transcription
 from models.checkpoints import Checkpoint, CheckpointError, ModelConfig, load_checkpoint
+from models.transcription import Decoder
 from speech.alphabets import BigramEncoder
 from speech.audio import BadAudio
 
@@ -106,3 +107,24 @@ def test_the_model_hears_its_own_features(tmp_path, monkeypatch):
     expected = compute_spectrogram(torch.tensor(audio), 8000, window_ms=40.0, stride_ms=5.0, n_fft=64)
     assert heard[0].shape == (1, 1, 33, 193)
     torch.testing.assert_close(heard[0][0, 0].double(), expected, atol=2e-3, rtol=0)
+
+
+def test_a_checkpoint_with_a_list_finds_its_words_alone():
+    """Against all paths of five frames: of the texts that its words make, the one with the largest sum."""
+    encoder, words = CharEncoder("ab "), ["a", "bab", "bb"]
+    checkpoint = Checkpoint(None, None, encoder, {"words": words})
+    assert transcription.decoder_of(checkpoint, 1) == transcription.decoder_of(Checkpoint(None, None, encoder)) == Decoder(1)
+    decoder, changed = transcription.decoder_of(checkpoint, 200), 0
+    for seed in range(10):
+        rows = np.log(np.random.default_rng(seed).dirichlet(np.ones(4), size=5))  # (T', V)
+        masses = Counter()
+        for path in itertools.product(range(4), repeat=5):
+            masses[" ".join(encoder.ctc_decode(path).split())] += math.exp(rows[range(5), path].sum())
+        known = {text: mass for text, mass in masses.items() if set(text.split()) <= set(words)}
+        found = transcription.distinct(
+            prefix_beam_search(rows, decoder.beam, decoder.scorer, decoder.alpha, decoder.beta), encoder
+        )
+        assert written(encoder, found[0]) == max(known, key=known.get)
+        assert math.exp(found[0].log_ctc) == pytest.approx(max(known.values()))
+        changed += max(known, key=known.get) != max(masses, key=masses.get)
+    assert changed

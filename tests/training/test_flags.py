@@ -119,6 +119,14 @@ def test_the_small_librispeech_recipe(capsys):
     assert "--window-ms 25 --stride-ms 10" in capsys.readouterr().out
 
 
+def test_the_recipe_for_commands_can_hear_a_stream(capsys):
+    speech, model, training, _ = parse_args(["--preset", "commands", "--data", "x", "--epochs", "3"])
+    assert (model.bidirectional, model.features.normalisation, model.features.kind) == (False, "corpus", "logmel")
+    assert speech.join > 1 and training.epochs == 3
+    assert sum(p.numel() for p in model.build(CharEncoder()).parameters()) < 990_000  # 2 MB in half precision
+    assert "--forward-only" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("flag", "setting"), [("output", "output"), ("paper", "input"), ("none", "none")])
 def test_the_placements_of_batch_norm_by_the_flags_words(flag, setting):
     assert parse_args(["--batch-norm", flag])[1].batch_norm == setting
