@@ -1294,8 +1294,8 @@ class _NormalizeValid(torch.autograd.Function):
     def backward(ctx, grad: Tensor, _mean: Tensor, _var: Tensor):
         y, mask, rstd = ctx.saved_tensors
         grad = grad * mask
-        mean_grad = over_processes(grad.sum(ctx.dims, keepdim=True)) / ctx.count
-        mean_grad_y = over_processes((grad * y).sum(ctx.dims, keepdim=True)) / ctx.count
+        sums = torch.stack([grad.sum(ctx.dims, keepdim=True), (grad * y).sum(ctx.dims, keepdim=True)])
+        mean_grad, mean_grad_y = over_processes(sums) / ctx.count  # both in one message
         dx = torch.addcmul(grad, y, mean_grad_y, value=-1.0).sub_(mean_grad).mul_(mask).mul_(rstd)
         return dx, None, None, None, None
 

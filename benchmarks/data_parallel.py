@@ -3,8 +3,9 @@
     python benchmarks/data_parallel.py [--processes 2 --batch 16 --frames 400 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
 
 The processes divide each minibatch as in training (training/parallel.py). They take turns with the first process alone,
-which then has all of the minibatch while the others wait. Medians are printed. It wants as many free cores as processes: run
-nothing else meanwhile.
+which then has all of the minibatch, or only its share, while the others wait: with its share it takes no less time than the
+processes together could at best. Medians are printed. It wants as many free cores as processes: run nothing else meanwhile.
+--plot FILE draws what more processes would have to send one another, beside what they compute (Section 4.1).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -59,17 +61,22 @@ def measure(args: argparse.Namespace) -> None:
     whole = batch_of(list(range(args.batch)), args)
     share = batch_of(shares(range(args.batch), lengths, args.processes)[args.rank], args)
     keep_freed_memory()
-    seconds: dict[str, list[float]] = {"alone": [], "together": []}
+    weights = sum(p.numel() for p in model.parameters())
+    gradient = torch.zeros(weights)
+    seconds: dict[str, list[float]] = {"alone": [], "share": [], "together": [], "sums": []}
     for _ in range(args.rounds + UNTIMED):
-        for name, network, batch in (("alone", model, whole), ("together", parallel, share)):
+        for name, network, batch in (("alone", model, whole), ("share", model, share), ("together", parallel, share)):
             dist.barrier()
             start = time.perf_counter()
             if name == "together" or args.rank == 0:
                 with shared_batch() if name == "together" else contextlib.nullcontext():
                     train_step(network, batch, optimizers[network])
             seconds[name].append(time.perf_counter() - start)
+        dist.barrier()
+        start = time.perf_counter()
+        dist.all_reduce(gradient)
+        seconds["sums"].append(time.perf_counter() - start)
     if args.rank == 0:
-        weights = sum(p.numel() for p in model.parameters())
         result = {name: values[UNTIMED:] for name, values in seconds.items()} | {"weights": weights}
         Path(f"{args.meeting}.json").write_text(json.dumps(result), encoding="utf-8")
     dist.destroy_process_group()
@@ -90,12 +97,40 @@ def run_processes(argv: list[str], processes: int) -> dict:
         return json.loads(Path(f"{meeting}.json").read_text(encoding="utf-8"))
 
 
+def draw(result: dict, args: argparse.Namespace, path: Path) -> None:
+    """Milliseconds a step against processes that each have such a minibatch: computing as measured, sending by the formula."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    compute, size = 1000 * statistics.median(result["alone"]), 4 * result["weights"]
+    processes = 2.0 ** np.arange(1, 8)
+    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    axis.axhline(compute, color="#0072B2", label=f"computing, measured: {compute:.0f} ms for {args.batch} utterances")
+    for gigabits, style in ((1, "-"), (10, "--"), (100, ":")):
+        sending = 1000 * 2 * (processes - 1) / processes * size / (gigabits * 1e9 / 8)
+        axis.plot(processes, sending, style, color="#D55E00", label=f"gradients at {gigabits} Gbit/s, formula")
+    sums = 1000 * statistics.median(result["sums"])
+    axis.plot([args.processes], [sums], "o", color="black", label=f"gradients, measured on one machine: {sums:.0f} ms")
+    axis.set(xscale="log", yscale="log", xlabel="processes, each with a minibatch of its own", ylabel="ms a step")
+    axis.set_xticks(processes, [f"{p:.0f}" for p in processes])
+    axis.minorticks_off()
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+    text = (f"Measured here: {args.layers} {args.rnn_type} layers of {args.hidden}, {result['weights'] / 1e6:.1f} M weights, "
+            f"{args.frames / 100:g} s each, one thread. Formula of the ring all-reduce:\n2 (P - 1) / P x 4 bytes x weights / "
+            "bandwidth. Each process keeps its minibatch, as each GPU in Section 4.1 keeps 64 utterances.")  # fmt: skip
+    figure.supxlabel(text, fontsize=8, color="#777777", x=0.01, ha="left")
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sizes = {"processes": 2, "batch": 16, "frames": 400, "bins": 129, "hidden": 256, "layers": 3, "rounds": 10}
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
     parser.add_argument("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="(default: gru)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws gradient traffic against computing")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meeting", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -106,11 +141,15 @@ def main() -> None:
     print(machine("torch"))
     print(f"B={args.batch} in all, T={args.frames} {args.bins} bins H={args.hidden} {args.layers} {args.rnn_type} layers, fp32, "
           f"{args.rounds} rounds; {4 * result['weights'] / 1e6:.1f} MB of gradients a step")  # fmt: skip
-    for name, label in (("alone", "1 process of 1 thread"), ("together", f"{args.processes} processes of 1 thread")):
+    one, several = "1 process of 1 thread", f"{args.processes} processes of 1 thread"
+    labels = {"alone": one, "share": "the same, its share alone", "together": several, "sums": "gradients alone, summed"}
+    for name, label in labels.items():
         values = result[name]
         low, middle, high = min(values), statistics.median(values), max(values)
-        print(f"{label:<23} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f})")
+        print(f"{label:<26} {1000 * middle:7.0f} ms a step (from {1000 * low:.0f} to {1000 * high:.0f})")
     ratios = sorted(a / b for a, b in zip(result["alone"], result["together"], strict=True))
+    if args.plot:
+        draw(result, args, args.plot)
     print(f"speed-up, round by round: {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 

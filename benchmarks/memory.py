@@ -19,6 +19,7 @@ import dataclasses
 import importlib
 import io
 import multiprocessing
+import os
 import random
 import resource
 import statistics
@@ -137,16 +138,24 @@ class Noise:
         return AudioSample(torch.randn(round(seconds * self.rate), generator=generator), self.rate, " ".join(words))
 
 
-def peaks_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float]]:
-    """Peak in MB, and seconds, after 100 steps and after all, of utterances of 1 to ``longest`` seconds in random order."""
+def resident_mb() -> float:
+    """Of this process, now."""
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+
+
+def memory_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float, float]]:
+    """MB in use, the peak so far, and seconds, of utterances of 1 to ``longest`` seconds in random order.
+
+    After 100 steps and after all; training gives freed memory back every 50 steps, and so before both.
+    """
     rate, training, trainer_of = model_of(["--no-sortagrad", *flags])
     trainer = trainer_of(Noise(steps * training.batch_size, longest, rate))
     trainer.try_longest_batch()
-    found, start = {0: (peak_mb(), 0.0)}, time.perf_counter()
+    found, start = {0: (resident_mb(), peak_mb(), 0.0)}, time.perf_counter()
 
     def note(_loss: float, _utterances: int) -> None:
         if trainer.step in (min(100, max(1, steps // 2)), steps):
-            found[trainer.step] = peak_mb(), time.perf_counter() - start
+            found[trainer.step] = resident_mb(), peak_mb(), time.perf_counter() - start
 
     trainer.run_epoch(note)
     return found
@@ -154,12 +163,13 @@ def peaks_of_training(steps: int, longest: float, flags: list[str]) -> dict[int,
 
 def show_growth(args: argparse.Namespace, flags: list[str]) -> None:
     steps = args.steps or 2000
-    found = in_fresh_process(peaks_of_training, steps, args.longest, flags)
+    found = in_fresh_process(memory_of_training, steps, args.longest, flags)
     first, last = list(found)[1], list(found)[-1]
-    print(f"\npeak memory over {steps} training steps on utterances of 1 to {args.longest:g} s in random order")
-    for step, (peak, seconds) in found.items():
-        print(f"after {step:5d} steps  {peak:8.0f} MB  {seconds:8.1f} s")
-    print(f"after {last} against after {first}: {100 * (found[last][0] / found[first][0] - 1):+.1f} %")
+    print(f"\nmemory over {steps} training steps on utterances of 1 to {args.longest:g} s in random order")
+    for step, (used, peak, seconds) in found.items():
+        print(f"after {step:5d} steps  in use {used:8.0f} MB  at most so far {peak:8.0f} MB  {seconds:8.1f} s")
+    used, peak = (100 * (found[last][n] / found[first][n] - 1) for n in (0, 1))
+    print(f"after {last} against after {first}: in use {used:+.1f} %, at most {peak:+.1f} %")
 
 
 # ---------------------------------------------------------------------------------------------

@@ -173,8 +173,7 @@ def test_within_a_step_no_half_done_state_is_saved(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
-@pytest.mark.parametrize("number", OTHERS, ids=lambda number: number.name)
+@pytest.mark.parametrize(("number", "workers"), zip(OTHERS, "02", strict=False))
 def test_a_real_process_and_its_group_are_stopped(tmp_path, number, workers):
     folder = tmp_path / "run"
     command = [sys.executable, str(ROOT / "train_minimal.py"), *TINY, "--num-workers", workers, "--epochs", "400"]
