@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pictures.terminal import script
 from training.assembly import start_run
 from training.flags import parse_args
-from training.parallel import is_first, joined_processes
+from training.parallel import is_first, joined_processes, one_voice
 from training.report import finish
 from training.stopping import exit_code, signals_raise
 
@@ -27,7 +27,8 @@ from training.stopping import exit_code, signals_raise
 @script
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit code 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: 128 and the number of the signal."""
-    speech, model, training, output = parse_args(argv, __doc__.split("\n\n")[0])
+    with one_voice():
+        speech, model, training, output = parse_args(argv, __doc__.split("\n\n")[0])
     start = time.perf_counter()
     command = shlex.join(["python", "train_minimal.py", *(sys.argv[1:] if argv is None else argv)])
     run = None

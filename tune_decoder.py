@@ -14,6 +14,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pictures.terminal import Parser, script  # first, since it says what is not installed
@@ -21,9 +22,13 @@ from pictures.terminal import Parser, script  # first, since it says what is not
 # isort: split
 from models.checkpoints import Checkpoint, load_checkpoint
 from models.jitter import jittered
+from speech.alphabets import encoder_of
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
-from speech.preflight import usable
+from speech.preflight import drawn, usable
+from speech.transcripts import named, unknown_characters
+from speech.utterances import listed
+from training.assembly import MOST_OF_DEV
 from training.folder import refuse_unwritable
 from training.machine import choose_device
 from training.report import BEAM_OF_CHARACTERS, BEAM_OF_WORDS, tune_and_compare
@@ -33,18 +38,27 @@ from training.settings import LanguageModelSettings
 def evaluation_sets(
     path: str, checkpoint: Checkpoint, join: int, dev: str | None = None, transcript_column: str | None = None
 ) -> dict[str, Sequence]:
-    """dev and the test sets of the corpus, joined if asked; what can't be used is named."""
+    """dev and the test sets of the corpus, joined if asked; what can't be used is named.
+
+    Raises:
+        CorpusError: if of a set more than 1 % can't be written in the model's alphabet, or of dev nothing can be used.
+    """
     corpus = read_corpus(path, transcript_column).in_roles(dev=dev)
     sets = {}
     for name in ("dev", *sorted(split for split in corpus.splits if split.startswith("test"))):
-        good, problems = usable(corpus.split(name), checkpoint.encoder)
-        for problem in problems:
-            print(f"left out: {problem}")
+        there = drawn(corpus.split(name), MOST_OF_DEV, name) if name == "dev" else corpus.split(name)
+        good, problems = usable(there, checkpoint.encoder)
+        lacking = unknown_characters((utterance.transcript for utterance in there), checkpoint.encoder)
+        if checkpoint.encoder.unknown == "error" and lacking and len(problems) > 0.01 * len(there):
+            what = f"{len(problems)} of {len(there)} utterances of {name} can't be written in the model's alphabet, which lacks"
+            raise CorpusError(f"{path}: {what} {named(lacking)}; --unknown drop counts such characters as errors")
+        if problems:
+            print("\n".join([f"left out of {name}: {len(problems)}", *listed(problems, 10)]))
         if good:
             data = SpeechDataset(good, checkpoint.model.features.sample_rate, cache_mb=300)
             sets[name] = JoinedDataset(data, join) if join > 1 else data
     if "dev" not in sets:
-        raise CorpusError(f"{path}: no utterance is in the split 'dev'; there are {corpus.splits}")
+        raise CorpusError(f"{path}: no utterance of the split 'dev' can be used; the splits are {corpus.splits}")
     return sets
 
 
@@ -53,9 +67,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
-    add("--data", required=True, metavar="PATH", help="the corpus; alpha and beta are chosen on its dev split alone")
+    add(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help=f"the corpus; alpha and beta are chosen on its dev split alone, of more than {MOST_OF_DEV} utterances on so many",
+    )
     add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
     add("--transcript-column", metavar="NAME", help="as that of train_minimal.py")
+    add("--unknown", choices=("error", "drop"), default="error", help="as that of train_minimal.py")
     add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
     add("--lexicon", action="store_true", help="only words of the language model")
@@ -83,6 +103,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
+    checkpoint = replace(checkpoint, encoder=encoder_of(checkpoint.encoder.alphabet, args.unknown))
     folder = Path(args.checkpoint).parent
     refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
     sets = evaluation_sets(args.data, checkpoint, args.join, args.dev, args.transcript_column)

@@ -1,8 +1,8 @@
 """Draws all that this library has pictures of: python visualization.py [--checkpoint runs/001/checkpoint.pt].
 
 Features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, what a row
-convolution waits for, SortaGrad, the curves of the run, and the paper's Tables 1 to 5, 10 and 11. Without --checkpoint the
-newest run under runs/ is drawn; if there is none, train_minimal.py makes one first.
+convolution waits for, SortaGrad, the curves of the run, and the paper's Tables 1 to 5, 7, 10, 11 and 13 to 15. Without
+--checkpoint the newest run under runs/ is drawn; if there is none, train_minimal.py makes one first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from speech.preflight import drawn, feasible, usable
 from training.folder import refuse_unwritable
 from training.loop import read_metrics
 
-N_SPEECH = 40  # utterances that are looked at
+N_SPEECH = 100  # utterances that are looked at
 
 
 @dataclass

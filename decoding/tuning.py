@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,14 +32,15 @@ class Output:
     reference: str
 
 
-def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder) -> list[Output]:
-    """The model's output for each utterance, in the dataset's order, computed once for all searches."""
-    outputs: list[Output | None] = [None] * len(dataset)
-    for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
-        frames = log_probs.cpu().double().transpose(0, 1).numpy()  # (B, T', V)
-        for i, text, rows, length in zip(indices, batch.texts, frames, lengths.tolist(), strict=True):
-            outputs[i] = Output(rows[:length], encoder.reference(text))
-    return outputs
+def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder) -> Iterator[Output]:
+    """The model's output for each utterance, from the shortest to the longest, one minibatch in memory at a time.
+
+    They are float32, as the network makes them: of 6,792 symbols every 40 ms, an hour of speech takes 2.4 GB.
+    """
+    for _, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
+        frames = log_probs.cpu().transpose(0, 1).numpy()  # (B, T', V)
+        for text, rows, length in zip(batch.texts, frames, lengths.tolist(), strict=True):
+            yield Output(rows[:length], encoder.reference(text))
 
 
 @dataclass
@@ -62,15 +63,20 @@ class Tuning:
         return float(self.alphas[middle[0]]), float(self.betas[middle[1]])
 
 
+def found_text(
+    output: Output, encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0
+) -> str:
+    """The best text of the beam search, pruned as in Section 7.3; empty where the lexicon can spell nothing."""
+    found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
+    return encoder.decode(found[0].labels) if found else ""
+
+
 def count_search_errors(
     outputs: Sequence[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
     alpha: float = 0.0, beta: float = 0.0,
 ) -> ErrorCounts:  # fmt: skip
-    """Errors of the beam search (``count_errors``), pruned as in Section 7.3."""
-    texts = []
-    for output in outputs:
-        found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
-        texts.append(encoder.decode(found[0].labels) if found else "")
+    """Errors of the beam search (``count_errors``)."""
+    texts = [found_text(output, encoder, beam_width, scorer, alpha, beta) for output in outputs]
     return count_errors([output.reference for output in outputs], texts, encoder)
 
 
@@ -89,19 +95,21 @@ def tune(
 
 
 def compare(
-    name: str, outputs: Sequence[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
+    name: str, outputs: Iterable[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
 ) -> dict:
     """Prints and returns the error rates of one set: greedy, beam, beam with the language model, which may lack some words."""
-    references, measure = [output.reference for output in outputs], measure_of(encoder)
+    references, texts = [], {"greedy": [], f"beam {beam}": [], f"beam {beam} + language model": []}
+    for output in outputs:  # once, so that no output need be kept
+        references.append(output.reference)
+        greedy = encoder.ctc_decode(output.log_probs.argmax(1))
+        searched = (found_text(output, encoder, beam, *model) for model in ((), (scorer, *weights)))
+        for found, text in zip(texts.values(), (greedy, *searched), strict=True):
+            found.append(text)
+    measure = measure_of(encoder)
     spoken, unknown = (sum(len(part(text)) for text in references) for part in (scorer.model.tokens, scorer.unknown_words))
     if unknown:
         print(f"{name:<12} {unknown} of its {spoken} {scorer.model.unit}s are not in the language model ({unknown / spoken:.1%})")
-    greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
-    rates = {
-        "greedy": count_errors(references, greedy, encoder),
-        f"beam {beam}": count_search_errors(outputs, encoder, beam),
-        f"beam {beam} + language model": count_search_errors(outputs, encoder, beam, scorer, *weights),
-    }
+    rates = {kind: count_errors(references, found, encoder) for kind, found in texts.items()}
     for kind, counts in rates.items():
         print(f"{name:<12} {kind:<28} {measure} {counts}")
     rate, unit = measure.lower(), "word" if measure == "WER" else "character"

@@ -1,17 +1,17 @@
 """Exercise 1: framing and the log spectrogram.
 
-Why it matters. The network never hears the waveform, only this picture of it. Whatever goes wrong here (a window that is cut, a
-missing logarithm, loud speakers that look different from quiet ones) no later layer can mend, and nothing crashes: the error
-rate just stays high.
+Why it matters. The network never hears the waveform. It sees only this picture of it. No later layer can repair a mistake
+that is made here: a window that is cut, a missing logarithm, loud speakers that look different from quiet ones. Nothing
+crashes; the error rate just stays high.
 
-Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: ICML version. The 10 ms hop is Deep Speech
-1's; removing the offset, the floor and the last normalisation are this library's.
+Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: ICML version. The 10 ms hop comes from
+Deep Speech 1. Three steps are this library's own: removing the offset, the floor, and the last normalisation.
 Effort. 30 minutes, difficulty 2 of 3.
 You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready spectrogram. The checks of arguments are given.
 Check it. python exercises/exercise_01_spectrogram.py
 
-What if. Take the Hann window away (all ones) and look at the spectrum of a pure tone of 1010 Hz before the last normalisation:
-how far from the tone do you still find power, with and without the window?
+What if. Replace the Hann window by ones. Look at the spectrum of a pure tone of 1010 Hz before the last normalisation. How
+far from the tone is there still power, with the window and without it?
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ def compute_spectrogram(
 ) -> Tensor:
     """Log power spectrogram of a power-normalised clip, normalised over the utterance. In this order:
 
-    1. subtract the clip's mean, then divide by its root mean square (by 1e-10 where that is smaller): ``a``;
-    2. a clip shorter than one window gets zeros at its end; frames of ``window`` samples start every ``hop`` samples, as many as
-       fit whole (window and hop in samples, rounded to the nearest integer);
+    1. subtract the clip's mean, then divide by its root mean square, or by 1e-10 if that is larger; call the result ``a``;
+    2. add zeros at the end if the clip is shorter than one window. Cut it into frames of ``window`` samples, one every
+       ``hop`` samples, whole frames only (window and hop in samples, rounded to the nearest integer);
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
        window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. The sum runs over the whole window, also where n_fft is smaller than it;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean of these values and divide by their standard deviation (with N, not N - 1; at least 1e-5).
+    5. subtract the mean of these values and divide by their standard deviation, or by 1e-5 if that is larger. (It divides by
+       N, not N - 1.)
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
     mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame is 0 0.707 0 -0.707. Its sums are
@@ -45,7 +46,7 @@ def compute_spectrogram(
             [-0.7100, -0.7100, -0.7100]])
 
     Args:
-        audio: (samples,) waveform, any scale; sample_rate in Hz.
+        audio: (samples,) waveform, quiet or loud, as long as its dtype can hold the squares; sample_rate in Hz.
         window_ms, stride_ms: length of the window and hop between frames in ms.
         n_fft: points of the Fourier transform, even.
 

@@ -1,16 +1,16 @@
 """Exercise 2: characters and the CTC collapse.
 
-Why it matters. The network puts out one symbol a frame, far more symbols than the text has letters. CTC adds a blank to the
-alphabet and reads a text off such a path by a rule of two lines. Take the two lines in the wrong order and no double letter
-survives: "hello" becomes "helo", in every transcript, for ever.
+Why it matters. The network puts out one symbol per frame, many more symbols than the text has letters. CTC adds a blank to
+the alphabet, and two rules turn such a path of symbols into a text. In the wrong order they destroy every double letter:
+"hello" becomes "helo" in every transcript.
 
 Paper. The alphabet: arXiv Section 3.1 (a to z, space, apostrophe, and the blank). The collapse: Graves et al. 2006, Section 3.1.
 Effort. 20 minutes, difficulty 1 of 3.
 You may use. Plain Python; torch for the argmax.
 Check it. python exercises/exercise_02_characters.py
 
-What if. Let ctc_decode drop the blanks first and merge afterwards, and decode "hello" from the path of "hel-lo" (- is the
-blank). Which English words could such a recogniser never write?
+What if. Let ctc_decode drop the blanks first and merge afterwards. What does it make of the path "hel-lo" (- is the blank)?
+Which English words could such a recogniser never write?
 """
 
 from __future__ import annotations
@@ -55,19 +55,20 @@ class CharEncoder:
     def encode(self, text: str) -> list[int]:
         """Labels of a text, one for each character.
 
-        A character of the alphabet stands for itself. Any other is tried as its lower case: "A" is read as "a" where the
-        alphabet has only the latter.
+        A character of the alphabet stands for itself. Any other character is replaced by its lower case: if the alphabet has
+        "a" but not "A", then "A" counts as "a".
 
         Returns:
             a list of int.
 
         Raises:
-            ValueError: for a character that is in the alphabet neither way, unless ``unknown`` is 'drop': then it is left out.
+            ValueError: for a character that is not in the alphabet, even in lower case. If ``unknown`` is 'drop' it is left
+            out instead.
         """
         raise NotImplementedError
 
     def decode(self, indices: Iterable[int]) -> str:
-        """Text of labels as they stand: nothing is merged, blanks give no character.
+        """Text of labels, one by one: nothing is merged, and a blank gives no character.
 
         Args:
             indices: labels, in anything that can be iterated over, also a 1-D tensor.
@@ -78,9 +79,9 @@ class CharEncoder:
         raise NotImplementedError
 
     def ctc_decode(self, indices: Iterable[int]) -> str:
-        """Text of a CTC path: what stands next to its equal is merged, and the blanks go. (In which order?)
+        """Text of a CTC path: equal neighbours are merged into one, and blanks are dropped. (In which order?)
 
-        Args and Raises as ``decode``.
+        Args and Raises as ``decode``. A path may have thousands of labels: use a loop, not recursion.
         """
         raise NotImplementedError
 

@@ -1,16 +1,16 @@
 """Exercise 7: the CTC forward recursion.
 
-Why it matters. Nobody says at which frame a letter is spoken. CTC sums over all ways in which it could have been: for 500 frames
-and 50 letters more paths than there are atoms. The recursion does that sum in 500 times 101 steps. Everything else that is said
-of CTC, too few frames, infinite losses, double letters, can be read off its one line.
+Why it matters. Nobody tells the network at which frame a letter is spoken. CTC adds up all the ways in which it could have
+been: for 500 frames and 50 letters there are more of them than atoms. The recursion computes this sum in 500 times 101
+steps. Its one line also explains the rest of CTC: too few frames, infinite losses, double letters.
 
 Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, with Eq. 5 (definition) and Eq. 8 (the sum).
 Effort. 50 minutes, difficulty 3 of 3.
 You may use. torch and plain Python. Not torch's CTC loss. The result need not know its gradient: that is exercise 8.
 Check it. python exercises/exercise_07_ctc_forward.py
 
-What if. Take "aa" and "ab" with the same probabilities for a and b everywhere, in 2 frames and in 3. Which of the two losses is
-infinite, which is larger, and why?
+What if. Let a and b have the same probability in every frame. Compare the losses of "aa" and "ab" in 2 frames and in 3.
+Which loss is infinite, which is larger, and why?
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ def extend_target(target: Sequence[int]) -> list[int]:
 
 
 def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log alpha_t(s): the summed probability of all beginnings of t frames that spell the extended target up to state s, and
-    stand there.
+    """log alpha_t(s). alpha_t(s) is the probability of all paths over the first t frames that spell the extended target up
+    to state s and end in this state.
 
     ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip] alpha_{t-1}(s-2)) y_t(l'_s)``, where a path may skip from
     s - 2 straight to s only if l'_s is a label and not the same as l'_{s-2}. At the first frame a path stands in the first
     blank or in the first label.
 
-    A long utterance has probabilities far below the smallest number: stay with logarithms throughout (torch.logsumexp,
-    torch.logaddexp).
+    The probabilities of a long utterance are far below the smallest number that a float can hold: work with logarithms
+    throughout (torch.logsumexp, torch.logaddexp). An utterance may have thousands of frames: use a loop over them, not
+    recursion. And log 0 is -inf: no finite number is small enough to stand for it.
 
     Example, to do by hand first. Target "a", two frames, p(blank) = 0.6 and p(a) = 0.4 in both; states blank, a, blank. First
     frame: 0.6, 0.4 and 0. Second frame: blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank (0 + 0.4) * 0.6 = 0.24.
@@ -57,8 +58,8 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
         target_lengths: (B,) integer labels, may be 0.
 
     Returns:
-        (T', B, S) log-probabilities, S of the longest target, dtype of log_probs; -inf for a state without any path. Rows beyond
-        an utterance's length and states beyond its own 2U + 1 have no meaning, anything may stand there.
+        (T', B, S) log-probabilities, S of the longest target, dtype of log_probs; -inf for a state without any path. Rows
+        beyond an utterance's length and states beyond its own 2U + 1 have no meaning and may hold anything.
     """
     raise NotImplementedError
 

@@ -1,8 +1,8 @@
 """Exercise 10: edit distance, word error rate and the alignment.
 
-Why it matters. Every claim about a recogniser is this number. It is a percentage that can exceed 100, an average that must not
-be averaged, and it is undefined for empty references; a mistake here makes a bad model look good, and nothing crashes. The
-alignment shows what went wrong.
+Why it matters. Every claim about a recogniser rests on this number. It can exceed 100 %. The mean of the utterances' rates
+is not the rate of the corpus. Empty references leave it undefined. A mistake here makes a bad model look good, and nothing
+crashes. The alignment shows what went wrong.
 
 Paper. All results tables of the paper are word error rates (for Mandarin character error rates); see arXiv Section 6. The paper
 does not define them: this is the usual definition (Levenshtein distance).
@@ -10,8 +10,9 @@ Effort. 35 minutes, difficulty 2 of 3.
 You may use. Plain Python (NumPy if you like); ErrorCounts is given. Not jiwer, difflib and the like.
 Check it. python exercises/exercise_10_error_rate.py
 
-What if. Two utterances, one of 1 word that is wrong and one of 9 words that are right: what is the word error rate of the
-corpus, what is the mean of the two rates, and which one would you rather report if all your errors were in short utterances?
+What if. Take two utterances: one of 1 word that is wrong, and one of 9 words that are right. What is the word error rate of
+the corpus, and what is the mean of the two rates? Which one would you rather report if all your errors were in short
+utterances?
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from given import ErrorCounts
 def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
     """Levenshtein distance: fewest substitutions, deletions and insertions that turn one sequence into the other.
 
-    Example, to do by hand first: "saw" becomes "was" by 2 substitutions (s w, w s; the a stays). With d[i][j] the distance of
-    the first i items of one to the first j of the other, the first row is 0 1 2 3, the first column 0 1 2 3, and each other
-    field is the smallest of: the field above + 1, the field to the left + 1, the field diagonally above + 1, or + 0 where the
-    items are equal:
+    Example, to do by hand first: "saw" becomes "was" by 2 substitutions (s w, w s; the a stays). d[i][j] is the distance of
+    the first i items of one to the first j of the other. The first row is 0 1 2 3, and so is the first column. Each other
+    field is the smallest of three: the field above + 1, the field to the left + 1, and the field diagonally above, + 0 if
+    the items are equal and + 1 if not:
 
                w  a  s
             0  1  2  3
@@ -39,7 +40,8 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
     2
 
     Args:
-        reference, hypothesis: strings, lists of words, or other sequences of items that can be compared with ==.
+        reference, hypothesis: strings, lists of words, or other sequences, whose items can be compared with == (but perhaps
+            not hashed). They may have thousands of items: use loops, not recursion.
 
     Returns:
         an int (Python's own, not NumPy's).
@@ -61,8 +63,8 @@ def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequenc
     Returns:
         ``ErrorCounts(hits, substitutions, deletions, insertions, alignment)``: the four numbers summed over the corpus;
         ``alignment`` holds one list for each utterance, of pairs (reference word, hypothesis word) in order, None on the left
-        for an insertion and on the right for a deletion. Any alignment with the fewest errors will do; the numbers are those
-        of the alignment.
+        for an insertion and on the right for a deletion. If several alignments have the fewest errors, any of them will do.
+        The four numbers are those of the alignment that you return.
 
     Raises:
         ValueError: if there are not as many hypotheses as references.

@@ -1,16 +1,16 @@
 """Exercise 11: SortaGrad minibatches.
 
-Why it matters. At the beginning of training a long utterance is nearly impossible to learn from, and its gradient may be huge.
-SortaGrad gives the short ones first, in the first epoch only; Table 2 shows what that is worth, above all without batch norm.
-Get the "only" wrong, and the network sees all utterances in the same order in every epoch.
+Why it matters. At the beginning of training a long utterance is nearly impossible to learn from, and its gradient may be
+huge. SortaGrad gives the short ones first, in the first epoch only. Table 2 shows what that is worth, above all without
+batch norm. Without the "only", the network sees all utterances in the same order in every epoch.
 
 Paper. arXiv Section 3.3 and Table 2. Minibatches of like lengths and the jitter in the later epochs are this library's.
 Effort. 25 minutes, difficulty 1 of 3.
 You may use. Plain Python, NumPy, torch. Not SortaGradBatchSampler of the library.
 Check it. python exercises/exercise_11_sortagrad.py
 
-What if. Let each minibatch of the later epochs be drawn from all utterances, whatever their lengths. For the lengths 1 to 16 s
-and minibatches of 8: what part of the frames is then padding, and what part with minibatches of like lengths?
+What if. Draw each minibatch of the later epochs from all utterances, whatever their lengths. With lengths of 1 to 16 s and
+minibatches of 8, what part of the frames is padding? And what part with minibatches of like lengths?
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ import torch
 class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches of utterance numbers by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
-    In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches; these come in that order, so
-    their longest utterances get longer and longer.
+    In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches. These come in that order:
+    the longest utterance of each is longer than that of the one before.
 
-    In later epochs (and in epoch 0 too, if ``sortagrad`` is False) the minibatches hold utterances of like lengths, but come in
-    random order: each length is multiplied by a random factor of its own, uniform between 1 - jitter and 1 + jitter; the
-    utterances are sorted by these shaken lengths, cut into minibatches, and the minibatches shuffled. (The jitter lets
-    neighbours change places, so that minibatches differ from epoch to epoch, and still little is padded.)
+    In later epochs (and in epoch 0 too, if ``sortagrad`` is False) the minibatches hold utterances of like lengths, but come
+    in random order. Each length is multiplied by a random factor of its own, uniform between 1 - jitter and 1 + jitter. The
+    utterances are sorted by these shaken lengths and cut into minibatches, and the minibatches are shuffled: every order is
+    equally likely. (The jitter lets neighbours change places. So minibatches differ from epoch to epoch, and still there is
+    little padding.)
 
-    In every epoch each utterance comes exactly once. All minibatches have ``batch_size`` utterances, but for the one cut last
-    (the longest utterances), which takes what is left.
+    In every epoch each utterance comes exactly once. All minibatches have ``batch_size`` utterances, except the one cut
+    last: it holds the longest utterances, as many as are left. Within a minibatch any order will do.
 
     Example, to do by hand first: lengths 5, 1, 9, 3, 7 and minibatches of 2. Sorted: 1, 3, 5, 7, 9, that is the utterances 1, 3,
     0, 4, 2.
@@ -52,9 +53,10 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
         batch_size: utterances a minibatch; one may be smaller.
         sortagrad: False gives random minibatches of like lengths from the first epoch on.
         jitter: relative change of length for the sorting.
-        seed: seed and epoch together fix the order: the same ones give the same minibatches again, whatever was drawn elsewhere
-            before, and drawing them leaves the global random state of NumPy and torch as it is. Other pairs give other orders:
-            seed 5 in epoch 2 is not seed 6 in epoch 1. (np.random.default_rng((seed, epoch)) is made for that.)
+        seed: seed and epoch together fix the order. The same pair gives the same minibatches again, whatever was drawn
+            elsewhere before. Drawing them leaves the global random state of Python, NumPy and torch as it is. Another pair
+            gives another order: seed 5 in epoch 2 is not seed 6 in epoch 1. (np.random.default_rng((seed, epoch)) is made
+            for that.)
 
     Raises:
         ValueError: if batch_size is below 1. (Given below.)

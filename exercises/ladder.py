@@ -7,18 +7,22 @@ wrong answer (a ``Mutant``) fails the same step in the same way, the message nam
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import functools
 import hashlib
-import importlib
 import itertools
+import math
 import numbers
 import re
 import signal
+import subprocess
 import sys
 import textwrap
+import time
 import traceback
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,15 +39,43 @@ for place in (str(ROOT), str(FOLDER)):
     if place not in sys.path:
         sys.path.insert(0, place)
 
+import implementation  # noqa: E402
 from pictures.folding import fold  # noqa: E402
+
+from repeating import Repeat, alike, kept, made_with, note_made, other_content, outcome  # noqa: E402
+from watching import Originals, Shortcut, Watch, owners_to_keep, same_chance, settings_and_chance  # noqa: E402
 
 SECONDS_PER_CALL = 30
 WIDTH = 115  # columns of messages that no terminal shows
 ALLOWED_IMPORTS = {
-    "__future__", "bisect", "collections", "copy", "dataclasses", "functools", "given", "heapq", "itertools", "math", "numbers",
-    "numpy", "operator", "parts", "random", "re", "string", "torch", "typing",
+    "__future__", "abc", "array", "bisect", "cmath", "collections", "contextlib", "copy", "dataclasses", "decimal", "enum",
+    "fractions", "functools", "given", "heapq", "itertools", "math", "numbers", "numpy", "operator", "parts", "random", "re",
+    "statistics", "string", "torch", "types", "typing", "warnings",
 }  # fmt: skip
 ALWAYS_FORBIDDEN = dict.fromkeys(("exec", "eval", "__import__", "import_module"), "the answer must stand in your own lines")
+ALWAYS_FORBIDDEN |= dict.fromkeys(
+    ("f_back", "f_locals", "f_globals", "tb_frame", "tb_next", "gi_frame", "__globals__", "__builtins__", "__code__",
+     "__closure__", "__subclasses__", "__loader__", "__traceback__"),
+    "an answer reads its arguments, not what Python keeps behind functions and calls",
+)  # fmt: skip
+MODULES = dict.fromkeys(
+    (
+        "sys",
+        "os",
+        "builtins",
+        "importlib",
+        "subprocess",
+        "ctypes",
+        "gc",
+        "inspect",
+        "pickle",
+        "marshal",
+        "jit",
+        "_refs",
+        "_decomp",
+    ),
+    "an answer uses what its head allows, nothing by way of other modules",
+)
 
 
 @dataclass(frozen=True)
@@ -200,13 +232,13 @@ _numbers = itertools.count()
 _passed: set[tuple[str, str]] = set()  # checks that were passed, with the text that passed them
 
 
-def load(path: Path, source: str | None = None) -> types.ModuleType:
-    """A fresh module of a file, or of another text in its place."""
+def load(path: Path, source: str | None = None, parts: types.ModuleType | None = None) -> types.ModuleType:
+    """A fresh module of a file, or of another text in its place, with other parts where exercise 12 asks for them."""
     module = types.ModuleType(f"{path.stem}_{next(_numbers)}")
     module.__file__, module.source = str(path), path.read_text(encoding="utf-8") if source is None else source
     module.path = path
     if "from parts import" in module.source:  # the learner's own parts; those of the solutions for stub and solution
-        module.parts = sys.modules["parts"] = assemble(FOLDER if path.parent == FOLDER else FOLDER / "solutions")
+        module.parts = sys.modules["parts"] = parts or assemble(FOLDER if path.parent == FOLDER else FOLDER / "solutions")
     sys.modules[module.__name__] = module  # dataclasses look their module up
     exec(compile(module.source, str(path), "exec"), module.__dict__)
     return module
@@ -272,20 +304,20 @@ class Failed(Exception):
         rows += [("first", self.where), ("because", self.why)]
         if self.mistake:
             rows.append(("mistake", f"{self.mistake.name}. {self.mistake.why} [{self.mistake.source}]"))
+        digits = next((n for n in (5, 7, 9, 12) if self.text_of(self.got, n) != self.text_of(self.wanted, n)), 17)
         for name, value in rows:
-            values = name in ("got", "wanted") and self.quoted
-            text = value if isinstance(value, str) and not values else describe(value, limit=400)
+            text = self.text_of(value, digits) if name in ("got", "wanted") else value
             if text and value is not NOTHING:
                 lines += _row(name, text, width)
         return "\n".join(lines)
 
+    def text_of(self, value: Any, digits: int) -> str:
+        """Got or wanted in words."""
+        return value if isinstance(value, str) and not self.quoted else describe(value, limit=400, digits=digits)
+
     def like(self, other: Failed | None) -> bool:
         """True if the other answer failed the same comparison with the same result."""
         return other is not None and (self.what, self.given) == (other.what, other.given) and same(self.got, other.got)
-
-
-class Shortcut(Exception):
-    """A function that the exercise forbids was called."""
 
 
 def _row(name: str, text: str, width: int) -> list[str]:
@@ -299,28 +331,28 @@ def _row(name: str, text: str, width: int) -> list[str]:
 # ---------------------------------------------------------------------------------------------
 
 
-def describe(value: Any, limit: int = 90) -> str:
-    """A value in a few words: small ones whole, tensors by shape and dtype."""
+def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
+    """A value in a few words: small ones whole, numbers with so many digits, tensors by shape and dtype."""
     if isinstance(value, Exception):
         return f"{type(value).__name__}: {value}"
     if isinstance(value, Tensor | np.ndarray):
         dtype, shape = str(value.dtype).removeprefix("torch."), "x".join(map(str, value.shape)) or "one number"
         if np.prod(value.shape) > 24:
             return f"{shape} {dtype}"
-        text = f"{_rounded(value.tolist())} ({shape} {dtype})"
+        text = f"{_rounded(value.tolist(), digits)} ({shape} {dtype})"
         return text if len(text) <= max(limit, 200) else f"{shape} {dtype}"
     if isinstance(value, list | tuple | float):
-        value = _rounded(value)
+        value = _rounded(value, digits)
     plain = isinstance(value, str | numbers.Number | list | dict | tuple | None)
     text = repr(value) if plain else type(value).__name__
     return text if len(text) <= limit else f"{text[: limit - 4]} ..."
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.5g}")
+        return float(f"{value:.{digits}g}")
     if type(value) in (list, tuple):
-        return type(value)(map(_rounded, value))
+        return type(value)(_rounded(item, digits) for item in value)
     return value
 
 
@@ -363,33 +395,113 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------------------------------------
 
 
+RULES = "the rules of this exercise"
+REPLACED = " was replaced; an answer leaves the functions of others as they are"
+REPEATED, TIMES = 0.3, 12  # seconds and calls of a function in a step; what takes longer, or comes later, is not made again
+DEPENDS = "the result depends on earlier calls"
+KEPT = "what does the answer keep: in a global, on its class or object, in a default argument, by shape, address or str()?"
+
+
 class Checker:
     """Calls the answer and compares what comes back; the first difference raises ``Failed``."""
 
-    def __init__(self, ladder: Ladder) -> None:
-        self.ladder, self.given = ladder, ""
+    def __init__(self, ladder: Ladder, answer: types.ModuleType) -> None:
+        self.ladder, self.answer, self.given, self.calls = ladder, answer, "", Counter()
+        self.before: tuple[str, Any] = ("", None)  # the last call and its result, which no later one may change
 
-    def call(self, function: Callable, *args: Any, name: str = "", **kwargs: Any) -> Any:
-        """Result of ``function(*args)``: errors become messages, changed arguments and forbidden shortcuts are noticed."""
-        words = [describe(arg) for arg in args] + [f"{key}={describe(value)}" for key, value in kwargs.items()]
-        self.given = f"{name or getattr(function, '__name__', type(function).__name__)}({', '.join(words)})"
-        before = _kept((args, kwargs))
-        try:
-            with guarded(self.ladder.guard), time_limit(SECONDS_PER_CALL):
-                result = function(*args, **kwargs)
-                result = list(result) if isinstance(result, Iterator) else result
-        except (NotImplementedError, Failed):  # Failed: of a part that the check watches
-            raise
-        except Shortcut as shortcut:
-            raise Failed("the rules of this exercise", self.given, why=str(shortcut)) from None
-        except Exception as error:
-            raise Failed("that it runs", self.given, error, "a result without an error", _place_of(error)) from None
+    def call(self, function: Callable, *args: Any, name: str = "", once: bool = False, **kwargs: Any) -> Any:
+        """Result of ``function(*args)``: errors become messages; changed arguments, shortcuts and memories are noticed.
+
+        Args:
+            name: of the function, for the message.
+            once: do not make the call again to see whether the result depends on earlier calls.
+        """
+        words = [self.describe(arg) for arg in args] + [f"{key}={self.describe(value)}" for key, value in kwargs.items()]
+        self.given = f"{name or self.name_of(function)}({', '.join(words)})"
+        before, around, last = _kept((args, kwargs)), settings_and_chance(), kept(self.before[1])
+        repeat = None if once else self.repeat(function, args, kwargs)
+        start = time.process_time()
+        result = self.run(function, args, kwargs)
         if not same(before, _kept((args, kwargs))):
             why = "work on a copy; an operation whose name ends in _ (or +=) changes the tensor of the caller"
             raise Failed(
                 "that the arguments are left as they were", self.given, "changed arguments", "unchanged arguments", why=why
             )
+        of_check = getattr(function, "__module__", "").startswith("test_exercise")  # torch's DataLoader draws, for one
+        if not alike(self.before[1], last):
+            what, changed = "that an earlier result stays as it was", f"{self.before[0]}, then {self.given}"
+            raise Failed(what, changed, self.before[1], last, why=f"{DEPENDS}; {KEPT}", quoted=True)
+        self.before = self.given, result
+        self.look_around(around, may_draw=of_check or isinstance(function, type))
+        if repeat and time.process_time() - start < REPEATED:
+            self.compare(repeat, result)
         return result
+
+    def run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        """Result of the call, watched; what it raises becomes a message."""
+        try:
+            with self.ladder.watch(self.answer)(), time_limit(SECONDS_PER_CALL):
+                result = function(*args, **kwargs)
+                result = list(result) if isinstance(result, Iterator) else result
+        except (NotImplementedError, Failed, Todo, KeyboardInterrupt):  # Failed: of a part that the check watches
+            raise
+        except Shortcut as shortcut:
+            raise Failed(RULES, self.given, why=str(shortcut)) from None
+        except BaseException as error:
+            deep = "Python allows about 1,000 calls inside each other; use a loop" if isinstance(error, RecursionError) else ""
+            raise Failed("that it runs", self.given, error, "a result without an error", _place_of(error), deep) from None
+        for value in result if isinstance(result, list | tuple) else [result]:
+            if isinstance(value, Tensor) and type(value) not in (Tensor, torch.nn.Parameter):
+                raise Failed("the type of the result", self.given, type(value).__name__, "torch's own Tensor")
+        return result
+
+    def repeat(self, function: Callable, args: tuple, kwargs: dict) -> Repeat | None:
+        """The call made ready to be made again, if it can be."""
+        if not Repeat.possible(function, args, kwargs, self.answer):
+            return None
+        name = getattr(function, "__qualname__", type(function).__name__)
+        self.calls[name] += 1
+        if self.calls[name] > TIMES:
+            return None
+        with same_chance():
+            try:
+                return Repeat(function, args, kwargs, self.answer, self.ladder.twin(self.answer), self.calls[name])
+            except Exception:  # an object that can't be copied or made again
+                return None
+
+    def compare(self, repeat: Repeat, result: Any) -> None:
+        """The call again, with other content and on a twin; the results must be the same."""
+        with same_chance(), time_limit(SECONDS_PER_CALL):
+            difference = repeat.difference(result, kept(result))
+        if difference:
+            how, got, wanted = difference
+            where = "" if isinstance(got, Exception) else first_difference(got, wanted)
+            raise Failed("that a result depends on the arguments alone", f"{self.given}; {how}", got, wanted, where,
+                         f"{DEPENDS}; {KEPT}", quoted=True)  # fmt: skip
+
+    def look_around(self, before: dict[str, Any], may_draw: bool) -> None:
+        """Settings and random states must be what they were before the call."""
+        after = settings_and_chance()
+        changed = [key for key, value in before.items() if after[key] != value and not (may_draw and "random" in key)]
+        if changed:
+            torch.set_default_dtype(before["torch's default dtype"])
+            torch.set_grad_enabled(before["whether torch computes gradients"])
+            why = "what others use too is left as it was; for chance, draw from a generator of your own"
+            raise Failed(f"that {changed[0]} stays as it was", self.given, "another one", "the one before the call", why=why)
+
+    def describe(self, value: Any) -> str:
+        """A value in a few words; an object of the answer by what it was made with."""
+        args, kwargs = made_with(self.answer, value)
+        if args is None:
+            return describe(value)
+        words = [describe(arg, 40) for arg in args] + [f"{key}={describe(setting, 40)}" for key, setting in kwargs.items()]
+        return f"{type(value).__name__}({', '.join(words)})"
+
+    def name_of(self, function: Callable) -> str:
+        """What the message calls the function."""
+        if isinstance(function, types.MethodType):
+            return f"{self.describe(function.__self__)}.{function.__name__}"
+        return getattr(function, "__name__", "") or self.describe(function)
 
     def raises(self, what: str, error: type[Exception], function: Callable, *args: Any, name: str = "", **kwargs: Any) -> None:
         """The call must raise ``error``, as the docstring asks."""
@@ -398,6 +510,8 @@ class Checker:
         except Failed as failed:
             if isinstance(failed.got, error):
                 return
+            if failed.what == RULES:
+                raise
             raise Failed(what, self.given, failed.got, f"a {error.__name__}", failed.where, failed.why) from None
         raise Failed(what, self.given, got, f"a {error.__name__}, as the docstring asks")
 
@@ -416,30 +530,22 @@ class Checker:
         else:
             wrong = got != wanted
         if wrong.any():
-            index = tuple(wrong.nonzero()[0].tolist())
-            where = f"difference at {list(index)}: {' instead of '.join(_apart(got[index].item(), wanted[index].item()))}"
-            where += f" ({int(wrong.sum())} of {wrong.numel()} differ)"
-            raise Failed(what, self.given, got.clone(), wanted, where if index else "", why)
+            raise Failed(what, self.given, got.clone(), wanted, first_difference(got, wanted, wrong), why)
 
     def equal(self, what: str, got: Any, wanted: Any, why: str = "") -> None:
         """Equal Python values; a tuple may stand for a list, a NumPy integer for an int."""
         plain, target = _plain(got), _plain(wanted)
         if same(plain, target) and not isinstance(plain, Tensor):
             return
-        where = ""
-        if isinstance(plain, list) and isinstance(target, list):
-            pairs = itertools.zip_longest(plain, target, fillvalue="nothing")
-            differing = ((i, p, t) for i, (p, t) in enumerate(pairs) if not same(p, t))
-            place, one, other = next(differing)
-            where = f"difference at place {place}: {describe(one)} instead of {describe(other)}"
-        raise Failed(what, self.given, copy.copy(got), wanted, where, why, quoted=True)
+        raise Failed(what, self.given, copy.copy(got), wanted, first_difference(plain, target), why, quoted=True)
 
     def number(self, what: str, got: Any, wanted: float, tolerance: float = 1e-9, why: str = "") -> None:
         """A real number, equal but for rounding."""
         if isinstance(got, Tensor | bool) or not isinstance(got, numbers.Real):
             raise Failed(what, self.given, got, f"a number, {wanted:.6g}", why=why)
         if not np.isclose(float(got), wanted, rtol=1e-7, atol=tolerance, equal_nan=True):
-            self._fail(what, float(got), float(wanted), why)
+            apart = f"{float(got) - wanted:.2g} too {'high' if got > wanted else 'low'}" if math.isfinite(got - wanted) else ""
+            raise Failed(what, self.given, float(got), float(wanted), apart, why)
 
     def that(self, what: str, holds: bool, got: Any, wanted: Any, why: str = "") -> None:
         """Any other condition."""
@@ -448,6 +554,21 @@ class Checker:
 
     def _fail(self, what: str, got: Any, wanted: Any, why: str) -> None:
         raise Failed(what, self.given, got, wanted, why=why)
+
+
+def first_difference(got: Any, wanted: Any, wrong: Tensor | None = None) -> str:
+    """Where two results first differ. ``wrong``: True at the numbers that differ."""
+    if isinstance(got, Tensor) and isinstance(wanted, Tensor) and got.shape == wanted.shape and got.dim():
+        wrong = got != wanted if wrong is None else wrong
+        index = tuple(wrong.nonzero()[0].tolist()) if wrong.any() else ()
+        words = " instead of ".join(_apart(got[index].item(), wanted[index].item())) if index else ""
+        return f"difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
+    if isinstance(got, list) and isinstance(wanted, list):
+        pairs = itertools.zip_longest(got, wanted, fillvalue="nothing")
+        for place, (one, other) in enumerate(pairs):
+            if not same(one, other):
+                return f"difference at place {place}: {describe(one)} instead of {describe(other)}"
+    return ""
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:
@@ -471,11 +592,36 @@ def _noting(name: str) -> Callable:
 class Collector(Checker):
     """A checker that goes on after a difference: its list ``found`` shows how much two answers have in common."""
 
-    def __init__(self, ladder: Ladder) -> None:
-        super().__init__(ladder)
+    def __init__(self, ladder: Ladder, answer: types.ModuleType) -> None:
+        super().__init__(ladder, answer)
         self.found: list[Failed] = []
 
     close, equal, number, that, raises = map(_noting, ("close", "equal", "number", "that", "raises"))
+
+
+class Fresh(Checker):
+    """A checker that gives each call other content and compares nothing: its list ``results`` shows what an answer does there."""
+
+    def __init__(self, ladder: Ladder, answer: types.ModuleType) -> None:
+        super().__init__(ladder, answer)
+        self.results: list[Any] = []
+
+    def call(self, function: Callable, *args: Any, name: str = "", once: bool = False, **kwargs: Any) -> Any:
+        with other_content([*args, *kwargs.values()], small=False) as values, time_limit(SECONDS_PER_CALL):
+            result = outcome([function], values[: len(args)], dict(zip(kwargs, values[len(args) :], strict=True)))
+            self.results.append(kept(result))
+        if isinstance(result, Exception):
+            raise Failed("that it runs", got=result)
+        return result
+
+    def raises(self, what: str, error: type[Exception], function: Callable, *args: Any, name: str = "", **kwargs: Any) -> None:
+        with contextlib.suppress(Failed):
+            self.call(function, *args, **kwargs)
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Compares nothing."""
+
+    equal = number = that = close
 
 
 def _kept(value: Any) -> Any:
@@ -516,35 +662,6 @@ def time_limit(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@contextmanager
-def guarded(names: Sequence[str]) -> Iterator[None]:
-    """While it lasts the functions with these dotted names raise ``Shortcut``."""
-    before = []
-    for name in names:
-        owner_name, _, attribute = name.rpartition(".")
-        owner = _resolve(owner_name)
-        before.append((owner, attribute, getattr(owner, attribute)))
-
-        def refuse(*_: Any, name: str = name, **__: Any) -> None:
-            raise Shortcut(f"{name} was called; this exercise is about writing it yourself")
-
-        setattr(owner, attribute, refuse)
-    try:
-        yield
-    finally:
-        for owner, attribute, value in before:
-            setattr(owner, attribute, value)
-
-
-def _resolve(name: str) -> Any:
-    """The module or class with a dotted name."""
-    first, *rest = name.split(".")
-    value = importlib.import_module(first)
-    for part in rest:
-        value = getattr(value, part)
-    return value
-
-
 # ---------------------------------------------------------------------------------------------
 # The ladder
 # ---------------------------------------------------------------------------------------------
@@ -565,14 +682,16 @@ class Ladder:
         name: file name of the exercise without ending.
         names: what the learner writes; must not be taken from the library.
         forbidden: names that may not occur in the answer, each with the reason.
-        guard: dotted names of functions that may not be called, seen when they are.
+        operations: parts of the names of torch's operations that may not run, whatever they are called by; ``autograd`` is one.
+        functions: functions and classes of torch in Python that may not run.
         tell: takes a line to show while a slow step runs.
     """
 
     name: str
     names: tuple[str, ...]
     forbidden: dict[str, str] = field(default_factory=dict)
-    guard: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    functions: tuple[Any, ...] = ()
     tell: Callable[[str], None] = lambda line: None
     steps: list[Step] = field(default_factory=list)
 
@@ -605,14 +724,19 @@ class Ladder:
         if (key := (self.name, answer.source)) in _passed and not any(step.slow for step in self.steps):
             return
         self.check_rules(answer.source)
-        for index, step in enumerate(self.steps):
+        self.ready(answer)
+        for index, step in enumerate(list(self.steps)):
             if step.slow and not slow:
                 continue
             failed = self.failure(answer, index)
+            if name := self.originals.changed():
+                failed = self.refused(step.title, name + REPLACED)
             if failed is not None:
                 failed.step = index
                 failed.heading = f"Exercise {self.exercise.number}, step {index + 1} of {len(self.steps)}: {step.title}"
-                failed.mistake = self.diagnose(answer, failed) if diagnose and not failed.elsewhere else None
+                failed.mistake = (
+                    self.diagnose(answer, failed) if diagnose and failed.what != RULES and not failed.elsewhere else None
+                )
                 raise failed
         _passed.add(key)
 
@@ -623,15 +747,17 @@ class Ladder:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            self.steps[index].function(answer, checker or Checker(self))
+            self.steps[index].function(answer, checker or Checker(self, answer))
         except Failed as failed:
             return failed
+        except Shortcut as shortcut:
+            return Failed(RULES, why=str(shortcut))
         except NotImplementedError:
             raise Todo(index, self.exercise.still_to_write(answer.source)) from None
         except Todo:
             raise
         except Exception as error:  # of the check itself, which can make nothing of what it was given
-            return Failed("that the check can go on with the result", got=error, wanted="a result of the right kind and shape")
+            return unusable(error)
         finally:
             torch.set_num_threads(threads)
         return None
@@ -642,6 +768,8 @@ class Ladder:
         if alike and not _telling(failed.got):
             mine = self.differences(answer, failed.step)
             alike = [mutant for mutant in alike if _shared(mine, mutant_differences(self.name, mutant, failed.step)) > 0.5]
+        fresh = self.fresh(answer, failed.step) if alike else []
+        alike = [mutant for mutant in alike if self.same_on_fresh_input(mutant, fresh, failed.step)]
         if len(alike) < 2:
             return alike[0] if alike else None
 
@@ -665,11 +793,72 @@ class Ladder:
             return False
         return failed.like(mutant_failure(self.name, mutant, failed.step))
 
+    def fresh(self, answer: types.ModuleType, index: int) -> list[Any]:
+        """What the answer gives for the calls of a step with other content."""
+        checker = Fresh(self, answer)
+        with contextlib.suppress(Todo):
+            self.failure(answer, index, checker)
+        return checker.results
+
+    def same_on_fresh_input(self, mutant: Mutant, mine: list[Any], index: int) -> bool:
+        """True if the mutant gives the same as the answer there, or if it shows no mistake there."""
+        theirs, right = mutant_fresh(self.name, mutant, index), solution_fresh(self.name, index)
+        return same_results(mine, theirs) or same_results(theirs, right)
+
     def differences(self, answer: types.ModuleType, index: int) -> list[Failed]:
         """All that one step finds wrong, not only the first."""
-        collector = Collector(self)
+        collector = Collector(self, answer)
         last = self.failure(answer, index, collector)
         return collector.found + ([last] if last else [])
+
+    # What an answer may run
+
+    @functools.cached_property
+    def originals(self) -> Originals:
+        """The functions that the check relies on, as they were before the answer was read."""
+        own = [module for module in sys.modules.values() if getattr(module, "ladder", None) is self]
+        used = [value for module in own for value in vars(module).values() if isinstance(value, types.ModuleType)]
+        return Originals(owners_to_keep(sys.modules[__name__], sys.modules["watching"], sys.modules["repeating"],
+                                        implementation, *own, *used))  # fmt: skip
+
+    @functools.cached_property
+    def given_names(self) -> list[str]:
+        """What the stub imports from given.py."""
+        tree = ast.parse(self.exercise.stub.read_text(encoding="utf-8"))
+        return [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "given" for a in n.names]
+
+    def watch(self, answer: types.ModuleType) -> Watch:
+        """What notices the shortcuts of this answer."""
+        if not hasattr(answer, "_watch"):
+            parts = getattr(answer, "parts", None)  # of exercise 12, wherever they were found
+            answer._watch = self.watch_over(answer.path, [str(module.path) for module in parts.modules.values()] if parts else [])
+        return answer._watch
+
+    def watch_over(self, path: Path, parts: Sequence[str] = ()) -> Watch:
+        """What notices the shortcuts of a file, and of the parts that it is plugged together from."""
+        own = [module for module in sys.modules.values() if getattr(module, "ladder", None) is self]
+        checks = [value for module in [*own, sys.modules[__name__]] for value in vars(module).values()]
+        files = [str(path.parent / f"{exercise.name}.py") for exercise in all_exercises()]
+        given = [getattr(implementation, name) for name in self.given_names]
+        return Watch([*files, *parts, str(path)], given, checks, self.operations, self.functions, self.names)
+
+    def ready(self, answer: types.ModuleType) -> None:
+        """Has the answer's classes watched; refuses one that replaced functions of others when it was imported."""
+        if name := self.originals.changed():
+            raise self.refused(self.exercise.file.name, name + REPLACED)
+        if not hasattr(answer, "_watch"):
+            self.watch(answer).methods_of(answer, lambda value, args, kwargs: note_made(answer, value, args, kwargs))
+
+    def twin(self, answer: types.ModuleType) -> types.ModuleType:
+        """The same text, loaded a second time, which remembers nothing of the calls before."""
+        if not hasattr(answer, "_twin"):
+            answer._twin = load(answer.path, answer.source, getattr(answer, "parts", None))
+        return answer._twin
+
+    def refused(self, given: str, why: str) -> Failed:
+        failed = Failed(RULES, given, why=why)
+        failed.heading = f"Exercise {self.exercise.number}, before the first step: the rules"
+        return failed
 
     def check_rules(self, source: str) -> None:
         """Refuses what the exercise forbids, by reading the source."""
@@ -677,17 +866,18 @@ class Ladder:
         defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         variables = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         variables |= defined | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        forbidden = {**ALWAYS_FORBIDDEN, **self.forbidden}
+        forbidden = {**MODULES, **ALWAYS_FORBIDDEN, **self.forbidden}
         for node in ast.walk(tree):
             for module in _imported_modules(node):
                 if module.split(".")[0] not in ALLOWED_IMPORTS:
                     self._refuse(
                         node, f"{module} is not among what this exercise may use; the given parts of the library are in given.py"
                     )
-            if isinstance(node, ast.ImportFrom) and node.module == "given":
-                for alias in node.names:
-                    if alias.name in self.names:
-                        self._refuse(node, f"{alias.name} is what you are to write; it must not come from the library")
+            for name in _of_given(node):
+                if name in self.names:
+                    self._refuse(node, f"{name} is what you are to write; it must not come from the library")
+                if name not in self.given_names:
+                    self._refuse(node, f"{name} is not among what this exercise gives; its head says what you may use")
             for name in _mentioned(node):
                 method = isinstance(node, ast.Attribute) and name in ("eval", "exec")  # model.eval() is none of these
                 own = variables if isinstance(node, ast.Name | ast.keyword) else defined  # grad = ... is not torch.autograd.grad
@@ -695,8 +885,7 @@ class Ladder:
                     self._refuse(node, f"{name} is a shortcut here: {forbidden[name]}")
 
     def _refuse(self, node: ast.AST, why: str) -> None:
-        failed = Failed("the rules of this exercise", f"line {node.lineno} of your file: {ast.unparse(node)[:100]}", why=why)
-        failed.heading = f"Exercise {self.exercise.number}, before the first step: the rules"
+        failed = self.refused(f"line {node.lineno} of your file: {ast.unparse(node)[:100]}", why)
         failed.wanted = "an answer without it"
         raise failed
 
@@ -720,6 +909,33 @@ def mutant_differences(name: str, mutant: Mutant, index: int) -> list[Failed]:
     return exercise_named(name).ladder.differences(mutant_module(name, mutant), index)
 
 
+@functools.cache
+def mutant_fresh(name: str, mutant: Mutant, index: int) -> list[Any]:
+    """What a mutant gives for the calls of a step with other content."""
+    return exercise_named(name).ladder.fresh(mutant_module(name, mutant), index)
+
+
+@functools.cache
+def solution_fresh(name: str, index: int) -> list[Any]:
+    """What the solution gives for them."""
+    return exercise_named(name).ladder.fresh(load(exercise_named(name).solution), index)
+
+
+def same_results(mine: list[Any], theirs: list[Any]) -> bool:
+    """True if two lists of results are the same but for rounding."""
+    return len(mine) == len(theirs) and all(alike(one, other, rough=True) for one, other in zip(mine, theirs, strict=True))
+
+
+def unusable(error: Exception) -> Failed:
+    """The message where the check can't go on with what the answer returned."""
+    places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if any(Path(place).parent.name == "autograd" for place in places):
+        why = "is the way from the inputs to the result cut (.detach(), .data, .item(), torch.tensor), or changed in place?"
+        what, wanted = "that autograd finds the gradient of your result", "a gradient"
+        return Failed(what, got=error, wanted=wanted, where=_place_of(error), why=why)
+    return Failed("that the check can go on with the result", got=error, wanted="a result of the right kind and shape")
+
+
 def _telling(value: Any) -> bool:
     """True for a result that no two different mistakes have in common by chance: six numbers and more."""
     return isinstance(value, Tensor | np.ndarray) and np.prod(value.shape) >= 6
@@ -734,6 +950,13 @@ def _without_main(tree: ast.Module) -> ast.Module:
     """The module without its ``if __name__ == "__main__":``."""
     tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))]
     return tree
+
+
+def _of_given(node: ast.AST) -> list[str]:
+    """Names that a node takes from given.py."""
+    if isinstance(node, ast.ImportFrom) and node.module == "given":
+        return [alias.name for alias in node.names]
+    return [node.attr] if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "given" else []
 
 
 def _imported_modules(node: ast.AST) -> list[str]:
@@ -760,18 +983,23 @@ def load_answer(path: Path) -> types.ModuleType:
     """The learner's file as a module; what keeps it from being checked becomes a message."""
     exercise = exercise_named(path.stem)
     try:
-        module = load(path)
+        exercise.ladder.check_rules(path.read_text(encoding="utf-8"))
+        exercise.ladder.originals  # noqa: B018, taken before the file is run
+        with exercise.ladder.watch_over(path)():
+            module = load(path)
         exercise.check_names(module)
         return module
     except FileNotFoundError:
         raise Failed("that your file is there", why=f"{path.name} is missing; {exercise.way_back}") from None
-    except (Todo, Failed):
+    except (Todo, Failed, KeyboardInterrupt):
         raise
     except NotImplementedError:
         raise Todo from None
+    except Shortcut as shortcut:
+        raise exercise.ladder.refused(path.name, str(shortcut)) from None
     except SyntaxError as error:
         raise Failed("that Python can read your file", f"{path.name}, line {error.lineno}: {error.text}", error) from None
-    except Exception as error:
+    except BaseException as error:
         raise Failed("that your file can be imported", path.name, error, where=_place_of(error)) from None
 
 
@@ -781,8 +1009,6 @@ def fingerprint(paths: Sequence[Path]) -> str:
 
 
 def run_file(path: str) -> None:
-    """What ``python exercises/exercise_NN_topic.py`` does: run that exercise's own check."""
-    import pytest
-
-    where = [str(Exercise(Path(path).stem).check), f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
-    raise SystemExit(pytest.main([*where, *sys.argv[1:]]))
+    """What ``python exercises/exercise_NN_topic.py`` does: pytest on that exercise's own check, in a Python of its own."""
+    check = [str(Exercise(Path(path).stem).check), f"--rootdir={ROOT}", "-c", str(ROOT / "pyproject.toml")]
+    raise SystemExit(subprocess.call([sys.executable, "-m", "pytest", *check, *sys.argv[1:]]))

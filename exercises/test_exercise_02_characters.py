@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from itertools import groupby, product
 
+import hypothesis.strategies as st
 import numpy as np
 import torch
 
 from ladder import Failed, Ladder
+from sizes import for_sizes
 
 ladder = Ladder(
     "exercise_02_characters",
     names=("CharEncoder", "greedy_decode"),
-    guard=("implementation.CharEncoder.encode", "implementation.CharEncoder.decode", "implementation.CharEncoder.ctc_decode"),
 )
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz '"
@@ -145,6 +146,10 @@ def more_traps(answer, check):
     check.equal("labels with unknown='drop', two spaces", check.call(drop.encode, "a  1 b\n"), [1, 27, 27, 27, 2])
     check.equal("labels of spaces at both ends", check.call(answer.CharEncoder().encode, "  a "), [27, 27, 1, 27])
     check.equal("labels where everything is left out", check.call(drop.encode, "1234"), [])
+    check.equal("text of labels, spaces at both ends", check.call(drop.decode, [27, 1, 27, 27]), " a  ")
+    check.equal("text of a path, spaces at both ends", check.call(drop.ctc_decode, [27, 27, 1, 0, 27, 0, 27]), " a  ")
+    lines = answer.CharEncoder("\n\t a")
+    check.equal("text of a path, alphabet '\\n\\t a'", check.call(lines.ctc_decode, [1, 1, 0, 1, 2, 2, 3, 3, 4]), "\n\n\t a")
     odd = answer.CharEncoder("-_\0^].1😀")
     text = "-_\0^].1😀_--"
     check.equal("labels, alphabet '-_\\0^].1😀'", check.call(odd.encode, text), [1, 2, 3, 4, 5, 6, 7, 8, 2, 1, 1])
@@ -180,7 +185,7 @@ def more_batches(answer, check):
     got = check.call(answer.greedy_decode, log_probs, encoder, lengths.int())
     check.equal("texts with lengths in int32", got, wanted)
     grown = log_probs.clone().requires_grad_()
-    why = "what a network gives knows its gradient: .numpy() needs .detach() before it"
+    why = "log_probs that come from a network know their gradient; before .numpy() they need .detach()"
     try:
         got = check.call(answer.greedy_decode, grown, encoder, lengths)
     except Failed as failed:
@@ -195,11 +200,33 @@ def more_batches(answer, check):
     check.equal(
         "text where all symbols but one have probability 0", check.call(answer.greedy_decode, impossible, encoder), ["aa"]
     )
-    near = torch.tensor([[[0.0, -1e-12, -2e-12, -3.0]], [[-1e-12, 0.0, -1e-12, -3.0]]], dtype=torch.float64)
+    near = torch.tensor([[[0.0, -1e-12, -2e-12, -3.0]], [[-1e-12, 0.0, -1e-12, -3.0]]], dtype=torch.float64) - 1.0
     check.equal("text where the log-probabilities differ by 1e-12", check.call(answer.greedy_decode, near, encoder), ["a"])
     one = torch.tensor([[[0.1, 0.9]]] * 2).log()
     check.equal("text, alphabet of one letter", check.call(answer.greedy_decode, one, answer.CharEncoder("x")), ["x"])
     check.equal("texts of the first batch again", check.call(answer.greedy_decode, log_probs, encoder, lengths), wanted)
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(alphabet=st.lists(st.sampled_from("abcABCäß'- _\n0字😀"), min_size=1, max_size=9, unique=True), data=st.data())
+    def labels(alphabet: list[str], data: st.DataObject) -> None:
+        path = data.draw(st.lists(st.integers(0, len(alphabet)), max_size=12))
+        encoder = answer.CharEncoder(alphabet)
+        text = "".join(alphabet[label - 1] for label in path if label)
+        check.equal(f"labels, alphabet {alphabet}", check.call(encoder.encode, text), [label for label in path if label])
+        check.equal(f"text of labels as they stand, alphabet {alphabet}", check.call(encoder.decode, path), text)
+        spelt = "".join(alphabet[label - 1] for label, _ in groupby(path) if label)
+        check.equal(f"text of a path, alphabet {alphabet}", check.call(encoder.ctc_decode, path), spelt)
+
+    @for_sizes(frames=st.integers(1, 6), lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), vocab=st.integers(2, 5))
+    def batches(frames: int, lengths: list[int], vocab: int) -> None:
+        lengths, rng = [min(n, frames) for n in lengths], np.random.default_rng(frames + 10 * vocab)
+        log_probs = torch.from_numpy(rng.normal(size=(frames, len(lengths), vocab))).log_softmax(-1)
+        encoder, best = answer.CharEncoder("abcd"[: vocab - 1]), log_probs.numpy().argmax(-1).T
+        wanted = ["".join("-abcd"[k] for k, _ in groupby(row[:n]) if k) for row, n in zip(best, lengths, strict=True)]
+        got = check.call(answer.greedy_decode, log_probs, encoder, torch.tensor(lengths))
+        check.equal(f"texts with lengths {lengths}", got, wanted)
 
 
 def test_exercise(climb):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 
+import hypothesis.strategies as st
 import torch
 import torch.nn.functional as F
 
 from ladder import Ladder
+from sizes import for_sizes
 
 ladder = Ladder(
     "exercise_03_lengths_and_masks",
     names=("conv_output_lengths", "sequence_mask", "ConvBlock"),
-    guard=("implementation.conv_output_lengths",),
 )
 
 
@@ -219,7 +220,7 @@ def more_traps(answer, check):
     wider = F.pad(x, (0, 6), value=9.0)
     wanted = F.pad(one_by_one(block, x, lengths, True), (0, 3))
     check.close("output in training with 6 more frames of padding", check.call(block, wider, lengths)[0], wanted)
-    for value in (torch.nan, torch.inf):
+    for value in (torch.nan, torch.inf, -torch.inf, 1e200):
         block, x, lengths = block_and_batch(answer, 11)
         norm = copy.deepcopy(block.norm)
         norm(block.conv(x.masked_fill(~inside(lengths, 11), 0.0)).detach(), torch.tensor([6, 2, 1, 4]))
@@ -244,6 +245,47 @@ def more_traps(answer, check):
 def inside(lengths: torch.Tensor, frames: int) -> torch.Tensor:
     """(B, 1, 1, T) True where a frame belongs to the utterance."""
     return torch.stack([torch.arange(frames) < n for n in lengths.tolist()])[:, None, None]
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=5), kernel=st.integers(1, 12),
+               stride=st.integers(1, 5), padding=st.integers(0, 12))  # fmt: skip
+    def counted(lengths: list[int], kernel: int, stride: int, padding: int) -> None:
+        fitting = [n for n in lengths if n + 2 * padding >= kernel]
+        wanted = torch.tensor([places(n, kernel, stride, padding) for n in fitting], dtype=torch.long)
+        got = check.call(answer.conv_output_lengths, torch.tensor(fitting, dtype=torch.long), kernel, stride, padding)
+        check.close(f"lengths after a convolution of {fitting} frames", got, wanted)
+        wanted = torch.tensor([[t < n for t in range(41)] for n in lengths])
+        check.close(f"mask of lengths {lengths}", check.call(answer.sequence_mask, torch.tensor(lengths), 41), wanted)
+
+    @for_sizes(10, lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), more=st.integers(0, 3), bins=st.integers(1, 9),
+               kernel=st.sampled_from([(1, 1), (3, 3), (5, 3), (3, 7)]), stride=st.tuples(*[st.integers(1, 3)] * 2))  # fmt: skip
+    def blocks(lengths: list[int], more: int, bins: int, kernel: tuple, stride: tuple) -> None:
+        whole_block(answer, check, torch.tensor(lengths), more, bins, kernel, stride)
+
+    for lengths in ([4, 4, 4, 4], [4, 3, 2, 1], [1, 2, 3, 4]):  # B = C = F = T
+        whole_block(answer, check, torch.tensor(lengths), 0, 4, (3, 3), (1, 1), channels=4)
+    block, x, lengths = block_and_batch(answer, 13)
+    got, _ = check.call(block, 1e8 * x, lengths)
+    check.close("output of inputs around 1e8", got, one_by_one(block, 1e8 * x, lengths, True))
+
+
+def whole_block(answer, check, lengths, more: int, bins: int, kernel: tuple, stride: tuple, channels: int = 2) -> None:
+    """Value and gradients of a block on random input with rubbish in the padding."""
+    torch.manual_seed(bins)
+    block = answer.ConvBlock(channels, 3, kernel, stride).double()
+    x = torch.randn(len(lengths), channels, bins, int(lengths.max()) + more, dtype=torch.float64)
+    x = torch.where(inside(lengths, x.shape[3]), x, 3e19).requires_grad_()
+    wanted = one_by_one(block, x, lengths, True)
+    got, _ = check.call(block, x, lengths)
+    what = f"lengths {lengths.tolist()} in {x.shape[3]} frames, kernel {kernel}, stride {stride}"
+    wanted = F.pad(wanted, (0, places(x.shape[3], kernel[1], stride[1], kernel[1] // 2) - wanted.shape[3]))
+    check.close(f"output, {what}", got, wanted.detach())
+    by = torch.randn(wanted.shape, dtype=torch.float64)
+    pairs = zip(*(torch.autograd.grad((y * by).sum(), [x, block.conv.weight]) for y in (got, wanted)), strict=True)
+    for name, (one, other) in zip(("input", "kernel"), pairs, strict=True):
+        check.close(f"gradient of the {name}, {what}", one, other, (1e-7, 1e-8))
 
 
 def test_exercise(climb):

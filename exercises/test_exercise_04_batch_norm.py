@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
+import hypothesis.strategies as st
 import torch
 import torch.nn as nn
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write mean, variance and running averages out"
 ladder = Ladder(
@@ -30,12 +34,7 @@ ladder = Ladder(
         ),
         READY,
     ),
-    guard=(
-        "torch.batch_norm",
-        "torch.nn.functional.batch_norm",
-        "torch.native_batch_norm",
-        "implementation.SequenceBatchNorm.forward",
-    ),
+    operations=("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
 )
 
 
@@ -194,7 +193,7 @@ def more_traps(answer, check):
         got,
         wanted,
         (1e-2, 1e-2),
-        why="E[x^2] - E[x]^2 loses all digits here; subtract the mean first",
+        why="E[x^2] - E[x]^2 would lose all digits here: subtract the mean first, then square",
     )
     norm = answer.SequenceBatchNorm(2).double()
     x = torch.tensor([[[4.0, -2.0]]], dtype=torch.float64)
@@ -281,6 +280,76 @@ def numbers(answer, check):
         wanted = packed(theirs, x, lengths).detach()
         check.close(f"output of the same batch {time}", check.call(ours, x, lengths), wanted)
     running(check, ours, theirs, "after the same batch twice")
+
+
+def by_hand(norm, x: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Output, mean and unbiased variance in training: the valid values of all utterances, one after the other."""
+    last = x.movedim(1, -1) if x.dim() == 4 else x.transpose(0, 1)  # features last, utterances first
+    rows = [(row[:, :n] if x.dim() == 4 else row[:n]).flatten(0, -2) for row, n in zip(last, lengths.tolist(), strict=True)]
+    values = torch.cat(rows)
+    mean, centred = values.mean(0), values - values.mean(0)
+    y = centred / (centred.square().mean(0) + norm.eps).sqrt() * norm.weight + norm.bias
+    out = torch.zeros_like(last)
+    for b, (part, n) in enumerate(zip(y.split([len(row) for row in rows]), lengths.tolist(), strict=True)):
+        out[b, ..., :n, :] = part.view(out[b, ..., :n, :].shape)
+    out = out.movedim(-1, 1) if x.dim() == 4 else out.transpose(0, 1)
+    return out, mean.detach(), centred.square().sum(0).detach() / max(1, len(values) - 1)
+
+
+def with_padding(x: torch.Tensor, lengths: torch.Tensor, value: float) -> torch.Tensor:
+    """The batch with this value in the padding."""
+    valid = torch.arange(x.shape[0] if x.dim() == 3 else x.shape[3]) < lengths[:, None]  # (B, T)
+    return torch.where(valid.t()[:, :, None] if x.dim() == 3 else valid[:, None, None, :], x, value)
+
+
+def whole_norm(answer, check, x: torch.Tensor, lengths: torch.Tensor, what: str, loose: tuple = (1e-7, 1e-8)) -> None:
+    """Value, running averages and gradients in training."""
+    norm, _ = shaken(answer, x.shape[2] if x.dim() == 3 else x.shape[1], 11, x.dtype)
+    double = x.detach().double().requires_grad_()
+    reference = copy.deepcopy(norm).double()
+    wanted, mean, var = by_hand(reference, double, lengths)
+    new = [(0.9 * old + 0.1 * value) for old, value in ((reference.running_mean, mean), (reference.running_var, var))]
+    x = x.detach().requires_grad_()
+    got = check.call(norm, x, lengths)
+    check.close(f"output, {what}", got, wanted.detach().to(x.dtype), loose)
+    for name, value in zip(("running_mean", "running_var"), new, strict=True):
+        check.close(f"{name} after it, {what}", getattr(norm, name), value.to(x.dtype), loose)
+    by = torch.randn(x.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    ours = torch.autograd.grad((got * by.to(x.dtype)).sum(), [x, norm.weight, norm.bias], allow_unused=True)
+    theirs = torch.autograd.grad((wanted * by).sum(), [double, reference.weight, reference.bias])
+    for name, one, other in zip(("x", "gamma", "beta"), ours, theirs, strict=True):
+        one = torch.zeros_like(other, dtype=x.dtype) if one is None else one
+        check.close(f"gradient of {name}, {what}", one, other.to(x.dtype), loose)
+
+
+@ladder.also
+def any_size(answer, check):
+    for kind in (3, 4):
+        x, lengths = batch(kind, 90 + kind)
+        for value in (3e19, -3e19):
+            what = f"{value:g} in the padding, {kind}-D, float32"
+            whole_norm(answer, check, with_padding(x.float(), lengths, value), lengths, what, (1e-3, 1e-4))
+        whole_norm(answer, check, with_padding(x, lengths, 1e200), lengths, f"1e200 in the padding, {kind}-D")
+        for order in ([0, 2, 1], [1, 2, 0]):
+            x = x[:, order] if kind == 3 else x[order]
+            whole_norm(answer, check, x, lengths[order], f"lengths {lengths[order].tolist()}, {kind}-D")
+            x, lengths = batch(kind, 90 + kind)
+    one = torch.randn(9, 1, 3, dtype=torch.float64)
+    whole_norm(answer, check, one + 1e8, torch.tensor([9]), "one utterance around 1e8, 3-D", (1e-5, 1e-6))
+    one = one.permute(1, 2, 0)[:, :, None]
+    whole_norm(answer, check, one + 1e8, torch.tensor([9]), "one utterance around 1e8, 4-D", (1e-5, 1e-6))
+    high = torch.randn(500, 2, 2, dtype=torch.float64)
+    high[100, 0] = 1e3
+    whole_norm(answer, check, high, torch.tensor([500, 300]), "one frame of 500 a thousand times as large")
+
+    @for_sizes(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), more=st.integers(0, 2),
+               features=st.integers(1, 4), bins=st.integers(0, 3))  # fmt: skip
+    def sizes(lengths: list[int], more: int, features: int, bins: int) -> None:
+        lengths = torch.tensor(lengths) if any(lengths) else torch.tensor([*lengths, 1])
+        frames, generator = int(lengths.max()) + more, torch.Generator().manual_seed(bins + features)
+        shape = (len(lengths), features, bins, frames) if bins else (frames, len(lengths), features)
+        x = 3 * torch.randn(shape, generator=generator, dtype=torch.float64) + 1
+        whole_norm(answer, check, x, lengths, f"shape {tuple(x.shape)}, lengths {lengths.tolist()}")
 
 
 def test_exercise(climb):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 
+import hypothesis.strategies as st
 import torch
 import torch.nn as nn
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write the loop out"
 ladder = Ladder(
     "exercise_05_recurrence",
     names=("ClippedReLU", "rnn_loop", "BidirectionalRNNLayer"),
     forbidden=dict.fromkeys(("RNN", "RNNCell", "RNNBase", "rnn_relu", "rnn_relu_cell", "lstm_loop", "gru_loop"), READY),
-    guard=("torch.rnn_relu", "torch.rnn_relu_cell", "implementation.rnn_loop", "implementation.ClippedReLU.forward",
-           "implementation.BidirectionalRNNLayer.forward"),
+    operations=("rnn", "gru", "lstm"),
 )  # fmt: skip
 DOUBLE = {"dtype": torch.float64}
 
@@ -143,7 +144,7 @@ def gradients(answer, check):
     states = check.call(answer.rnn_loop, x, u, mask, 1.5)
     check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
-    why = "the gradient runs through U h_{s-1} of every step: nothing there is detached, neither h nor the U of a direction"
+    why = "the gradient must run through U h_{s-1} of every step: through h, and through the U of both directions"
     for name, one, other in zip(("x", "U"), got, wanted, strict=True):
         check.close(f"gradient of {name} in rnn_loop", torch.zeros_like(other) if one is None else one, other, why=why)
     layer, lengths = layer_of(answer, 3, 4, 12), torch.tensor([5, 2])
@@ -236,15 +237,16 @@ def layer_traps(answer, check):
 @ladder.step("traps: small, large and infinite numbers, many steps, lengths of other kinds")
 def more_traps(answer, check):
     tiny = torch.tensor([1e-7, 1e-30, 1.5, 19.999999])
-    check.close("clipped values, small ones: nothing is lost", check.call(answer.ClippedReLU(), tiny), tiny, (0.0, 0.0))
+    check.close("clipped values, small ones: nothing is lost", check.call(answer.ClippedReLU(), tiny), tiny, (3e-7, 0.0))
     thirds = torch.tensor([1 / 3, 10 / 3, -1 / 3], **DOUBLE)
     got = check.call(answer.ClippedReLU(), thirds)
-    check.close("clipped values in float64, all digits", got, torch.tensor([1 / 3, 10 / 3, 0.0], **DOUBLE), (0.0, 0.0))
+    check.close("clipped values in float64, all digits", got, torch.tensor([1 / 3, 10 / 3, 0.0], **DOUBLE), (5e-16, 0.0))
     got = check.call(answer.ClippedReLU(1e6), torch.tensor([0.3, -0.3]))
-    check.close("clipped values with clip 1e6", got, torch.tensor([0.3, 0.0]), (0.0, 0.0))
-    ends = torch.tensor([-torch.inf, torch.inf, -1e30, 1e30])
-    got = check.call(answer.ClippedReLU(), ends)
-    check.close("clipped values of -inf, inf, -1e30, 1e30", got, torch.tensor([0.0, 20.0, 0.0, 20.0]))
+    check.close("clipped values with clip 1e6", got, torch.tensor([0.3, 0.0]), (3e-7, 0.0))
+    ends = torch.tensor([-torch.inf, torch.inf, -1e25, 1e25, -3e38, 3e38])
+    for clip in (20.0, 1e6):
+        got = check.call(answer.ClippedReLU(clip), ends)
+        check.close(f"clipped values of -inf, inf, -1e25, 1e25, -3e38, 3e38, clip {clip:g}", got, torch.tensor([0.0, clip] * 3))
     for shape in ((), (0,), (2, 1, 3, 2), (1, 4)):
         values = torch.linspace(-30, 30, max(1, torch.Size(shape).numel()))[: torch.Size(shape).numel()].view(shape)
         wanted = torch.tensor([min(max(value, 0.0), 20.0) for value in values.flatten().tolist()]).view(shape)
@@ -285,6 +287,46 @@ def more_states(answer, check):
     other = torch.tensor([9, 9, 1])
     what = "output of the same batch with other lengths: nothing is kept from the lengths before"
     check.close(what, check.call(layer, x, other), equation_8(layer, x, other).detach())
+
+
+@ladder.also
+def any_size(answer, check):
+    x, u, mask = loop_batch(55)
+    got = check.call(answer.rnn_loop, 1e5 * x, u, mask, 1e6)
+    check.close("states of inputs around 1e5 with clip 1e6", got, unit_by_unit(1e5 * x, u, mask, 1e6))
+
+    @for_sizes(10, steps=st.integers(1, 5), batch=st.integers(1, 3), hidden=st.integers(1, 4), clip=st.sampled_from([0.5, 20.0]))
+    def loops(steps: int, batch: int, hidden: int, clip: float) -> None:
+        x, u, mask = loop_batch(steps, steps, batch, hidden)
+        x.requires_grad_(), u.requires_grad_()
+        wanted, got = unit_by_unit(x, u, mask, clip), check.call(answer.rnn_loop, x, u, mask, clip)
+        what = f"S = {steps}, B = {batch}, H = {hidden}, clip {clip}"
+        check.close(f"states, {what}", got, wanted.detach())
+        same_gradients(check, got, wanted, {"x": x, "U": u}, what)
+
+    @for_sizes(10, lengths=st.lists(st.integers(1, 5), min_size=1, max_size=3), more=st.integers(0, 2),
+               inputs=st.sampled_from([1, 2, 9]), hidden=st.sampled_from([1, 3, 9]))  # fmt: skip
+    def layers(lengths: list[int], more: int, inputs: int, hidden: int) -> None:
+        layer, lengths = layer_of(answer, inputs, hidden, inputs), torch.tensor(lengths)
+        x = torch.randn(int(lengths.max()) + more, len(lengths), inputs, **DOUBLE)
+        for b, n in enumerate(lengths.tolist()):
+            x[n:, b] = 3e19
+        x.requires_grad_()
+        wanted, got = equation_8(layer, x, lengths), check.call(layer, x, lengths)
+        what = f"lengths {lengths.tolist()} in {len(x)} frames, input_size {inputs}, hidden_size {hidden}, 3e19 in the padding"
+        check.close(f"output of the layer, {what}", got, wanted.detach())
+        same_gradients(check, got, wanted, {"x": x, "W": layer.weight_ih, "U": layer.weight_hh}, what)
+
+
+def same_gradients(check, got: torch.Tensor, wanted: torch.Tensor, parts: dict[str, torch.Tensor], what: str) -> None:
+    """The gradients of these tensors."""
+    by = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(3), dtype=wanted.dtype)
+    check.that(f"that the result knows its gradient, {what}", got.requires_grad, "no gradient", "a gradient")
+    ours = torch.autograd.grad((got * by).sum(), [*parts.values()], allow_unused=True)
+    theirs = torch.autograd.grad((wanted * by).sum(), [*parts.values()], allow_unused=True)
+    for name, part, one, other in zip(parts, parts.values(), ours, theirs, strict=True):
+        one, other = (torch.zeros_like(part) if value is None else value for value in (one, other))
+        check.close(f"gradient of {name}, {what}", one, other, (1e-7, 1e-8))
 
 
 def test_exercise(climb):

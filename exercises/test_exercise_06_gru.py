@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 
+import hypothesis.strategies as st
 import torch
 import torch.nn as nn
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write the gates out"
 ladder = Ladder(
     "exercise_06_gru",
     names=("gru_loop",),
     forbidden=dict.fromkeys(("GRU", "GRUCell", "gru", "gru_cell", "RNNBase", "_GRUScan"), READY),
-    guard=("torch.gru", "torch.gru_cell", "implementation.gru_loop"),
+    operations=("rnn", "gru", "lstm"),
 )
 DOUBLE = {"dtype": torch.float64}
 
@@ -170,6 +172,60 @@ def more_traps(answer, check):
     got = check.call(answer.gru_loop, x.requires_grad_(), u, other)
     [got] = torch.autograd.grad(got[:, 0].sum(), x)
     check.close("gradient of x in direction 1 where only the states of direction 0 count", got[:, 1], torch.zeros_like(got[:, 1]))
+
+
+@ladder.also
+def saturated(answer, check):
+    why = "where a gate is 0 or 1 its gradient is 0, not nan: exp of a large number is inf, and inf / inf or 0 * inf is nan"
+    for dtype, size in ((torch.float32, 100.0), (torch.float64, 100.0), (torch.float64, 1000.0)):
+        x, u, _ = batch(60)
+        x = (size * x.sign()).where(x.abs() > 0.5, x).to(dtype).requires_grad_()  # most of the inputs are that large
+        u = u.to(dtype).requires_grad_()
+        got = check.call(answer.gru_loop, x, u, torch.ones(6, 2, 3, 1, dtype=dtype))
+        by = torch.randn(6, 2, 3, 4, **DOUBLE)
+        ours = torch.autograd.grad((got * by.to(dtype)).sum(), [x, u], allow_unused=True)
+        for direction in range(2):
+            network = nn.GRU(12, 4, bias=False).double()
+            network.load_state_dict({"weight_ih_l0": torch.eye(12), "weight_hh_l0": u[direction].detach()})
+            inputs = x[:, direction].detach().double().requires_grad_()
+            states = network(inputs)[0]
+            what = f"with inputs of +-{size:g} in {str(dtype).removeprefix('torch.')}, direction {direction}"
+            loose = (1e-3, 1e-5) if dtype == torch.float32 else (1e-7, 1e-9)
+            check.close(f"states {what}", got[:, direction], states.detach().to(dtype), loose, why)
+            wanted = torch.autograd.grad((states * by[:, direction]).sum(), [inputs, network.weight_hh_l0])
+            parts = zip(("x", "U"), (ours[0][:, direction], ours[1][direction]), wanted, strict=True)
+            for name, one, other in parts:
+                check.close(f"gradient of {name} {what}", one, other.to(dtype), loose, why)
+
+
+@ladder.also
+def long_memory(answer, check):
+    z = torch.tensor([40.0, -40.0, 7.0], **DOUBLE)
+    x = torch.stack((torch.zeros(3, **DOUBLE), z, torch.ones(3, **DOUBLE))).t().expand(1100, 2, 3, 3).clone().requires_grad_()
+    got = check.call(answer.gru_loop, x, torch.zeros(2, 3, 1, **DOUBLE), torch.ones(1100, 2, 3, 1, **DOUBLE))
+    check.close("the first states with x_z = 40 and -40", got[0, :, :2, 0], torch.tensor([[0.0, math.tanh(1.0)]] * 2, **DOUBLE),
+                (1e-13, 1e-14), "a gate is the whole sigmoid: nothing is cut off at 30 or so")  # fmt: skip
+    [gradient] = torch.autograd.grad(got[-1, :, 2].sum(), x)
+    keeps = torch.sigmoid(z[2])
+    wanted = (1 - keeps) * keeps ** torch.arange(1099, -1, -1, **DOUBLE) / math.cosh(1.0) ** 2
+    why = "the gradient must run back through all steps"
+    what = "gradient of the last of 1100 states with respect to x_n at each step (x_z = 7 and U = 0: h is kept)"
+    check.close(what, gradient[:, 0, 2, 2], wanted, (1e-7, 1e-12), why)
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(10, steps=st.integers(1, 5), utterances=st.integers(1, 3), hidden=st.integers(1, 4))
+    def sizes(steps: int, utterances: int, hidden: int) -> None:
+        x, u, mask = batch(steps, steps, utterances, hidden)
+        x.requires_grad_(), u.requires_grad_()
+        wanted, got = equation_10(x, u, mask), check.call(answer.gru_loop, x, u, mask)
+        what = f"S = {steps}, B = {utterances}, H = {hidden}"
+        check.close(f"states, {what}", got, wanted.detach())
+        by = torch.randn(wanted.shape, **DOUBLE)
+        ours, theirs = (torch.autograd.grad((y * by).sum(), [x, u]) for y in (got, wanted))
+        for name, one, other in zip(("x", "U"), ours, theirs, strict=True):
+            check.close(f"gradient of {name}, {what}", one, other, (1e-7, 1e-8))
 
 
 def test_exercise(climb):

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 
+import hypothesis.strategies as st
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write the recursion"
-LOSSES = ("torch.ctc_loss", "torch._ctc_loss", "torch.nn.functional.ctc_loss")
 ladder = Ladder(
     "exercise_07_ctc_forward",
     names=("extend_target", "ctc_forward_variables", "ctc_loss_by_recursion"),
     forbidden=dict.fromkeys(("ctc_loss", "CTCLoss", "_ctc_loss", "ctc_posteriors", "ctc_gradient"), READY),
-    guard=(*LOSSES, "torch.nn.CTCLoss.forward", "implementation.ctc_forward_variables", "implementation.ctc_loss_by_recursion",
-           "implementation.ctc_loss", "implementation._forward_recursion"),
+    operations=("ctc_loss",),
 )  # fmt: skip
 
 
@@ -171,8 +171,8 @@ def peaky(dtype: torch.dtype, low: float) -> tuple:
 
 @ladder.step("traps: sure networks, large alphabets, all digits, many frames")
 def numbers(answer, check):
-    why = "what is subtracted before exp must suit each state: beside 1 the others, exp(-300) and less, vanish when added"
-    for dtype, low in ((torch.float64, -300.0), (torch.float32, -50.0)):
+    why = "if one number is subtracted for all states before exp: beside 1 a term of exp(-300) vanishes; it must suit each state"
+    for dtype, low in ((torch.float64, -300.0), (torch.float64, -1e6), (torch.float32, -50.0), (torch.float32, -110.0)):
         arguments = peaky(dtype, low)
         got = check.call(answer.ctc_loss_by_recursion, *arguments)
         wanted = F.ctc_loss(*(arguments[0].double(), *arguments[1:]), reduction="none").to(dtype)
@@ -181,7 +181,7 @@ def numbers(answer, check):
     wanted = torch.tensor(math.log(10) - 900, dtype=torch.float64)  # 10 ways to place the three labels with blanks between
     check.close("the last log alpha of the last blank there", alpha[7, 0, 6], wanted, why=why)
     check.close("the first log alpha there", alpha[0, 0], torch.tensor([0.0, -300.0] + 5 * [-math.inf], dtype=torch.float64))
-    why = "compare labels with ==: is not tells objects apart, and equal numbers above 256 are different objects"
+    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     for frames in (2, 3, 5):
         arguments = pair(60, frames, 301, [[300, 300]])
         got = check.call(answer.ctc_loss_by_recursion, *arguments)
@@ -242,6 +242,32 @@ def batches(answer, check):
     got = check.call(answer.ctc_forward_variables, *empty)
     check.equal("the shape of log alpha there, S = 1", tuple(got.shape), (3, 2, 1))
     check.close("losses of the first batch again", check.call(answer.ctc_loss_by_recursion, *arguments), wanted)
+
+
+@ladder.also
+def any_size(answer, check):
+    uniform = torch.full((2000, 1, 29), -math.log(29), dtype=torch.float64)
+    arguments = uniform, torch.tensor([8, 5, 12, 12, 15]), torch.tensor([2000]), torch.tensor([5])
+    why = "no finite number is small enough to stand for 0: 2000 frames alone cost more than 6000 nats; log 0 is -inf"
+    wanted, got = F.ctc_loss(*arguments, reduction="none"), check.call(answer.ctc_loss_by_recursion, *arguments)
+    check.close("loss of 2000 frames in which 29 symbols are equally likely", got, wanted, why=why)
+    arguments = pair(73, 6, 4, [[1, 2, 2], [3]], sharp=1e5)
+    alpha = check.call(answer.ctc_forward_variables, *arguments)
+    for b, text in enumerate(([1, 2, 2], [3])):
+        what = f"which log alpha of utterance {b} are -inf, where log_probs are around -100000"
+        got = alpha[:, b, : 2 * len(text) + 1].isinf()
+        check.close(what, got, all_beginnings(arguments[0][:, b] * 0, text).isinf(), why=why)
+
+    @for_sizes(30, texts=st.lists(st.lists(st.integers(1, 3), max_size=5), min_size=1, max_size=3), spare=st.integers(-1, 3),
+               longer=st.integers(0, 2), sharp=st.sampled_from([1.0, 30.0, 3000.0]))  # fmt: skip
+    def edges(texts: list[list[int]], spare: int, longer: int, sharp: float) -> None:
+        frames = [max(1, len(text) + sum(a == b for a, b in pairwise(text)) + spare) for text in texts]  # just enough, or not
+        log_probs, *others = pair(len(texts), max(frames) + longer, 4, texts, frames, sharp)
+        wanted = F.ctc_loss(log_probs, *others, reduction="none", zero_infinity=False)
+        if not others[0].numel():  # torch needs a label
+            wanted = torch.stack([-log_probs[:n, b, 0].sum() for b, n in enumerate(frames)])
+        got = check.call(answer.ctc_loss_by_recursion, log_probs, *others)
+        check.close(f"losses of {texts} in {frames} of {len(log_probs)} frames", got, wanted, (1e-9, 1e-9))
 
 
 def test_exercise(climb):

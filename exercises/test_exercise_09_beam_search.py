@@ -6,11 +6,14 @@ import math
 from collections import defaultdict
 from itertools import groupby, product
 
+import hypothesis.strategies as st
 import numpy as np
+import torch
 from implementation import Hypothesis
 from implementation import prefix_beam_search as library_search
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write the search"
 ladder = Ladder(
@@ -18,10 +21,6 @@ ladder = Ladder(
     names=("prefix_beam_search",),
     forbidden=dict.fromkeys(("beam_search_decode", "search_faster", "_search_step", "_Prefixes", "ctc_decoder"), READY)
     | {"BeamSearchDecoderCTC": READY},
-    guard=tuple(
-        f"implementation.{name}"
-        for name in ("prefix_beam_search", "beam_search_decode", "_search", "search_faster", "_search_step")
-    ),
 )
 
 
@@ -315,7 +314,7 @@ def alphabets(answer, check):
     chances = np.where(np.arange(301) == np.array(path)[:, None], 900.0, np.random.default_rng(5).random((5, 301)))
     log_probs = np.log(chances / chances.sum(1, keepdims=True))
     got = check.call(answer.prefix_beam_search, log_probs, 3)
-    why = "compare labels with ==: is tells objects apart, and equal numbers above 256 are different objects"
+    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     check.equal("the best text of the path 300 300 - 300 299, 301 symbols", tuple(got[0].labels), (300, 300, 299), why)
     agree(check, "the path 300 300 - 300 299, 301 symbols", got, library_search(log_probs, 3))
     log_probs, scorer = log_probs_of(25, 7, 29), TableScorer(25, 29)
@@ -332,6 +331,40 @@ def alphabets(answer, check):
     agree(
         check, "one frame, no model after one", check.call(answer.prefix_beam_search, log_probs, 3), library_search(log_probs, 3)
     )
+
+
+@ladder.also
+def ranges(answer, check):
+    log_probs = torch.from_numpy(log_probs_of(31, 600, 10) / 4).log_softmax(-1).numpy()
+    agree(
+        check,
+        "600 frames of a network that is not sure",
+        check.call(answer.prefix_beam_search, log_probs, 2),
+        library_search(log_probs, 2),
+    )
+    unlikely = np.array([[0.0, -2e4, -3e4], [-1e3, 0.0, -5e4], [0.0, -1e5, -2e3]])
+    got = check.call(answer.prefix_beam_search, unlikely, 50)
+    agree(check, "a network so sure that the others have exp(-20000)", got, library_search(unlikely, 50))
+    for sure in (0.9995, 1 - 1e-7):
+        frame = np.log([sure, 0.6 * (1 - sure), 0.4 * (1 - sure)])
+        log_probs = np.stack([*log_probs_of(32, 2, 3), frame, frame, *log_probs_of(33, 1, 3)])
+        got = check.call(answer.prefix_beam_search, log_probs, 2000)
+        agree(check, f"frames in which the blank has the probability {sure:.10g}", got, every_text(log_probs))
+    log_probs = log_probs_of(34, 9, 2)
+    agree(check, "9 frames, one letter", check.call(answer.prefix_beam_search, log_probs, 20), every_text(log_probs))
+    log_probs = log_probs_of(35, 3, 29)
+    agree(check, "beam_width 1200", check.call(answer.prefix_beam_search, log_probs, 1200), library_search(log_probs, 1200))
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(frames=st.integers(0, 6), vocab=st.integers(2, 5), width=st.integers(1, 12), cutoff=st.sampled_from([1.0, 0.9]),
+               alpha=st.sampled_from([None, 0.0, 1.5]), beta=st.integers(-2, 2))  # fmt: skip
+    def sizes(frames: int, vocab: int, width: int, cutoff: float, alpha: float | None, beta: float) -> None:
+        log_probs, scorer = log_probs_of(frames + 40, frames, vocab), None if alpha is None else TableScorer(vocab, vocab, True)
+        settings = (width, scorer, alpha or 0.0, float(beta), cutoff)
+        what = f"{frames} frames, {vocab} symbols, beam_width {width}, alpha {alpha}, beta {beta}, cutoff {cutoff}"
+        agree(check, what, check.call(answer.prefix_beam_search, log_probs, *settings), library_search(log_probs, *settings))
 
 
 def test_exercise(climb):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
+import hypothesis.strategies as st
 import jiwer
 import numpy as np
 from implementation import ErrorCounts
 
 from ladder import Ladder
+from sizes import for_sizes
 
 READY = "write the table"
 ladder = Ladder(
@@ -16,16 +18,6 @@ ladder = Ladder(
     names=("edit_distance", "count_word_errors", "word_error_rate"),
     forbidden=dict.fromkeys(
         ("jiwer", "difflib", "SequenceMatcher", "Levenshtein", "count_character_errors", "_align", "_edit_table"), READY
-    ),
-    guard=(
-        "implementation.edit_distance",
-        "implementation.count_word_errors",
-        "implementation.word_error_rate",
-        "implementation._edit_table",
-        "implementation._align",
-        "jiwer.process_words",
-        "jiwer.wer",
-        "difflib.SequenceMatcher.ratio",
     ),
 )
 
@@ -77,8 +69,8 @@ def consistent(check, counts, references: list[str], hypotheses: list[str]) -> N
 @ladder.step("shape and dtype")
 def types(answer, check):
     got = check.call(answer.edit_distance, "abc", "abd")
-    why = "int(...) makes a number of Python's own of one of NumPy's"
-    for pair in (("abc", "abd"), ("", ""), (["a"], []), ("", "ab"), ([1, 2], [1, 2])):
+    why = "int(...) turns a number of NumPy's into one of Python's"
+    for pair in (("abc", "abd"), ("", ""), (["a"], []), ("", "ab"), ([1, 2], [1, 2]), ("a", "b"), ("a", "a")):
         got = check.call(answer.edit_distance, *pair)
         check.that("the type of the distance", type(got) is int, type(got).__name__, "int", why)
     counts = check.call(answer.count_word_errors, ["a b", "c"], ["a", "c"])
@@ -143,7 +135,8 @@ def table_of_words(answer, check):
             check.equal("hits, substitutions, deletions, insertions", got, numbers)
         consistent(check, counts, [reference], [hypothesis])
     for reference, hypothesis, rate in (("a b", "a b c", 0.5), ("a b", "a", 0.5), ("a b c d", "x", 1.0), ("a", "b c d", 3.0),
-                                         ("a b", "c d e f g", 2.5), ("a b c", "", 1.0), ("a b", "x a y b z", 1.5)):  # fmt: skip
+                                         ("a b", "c d e f g", 2.5), ("a", "bcd", 1.0),
+                                         ("a b c", "", 1.0), ("a b", "x a y b z", 1.5)):  # fmt: skip
         check.number("the rate", check.call(answer.word_error_rate, reference, hypothesis), rate)
 
 
@@ -236,6 +229,19 @@ def long_and_moved(answer, check):
         check.number("the rate of as many words, moved by one", check.call(answer.word_error_rate, [reference], [hypothesis]),
                      2 / len(reference.split()))  # fmt: skip
     check.equal("the distance of a text moved by one", check.call(answer.edit_distance, "abcdefghij", "bcdefghija"), 2)
+    for reference, hypothesis, distance in (("banana", "bana", 2), ("bana", "banana", 2), ("aba", "a", 2), ("a", "aaaa", 3),
+                                            ("abab", "ab", 2), ("ababab", "abab", 2), ("abcab", "ab", 3)):  # fmt: skip
+        why = "what both begin with and what both end with may overlap: the same items cannot count twice"
+        got = check.call(answer.edit_distance, reference, hypothesis)
+        check.equal("the distance where the beginning is the end too", got, distance, why)
+        counts = check.call(answer.count_word_errors, " ".join(reference), " ".join(hypothesis))
+        consistent(check, counts, [" ".join(reference)], [" ".join(hypothesis)])
+    many = list(range(150))
+    for moved in (1, 3, 75):
+        got = check.call(answer.edit_distance, many, many[moved:] + many[:moved])
+        check.equal(f"the distance of 150 numbers, the first {moved} moved to the end", got, 2 * moved)
+    got = check.call(answer.edit_distance, [-1] * 120 + many, many + [-2] * 120)
+    check.equal("the distance of a text moved by 120", got, 240)
     word = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     got = check.call(answer.edit_distance, "0" * 20 + word, word + "1" * 20)
     check.equal("the distance of a text moved by 20", got, 40)
@@ -301,6 +307,26 @@ def alignments(answer, check):
     check.equal("the alignment of the other call", [list(pairs) for pairs in second.alignment], [[("c", "a")]])
     counts = check.call(answer.count_word_errors, "a", ["a"])
     check.equal("hits of a text against a list of one", counts.hits, 1)
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(40, reference=st.text("ab", max_size=8), hypothesis=st.text("abc", max_size=8))
+    def distances(reference: str, hypothesis: str) -> None:
+        got = check.call(answer.edit_distance, reference, hypothesis)
+        check.equal("the distance", got, recursion(reference, hypothesis))
+
+    texts = st.lists(st.text("ab ", max_size=7), max_size=3)
+
+    @for_sizes(references=texts, hypotheses=texts)
+    def corpora(references: list[str], hypotheses: list[str]) -> None:
+        pairs = list(zip(references, hypotheses, strict=False))
+        references, hypotheses = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        counts = check.call(answer.count_word_errors, references, hypotheses)
+        consistent(check, counts, references, hypotheses)
+        errors, words = counts.substitutions + counts.deletions + counts.insertions, " ".join(references).split()
+        rate = check.call(answer.word_error_rate, references, hypotheses)
+        check.number("the rate", rate, errors / max(1, len(words)))
 
 
 def test_exercise(climb):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise, permutations
 
+import hypothesis.strategies as st
 import numpy as np
 import torch
 
 from ladder import Ladder
+from sizes import for_sizes
 
 ladder = Ladder(
     "exercise_11_sortagrad",
     names=("SortaGradBatchSampler",),
     forbidden=dict.fromkeys(("sortagrad_sampler", "BatchSampler"), "write the order of the minibatches"),
-    guard=("implementation.SortaGradBatchSampler.__iter__", "implementation.sortagrad_sampler"),
+    functions=(torch.utils.data.BatchSampler,),
 )
 
 
@@ -23,7 +27,14 @@ def batches_of(check, sampler, epoch: int | None = None) -> list:
         sampler.set_epoch(epoch)
     settings = f"sortagrad {sampler.sortagrad}, jitter {sampler.jitter}, batch_size {sampler.batch_size}"
     name = f"minibatches of epoch {sampler.epoch}, {settings}, {len(sampler.seconds)} utterances: iter"
-    return check.call(lambda: iter(sampler), name=name)
+    return check.call(iter, sampler, name=name)
+
+
+def each_epoch(sampler, epochs: Iterable[int]) -> Iterator[list[list[int]]]:
+    """The minibatches of many epochs, without a look at what else each call does."""
+    for epoch in epochs:
+        sampler.set_epoch(epoch)
+        yield [list(batch) for batch in sampler]
 
 
 def lengths(count: int, seed: int = 0) -> list[float]:
@@ -63,7 +74,8 @@ def worked_example(answer, check):
     sampler = answer.SortaGradBatchSampler([5, 1, 9, 3, 7], batch_size=2)
     check.equal("the minibatches of epoch 0", batches_of(check, sampler), [[1, 3], [0, 4], [2]])
     check.equal("the number of minibatches", check.call(len, sampler), 3)
-    check.equal("the minibatches of epoch 1, sorted", sorted(batches_of(check, sampler, 1)), [[0, 4], [1, 3], [2]])
+    got = sorted(sorted(batch) for batch in batches_of(check, sampler, 1))
+    check.equal("the minibatches of epoch 1, sorted", got, [[0, 4], [1, 3], [2]])
 
 
 @ladder.step("epoch 0 against sorting")
@@ -183,22 +195,16 @@ def jitter_by_settings(answer, check):
 @ladder.also
 def spread_of_jitter(answer, check):
     # Four lengths of a kind, 40 times over: by twos, the middle two change partners where the jitter makes them change places.
-    for share, ratio, lowest, highest in (
-        (0.1, 1.15, 0.01, 0.12),
-        (0.1, 1.25, 0.0, 0.0),
-        (0.1, 1.05, 0.2, 0.4),
-        (0.9, 4.0, 0.055, 0.125),
-    ):
+    for share, ratio in ((0.1, 1 + 1e-9), (0.1, 1.05), (0.1, 1.15), (0.1, 1.25), (0.9, 4.0), (0.03, 1.02)):
         middle = [scale * value for scale in 1e6 ** np.arange(40) for value in (0.01, 1.0, ratio, 100.0)]
         sampler = answer.SortaGradBatchSampler(middle, 2, jitter=share)
-        batches = [sorted(batch) for epoch in range(1, 21) for batch in batches_of(check, sampler, epoch)]
-        swapped = sum(first % 4 == 0 and last == first + 2 for first, last in batches)
-        check.that(
-            f"how often two lengths change places, one {ratio} times the other (jitter {share}, factors uniform)",
-            lowest <= swapped / 800 <= highest,
-            swapped / 800,
-            f"between {lowest} and {highest}",
-        )
+        batches = [sorted(batch) for epoch in each_epoch(sampler, range(1, 151)) for batch in epoch]
+        swapped = sum(first % 4 == 0 and last == first + 2 for first, last in batches) / 6000
+        factors = 1 + share * np.linspace(-1, 1, 4001)
+        chance = np.clip((1 + share - ratio * factors) / (2 * share), 0, 1).mean()  # that one is above ratio times the other
+        what = f"how often two lengths change places, one {ratio:.10g} times the other (jitter {share}, factors uniform)"
+        wanted = f"{chance:.3f}, give or take {0.03 * (chance > 0):.2f}"
+        check.that(what, abs(swapped - chance) <= 0.03 * (chance > 0), swapped, wanted)
     seconds = neighbours()
     sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     shaken, place = 0, np.argsort(np.argsort(seconds))
@@ -211,6 +217,20 @@ def spread_of_jitter(answer, check):
         shaken,
         "at least 7 (jitter 10 % reaches 10 neighbours)",
     )
+
+
+@ladder.also
+def own_factors(answer, check):
+    """Of equal lengths the factor alone decides which half an utterance comes to; two that share one are never apart."""
+    sampler, together = answer.SortaGradBatchSampler([2.0] * 120, 60, sortagrad=False, jitter=0.1), np.zeros((120, 120))
+    for first, _ in each_epoch(sampler, range(500)):
+        half = np.isin(np.arange(120), first)
+        together += half == half[:, None]
+    np.fill_diagonal(together, 250)
+    one, other = np.unravel_index(np.abs(together - 250).argmax(), together.shape)
+    why = "each utterance gets a random factor of its own"
+    what = f"in how many of 500 epochs utterances {one} and {other} stand together (120 equal lengths in two halves)"
+    check.that(what, abs(together[one, other] - 250) < 75, int(together[one, other]), "about half of them", why)
 
 
 @ladder.step("seeds: the same again, whatever was drawn before, and nothing else is disturbed")
@@ -278,6 +298,8 @@ def traps(answer, check):
 def more_traps(answer, check):
     orders(answer, check)
     near_and_seeds(answer, check)
+    all_pairs(answer, check)
+    fair(answer, check)
     outside(answer, check)
 
 
@@ -309,7 +331,7 @@ def near_and_seeds(answer, check) -> None:
     for epoch in (0, 4):
         check.equal("minibatches where some lengths are 0", sorted(map(sorted, batches_of(check, zero, epoch))), [[0, 2], [1, 3]])
     make = lambda seed: answer.SortaGradBatchSampler(seconds, 3, seed=seed)  # noqa: E731
-    why = "seed + epoch, or their product, is the same for different pairs; np.random.default_rng((seed, epoch)) takes both"
+    why = "each pair of seed and epoch has an order of its own: np.random.default_rng((seed, epoch)) takes both"
     for (one, first), (other, second) in (
         ((5, 2), (6, 1)),
         ((0, 1), (0, 2)),
@@ -330,6 +352,38 @@ def near_and_seeds(answer, check) -> None:
     large = batches_of(check, make(2**40), 10**6)
     each_once(check, large, 48, "seed 2^40, epoch 10^6")
     check.equal("the same seed and epoch again", batches_of(check, make(2**40), 10**6), large)
+
+
+def all_pairs(answer, check) -> None:
+    """64 seeds in 200 epochs: all orders of the minibatches differ, and so do the minibatches."""
+    seconds = (5.0 ** np.arange(14)[:, None] * (1 + 0.001 * np.arange(6))).flatten()  # six that are alike, 14 times
+    orders, mixtures, of = {}, {}, np.zeros(84, dtype=np.uint8)
+    for seed in range(64):
+        sampler = answer.SortaGradBatchSampler(seconds, 3, sortagrad=False, seed=seed)
+        for epoch, batches in enumerate(each_epoch(sampler, range(200))):
+            members = np.array(batches)
+            of[members] = members.min(1, keepdims=True)  # the first utterance of each one's minibatch
+            for seen, key, name in ((orders, (members[:, 0] // 6).tobytes(), "order"), (mixtures, of.tobytes(), "minibatches")):
+                other = seen.setdefault(key, (seed, epoch))
+                if other != (seed, epoch):
+                    what = f"that seed {seed} in epoch {epoch} is not seed {other[0]} in epoch {other[1]}"
+                    why = (
+                        "each pair of seed and epoch has an order and a jitter of its own, at least among 64 seeds and 200 epochs"
+                    )
+                    check.that(what, False, f"the same {name}", f"another {name}", why)
+
+
+def fair(answer, check) -> None:
+    """Every order of four minibatches is as likely as every other."""
+    sampler, counts = answer.SortaGradBatchSampler(lengths(4, 10), 1, sortagrad=False), Counter()
+    for batches in each_epoch(sampler, range(4800)):
+        counts[tuple(batch[0] for batch in batches)] += 1
+    why = "a shuffle that swaps each place with any place prefers some orders; rng.shuffle and rng.permutation are fair"
+    apart = sum((counts[order] - 200) ** 2 / 200 for order in permutations(range(4)))
+    got = f"{min(counts.values())} to {max(counts.values())} times"
+    check.that(
+        "how often each of the 24 orders of four minibatches comes in 4800 epochs", apart < 90, got, "about 200 times", why
+    )
 
 
 def outside(answer, check) -> None:
@@ -356,6 +410,21 @@ def outside(answer, check) -> None:
         each_once(check, batches_of(check, sampler, 1), 20, f"lengths as a {type(given).__name__}")
         kinds = {type(i).__name__ for epoch in (0, 1) for batch in batches_of(check, sampler, epoch) for i in batch}
         check.equal("the types in the minibatches", sorted(kinds), ["int"])
+
+
+@ladder.also
+def any_size(answer, check):
+    @for_sizes(30, count=st.integers(0, 25), size=st.integers(1, 9), epoch=st.integers(0, 3), sortagrad=st.booleans())
+    def epochs(count: int, size: int, epoch: int, sortagrad: bool) -> None:
+        seconds = lengths(count, count)
+        sampler = answer.SortaGradBatchSampler(seconds, size, sortagrad=sortagrad, seed=count)
+        order = sorted(range(count), key=seconds.__getitem__)
+        wanted = [sorted(order[start : start + size]) for start in range(0, count, size)]
+        got = [sorted(batch) for batch in batches_of(check, sampler, epoch)]
+        if sortagrad and epoch == 0:
+            check.equal("minibatches, each in any order", got, wanted)
+        check.equal("minibatches, all sorted (lengths differ by 10 %, jitter 3 %)", sorted(got), sorted(wanted))
+        check.equal("the number of minibatches", check.call(len, sampler), len(wanted))
 
 
 def test_exercise(climb):

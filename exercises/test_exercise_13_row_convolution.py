@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import torch
 import torch.nn.functional as F
 
 from ladder import Ladder
+from sizes import for_sizes
 
 ladder = Ladder(
     "exercise_13_row_convolution",
     names=("RowConvolution",),
-    guard=("implementation.RowConvolution.forward", "implementation.RowConvolution.over"),
 )
 DOUBLE = {"dtype": torch.float64}
 LENGTHS = torch.tensor([5, 7, 3, 1])
@@ -112,7 +113,7 @@ def gradients(check, got, wanted, parts: tuple, what: str) -> None:
     wanted = torch.autograd.grad((wanted * by).sum(), parts)
     check.that(f"that {what} knows its gradient", got.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((got * by).sum(), parts, allow_unused=True)
-    why = "the gradient runs through x and self.weight: nothing is detached, neither by .data nor by .item()"
+    why = "the gradient must run through x and through self.weight"
     for name, one, other in zip(("x", "W"), got, wanted, strict=True):
         check.close(f"gradient of {name} in {what}", torch.zeros_like(other) if one is None else one, other, why=why)
 
@@ -219,6 +220,38 @@ def more_traps(answer, check):
         row.weight.mul_(2)
     check.close("output after the weights were doubled", run(check, row, x.float(), LENGTHS), 2 * wanted.float(), (1e-4, 1e-6))
     check.equal("the names of what is learnt", sorted(name for name, _ in row.named_parameters()), ["weight"])
+
+
+@ladder.also
+def any_size(answer, check):
+    row, x = row_of(answer, 2, 40, 60), torch.randn(2600, 2, 2, **DOUBLE)
+    lengths = torch.tensor([2600, 1300])
+    wanted = turned_round(row.weight, x).detach()
+    check.close("output of 2600 frames, tau = 40", run(check, row, x), wanted)
+    wanted[:, 1] = 0
+    wanted[:1300, 1] = turned_round(row.weight, x[:1300, 1:]).detach()[:, 0]
+    check.close("output of 2600 frames, tau = 40, lengths 2600 and 1300", run(check, row, x, lengths), wanted)
+    for scale in (1e12, 1e-12):
+        for lengths in (None, torch.tensor([60, 60])):
+            got = run(check, row, scale * x[:60], lengths)
+            check.close(f"output of numbers around {scale:g}", got / scale, turned_round(row.weight, x[:60]).detach())
+    for padding in (3e19, -3e19):
+        other = x[:60].float().clone()
+        other[40:, 1] = padding
+        got = run(check, row.float(), other, torch.tensor([60, 40]))
+        alone = turned_round(row.double().weight, x[:40, 1:]).detach()
+        check.close(f"output in float32 with {padding:g} in the padding", got[:40, 1:], alone.float(), (1e-4, 1e-5))
+        check.close(f"output in the padding where it holds {padding:g}", got[40:, 1:], torch.zeros(20, 1, 2))
+
+    @for_sizes(lengths=st.lists(st.integers(0, 6), min_size=1, max_size=4), more=st.integers(1, 3),
+               features=st.integers(1, 4), lookahead=st.integers(1, 6))  # fmt: skip
+    def sizes(lengths: list[int], more: int, features: int, lookahead: int) -> None:
+        row = row_of(answer, features, lookahead, 61)
+        x = torch.randn(max(lengths) + more, len(lengths), features, **DOUBLE, requires_grad=True)
+        wanted = equation_11(row.weight, x, lengths) + 0 * (row.weight.sum() + x.sum())
+        got, what = run(check, row, x, torch.tensor(lengths)), f"the output with lengths {lengths} in {len(x)} frames"
+        check.close(what, got, wanted.detach())
+        gradients(check, got, wanted, (x, row.weight), what)
 
 
 def test_exercise(climb):

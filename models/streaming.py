@@ -108,18 +108,18 @@ class StreamingRecognizer:
         Raises:
             ValueError: for another shape or type, values that are not finite or far beyond full scale, or after ``finish``.
         """
-        return self._hear(self.log_probs(self._checked(samples)))
+        return self.hear(self.log_probs(self._checked(samples)))
 
     def finish(self) -> Heard:
         """All that was said, once nothing more comes; "" of a stream without a sample. ValueError the second time."""
         if self._finished:
             raise ValueError("the stream is finished already")
         self._finished = True
-        return self._hear(self.log_probs(np.empty(0, np.float32), last=True), last=True)
+        return self.hear(self.log_probs(np.empty(0, np.float32), last=True), last=True)
 
     @torch.no_grad()
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) float32 samples -> (T', V) of the output frames that can be told now; in place of ``accept`` and ``finish``."""
+        """(N,) float32 samples -> (T', V) of the output frames that can be told now; ``hear`` makes text of them."""
         return self._network.push(self._frames.push(samples, last)[None], last)[:, 0]
 
     def _checked(self, samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
@@ -127,7 +127,8 @@ class StreamingRecognizer:
             raise ValueError("the stream is finished: make a new StreamingRecognizer for another one")
         return _one_channel(samples)
 
-    def _hear(self, rows: Tensor, last: bool = False) -> Heard:
+    def hear(self, rows: Tensor, last: bool = False) -> Heard:
+        """What was said so far, with these (T', V) more rows of ``log_probs``."""
         refuse_nan(rows, "the stream")
         text, words, partial = self._decoder.push(rows, last)
         words = [word for word in words if not word.text.isspace()]  # where each character counts as a word, a space is none
@@ -162,7 +163,7 @@ def accept_together(
         if len(group) > 1:
             whole.scatter(networks)
         for place, (number, _) in enumerate(group):
-            heard[number] = recognizers[number]._hear(rows[:, place])
+            heard[number] = recognizers[number].hear(rows[:, place])
     return heard
 
 

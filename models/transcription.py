@@ -90,7 +90,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """
     sample = _read(path, checkpoint.model.features)
     heard, decoder = _heard(checkpoint, sample, path), decoder or Decoder()
-    parts = [_said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
+    parts = [said(checkpoint, rows, decoder, nbest, times, start) for start, rows in heard]
     joint = joint_of_words(checkpoint.encoder)
     words = [word for part in parts for word in part["words"]]
     found = {
@@ -115,8 +115,8 @@ def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[
         yield piece.start / rate, rows_of(piece, rows, step)
 
 
-def _said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float) -> dict:
-    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V)."""
+def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float = 0.0) -> dict:
+    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V) log-probabilities."""
     encoder, found, states = checkpoint.encoder, {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -211,7 +211,7 @@ def doubt(found: dict, checkpoint: Checkpoint) -> str:
         return f"hardly any text of its words sounds so{knows}"
     if found["confidence"] is not None and found["confidence"] < calibration.unusual:
         return (
-            f"the model is unsure: it expects {found['confidence']:.0%} of these words to be right; the utterance is unlike "
+            f"the model is unsure: it expects {found['confidence']:.0%} of this text to be right; the utterance is unlike "
             f"those it was trained on{knows}"
         )
     return ""

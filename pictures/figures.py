@@ -6,6 +6,7 @@ The tables of the paper are drawn by ``pictures/paper_charts.py``.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from implementation import (
+    AlignedText,
     AudioSample,
     CharEncoder,
     ClippedReLU,
@@ -32,6 +34,8 @@ from implementation import (
     SortaGradBatchSampler,
     character_times,
     collate_batch,
+    ctc_backward_variables,
+    ctc_forward_variables,
     extend_target,
     forced_alignment,
     leading_errors,
@@ -123,17 +127,18 @@ def predictions(
     Args:
         result: what ``evaluate`` returned for this model and dataset.
     """
-    ranked = leading_errors(result, encoder).from_worst_to_best()
+    errors = leading_errors(result, encoder)
+    ranked = errors.from_worst_to_best()
     chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
     figure, axes = new_figure(2, len(chosen), (5 * len(chosen), 6), caption)
     for (above, below), index in zip(axes.T, chosen, strict=True):
         features, log_probs = _output(model, dataset[index], encoder)
         draw_spectrogram(above, features, dataset[index])
-        texts = {"REF": result["references"][index], "HYP": result["hypotheses"][index]}
-        title = "\n".join(_shortened(f"{kind} {text}") for kind, text in texts.items())
+        title = "\n".join(map(_shortened, errors.aligned_lines(index).split("\n")))
         above.set_title(title, loc="left", family="monospace", fontsize=9)
-        _draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
         below.set(xlim=(0, dataset[index].seconds))
+        _draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
+    below.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
     return figure
 
 
@@ -146,20 +151,25 @@ def _shortened(text: str, width: int = 58) -> str:
 
 
 def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
-    """Probability of each symbol of the best path over time, the symbols written above their peaks."""
+    """Probability of each symbol of the best path over time, the symbols written above their peaks.
+
+    A symbol that would touch the one before it is written one line higher.
+    """
     seconds = (np.arange(len(probabilities)) + 0.5) * seconds_per_frame
     axis.plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, linestyle=":", label="blank")
     path = probabilities.argmax(1)
     colours = dict(zip(dict.fromkeys(path[path != encoder.blank_idx].tolist()), cycle((BLUE, ORANGE, GREEN, RED)), strict=False))
     for symbol, colour in colours.items():
         axis.plot(seconds, probabilities[:, symbol], color=colour, linewidth=1.3)
+    room = 0.027 * seconds_per_frame * len(path)  # of a letter, in seconds
+    before, higher = -room, False
     for symbol, frames in groupby(range(len(path)), key=lambda frame: path[frame]):
         if symbol != encoder.blank_idx:
             peak = max(frames, key=lambda frame: probabilities[frame, symbol])
-            name = visible(encoder.decode([symbol]))
-            axis.annotate(name, (seconds[peak], 1.03), ha="center", fontsize=9, color=colours[symbol])
-    axis.set(xlabel="time, s", ylabel="probability", ylim=(0, 1.12))
-    axis.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
+            higher = seconds[peak] - before < room and not higher
+            before, name = seconds[peak], visible(encoder.decode([symbol]))
+            axis.annotate(name, (before, 1.13 if higher else 1.03), ha="center", fontsize=9, color=colours[symbol])
+    axis.set(xlabel="time, s", ylabel="probability", ylim=(0, 1.22), yticks=(0, 0.5, 1))
 
 
 def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str = "WER") -> Figure:
@@ -283,31 +293,29 @@ class _LayerRow:
 
 
 def architecture(model: DeepSpeech2, sample_rate: int | None = None, caption: str = "drawn from the model itself") -> Figure:
-    """The layers with their kernels, strides, shapes and weights; each cell of a row is one of its frames."""
-    shown, frames, hop = 40, 300, model.features.seconds_per_frame
+    """The layers from bottom to top of the network, with kernels, strides, shapes, frame rates and weights."""
+    frames, hop = 300, model.features.seconds_per_frame
     rows = _layer_rows(model, frames, sample_rate or model.features.sample_rate)
-    figure, axes = new_figure(1, 3, (13, 0.62 * len(rows) + 1.0), caption, gridspec_kw={"width_ratios": [2.1, 3.6, 1.6]})
-    words, cells, bars = axes[0]
+    size = (12, 0.72 * len(rows) + 1.0)
+    figure, axes = new_figure(1, 2, size, caption, sharey=True, gridspec_kw={"width_ratios": [7, 3]})
+    blocks, bars = axes[0]
     for place, row in enumerate(rows):
-        words.text(0.0, place, row.name, va="center", fontsize=9)
-        for start in range(0, shown, row.stride):
-            corner, width = (start * hop, place - 0.3), min(row.stride, shown - start) * hop
-            cells.add_patch(Rectangle(corner, width, 0.6, facecolor=row.colour, alpha=0.55, edgecolor="white"))
-        cells.text(1.02 * shown * hop, place, row.shape, va="center", fontsize=9)
-    words.axis("off")
-    cells.set(xlim=(0, 1.4 * shown * hop), xlabel=f"time, s, and the shape that {frames} frames come to")
-    cells.set_xticks([part * shown * hop / 4 for part in range(5)])
-    cells.set_yticks([])
+        blocks.add_patch(Rectangle((0, place - 0.33), 4, 0.66, facecolor=row.colour, alpha=0.4, edgecolor=row.colour))
+        blocks.text(0.08, place, row.name, va="center", fontsize=9)
+        blocks.text(4.2, place, row.shape, va="center", fontsize=9)
+        blocks.text(6.4, place, f"{1000 * row.stride * hop:g} ms", va="center", fontsize=9)
+        if place:
+            blocks.annotate("", (2, place - 0.33), (2, place - 0.67), arrowprops={"arrowstyle": "->", "color": GREY})
+    for x, heading in ((4.2, f"what comes out\nfor {frames} frames"), (6.4, "a frame\nevery")):
+        blocks.text(x, -0.55, heading, va="bottom", fontsize=9, color=GREY)
     weights = [row.weights for row in rows]
-    drawn = bars.barh(range(len(rows)), weights, color=GREY, height=0.5)
-    bars.bar_label(drawn, [f"{n:,}" if n else "" for n in weights], padding=3, fontsize=9)
-    bars.set(title=f"weights, {sum(weights):,} in all", xlim=(0, 1.45 * max(weights)))
-    bars.set_xticks([])
-    bars.set_yticks([])
+    drawn = bars.barh(range(len(rows)), weights, color=GREY, height=0.4)
+    bars.bar_label(drawn, [f"{n:,}" if n else "none" for n in weights], padding=3, fontsize=9)
+    bars.text(0, -0.55, f"weights,\n{sum(weights):,} in all", va="bottom", fontsize=9, color=GREY)
+    blocks.set(xlim=(0, 7), ylim=(len(rows) - 0.5, -1.2))
+    bars.set(xlim=(0, 1.35 * max(weights)))
     for axis in axes[0]:
-        axis.set_ylim(len(rows) - 0.4, -0.6)
-    for axis in (cells, bars):
-        axis.spines["left"].set_visible(False)
+        axis.axis("off")
     return figure
 
 
@@ -366,12 +374,13 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, capt
     milliseconds = 1000 * model.features.seconds_per_frame * width / 2
     bottom, top, label = (0, 2 * khz, "frequency, kHz") if one_d else (-khz, khz, "from the centre, kHz")
     order = np.argsort(-np.square(kernels).sum((1, 2)))[: axes.size]  # the strongest first
+    reach = float(np.quantile(np.abs(kernels[order]), 0.998))  # one scale for all
     for axis in axes.flat[len(order) :]:
         axis.axis("off")
     for axis, index in zip(axes.flat, order, strict=False):
-        reach = np.abs(kernels[index]).max()
         extent = (-milliseconds, milliseconds, bottom, top)
-        axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
+        image = axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
+    figure.colorbar(image, ax=axes, extend="both", label="weight", fraction=0.02, pad=0.01)
     axes[-1, 0].set(xlabel="time, ms", ylabel=label)
     which = "First convolution" if count <= axes.size else f"First convolution, the {axes.size} strongest of {count} kernels"
     figure.suptitle(f"{which}: red adds, blue subtracts; vertical stripes see onsets, horizontal ones resonances")
@@ -575,30 +584,41 @@ def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
 def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
     """What a trained model puts out for an utterance: features, symbols, and the likeliest path that spells the transcript.
 
-    Below, each row is a state of the extended target (blanks between all labels); the line is the Viterbi path (Eq. 13).
+    Below, each row is a state of the extended target (blanks between all labels). Blue is the share of all paths that spell
+    the transcript and are in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
     """
     features, log_probs = _output(model, sample, encoder)
     target = encoder.encode(sample.transcript)
-    extended, path = extend_target(target), forced_alignment(log_probs, target)
+    states, path = _state_shares(log_probs, target).numpy().T, forced_alignment(log_probs, target)  # (S, T'), (T',)
     seconds_per_frame = model.seconds_per_output
     figure, axes = new_figure(3, 1, (12, 10), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
     draw_spectrogram(above, features, sample)
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
     _draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
-    middle.get_legend().remove()
     middle.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
-    states = log_probs[:, extended].exp().numpy().T  # (S, T')
     end = len(path) * seconds_per_frame
-    below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(extended) - 0.5, -0.5), vmin=0, vmax=1)
+    below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(states) - 0.5, -0.5), vmin=0, vmax=1)
     seconds = (np.arange(len(path)) + 0.5) * seconds_per_frame
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
-    below.set_yticks(range(1, len(extended), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
+    below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
     below.set(xlabel="time, s", ylabel="state of the extended target", xlim=(0, sample.seconds))
-    below.set_title("the likeliest path that spells it (Eq. 13); unnamed rows are blanks", loc="left", fontsize=10)
+    title = "blue: all paths that spell it, by their probability; line: the likeliest (Eq. 13); unnamed rows are blanks"
+    below.set_title(title, loc="left", fontsize=10)
     above.set_xlabel("")
     middle.set_xlabel("")
     return figure
+
+
+def _state_shares(log_probs: Tensor, target: Sequence[int]) -> Tensor:
+    """(T', S): of all paths that spell the target, weighted by their probability, the share in each state in each frame.
+
+    ``alpha_t(s) beta_t(s) / y_t``, divided by its sum over s (Graves et al. 2006, Eq. 14).
+    """
+    lengths = torch.tensor([len(log_probs)]), torch.tensor([len(target)])
+    arguments = (log_probs.double()[:, None], torch.tensor(target), *lengths)
+    both = ctc_forward_variables(*arguments) + ctc_backward_variables(*arguments)  # (T', 1, S); both count frame t
+    return (both[:, 0] - log_probs[:, extend_target(target)]).nan_to_num(nan=-math.inf).softmax(1)
 
 
 def alignment(
@@ -607,23 +627,27 @@ def alignment(
     """Features with the times of each character and word of ``text`` (default: the transcript), by forced alignment."""
     features, log_probs = _output(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
-    figure, axes = new_figure(2, 1, (12, 4.6), caption, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
-    above, below = axes[:, 0]
+    figure, axes = new_figure(3, 1, (12, 5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.5, 1]})
+    above, letters, words = axes[:, 0]
     draw_spectrogram(above, features, sample)
     above.set_xlabel("")
-    for unit in characters:
-        if not unit.text.isspace():
-            middle = (unit.start + unit.end) / 2
-            above.axvline(middle, color="white", linewidth=0.6, alpha=0.6)
-            above.text(middle, 0.93, unit.text, color="white", ha="center", transform=above.get_xaxis_transform(), weight="bold")
-    for word, colour in zip(word_times(characters), cycle((BLUE, ORANGE)), strict=False):
-        below.axvspan(word.start, word.end, color=colour, alpha=0.5, linewidth=0)
-        label = f"{word.text}\n{word.start:.2f}-{word.end:.2f} s"
-        below.text((word.start + word.end) / 2, 0.5, label, ha="center", va="center", fontsize=9)
-    below.set(ylim=(0, 1), xlabel="time, s", xlim=(0, sample.seconds))
-    below.set_yticks([])
-    below.spines["left"].set_visible(False)
+    spoken = [unit for unit in characters if not unit.text.isspace()]
+    _draw_spans(letters, [(unit, unit.text) for unit in spoken])
+    _draw_spans(words, [(word, f"{word.text}\n{word.start:.2f}-{word.end:.2f} s") for word in word_times(characters)])
+    letters.set_ylabel("letters", rotation=0, ha="right", va="center")
+    words.set_ylabel("words", rotation=0, ha="right", va="center")
+    words.set(xlabel="time, s", xlim=(0, sample.seconds))
     return figure
+
+
+def _draw_spans(axis: Axes, spans: Sequence[tuple[AlignedText, str]]) -> None:
+    """A box with a label for each piece of time."""
+    for (unit, label), colour in zip(spans, cycle((BLUE, ORANGE)), strict=False):
+        axis.axvspan(unit.start, unit.end, color=colour, alpha=0.5, linewidth=0)
+        axis.text((unit.start + unit.end) / 2, 0.5, label, ha="center", va="center", fontsize=9)
+    axis.set(ylim=(0, 1), yticks=[])
+    axis.spines[["left", "bottom"]].set_visible(axis.get_subplotspec().is_last_row())
+    axis.spines["left"].set_visible(False)
 
 
 def beam_tree(
@@ -648,13 +672,16 @@ def beam_tree(
         axis.plot((first[prefix], last[prefix] + 1), (row, row), **style)
         if prefix:
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
-            axis.text(first[prefix] + 0.1, row - 0.2, visible(encoder.decode(prefix[-1:])), fontsize=9, color=style["color"])
+            name = visible(encoder.decode(prefix[-1:]))
+            axis.text(first[prefix] + 0.1, row - 0.12, name, va="bottom", fontsize=9, color=style["color"])
     endings: dict[int, list[str]] = {}  # by row: a text may be the beginning of another one
     for hypothesis in beams[-1]:
         text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
         endings.setdefault(place[hypothesis.labels], []).append(text)
     for row, texts in endings.items():
-        axis.text(len(rows) + 1.1, row, ",  ".join(texts), va="center", fontsize=9, weight="normal" if row else "bold")
+        for line, text in enumerate(texts):
+            weight = "normal" if row or line else "bold"
+            axis.text(len(rows) + 1.1, row + 0.9 * line, text, va="center", fontsize=9, weight=weight)
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1))
     title = f"spoken: {sample.transcript}; beam of {beam_width}; right: the texts at the end and their probability"
     axis.set_title(title, fontsize=10)

@@ -90,7 +90,7 @@ def _ended(work: Callable[[], int]) -> int:
         print("\nstopped", file=sys.stderr)
         return 130
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:  # as Python and numpy, and as torch say that there is no more
         if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory|size calculation", str(error)):
@@ -99,7 +99,7 @@ def _ended(work: Callable[[], int]) -> int:
         return 2
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What an error says; of one that the system raised the file first, and what to do where it may not be opened."""
     if not isinstance(error, OSError) or error.filename is None:
         return str(error)

@@ -14,16 +14,13 @@ import argparse
 import json
 import re
 import sys
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-
-import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pictures.terminal import Parser, script
-from recipes.manifest import write_manifest
+from recipes.manifest import piece_start, piece_times, read_list, write_manifest
 
 LIST = Path(__file__).with_suffix(".tsv")
 DEV, TEST = ("v21", "v22", "v30", "v31"), ("v10", "v14", "v19", "v32")  # voices; all others are train
@@ -31,7 +28,6 @@ SLOTS = {  # by our name for it, the label's
     "DRINK": "coffeeDrink", "SIZE": "size", "ROAST": "roast", "SHOTS": "numberOfShots",
     "MILK": "milkAmount", "SUGAR": "sugarAmount",
 }  # fmt: skip
-RATE, HEAD = 16000, 1600  # Hz; samples from its beginning by which a piece is found in its clip
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Order:
     Attributes:
         clip: the first eight characters of the clip's name.
         voice: a group of like voices.
-        samples, head: length of the piece used, and the CRC-32 of its first ``HEAD`` samples.
+        samples, head: length of the piece used, and the CRC-32 of its first 1600 samples.
         phrase: the words, with slots such as SIZE in place of what the label has.
     """
 
@@ -57,25 +53,13 @@ class Order:
 
 
 def orders(file: Path = LIST) -> list[Order]:
-    """The list, without its comments and its header."""
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    rows = (line.split("\t") for line in lines[1:])
-    return [Order(clip, voice, int(samples), int(head, 16), phrase) for clip, voice, samples, head, phrase in rows]
+    """The list."""
+    return [Order(clip, voice, int(samples), int(head, 16), phrase) for clip, voice, samples, head, phrase in read_list(file)]
 
 
 def transcript(phrase: str, slots: dict[str, str]) -> str:
     """The phrase with the label's words in its slots; raises ``KeyError`` for a slot that the label lacks."""
     return " ".join(re.sub("[A-Z]+", lambda slot: slots[SLOTS[slot[0]]], phrase).split())
-
-
-def piece_start(clip: Path, order: Order) -> int | None:
-    """The sample at which the piece begins in its clip, None if it is not in it."""
-    audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
-    if rate != RATE or audio.shape[1] != 1:
-        return None
-    data = audio.astype("<i2").tobytes()
-    starts = range(len(audio) - order.samples + 1)
-    return next((start for start in starts if zlib.crc32(data[2 * start : 2 * (start + HEAD)]) == order.head), None)
 
 
 def find_clips(clone: Path, listed: list[Order]) -> list[Path]:
@@ -102,23 +86,21 @@ def read_labels(clone: Path) -> dict[str, dict[str, str]]:
         raise ValueError(f"{file} can't be read as the labels of speech-to-intent-benchmark ({error!r})") from None
 
 
-def coffee_rows(clone: Path, listed: list[Order]) -> tuple[list[tuple[str, ...]], int]:
-    """Path, speaker, split, offset, duration (in seconds) and transcript of each order; and how many pieces were not found.
+def coffee_rows(clone: Path, listed: list[Order]) -> list[tuple[str, ...]]:
+    """Path, speaker, split, offset, duration (in seconds; empty for a piece that was not found) and transcript of each order.
 
     Raises:
         ValueError: if clips or labels are missing.
     """
-    labels, rows, whole = read_labels(clone), [], 0
+    labels, rows = read_labels(clone), []
     for order, clip in zip(listed, find_clips(clone, listed), strict=True):
         try:
             text = transcript(order.phrase, labels[clip.name])
         except KeyError as error:
             raise ValueError(f"{clone / 'data/label/label.json'}: {clip.name} has no {error}, which the order names") from None
-        start = piece_start(clip, order)
-        whole += start is None
-        times = ("", "") if start is None else (f"{start / RATE:.7f}", f"{order.samples / RATE:.7f}")  # a sample is 62.5 us
+        times = piece_times(piece_start(clip, order.samples, order.head), order.samples)
         rows.append((clip.relative_to(clone).as_posix(), order.voice, order.split, *times, text))
-    return rows, whole
+    return rows
 
 
 @script
@@ -126,11 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clone", type=Path, help="folder of the clone, which holds data/speech/clean and data/label")
     clone = parser.parse_args(argv).clone
-    rows, whole = coffee_rows(clone, orders())
-    write_manifest(clone, ("path", "speaker", "split", "offset", "duration", "transcript"), rows)
-    if whole:
-        print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, and are taken whole: "
-              "rates will differ a little from those of the README")  # fmt: skip
+    write_manifest(clone, ("path", "speaker", "split", "offset", "duration", "transcript"), coffee_rows(clone, orders()))
     return 0
 
 

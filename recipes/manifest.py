@@ -1,14 +1,46 @@
-"""What the recipes share: writing a manifest without replacing another, and telling what is in it."""
+"""What the recipes share: lists of what was used, pieces of clips found by a checksum, and writing the manifest."""
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import soundfile
+
+RATE, HEAD = 16000, 1600  # Hz; samples from its beginning by which a piece is found in its clip
+
+
+def read_list(file: Path) -> list[list[str]]:
+    """The cells of a list, without its comments and its header."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [line.split("\t") for line in lines[1:]]
+
+
+def piece_start(clip: Path, samples: int, head: int, step: int = 1) -> int | None:
+    """The sample at which a piece begins in its clip, None if it is not in it.
+
+    Args:
+        clip: 16 bits, 16 kHz, one channel.
+        samples, head: length of the piece, and the CRC-32 of its first ``HEAD`` samples.
+        step: of which its beginning is a multiple.
+    """
+    audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
+    if rate != RATE or audio.shape[1] != 1:
+        return None
+    data = audio.astype("<i2").tobytes()
+    starts = range(0, len(audio) - samples + 1, step)
+    return next((start for start in starts if zlib.crc32(data[2 * start : 2 * (start + HEAD)]) == head), None)
+
+
+def piece_times(start: int | None, samples: int) -> tuple[str, str]:
+    """Offset and duration in seconds as a manifest has them; empty where the clip is taken whole."""
+    return ("", "") if start is None else (f"{start / RATE:.7f}", f"{samples / RATE:.7f}")  # a sample is 62.5 us
+
 
 def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Writes ``folder``/manifest.tsv and prints how many utterances each split has.
+    """Writes ``folder``/manifest.tsv and prints how many utterances each split has; clips without their piece are told.
 
     Raises:
         ValueError: if there is one with other lines.
@@ -20,3 +52,7 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     file.write_text(text, encoding="utf-8", newline="\n")
     splits = Counter(row[list(columns).index("split")] for row in rows)
     print(f"{file}: {len(rows)} utterances, " + ", ".join(f"{count} {name}" for name, count in sorted(splits.items())))
+    whole = sum(row[list(columns).index("offset")] == "" for row in rows) if "offset" in columns else 0
+    if whole:
+        print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, and are taken whole: "
+              "rates will differ a little from those of the README")  # fmt: skip

@@ -34,7 +34,7 @@ KEPT = ("epoch", "epochs", "best_wer", "best_cer")  # of what training leaves
 
 
 def small(checkpoint: Checkpoint, words: Iterable[str], dev: Sequence[Utterance]) -> Checkpoint:
-    """The checkpoint with weights rounded to float16, its list of words, and its confidence calibrated for them on dev."""
+    """The checkpoint with weights of half precision (float16), its list of words, and a confidence calibrated for them on dev."""
     kept = {name: checkpoint.training[name] for name in KEPT if name in checkpoint.training} | {"words": sorted(set(words))}
     rounded = replace(checkpoint, model=checkpoint.model.half().float(), training=kept)
     found = [(word, u) for u in dev for word in transcribe(rounded, u.path, decoder_of(rounded))["words"]]

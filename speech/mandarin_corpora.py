@@ -48,7 +48,7 @@ def aishell(root: Path, files: Sequence[Path], report: Report) -> Lines:
             elif not any(archive.name.split(".")[0] in name for archive in packed):  # else told once below
                 report.problems.append(Problem(where, f"there is no recording {name}.wav under {root}"))
     if packed:
-        more = f", and {len(packed) - 1} others of its kind" if len(packed) > 1 else ""
+        more = f", and {len(packed) - 1} more of its kind" if len(packed) > 1 else ""
         report.problems.append(Problem(str(packed[0]), f"is not unpacked: tar xf {packed[0].name}{more}"))
     if silent := sorted(waves.keys() - named):
         report.notes.append(f"{len(silent)} recordings have no transcript and are left out, the first is {waves[silent[0]]}")

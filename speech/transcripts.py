@@ -105,7 +105,8 @@ def _plain_character(char: str) -> str:
     if _SAME.get(char, char) == "'":
         return "'"
     kinds = ("L", "M", "Nd", "Nl")
-    written = unicodedata.normalize("NFKC", char) if unicodedata.category(char).startswith(kinds) else " "
+    compatible = unicodedata.normalize("NFKC", char)
+    written = compatible if unicodedata.category(char).startswith(kinds) or _is_ideograph(compatible) else " "
     return "".join(c for c in written if unicodedata.category(c).startswith(kinds)) or " "
 
 
@@ -153,12 +154,30 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
     return counts
 
 
+def changed_letters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
+    """How often letters occur for which the alphabet has another one, such as e for é: "é as e" with its count."""
+    known = _known(tuple(encoder.alphabet))
+    counts: Counter[str] = Counter()
+    for text in texts:
+        if not known.issuperset(text):
+            counts.update(char for char in unicodedata.normalize("NFC", text) if char not in known and char.isalpha())
+    written = {char: _written(char, known, False) for char in counts}
+    other = {char: f"{char} as {new}" for char, new in written.items() if _decomposed(char) != _decomposed(new)}
+    return Counter({name: counts[char] for char, name in other.items()})
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFKD", text.lower()).lower()
+
+
 def named(counts: Counter[str], show: int = 8) -> str:
-    """The commonest characters in words: "',' 12 times, '5' 3 times, and 4 others"; look-alikes by their script, too."""
-    alike = {char: f" ({_alike(char)})" for char in counts if not char.isascii() and _alike(char) in ("Greek", "Cyrillic")}
+    """The commonest characters or words: "',' 12 times, '5' 3 times, and 4 others"; look-alikes by their script, too."""
+    characters = (char for char in counts if len(char) == 1 and not char.isascii())
+    alike = {char: f" ({_alike(char)})" for char in characters if _alike(char) in ("Greek", "Cyrillic")}
     times = {char: f"{count} times" if count > 1 else "once" for char, count in counts.items()}
     listed = [f"{char!r}{alike.get(char, '')} {times[char]}" for char, _ in counts.most_common(show)]
-    return ", ".join(listed) + (f", and {len(counts) - show} others" if len(counts) > show else "")
+    rest = len(counts) - show
+    return ", ".join(listed) + (f", and {rest} other{'s' * (rest > 1)}" if rest > 0 else "")
 
 
 @lru_cache(maxsize=16)
@@ -195,7 +214,7 @@ def _written(char: str, known: frozenset[str], drops: bool) -> str:
 def _ways(char: str) -> Iterable[str]:
     """Other ways to write a character, the nearest first."""
     compatible, category = unicodedata.normalize("NFKC", char), unicodedata.category(char)
-    if category[0] in "LP" or category == "Nd":
+    if category[0] in "LP" or category == "Nd" or _is_ideograph(compatible):
         yield compatible
     for form in dict.fromkeys((char, compatible)):
         yield _SAME.get(form, "")
@@ -205,6 +224,11 @@ def _ways(char: str) -> Iterable[str]:
         if all(map(_is_european, bare)):
             yield bare
         yield unicodedata.normalize("NFD", char)  # Korean syllables as letters, where the alphabet has those
+
+
+def _is_ideograph(text: str) -> bool:
+    """One Chinese character: what texts taken from a PDF write as a radical, ⼈ for 人, is a symbol to Unicode."""
+    return len(text) == 1 and unicodedata.name(text, "").startswith("CJK UNIFIED")
 
 
 def _is_european(char: str) -> bool:

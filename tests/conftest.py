@@ -1,4 +1,4 @@
-"""What all test files share: one thread, the same seeds for every test, hypothesis without deadlines."""
+"""What all test files share: one thread, the same seeds for every test, two processes for the whole suite."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ settings.register_profile("bounded", deadline=None, max_examples=20, derandomize
 # or thousands of them: DS2_EXAMPLES=10000 python -m pytest --hypothesis-profile=searching tests/robustness
 settings.register_profile("searching", deadline=None, max_examples=int(os.environ.get("DS2_EXAMPLES", "200")))
 settings.load_profile("bounded")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs in two processes, since most tests keep one core busy; files that are named run in one."""
+    asked, whole = config.option, config.args_source is config.ArgsSource.TESTPATHS
+    is_worker = hasattr(config, "workerinput")
+    if whole and not is_worker and getattr(asked, "numprocesses", 0) is None and not asked.usepdb and os.cpu_count() > 1:
+        asked.numprocesses, asked.dist = 2, "worksteal"
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of processes that tests start: the cores are in use
 
 
 @pytest.fixture(autouse=True)

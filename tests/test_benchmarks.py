@@ -19,7 +19,8 @@ from speech.corpora import read_corpus
 
 BENCHMARKS = ROOT / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "machine.py")
-SLOW = ("data_parallel.py", "saving.py", "start.py")  # import torch two or three times more; write gigabytes
+SLOW = ("data_parallel.py", "memory.py", "saving.py", "start.py")  # import torch two or three times more; write gigabytes
+MARKS = dict.fromkeys(SLOW, pytest.mark.slow) | {"page.py": pytest.mark.browser}
 
 # script -> arguments with which it takes a moment, and what its table must name; {folder} is that of the fixture `folder`
 SMALL = {
@@ -51,13 +52,17 @@ SMALL = {
         "--utterances 20 --rounds 1",
         ("both count", "greedy_decode", "count_word_errors", "jiwer.process_words", "both of ours", "times as long as jiwer"),
     ),
+    "page.py": (
+        "{folder}/checkpoint.pt --words moon --rounds 1",
+        ("an output frame lasts", "1 ends of 1 words", "from the end of a word to its text", "0 of 1 words were understood"),
+    ),
     "saving.py": ("--rounds 1", ("default: 3 x 128", "5 x 512", " MB", "ms a save", "% of the time")),
     "start.py": (
         "--share 0.0003 --files 3 --n-rnn 1 --rnn-hidden 8 --batch-size 2",
         ("88 utterances", "first start", "second start", "read_corpus", "try_longest_batch", "end of the first step", " MB"),
     ),
     "streaming.py": (
-        "--hidden 8 --seconds 2 --rounds 1 --frames 40",
+        "--hidden 8 --seconds 1.2 --rounds 1 --frames 20",
         ("100 ms of audio, 5 x 8, one thread, greedy: median", "beam 20: median", "forward only", "of the time"),
     ),
     "train_step.py": (
@@ -110,7 +115,7 @@ def check_table(name: str, arguments: str, expected: tuple[str, ...], monkeypatc
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SCRIPTS],
+    [pytest.param(name, marks=MARKS[name]) if name in MARKS else name for name in SCRIPTS],
 )
 def test_prints_its_table(name, folder, monkeypatch, capsys):
     assert name in SMALL, f"benchmarks/{name} needs small arguments in this test"

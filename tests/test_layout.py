@@ -17,6 +17,7 @@ BELOW = {  # folder or file -> what it may import of ours beside its own folder
     "decoding": ("implementation",),
     "models": ("implementation", "speech", "decoding"),
     "pictures": ("implementation", "speech", "decoding", "models"),
+    "page": ("implementation", "speech", "decoding", "models", "pictures"),
     "training": ("implementation", "speech", "decoding", "models", "pictures"),
 }
 SCRIPTS = sorted(path.stem for path in ROOT.glob("*.py") if path.stem != "implementation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import soundfile
 
 from helpers import DATA, RATE, manifest, needs_digits
-from recipes import coffee_orders, digits, joined, speech_commands
+from recipes import aishell_zh, cmn_words, coffee_orders, digits, dsp20_zh, joined, speech_commands
+from recipes.manifest import piece_start, read_list
 from speech.audio import read_audio
 from speech.corpora import read_corpus
 
@@ -167,7 +169,8 @@ def test_a_clip_without_the_piece_is_taken_whole_and_told(coffee, capsys):
     assert [(row["offset"], row["duration"]) for row in table(coffee / "manifest.tsv")][1] == ("", "")
     assert not read_corpus(coffee / "manifest.tsv").problems
     soundfile.write(clip, audio, 8000)  # the same numbers at another rate
-    assert coffee_orders.piece_start(clip, coffee_orders.orders()[1]) is None
+    order = coffee_orders.orders()[1]
+    assert piece_start(clip, order.samples, order.head) is None
 
 
 def test_what_lacks_of_the_coffee_clone_is_one_sentence(coffee, capsys):
@@ -236,6 +239,107 @@ def test_the_orders_are_those_of_the_results(tmp_path, capsys):
     for piece, clip in list(zip(pieces.utterances, clips.utterances, strict=True))[::40]:
         heard = read_audio(piece.path, 16000, piece.start, piece.seconds)
         assert np.array_equal(heard, read_audio(clip.path, 16000))
+
+
+# Mandarin
+
+
+@pytest.fixture
+def dsp20(tmp_path, monkeypatch):
+    """A clone with takes of two words by three speakers, a list with pieces of two of them, and an English word."""
+    rng, lines = np.random.default_rng(0), ["speaker\tword\ttake\tsamples\thead"]
+    for name, speaker in (("111", "s02"), ("222", "s07"), ("333", "")):
+        (tmp_path / "speech_data" / name).mkdir(parents=True)
+        for word, take, start in ((0, 1, 320), (10, 15, 0), (12, 1, 0)):
+            audio = rng.integers(-9, 9, 5000).astype(np.int16)
+            soundfile.write(tmp_path / "speech_data" / name / f"{name}-{word:02}-{take:02}.wav", audio, 16000)
+            if speaker and word != 12:
+                lines.append(f"{speaker}\t{word:02}\t{take:02}\t4000\t{zlib.crc32(audio[start : start + 1600].tobytes()):08x}")
+    listed = tmp_path / "list.tsv"
+    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = dsp20_zh.pieces(listed)
+    monkeypatch.setattr(dsp20_zh, "pieces", lambda: found)
+    return tmp_path
+
+
+def test_speakers_are_known_by_their_recordings_and_pieces_are_found(dsp20, capsys):
+    assert dsp20_zh.main([str(dsp20)]) == 0
+    assert "4 utterances, 2 dev, 2 train" in capsys.readouterr().out
+    rows = table(dsp20 / "manifest.tsv")
+    assert told(rows) == [
+        ("111-00-01", "数字", "s02", "train"), ("111-10-15", "复旦", "s02", "train"),
+        ("222-00-01", "数字", "s07", "dev"), ("222-10-15", "复旦", "s07", "dev"),
+    ]  # fmt: skip
+    assert [(row["offset"], row["pinyin"]) for row in rows][:2] == [("0.0200000", "shu4 zi4"), ("0.0000000", "fu4 dan4")]
+    assert not read_corpus(dsp20).problems
+
+
+def test_all_takes_every_recording_of_the_chinese_words(dsp20, capsys):
+    assert dsp20_zh.main([str(dsp20), "--all"]) == 0
+    assert [row["split"] for row in table(dsp20 / "manifest.tsv")] == ["test", "test", "dev", "dev", "train", "train"]
+
+
+def test_what_lacks_of_a_clone_of_dsp20_is_one_sentence(dsp20, capsys):
+    def error(*flags):
+        assert dsp20_zh.main([str(dsp20), *flags]) == 2 and not (dsp20 / "manifest.tsv").exists()
+        return capsys.readouterr().err
+
+    (dsp20 / "speech_data/222/222-10-15.wav").unlink()
+    assert "take 15 of word 10 by 222 is missing" in error()
+    soundfile.write(dsp20 / "speech_data/222/222-00-01.wav", np.zeros(5000), 16000)
+    assert "1 of the listed speakers are not recognised by their recordings, the first is s07: the sound differs" in error()
+    for file in dsp20.rglob("*.wav"):
+        file.unlink()
+    assert "there are no recordings such as speech_data/SPEAKER/SPEAKER-00-01.wav" in error("--all")
+
+
+@pytest.mark.parametrize("recipe", [cmn_words, aishell_zh])
+def test_listed_recordings_are_taken_and_a_missing_one_is_one_sentence(recipe, tmp_path, capsys):
+    for name, *_ in read_list(recipe.LIST):
+        path = f"96k/hsk/cmn-{name}.mp3" if recipe is cmn_words else f"wav/train/{name[6:11]}/{name}.wav"
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert recipe.main([str(tmp_path)]) == 0
+    first = table(tmp_path / "manifest.tsv")[0]
+    expected = (
+        ("yue_tan", "我", "wo3") if recipe is cmn_words else ("S0150", "有个倍数有一个临界值", "you3 ge4 bei4 shu4 you3 yi2")
+    )
+    assert (first["speaker"], first["transcript"]) == expected[:2] and first["pinyin"].startswith(expected[2])
+    (tmp_path / "manifest.tsv").unlink()
+    (tmp_path / first["path"]).unlink()
+    error = errors_of(recipe.main, tmp_path, capsys)
+    assert f"1 of the {952 if recipe is cmn_words else 360} " in error and first["path"].split("/")[-1] in error
+
+
+@pytest.mark.parametrize(("recipe", "of"), [(cmn_words, {"train": 793, "dev": 60, "test": 99}),
+                                            (aishell_zh, {"train": 270, "dev": 36, "test": 54})])  # fmt: skip
+def test_the_listed_mandarin_is_that_of_the_results(recipe, of):
+    listed = read_list(recipe.LIST)
+    assert Counter(row[1] for row in listed) == of and len({row[0] for row in listed}) == len(listed)
+    columns = ("transcript", "split", "pinyin") if recipe is cmn_words else ("split", "transcript", "pinyin")
+    measured = DATA / recipe.LIST.stem / "manifest.tsv"
+    if measured.is_file():
+        assert [row[-3:] for row in listed] == [[row[column] for column in columns] for row in table(measured)]
+
+
+@pytest.mark.skipif(not (DATA / "dsp20_zh").is_dir(), reason="no real speech at ../shared/data")
+def test_the_words_of_dsp20_are_those_of_the_results(tmp_path, capsys):
+    measured = table(DATA / "dsp20_zh" / "manifest.tsv")
+    of_two = [row for row in measured if row["speaker"] in ("s01", "s34")]
+    for row in of_two:
+        audio, _ = soundfile.read(DATA / "dsp20_zh" / row["path"], dtype="int16")
+        speaker, word, take = Path(row["path"]).stem.split("_")
+        (tmp_path / f"name{speaker}").mkdir(exist_ok=True)
+        before = np.zeros(160 * int(take), np.int16)
+        soundfile.write(tmp_path / f"name{speaker}" / f"name{speaker}-{word}-{take}.wav", np.concatenate([before, audio]), 16000)
+    listed = dsp20_zh.pieces()
+    assert [(piece.speaker, piece.split, dsp20_zh.WORDS[piece.word]) for piece in listed] == [
+        (row["speaker"], row["split"], (row["transcript"], row["pinyin"])) for row in measured
+    ]
+    rows = dsp20_zh.listed_rows(tmp_path, [piece for piece in listed if piece.speaker in ("s01", "s34")])
+    assert [(row[1], float(row[3]), f"{float(row[4]):.3f}") for row in rows] == [
+        (row["speaker"], int(Path(row["path"]).stem[-2:]) / 100, row["seconds"]) for row in of_two
+    ]
 
 
 # Spoken commands

@@ -18,9 +18,9 @@ def run(tmp_path, *flags):
 
 
 @pytest.mark.slow
-def test_the_default_run_learns_the_synthetic_voice(tmp_path):
-    result = run(tmp_path)["dev"]
-    assert result["words"] >= 250 and result["wer"] <= 0.05  # room for other machines; the README has one seed of one
+def test_five_epochs_learn_the_synthetic_voice(tmp_path):
+    result = run(tmp_path, "--epochs", "5")["dev"]
+    assert result["words"] >= 250 and result["wer"] <= 0.06  # room for other machines; the README has one seed of one
 
 
 @pytest.mark.slow

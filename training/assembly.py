@@ -20,7 +20,6 @@ from implementation import (
     DeepSpeech2,
     generate_synthetic_dataset,
     is_spaced,
-    without_spaces,
 )
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder, choose_encoder, encoder_of
@@ -28,7 +27,7 @@ from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, A
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
-from speech.transcripts import mixed_scripts, named, spelt, unknown_characters
+from speech.transcripts import changed_letters, mixed_scripts, named, spelt, unknown_characters
 from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
@@ -38,6 +37,7 @@ from training.report import EVALUATION_CACHE_MB, describe, report_left_out
 from training.run import Parts, Run
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings, default_lr
 
+OF_THE_CHECKPOINT = "checkpoint"  # an alphabet that no flag chooses
 MOST_OF_DEV = 500  # utterances, if no other number is asked for
 TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 16 kHz
 
@@ -94,6 +94,7 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
         training = dataclasses.replace(training, lr=default_lr(config.model, bool(corpus)))
     encoder = encoder_of(start.encoder.alphabet, speech.unknown) if start else _new_encoder(speech, corpus)
     if corpus:
+        speech = dataclasses.replace(speech, alphabet=OF_THE_CHECKPOINT) if start else speech
         train, evaluation, problems = recorded_speech(speech, corpus, config.sample_rate, encoder, training.seed)
     if speech.bigrams:
         texts = [utterance.transcript for utterance in train] if corpus else SYNTHETIC_WORDS
@@ -218,7 +219,10 @@ def _usable_splits(
     suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
     advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
     if len(problems) > 0.01 * len(corpus.utterances):
-        _refuse_another_language(speech, len(problems), len(corpus.utterances), counts)
+        _refuse_another_alphabet(speech, problems, len(corpus.utterances), counts)
+    if changed := changed_letters((u.transcript for u in corpus.utterances), encoder):
+        keeps = "" if speech.alphabet == OF_THE_CHECKPOINT else "; --alphabet corpus keeps them"
+        print(f"note: letters that the alphabet lacks are written with others: {named(changed)}{keeps}")
     if speech.unknown == "error":
         advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
     elif counts:
@@ -241,17 +245,25 @@ def _usable_splits(
     return by_split | {"dev": dev}, problems
 
 
-def _refuse_another_language(speech: SpeechSettings, bad: int, total: int, counts: Counter[str]) -> None:
-    """Raises ``CorpusError`` where what the alphabet lacks are letters, with the ways to have them."""
-    if not any(unicodedata.category(char)[0] in "LM" for char in counts):
-        return
-    ways = ["--alphabet corpus takes the characters of the training transcripts"] * (speech.alphabet != "corpus")
-    if speech.alphabet != "mandarin" and any(map(without_spaces, counts)):
+def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem], total: int, counts: Counter[str]) -> None:
+    """Raises ``CorpusError`` where so much of a corpus can't be written, with what would help; not where nothing would."""
+    kinds, ways = {unicodedata.category(char)[0] for char in counts}, []
+    letters, own = bool(kinds & {"L", "M"}), speech.alphabet == OF_THE_CHECKPOINT
+    if "N" in kinds and not letters:
+        ways.append("write numbers in words")
+    if kinds & {"L", "M", "N"} and speech.alphabet != "corpus":
+        new = "a new model, without --checkpoint, can have --alphabet corpus, which"
+        ways.append(f"{new if own else '--alphabet corpus'} takes the characters of the training transcripts")
+    if not own and speech.alphabet != "mandarin" and not counts.keys().isdisjoint(CharEncoder("mandarin").alphabet):
         ways.append("--alphabet mandarin has 6,763 Chinese ones")
-    if speech.unknown == "error" and (2 * bad < total or not ways):
-        ways.append("--unknown drop leaves them out of the training transcripts, and counts them as errors elsewhere")
-    what = f"{bad} of {total} utterances have letters that the alphabet lacks, more than 1 %: {named(counts)}"
-    raise CorpusError(f"{speech.data}: {what}; {', '.join(ways)}")
+    if speech.unknown == "error" and counts and (2 * len(problems) < total or not (letters and ways)):
+        ways.append(
+            "--unknown drop leaves them out of the training transcripts, and counts those that are spoken as errors elsewhere"
+        )
+    if ways:
+        what = f"{len(problems)} of {total} utterances have {'letters' if letters else 'characters'} that the alphabet lacks"
+        where = f"{named(counts)}, first in {problems[0].where}"
+        raise CorpusError(f"{speech.data}: {what}, more than 1 %: {where}; {', or '.join(ways)}")
 
 
 def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, model: DeepSpeech2, seed: int) -> TrainingSet:

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -24,38 +25,76 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from implementation import CharEncoder, DeepSpeech2, SpectrogramBatch, collate_features
+from pictures.terminal import sentence
 from speech.corpora import Problem
 from training.settings import OutputSettings
+from training.stopping import exit_code
 
 JOB_FILE = "torchrun.txt"  # in the folder of a run: by which torchrun it was begun
 LONGEST_WAIT = timedelta(hours=3)  # for the slowest process; the others wait while the first one evaluates on dev [ours]
+A_MOMENT = 2.0  # seconds in which the first process says what went wrong, if it knows that too
 
 
 @contextlib.contextmanager
 def joined_processes() -> Iterator[None]:
-    """Joins the processes that torchrun has started, if it has; all but the first one print nothing meanwhile but errors.
+    """Joins the processes that torchrun has started, if it has; all but the first one print nothing meanwhile.
+
+    What goes wrong is told once: by the first process if it has it too, else by the one that has it, which gives its number.
 
     Raises:
-        ConnectionError: when another process has ended too early.
+        ConnectionError: when another process has ended too early, and has not said why.
+        SystemExit: in all processes but the one that tells.
         ValueError: if torchrun may start them again, but they would then not find their run, or one another.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    dist.init_process_group(timeout=LONGEST_WAIT, **_meeting_place())
+    store, number, processes = _meeting_place()
+    dist.init_process_group(timeout=LONGEST_WAIT, store=store, rank=number, world_size=processes)
     try:
         with contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(io.StringIO()):
             yield
-    except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
-            raise
-        raise ConnectionError("another process of this training has ended; if it was not killed, it says why") from error
+    except (Exception, KeyboardInterrupt) as error:
+        if not _is_to_tell(error, store):
+            raise SystemExit(exit_code(error) if isinstance(error, KeyboardInterrupt) else 2) from error
+        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+            raise ConnectionError("another process of this training has ended, and has not said why; was it killed?") from error
+        if rank() and isinstance(error, ValueError | OSError | FloatingPointError):
+            raise ValueError(f"process {rank()} of {count()}: {sentence(error)}") from error
+        raise
     finally:
         dist.destroy_process_group()
 
 
-def _meeting_place() -> dict:
-    """Where the processes find one another, for ``init_process_group``; those started again find no old addresses there.
+def _is_to_tell(error: BaseException, store: dist.Store) -> bool:
+    """Whether this process is the one that says what went wrong in one or all of them."""
+    try:
+        if rank() and isinstance(error, Exception):
+            time.sleep(A_MOMENT)
+        return store.add(f"told {os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1
+    except KeyboardInterrupt:  # torchrun ends all processes when one has failed
+        return False
+    except RuntimeError:  # the process that keeps the store has ended
+        return True
+
+
+@contextlib.contextmanager
+def one_voice() -> Iterator[None]:
+    """Meanwhile only the first process of a machine prints: where all do the same, such as reading the flags."""
+    if not dist.is_available() or os.environ.get("LOCAL_RANK", "0") == "0":
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            yield
+        except SystemExit as end:
+            if end.code:
+                time.sleep(A_MOMENT)  # torchrun ends all processes when one has failed
+            raise
+
+
+def _meeting_place() -> tuple[dist.Store, int, int]:
+    """Where the processes find one another, number and count of processes; those started again find no old addresses there.
 
     torchrun keeps the addresses of processes that died, and new ones would call there (torch issue 135712). On one machine a
     name for each start helps; over several machines torchrun does not count the starts alike.
@@ -67,12 +106,12 @@ def _meeting_place() -> dict:
     if restarts and not job():
         raise ValueError("torchrun --max-restarts also needs --standalone, or --rdzv-id NAME: by it a restarted run is found")
     if not (restarts and shared):
-        return {}
+        return next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
     if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
         raise ValueError("torchrun --max-restarts on several machines also needs: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1")
     store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
     store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-    return {"store": store, "rank": int(os.environ["RANK"]), "world_size": int(os.environ["WORLD_SIZE"])}
+    return store, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def count() -> int:

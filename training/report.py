@@ -169,6 +169,7 @@ def tune_and_compare(
     encoder = checkpoint.encoder
     scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon, lm.unknown_penalty)
     outputs = {name: network_outputs(checkpoint.model, data, encoder) for name, data in sets.items()}
+    outputs["dev"] = list(outputs["dev"])  # searched many times; of the others each output goes when it was searched
     with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
     alpha, beta = tuning.best

@@ -8,7 +8,7 @@ MUTANTS = [
     Mutant(
         "the window is cut to the size of the transform",
         "Where n_fft is smaller than the window, rfft(frames, n_fft) silently drops the rest of each frame. The sum runs over the whole "
-        "window: fold the frame, adding up its pieces of n_fft samples, which changes no value, for exp(-2 pi i p n / n_fft) has period n_fft in n.",
+        "window. Fold the frame: add up its pieces of n_fft samples. No value changes, since exp(-2 pi i p n / n_fft) has period n_fft in n.",
         "docstring, step 3",
         (
             ("frames = audio.unfold(0, window, hop)  # (T, window), whole frames only", "frames = audio.unfold(0, window, hop)"),
@@ -17,14 +17,14 @@ MUTANTS = [
     ),
     Mutant(
         "no logarithm",
-        "Loudness is heard in ratios, and powers span many orders of magnitude: without the logarithm a few loud frames are all that is seen.",
+        "We hear loudness in ratios, and powers span many orders of magnitude. Without the logarithm only a few loud frames are visible.",
         "ICML version (log-spectrogram)",
         (("torch.log(power + 1e-3)", "power"),),
     ),
     Mutant(
         "the amplitude in place of the power",
-        "The features are the power of each bin: the square of the absolute value. A half in front of the logarithm would be normalised away, "
-        "but the floor of 1e-3 is then not where it belongs.",
+        "The features are the power of each bin: the square of the absolute value. log(amplitude) is half of log(power), and step 5 removes "
+        "this factor; but the floor of 1e-3 is then added to the wrong number.",
         "arXiv Section 3.1",
         (
             (
@@ -48,7 +48,7 @@ MUTANTS = [
     ),
     Mutant(
         "no window at all",
-        "Frames cut out sharply leak the power of each tone over all bins; the Hann window lets them fade in and out.",
+        "If a frame is cut out sharply, the power of each tone leaks into all bins. The Hann window fades the frame in and out.",
         "docstring, step 3",
         (("    frames = frames * (0.5 - 0.5 * torch.cos(2 * math.pi * n / window))\n", ""),),
     ),
@@ -110,6 +110,17 @@ MUTANTS = [
             (
                 "    audio = audio - audio.mean()\n",
                 "    audio = pad(audio, (0, max(0, window - len(audio))))\n    audio = audio - audio.mean()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the power of the clip is computed in float32",
+        "A clip of float64 then keeps only 7 digits of its root mean square, and squares above 3e38 overflow. Stay in the dtype of the clip.",
+        "docstring, Returns (dtype of audio)",
+        (
+            (
+                "    audio = audio / audio.square().mean().sqrt().clamp_min(1e-10)\n",
+                "    audio = audio / audio.float().square().mean().sqrt().clamp_min(1e-10).to(audio.dtype)\n",
             ),
         ),
     ),

@@ -66,7 +66,7 @@ MUTANTS = [
     ),
     Mutant(
         "characters outside the alphabet vanish without a word",
-        "A transcript with digits would be trained on as if they were silent. They are left out only where unknown='drop' says so.",
+        "The model would be trained as if the digits of a transcript were silent. Leave such characters out only if unknown is 'drop'.",
         "docstring of encode",
         (('elif self.unknown == "error":', 'elif self.unknown == "never":'),),
     ),
@@ -83,7 +83,7 @@ MUTANTS = [
     ),
     Mutant(
         "negative labels are taken",
-        "alphabet[-1] is a character in Python, so a label below 0 gives a letter without a word; the docstring asks for a ValueError.",
+        "In Python alphabet[-1] is the last character, so a label below 0 silently gives a letter. The docstring asks for a ValueError.",
         "docstring of decode",
         (("if any(not 0 <= label < self.vocab_size", "if any(not label < self.vocab_size"),),
     ),

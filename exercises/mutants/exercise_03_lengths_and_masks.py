@@ -97,7 +97,7 @@ MUTANTS = [
     ),
     Mutant(
         "the padding flows into the last frames",
-        "A kernel of k frames reaches k // 2 frames over the end, so what stands in the padding is mixed into the utterance. Set it to 0 before "
+        "A kernel of k frames reaches k // 2 frames past the end, so the padding is mixed into the utterance. Set it to 0 before "
         "the convolution.",
         "docstring of forward",
         (("        x = x.masked_fill(~sequence_mask(lengths, x.shape[3])[:, None, None, :], 0.0)\n", ""),),

@@ -30,7 +30,7 @@ MUTANTS = [
     ),
     Mutant(
         "statistics per time step",
-        "One mean and one variance for the whole sequence. Statistics of their own at each step are the variant that the paper tried and rejected.",
+        "One mean and one variance for the whole sequence. The paper tried separate statistics for each step and rejected them.",
         "arXiv Section 3.2, Eq. 7",
         (
             (
@@ -178,6 +178,17 @@ MUTANTS = [
             (
                 "        y = (x - mean.view(shape))",
                 "        mean, var = self.running_mean, self.running_var\n        y = (x - mean.view(shape))",
+            ),
+        ),
+    ),
+    Mutant(
+        "the padding is squared before the mask",
+        "A large number in the padding overflows when it is squared, and 0 * inf is nan. Set x - mean to 0 in the padding first, then square.",
+        "docstring of forward",
+        (
+            (
+                "            var = ((x - mean.view(shape)) * mask).square().sum(dims) / n\n",
+                "            var = ((x - mean.view(shape)).square() * mask).sum(dims) / n\n",
             ),
         ),
     ),

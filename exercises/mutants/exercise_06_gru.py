@@ -91,4 +91,13 @@ MUTANTS = [
         EQ10,
         (("((1 - z) * n + z * h)", "((1 - z) * n)"),),
     ),
+    Mutant(
+        "the sigmoid is written with exp",
+        "exp(1000) is inf. 1 / (1 + inf) is still the right value, 0, but its gradient is inf / inf, which is nan. torch.sigmoid knows its gradient.",
+        "docstring",
+        (
+            ("        r = torch.sigmoid(x_r + g_r)\n", "        r = 1 / (1 + torch.exp(-(x_r + g_r)))\n"),
+            ("        z = torch.sigmoid(x_z + g_z)\n", "        z = 1 / (1 + torch.exp(-(x_z + g_z)))\n"),
+        ),
+    ),
 ]

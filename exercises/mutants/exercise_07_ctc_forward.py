@@ -114,4 +114,19 @@ MUTANTS = [
         "docstring (targets)",
         (("enumerate(targets.split(target_lengths.tolist()))", "enumerate([targets[:n] for n in target_lengths.tolist()])"),),
     ),
+    Mutant(
+        "a finite number stands for log 0",
+        "The log-probability of a long utterance falls below -10000 too, so a real path is taken for none. Use -inf.",
+        "docstring of ctc_forward_variables",
+        (
+            (
+                "            before = pad(alpha[t - 1], (2, 0), value=NEVER)  # so that s - 1 and s - 2 exist for every s\n",
+                "            before = pad(alpha[t - 1].clamp_min(-1e4), (2, 0), value=-1e4)  # so that s - 1 and s - 2 exist for every s\n",
+            ),
+            (
+                "            alpha[t] = torch.logsumexp(ways, 0) + y[t]\n",
+                "            alpha[t] = torch.logsumexp(ways, 0) + y[t]\n            alpha[t] = alpha[t].masked_fill(alpha[t] < -9e3, NEVER)\n",
+            ),
+        ),
+    ),
 ]

@@ -131,4 +131,19 @@ MUTANTS = [
         "docstring of ctc_gradient",
         (("        joint = joint.masked_fill(y == NEVER, NEVER)  # -inf - -inf would be nan\n", ""),),
     ),
+    Mutant(
+        "a finite number stands for log 0",
+        "The log-probability of a long utterance falls below -10000 too, so a real path is taken for none. Use -inf.",
+        "docstring of ctc_backward_variables",
+        (
+            (
+                "            after = pad(beta[t + 1], (0, 2), value=NEVER)\n",
+                "            after = pad(beta[t + 1].clamp_min(-1e4), (0, 2), value=-1e4)\n",
+            ),
+            (
+                "            beta[t] = torch.logsumexp(ways, 0) + y[t]\n",
+                "            beta[t] = torch.logsumexp(ways, 0) + y[t]\n            beta[t] = beta[t].masked_fill(beta[t] < -9e3, NEVER)\n",
+            ),
+        ),
+    ),
 ]

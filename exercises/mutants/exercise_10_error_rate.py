@@ -20,7 +20,7 @@ MUTANTS = [
     ),
     Mutant(
         "insertions are free",
-        "What the hypothesis has too much is an error as well: the field to the left + 1.",
+        "Each extra item of the hypothesis is an error as well: the field to the left + 1.",
         TABLE,
         (
             ("row[j - 1] + 1, ", "row[j - 1], "),
@@ -29,7 +29,7 @@ MUTANTS = [
     ),
     Mutant(
         "deletions are free",
-        "What the hypothesis leaves out is an error as well: the field above + 1.",
+        "Each item that the hypothesis leaves out is an error as well: the field above + 1.",
         TABLE,
         (
             ("table[i - 1][j] + 1, row", "table[i - 1][j], row"),
@@ -82,7 +82,7 @@ MUTANTS = [
     ),
     Mutant(
         "divided by the words of the hypothesis",
-        "The rate is per reference word: who writes many words too many must not be rewarded.",
+        "The rate is per reference word: a hypothesis with many extra words must not be rewarded.",
         RATE,
         (
             (
@@ -93,7 +93,7 @@ MUTANTS = [
     ),
     Mutant(
         "the rate stops at one",
-        "More insertions than words give more than 100 %. That is right so.",
+        "With more insertions than words the rate exceeds 100 %, and that is right.",
         RATE,
         (
             (
@@ -116,7 +116,7 @@ MUTANTS = [
     ),
     Mutant(
         "insertions and deletions are exchanged",
-        "A deletion is a reference word that is missing in the hypothesis (None on the right), an insertion one too many (None on the left).",
+        "A deletion is a reference word that is missing in the hypothesis (None on the right), an insertion is an extra word (None on the left).",
         COUNTS,
         (
             ("counts.insertions += ref is None", "counts.deletions += ref is None"),
@@ -158,7 +158,7 @@ MUTANTS = [
     ),
     Mutant(
         "only some white space parts words",
-        "There is more of it than blank, tab and line end: \\r\\n of other systems, the wide space of Japanese. text.split() knows them all.",
+        "White space is more than blank, tab and line end. There are \\r\\n of other systems and the wide space of Japanese. text.split() knows them all.",
         COUNTS,
         (
             (
@@ -183,6 +183,17 @@ MUTANTS = [
         (
             ("references = [references] if isinstance(references, str) else references", "references = list(references)"),
             ("hypotheses = [hypotheses] if isinstance(hypotheses, str) else hypotheses", "hypotheses = list(hypotheses)"),
+        ),
+    ),
+    Mutant(
+        "the same items are cut off at both ends",
+        "What both texts begin with and what both end with may overlap. In banana and bana the beginning takes all of bana: nothing is left for the end.",
+        "docstring of edit_distance",
+        (
+            (
+                "    return edit_table(reference, hypothesis)[-1][-1]\n",
+                "    p = 0\n    while p < min(len(reference), len(hypothesis)) and reference[p] == hypothesis[p]:\n        p += 1\n    s = 0\n    while s < min(len(reference), len(hypothesis)) and reference[-1 - s] == hypothesis[-1 - s]:\n        s += 1\n    r, h = reference[p : len(reference) - s], hypothesis[p : len(hypothesis) - s]\n    return edit_table(r, h)[-1][-1]\n",
+            ),
         ),
     ),
 ]

@@ -130,4 +130,26 @@ MUTANTS = [
             ),
         ),
     ),
+    Mutant(
+        "two utterances share one random factor",
+        "Then their order never changes, in no epoch. Draw as many factors as there are utterances.",
+        "docstring",
+        (
+            (
+                "            lengths = lengths * rng.uniform(1 - self.jitter, 1 + self.jitter, len(lengths))\n",
+                "            f = rng.uniform(1 - self.jitter, 1 + self.jitter, -(-len(lengths) // 2))\n            lengths = lengths * np.concatenate((f, f[::-1]))[: len(lengths)]\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "some orders of the minibatches are likelier than others",
+        "A shuffle that swaps each place with any other place is not fair. rng.shuffle and rng.permutation are.",
+        "docstring",
+        (
+            (
+                "            rng.shuffle(batches)  # the minibatches, not the utterances\n",
+                "            for i in range(len(batches)):\n                j = int(rng.integers(0, len(batches)))\n                batches[i], batches[j] = batches[j], batches[i]\n",
+            ),
+        ),
+    ),
 ]

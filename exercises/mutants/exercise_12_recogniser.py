@@ -17,7 +17,7 @@ MUTANTS = [
     ),
     Mutant(
         "the CTC functions get the lengths before the convolutions",
-        "log_probs has one row an output frame: loss and gradient need the lengths that the model gives back, not batch.feature_lengths.",
+        "log_probs has one row per output frame: loss and gradient need the lengths that the model gives back, not batch.feature_lengths.",
         "docstring of forward (output_lengths)",
         (("batch.targets, lengths, batch", "batch.targets, batch.feature_lengths, batch"),),
     ),

@@ -1,8 +1,8 @@
 """Exercise 3: lengths and masks after strided convolutions.
 
-Why it matters. Utterances of a batch differ in length, so the short ones are padded. From then on every layer must know where
-each one ends: a convolution reaches over the end, a stride changes how many frames are left, and the CTC loss is told that
-number. One frame too many and the network is trained on padding; one too few and the last letter is cut off.
+Why it matters. Utterances of a batch differ in length, so the short ones are padded. From then on every layer must know
+where each one ends: a convolution reaches past the end, a stride changes the number of frames, and the CTC loss needs that
+number. One frame too many, and the network is trained on padding. One too few, and the last letter is cut off.
 
 Paper. Convolutions: arXiv Section 3.1 (Eq. 1) and 3.5 ("same" padding, kernels written frequency x time); strides: Section 3.6;
 batch norm after the convolution, before the clipped ReLU: Section 3.2.
@@ -10,8 +10,8 @@ Effort. 30 minutes, difficulty 1 of 3.
 You may use. torch and torch.nn; SequenceBatchNorm and ClippedReLU are given. Not sequence_mask of the library.
 Check it. python exercises/exercise_03_lengths_and_masks.py
 
-What if. Fill the padding of a batch with 100 in place of 0 and leave out the masking of the input: which output frames of the
-short utterance change, and how many of them if three such layers with 11 frames each follow each other?
+What if. Fill the padding of a batch with 100 instead of 0, and do not mask the input. Which output frames of the short
+utterance change? How many of them change after three such layers with 11 frames each?
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from given import ClippedReLU, SequenceBatchNorm
 
 
 def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Frames that a convolution makes of so many frames: how often the kernel fits, in steps of the stride, into the padded
-    utterance.
+    """Number of frames after a convolution: how often the kernel fits into the padded utterance when it moves in steps of
+    the stride.
 
     Example, to do by hand first. 5 frames, 1 of padding at each end, kernel 3, stride 2: it fits at the places 0, 2 and 4 of the
     7 padded frames, so 3 frames come out. For 6 frames it fits at 0, 2 and 4 of 8: again 3.
@@ -38,8 +38,8 @@ def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int)
         kernel, stride, padding: of the convolution along time; padding at each end.
 
     Returns:
-        (B,) integers of the same dtype as ``lengths``, exact also where no float holds the number (2^53 + 1). Where the kernel
-        does not fit even once, 0 or less by the same formula (with floor, also below zero).
+        (B,) integers of the same dtype as ``lengths``. They are exact even for numbers that no float can hold (2^53 + 1). If
+        the kernel does not fit even once, the same formula gives 0 or less (it always rounds down).
     """
     raise NotImplementedError
 
@@ -91,7 +91,8 @@ class ConvBlock(nn.Module):
         """The block.
 
         Args:
-            x: (B, C, F, T); what stands in the padding, be it nan, must have no influence (and x is not changed).
+            x: (B, C, F, T). Its padding may hold anything, even nan or inf, and must not change the result. x itself is not
+                changed.
             lengths: (B,) integer frames.
 
         Returns:

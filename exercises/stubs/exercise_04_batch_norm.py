@@ -10,8 +10,8 @@ Effort. 35 minutes, difficulty 2 of 3.
 You may use. torch. Not nn.BatchNorm1d and its relatives. sequence_mask is given.
 Check it. python exercises/exercise_04_batch_norm.py
 
-What if. Normalise a batch of one long and seven short utterances once with and once without the padding in the statistics. By
-how much does the variance differ? What does the network then see when the long one comes alone?
+What if. Normalise a batch of one long and seven short utterances twice: with the padding in the statistics, and without it.
+By how much does the variance differ? What does the network then see when the long one comes alone?
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from given import sequence_mask
 class SequenceBatchNorm(nn.Module):
     """Sequence-wise batch norm over the frames that are speech, not padding.
 
-    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over all utterances of the
-    batch and all their frames, one mean and one variance for all together; for the channels of a convolution also over
-    frequency. Var divides by the number n of these values. Padding is left out of both and comes out as 0.
+    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var are taken over all
+    utterances of the batch and all their frames together: one mean and one variance. For the channels of a convolution they
+    are taken over frequency too. Var divides by n, the number of these values. Padding counts in neither, and the output is
+    0 there.
 
-    Training also moves the running averages, ``running = (1 - momentum) running + momentum new``; the new variance is here the
-    one without bias, divided by n - 1 (by 1 where n is 1), as torch keeps it. In evaluation the running averages take the place
-    of E and Var, and do not move.
+    Training also updates the running averages: ``running = (1 - momentum) running + momentum new``. The new variance in them
+    divides by n - 1 (by 1 if n is 1), as in torch. In evaluation the running averages are used in place of E and Var, and
+    stay as they are.
 
     Example, to do by hand first: one feature, two utterances of 2 and 1 frames. The values that count are 1, 3 and 5: mean 3,
     variance (4 + 0 + 4) / 3 = 2.667, its root 1.633. The 9 is padding.
@@ -64,9 +65,9 @@ class SequenceBatchNorm(nn.Module):
         """Normalises.
 
         Args:
-            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64 like the parameters, finite; is not
-                changed.
-            lengths: (B,) valid frames of each utterance, integers, some may be 0, not all; None means all T.
+            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64 like the parameters; finite (the
+                numbers in the padding too, but they may be large); is not changed.
+            lengths: (B,) valid frames of each utterance, integers. Some may be 0, but not all. None means all T.
 
         Returns:
             same shape and dtype as x, 0 in the padding. Gradients flow through E and Var too.

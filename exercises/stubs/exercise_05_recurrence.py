@@ -1,9 +1,9 @@
 """Exercise 5: the clipped ReLU and the paper's recurrence.
 
-Why it matters. This layer, seven times, is the heart of the best English model of the paper: not an LSTM, not a GRU, but the
-simplest recurrence there is, made trainable by batch norm in the right place and kept from exploding by a clip. Four things
-are easily got wrong: where batch norm stands, how the two directions are joined, which weights they
-share, and where the backward one begins.
+Why it matters. Seven of these layers are the heart of the paper's best English model. It is not an LSTM and not a GRU but
+the simplest recurrence there is. Batch norm in the right place makes it trainable, and a clip keeps it from exploding. Four
+things are easy to get wrong: where batch norm stands, how the two directions are joined, which weights they share, and where
+the backward direction begins.
 
 Paper. arXiv Section 3.1: clipped ReLU (no number), Eq. 2 and 3, sum of the directions; Section 3.2: Eq. 8. Best English model:
 Section 6.1.
@@ -11,8 +11,8 @@ Effort. 40 minutes, difficulty 2 of 3.
 You may use. torch; SequenceBatchNorm and sequence_mask are given. Not nn.RNN and its relatives.
 Check it. python exercises/exercise_05_recurrence.py
 
-What if. Scale U so that its largest singular value is 2 and run 100 steps without the clip: how large does h get? Where does it
-settle with the clip, and what is the gradient there?
+What if. Scale U so that its largest singular value is 2, and run 100 steps without the clip. How large does h get? Where
+does it settle with the clip, and what is the gradient there?
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class ClippedReLU(nn.Module):
         self.clip = clip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Of any shape, infinite values too; x itself is not changed."""
+        """x may have any shape and any values, infinite ones too. x itself is not changed."""
         raise NotImplementedError
 
 
 def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
     """The simple recurrence, both directions at once: ``h_s = min(max(x_s + U h_{s-1}, 0), clip)``, from h = 0.
 
-    Axis 1 is the direction. Both run the same way here, from step 0 on: whoever calls turns the backward one round first. ``x``
-    is the whole input side, W x + b or B(W x). Where the mask is 0 the state becomes 0, so that a direction whose padding comes
-    first starts its utterance from zero.
+    Axis 1 is the direction. Both directions run from step 0 to the last step here: the caller reverses the backward one
+    first. ``x`` is the whole input side, W x + b or B(W x). Where the mask is 0 the state becomes 0. So a direction that
+    meets its padding first still starts the utterance from zero. There may be thousands of steps: use a loop, not recursion.
 
     Example, to do by hand first. One utterance, one hidden unit, three steps with x = 1, clip 20; U is 2 forward and -2
     backward. Forward: 1, then 1 + 2 * 1 = 3, then 1 + 2 * 3 = 7. Backward: 1, then 1 - 2 = -1 becomes 0, then 1 - 0 = 1.
@@ -95,7 +95,7 @@ class BidirectionalRNNLayer(nn.Module):
         """The layer.
 
         Args:
-            x: (T, B, input_size), finite; what stands in the padding does not matter.
+            x: (T, B, input_size). Its padding may hold any finite numbers and must not change the result.
             lengths: (B,) integer frames, at least 1.
 
         Returns:

@@ -1,15 +1,15 @@
 """Exercise 6: the GRU cell.
 
-Why it matters. At equal numbers of parameters GRUs beat the simple recurrence in Table 3 of the paper, at every depth. Three
-slightly different cells go by that name: they differ in what the update gate weighs and in where the reset gate stands. All of
-them train; but weights of one put into another give noise, and no error message says why.
+Why it matters. In Table 3 of the paper GRUs beat the simple recurrence at every depth, with the same number of parameters.
+Three slightly different cells share that name. They differ in what the update gate weighs and in where the reset gate
+stands. All of them train. But weights from one cell give noise in another, and no error message says why.
 
 Paper. arXiv Section 3.4, Eq. 10 and Table 3.
 Effort. 25 minutes, difficulty 2 of 3.
 You may use. torch. Not nn.GRU, nn.GRUCell and their relatives.
 Check it. python exercises/exercise_06_gru.py
 
-What if. Put tanh aside and let the candidate take the clipped ReLU, as the paper did after finding both alike (Section 3.4).
+What if. Use the clipped ReLU for the candidate instead of tanh, as the paper did after finding both alike (Section 3.4).
 What bounded h before, and what bounds it now?
 """
 
@@ -30,10 +30,12 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     x_r = W_r x + b_r and so on are ready in ``x``; o multiplies unit by unit. As in Eq. 10 the reset gate r scales the product
     U_n h, so that all three products with h are one. (In other texts it scales h before the product.)
 
-    Departs from the paper: there z weighs the new candidate, h = (1 - z) h + z n; here, as in torch, the old state. Since
-    sigmoid(-a) = 1 - sigmoid(a), turning the signs of x_z and U_z turns one into the other.
+    Departs from the paper: there z weighs the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the old state.
+    Since sigmoid(-a) = 1 - sigmoid(a), changing the signs of x_z and U_z turns one form into the other.
 
-    Both directions run from step 0 on; whoever calls turned the backward one round. Where the mask is 0 the state becomes 0.
+    Both directions run from step 0 to the last step; the caller has reversed the backward one. Where the mask is 0 the state
+    becomes 0. There may be thousands of steps: use a loop, not recursion. Inputs may be as large as 1000 (saturated gates):
+    states and gradients must stay finite.
 
     Example, to do by hand first. One unit, two steps, the same x in both: x_r = 0, x_z = log 3, x_n = 1; U_r = U_z = 0, U_n =
     2. So r = 0.5 and z = 0.75 all the time. Step 1: n = tanh(1) = 0.762, h = 0.25 * 0.762 = 0.190. Step 2: n = tanh(1 + 0.5 * 2

@@ -1,8 +1,8 @@
 """Exercise 9: prefix beam search with a language model.
 
-Why it matters. The network writes down what it hears, spelling mistakes included; a language model knows which words exist. In
-Table 6 it halves the error rate of the shallow network. To use it while decoding, texts must be scored before their paths are
-complete, and for each text all paths must be added up. The search below does both, and it is where double letters get lost
+Why it matters. The network writes down what it hears, spelling mistakes included; a language model knows which words exist.
+In Table 6 it halves the error rate of the shallow network. To use it while decoding, the search must score a text before its
+paths are complete, and it must add up all paths of each text. The search below does both. Double letters are what it loses
 most easily.
 
 Paper. arXiv Section 3.8, Eq. 12, and Table 6; the search: Hannun et al. 2014, arXiv:1408.2873.
@@ -10,8 +10,8 @@ Effort. 50 minutes, difficulty 3 of 3.
 You may use. Plain Python and NumPy; Hypothesis and kept_labels are given.
 Check it. python exercises/exercise_09_beam_search.py
 
-What if. Search with beam_width 1 in the first example below: which text is found, and where did the paths of the other
-one go? What does a language model with alpha = 100 find?
+What if. Search with beam_width 1 in the first example below. Which text is found, and where did the paths of the other one
+go? What does a language model with alpha = 100 find?
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from given import BeamScorer, Hypothesis
 def kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> list[int]:
     """Given: the labels that may extend a prefix in this frame.
 
-    They are those (without the blank) among the fewest symbols that together have the probability ``cutoff``, at most
-    ``max_labels``.
+    Take the likeliest symbols, as few as together have the probability ``cutoff``, and at most ``max_labels`` of them. The
+    labels among them, without the blank, are kept.
     """
     if cutoff >= 1.0 and max_labels is None:
         return list(range(1, len(frame)))
@@ -45,16 +45,16 @@ def prefix_beam_search(
 
     * blank: (p_b + p_nb) p(blank) goes to p_b of the same prefix;
     * its last label c, held: p_nb p(c) goes to p_nb of the same prefix;
-    * any label c of ``kept_labels(frame, cutoff, max_labels)``: (p_b + p_nb) p(c) goes to p_nb of the prefix with c added, but
-      only p_b p(c) if c is the last label, for without a blank between it is held, not said again.
+    * any label c of ``kept_labels(frame, cutoff, max_labels)``: (p_b + p_nb) p(c) goes to p_nb of the prefix with c added.
+      If c is the last label already, only p_b p(c) goes there: without a blank in between, c is held and not said again.
 
-    What comes to a prefix from several sides is added up. Then the ``beam_width`` prefixes with the highest ``log(p_b + p_nb) +
-    alpha log_lm + beta words`` are the next beam; the others go, with their masses. Stay with logarithms (np.logaddexp).
+    A prefix may get mass from several sides: add it up. Then the ``beam_width`` prefixes with the highest score form the next
+    beam; the others go. Work with logarithms (np.logaddexp). There may be thousands of frames: loop over them, no recursion.
 
-    A language model answers ``scorer.start()``, the state of the empty prefix; ``scorer.scores(state, labels)``, for an array of
-    labels two arrays, the log-probability and the number of words that each of them adds; ``scorer.advance(state, label)``,
-    the next state; ``scorer.finish(state)``, a pair with what is added where the text ends, which each prefix gets that is left
-    after the last frame. log_lm and words of a prefix are the sums of what its labels add.
+    A language model has four methods. ``scorer.start()`` is the state of the empty prefix, ``scorer.advance(state, label)`` the
+    next one. ``scorer.scores(state, labels)`` gives two arrays: the log-probability and the number of words that each label
+    adds. ``scorer.finish(state)`` gives the same of the end: add it to each prefix that is left after the last frame. log_lm
+    and words of a prefix are the sums of what its labels add.
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first: "" has p_b = 0.6, "a" p_nb
     = 0.4. In the second "" keeps 0.6 * 0.6 = 0.36; "a" gets 0.6 * 0.4 from "", holds 0.4 * 0.4, and ends in blank with 0.4 *
@@ -67,7 +67,7 @@ def prefix_beam_search(
     Args:
         log_probs: (T', V), symbol 0 the blank; each row sums to one, single probabilities may be 0 (-inf). T' may be 0.
         scorer: a language model; None for none.
-        alpha, beta: weights of log_lm and words. What the model forbids (-inf) stays forbidden at alpha = 0.
+        alpha, beta: weights of log_lm and words; alpha is at least 0. What the model forbids (-inf) stays so at alpha = 0.
 
     Returns:
         up to ``beam_width`` of ``Hypothesis(labels, score, log_ctc, log_lm, words)``, the highest score first; labels a tuple of

@@ -1,20 +1,20 @@
 """Exercise 12: the whole recogniser, from your own parts.
 
-Why it matters. You have all the parts; now they must fit. Here is where lengths, axes and modes of eleven right parts can still
-be put together wrongly. When they fit, your model learns to write down what voices say that it has never heard, in about a
-minute, and nothing in it is not yours but the optimizer.
+Why it matters. You have all the parts; now they must fit together. Eleven right parts can still be joined with the wrong
+lengths, axes or modes. When they fit, your model learns in half a minute to write down words from voices that it has never
+heard. Everything in it is yours except the optimizer.
 
 Paper. arXiv Section 3.1 (layers, Eq. 5), Section 3.3 (CTC, SortaGrad), Section 6 (gradient norm clipped to 400).
-Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes one to two minutes.
+Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes about half a minute.
 You may use. torch, and everything that ``parts`` gives: your own answers. Not torch's CTC loss.
 Check it. python exercises/exercise_12_recogniser.py
 
-Goal. Words of a small vocabulary, spoken by voices that are not among the training voices: at most 10 % word errors, greedy,
-after training with your spectrogram, encoder, convolution, batch norm, recurrence, loss, gradient, minibatches, search and error
-rate.
+Goal. At most 10 % word errors on words of a small vocabulary, spoken by voices that are not among the training voices.
+Greedy decoding must reach it, and your beam search too. The training uses your spectrogram, encoder, convolution, batch
+norm, recurrence, loss, gradient, minibatches, search and error rate.
 
-What if. Let all minibatches be random from the first epoch on (sortagrad=False), or take the recurrence "rnn" in place of "gru":
-how does the loss of the first epochs change?
+What if. Let all minibatches be random from the first epoch on (sortagrad=False), or use the recurrence "rnn" instead of
+"gru". How does the loss of the first epochs change?
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class DeepSpeech2(nn.Module):
         """Log-probabilities of the symbols in each output frame (Eq. 5).
 
         The convolutions take and give (B, C, F, T) and lengths. The recurrences take (T', B, C F'): time first, and in each
-        frame the F' bins of the first channel, then those of the second, and so on. ``self.dropout`` stands before each
-        recurrence and before the output.
+        frame the F' bins of the first channel, then those of the second, and so on. ``self.dropout`` is applied to what goes
+        into each recurrence and into the output.
 
         Args:
             features: (B, 1, F, T).
@@ -107,15 +107,15 @@ class DeepSpeech2(nn.Module):
 def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
     """One step: forward in training mode, CTC loss (mean over the utterances), backward, gradient clipping, update.
 
-    Your loss does not know its gradient, but ctc_gradient does: ``log_probs.backward(gradient)`` sends a gradient of log_probs
-    back through the model. ctc_gradient is the one at the inputs of the softmax; because it sums to 0 in each frame, log_softmax
-    hands it on unchanged. The mean over the utterances divides it by B.
+    Your loss does not know its gradient, but ctc_gradient does: ``log_probs.backward(gradient)`` sends a gradient of
+    log_probs back through the model. ctc_gradient is the gradient at the inputs of the softmax. It sums to 0 in each frame,
+    so log_softmax passes it on unchanged. The loss is the mean over the utterances, so divide it by B.
 
     Args:
         model: a DeepSpeech2.
         batch: ``features``, ``feature_lengths``, ``targets`` and ``target_lengths``, as forward and the CTC functions take them.
         optimizer: steps once. Gradients left from before must not count.
-        max_norm: the norm of all gradients together is rescaled to this where it exceeds it.
+        max_norm: if the norm of all gradients together is larger than this, they are rescaled to it.
 
     Returns:
         mean loss per utterance in nats, a float.

@@ -1,9 +1,9 @@
 """Exercise 13: the row convolution, a short look ahead.
 
-Why it matters. Bidirectional layers hear the end of an utterance before the first letter is written, so nobody can read along.
-Forward-only layers can write while one speaks, but they must name a sound before they have heard what follows. The row
-convolution above them looks a fixed number of frames ahead, and no further: the model that the authors deployed has one. Two
-things are easily got wrong: which way the window looks, and what it sees behind the end of a short utterance in a batch.
+Why it matters. A bidirectional layer hears the end of an utterance before it writes the first letter, so nobody can read
+along. A forward-only layer can write while someone speaks, but it must name a sound before it has heard what follows. The
+row convolution above it looks a fixed number of frames ahead, and no further. The model that the authors deployed has one.
+Two things are easy to get wrong: which way the window looks, and what it sees after the end of a short utterance in a batch.
 
 Paper. arXiv Section 3.7, Eq. 11; the deployed model with tau = 19: Section 7.4.
 Effort. 25 minutes, difficulty 2 of 3.
@@ -11,8 +11,8 @@ You may use. torch with its convolutions (which groups, which padding: that is t
 RowConvolution of the library.
 Check it. python exercises/exercise_13_row_convolution.py
 
-What if. Put two of these layers with tau = 10 in the place of one with tau = 20: how far ahead does the last output look, and
-how many weights do the two have? With 20 ms an output frame: how long after a sound can its letter be written at the earliest?
+What if. Replace one layer with tau = 20 by two with tau = 10. How far ahead does the last output look, and how many weights
+do the two have? If an output frame takes 20 ms, how long after a sound can its letter be written at the earliest?
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from given import sequence_mask
 class RowConvolution(nn.Module):
     """Looks ahead by tau frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
 
-    Feature i of frame t becomes a weighted sum of feature i in frame t and the next tau frames. Each feature has its own row of
-    tau + 1 weights: the first is that of the present frame, the last that of the frame furthest ahead. (The equation counts j
-    from 1, Python from 0.) Behind an utterance's own end there is 0.
+    Feature i of frame t becomes a weighted sum of feature i in frame t and the next tau frames. Each feature has its own row
+    of tau + 1 weights: the first is for the present frame, the last for the frame furthest ahead. (The equation counts j
+    from 1, Python from 0.) After an utterance's own end everything is 0.
 
     Example, to do by hand first. tau = 1, two features: W_1 = (2, 1) and W_2 = (0, 3); an utterance of 3 frames, with 1, 10,
     100 in the first feature and 1, 2, 3 in the second. First feature: 2 * 1 + 10 = 12, 2 * 10 + 100 = 120, 2 * 100 + 0 = 200.
@@ -76,9 +76,9 @@ class RowConvolution(nn.Module):
         raise NotImplementedError
 
     def over(self, x: Tensor) -> Tensor:
-        """While one speaks: only the frames whose future is there, without any 0 behind the end.
+        """For streaming: only the frames whose next tau frames are there. No zeros are added at the end.
 
-        Whoever streams keeps the last tau frames of x and puts them before the next ones. (``forward`` may use it too.)
+        The caller keeps the last tau frames of x and puts them before the next ones. (``forward`` may use it too.)
 
         Args:
             x: (T + tau, B, d), T at least 1.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
 from decoding.ngrams import NGramModel
 from decoding.scorers import WordScorer
-from decoding.tuning import Output, Tuning, count_search_errors, tune
+from decoding.tuning import Output, Tuning, compare, count_search_errors, tune
 from implementation import CharEncoder
 
 ENCODER = CharEncoder()
@@ -46,3 +48,17 @@ def test_the_grid_holds_the_errors_of_each_pair_and_the_best_is_in_it(scorer):
 def test_of_equal_pairs_the_middle_one_is_taken():
     errors = np.array([[9, 9, 9], [3, 3, 3], [9, 9, 9]])
     assert Tuning((0.0, 1.0, 2.0), (-1.0, 0.0, 1.0), errors, 100).best == (1.0, 0.0)
+
+
+def test_sets_are_compared_without_keeping_what_the_network_said(scorer):
+    given = []
+
+    def outputs():
+        for text, doubtful in (("the cat sat", 5), ("the dog ran", 4), ("a cat sat", 3)):
+            assert sum(array() is not None for array in given) <= 1  # the one that the caller still holds
+            output = heard(text, doubtful, "u")
+            given.append(weakref.ref(output.log_probs))
+            yield output
+
+    rates = compare("test", outputs(), ENCODER, 20, scorer, (1.0, 0.0))
+    assert [counts["word_errors"] for counts in rates.values()] == [3, 3, 0] and list(rates)[1] == "beam 20"

@@ -2,13 +2,17 @@
 
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import soundfile
 
+import killing
 from helpers import ROOT
 from implementation import generate_synthetic_audio
 from models.checkpoints import ModelConfig
@@ -28,6 +32,8 @@ def test_the_python_blocks_run(name, tmp_path, monkeypatch):
     assert blocks
     monkeypatch.chdir(tmp_path)  # some leave files
     for number, block in enumerate(blocks, start=1):
+        if "import onnxruntime" in block:  # tests/scripts/test_export.py runs it
+            continue
         exec(compile(block, f"{name}, block {number}", "exec"), {"__name__": "__main__"})  # each with names of its own
 
 
@@ -121,7 +127,7 @@ def test_every_command_runs(tmp_path):
         ran = {command for command in ran if "lm.arpa" not in command}
         for command in commands_of(name):
             run = command.removeprefix(SET_UP)
-            if run not in ran:
+            if run not in ran and (find_spec("onnx") or "export.py" not in run):
                 ran.add(run)
                 run_command(run, project)
     assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 18
@@ -130,7 +136,29 @@ def test_every_command_runs(tmp_path):
 def run_command(command, project):
     """Runs a command of the documents with this Python; it must succeed."""
     run = f"{command} --collect-only -q" if re.fullmatch(r"python -m pytest( -m slow)?", command) else command
-    run = re.sub(r"^python\b", f'"{sys.executable}"', run)
-    environment = os.environ | {"DS2_QUICK": "1"}
-    done = subprocess.run(run, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    words = shlex.split(run)
+    if words[0] == "python" and words[1].endswith(".py"):
+        process = killing.context.Process(target=run_script, args=(words[1:], project))
+        process.start()
+        process.join()
+        code, said = process.exitcode, (project / "said.txt").read_text(encoding="utf-8")
+    else:
+        run = re.sub(r"^python\b", f'"{sys.executable}"', run)
+        environment = os.environ | {"DS2_QUICK": "1"}
+        done = subprocess.run(run, shell=True, cwd=project, env=environment, capture_output=True, text=True, check=False)
+        code, said = done.returncode, f"{done.stdout}\n{done.stderr}"
+    assert code == 0, f"{command}\n{said}"
+
+
+def run_script(words, project):
+    """In a process that has loaded torch already: a script of the copy with its arguments; all it says goes to said.txt."""
+    os.chdir(project)
+    os.environ["DS2_QUICK"] = "1"
+    for name in [n for n, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(str(ROOT))]:
+        del sys.modules[name]  # the copy brings its own
+    sys.argv = words
+    sys.path[:] = [str((project / words[0]).parent), *(path for path in sys.path if not path.startswith(str(ROOT)))]
+    with open("said.txt", "w", encoding="utf-8") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        runpy.run_path(words[0], run_name="__main__")

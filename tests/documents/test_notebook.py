@@ -6,9 +6,7 @@ import ast
 import os
 import re
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from helpers import DATA, ROOT, Notebook
 
@@ -48,6 +46,9 @@ def test_the_stored_run_reached_its_error_rate_and_heard_real_speech():
 
 @pytest.mark.slow
 def test_it_runs_from_top_to_bottom():
+    import nbformat  # takes seconds
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(ROOT / "notebook.ipynb", as_version=4)
     data = {"DS2_DATA": str(DATA / "fsdd")} if (DATA / "fsdd").is_dir() else {}
     client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})

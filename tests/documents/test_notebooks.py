@@ -13,6 +13,7 @@ NOTEBOOKS = [
     pytest.param(Notebook("notebook.ipynb"), KINDS | {"execute_result"}, 13, id="notebook"),
     pytest.param(Notebook("notebooks/ctc_from_scratch.ipynb"), KINDS, 13, id="ctc"),
     pytest.param(Notebook("notebooks/deep_speech_1.ipynb"), KINDS, 9, id="deep_speech_1"),
+    pytest.param(Notebook("notebooks/mandarin.ipynb"), KINDS, 7, id="mandarin"),
 ]
 each = pytest.mark.parametrize(("notebook", "kinds", "parts"), NOTEBOOKS)
 

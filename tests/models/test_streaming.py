@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import json
 from itertools import product
 
 import numpy as np
@@ -31,9 +34,15 @@ from models.transcription import Decoder, transcribe
 ENCODER = CharEncoder()
 
 
-def checkpoint(seed: int = 0, **settings) -> Checkpoint:
+def checkpoint(**settings) -> Checkpoint:
     """A forward-only model of random weights, so sharp that its best path has many letters and spaces."""
-    torch.manual_seed(seed)
+    return copy.deepcopy(_checkpoint(json.dumps(settings)))
+
+
+@functools.cache
+def _checkpoint(text: str) -> Checkpoint:
+    settings = json.loads(text)
+    torch.manual_seed(0)
     features = Features(sample_rate=8000, n_fft=64, normalisation="corpus")
     statistics = CorpusStatistics(0.1, tuple(np.linspace(-1, 2, 33)), tuple(np.linspace(1, 3, 33)))
     values = {"n_rnn": 2, "rnn_hidden": 24, "bidirectional": False} | settings
@@ -67,7 +76,10 @@ def whole(trained: Checkpoint, audio: np.ndarray) -> torch.Tensor:
         return trained.model(features, torch.tensor([features.shape[3]]))[0][:, 0]
 
 
+@functools.cache
 def speech(seconds: float = 2.0, rate: int = 8000) -> np.ndarray:
+    np.random.seed(0)  # whichever test asks first
+    torch.manual_seed(0)
     audio = generate_synthetic_audio("see the little moon", speaker=550, sample_rate=rate).numpy()
     return np.resize(audio, int(seconds * rate)).astype(np.float32)
 
@@ -87,15 +99,15 @@ ARCHITECTURES = [
 def test_log_probabilities_are_those_of_the_whole(settings):
     trained, audio = checkpoint(**settings), speech()
     expected = whole(trained, audio)
-    for seed, widest in enumerate((1, 100, 700, 5000, 20000)):
+    for seed, widest in enumerate((1, 100, 3000, 20000)):
         recognizer = StreamingRecognizer(trained)
-        parts = chunks(audio[:2000] if widest == 1 else audio, seed, widest)
+        parts = chunks(audio[:1000] if widest == 1 else audio, seed, widest)
         rows = [recognizer.log_probs(part) for part in parts] + [recognizer.log_probs(audio[:0], last=True)]
-        expected_now = whole(trained, audio[:2000]) if widest == 1 else expected
+        expected_now = whole(trained, audio[:1000]) if widest == 1 else expected
         torch.testing.assert_close(torch.cat(rows), expected_now, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("seeds", [range(10), pytest.param(range(10, 200), marks=pytest.mark.slow)], ids=["first", "others"])
+@pytest.mark.parametrize("seeds", [range(6), pytest.param(range(6, 200), marks=pytest.mark.slow)], ids=["first", "others"])
 def test_text_and_times_are_those_of_the_whole_in_200_chunkings(seeds):
     trained, audio = checkpoint(row_conv=3), speech(2)
     rows = whole(trained, audio)
@@ -128,7 +140,9 @@ def scorer(kind: str | None) -> WordScorer | CharacterScorer | None:
     return None if kind is None else WordScorer(model, ENCODER, kind == "lexicon" or None)
 
 
-@pytest.mark.parametrize("seeds", [range(5), pytest.param(range(5, 50), marks=pytest.mark.slow)], ids=["first", "others"])
+@pytest.mark.parametrize(
+    "seeds", [range(1, 4), pytest.param([0, *range(4, 50)], marks=pytest.mark.slow)], ids=["first", "others"]
+)
 @pytest.mark.parametrize("kind", [None, "words", "lexicon", "characters"])
 def test_a_beam_that_is_carried_finds_the_text_of_the_whole_in_200_chunkings(kind, seeds, tmp_path):
     trained, audio = checkpoint(row_conv=3), speech(2)
@@ -252,7 +266,7 @@ def test_streams_that_are_served_together_hear_what_each_hears_alone(settings, d
     batches, gathered = [], streaming._Network.gathered
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streaming._Network, "gathered", lambda networks: (batches.append(len(networks)), gathered(networks))[1])
-        for step in range(20):
+        for step in range(12):
             served = [n for n in range(5) if rng.random() < 0.8]
             widths = [800 if n < 4 else int(rng.integers(0, 900)) for n in served]
             parts = [np.roll(audio, 997 * n - 800 * step)[:width] for n, width in zip(served, widths, strict=True)]

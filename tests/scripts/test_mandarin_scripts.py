@@ -65,8 +65,12 @@ def test_a_run_is_measured_by_characters_and_has_no_word_errors(hanzi):
     ("flags", "says"),
     [
         (["--alphabet", "english"], r"12 of 12 utterances have letters that the alphabet lacks, more than 1 %: '数' 3 times, "),
-        ([], "--alphabet corpus takes the characters of the training transcripts, --alphabet mandarin has 6,763 Chinese ones"),
-        (["--unknown", "drop"], "--alphabet corpus takes the characters of the training transcripts, --alphabet mandarin"),
+        ([], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin has 6,763 Chinese ones"),
+        (["--unknown", "drop"], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin"),
+        (
+            ["--alphabet", "english", "--transcript-column", "pinyin"],
+            "0.wav; write numbers in words, or --alphabet corpus takes the characters of the training transcripts, or",
+        ),
         (["--alphabet", "corpus", "--n-train", "2", "--train", "one"], "no utterance is in the split 'one'"),
         (["--alphabet", "no.txt"], "--alphabet no.txt: no such file; give english, mandarin, corpus, or a text file"),
         (
@@ -113,7 +117,8 @@ def test_a_corpus_whose_dev_has_other_characters_says_how_to_count_them(hanzi, t
     flags = ["--data", str(tmp_path), *SMALL, "--alphabet", "corpus", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main(flags) == 2
     error = capsys.readouterr().err
-    assert "'方' once; --alphabet mandarin has 6,763 Chinese ones, --unknown drop leaves them out of the training" in error
+    assert f"'方' once, first in {tmp_path / '6.wav'}; --alphabet mandarin has 6,763 Chinese ones, or " in error
+    assert "or --unknown drop leaves them out of the training" in error
     assert train_minimal.main([*flags, "--unknown", "drop"]) == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text())["dev"]["characters"] == 6  # 方 counts
 
@@ -146,6 +151,16 @@ def test_a_language_model_of_another_alphabet_is_refused_in_a_sentence(hanzi, tm
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "the alphabet cannot write 7 of the 7 characters that it knows" in error
     assert "--alphabet" in error
+
+
+def test_a_corpus_of_another_language_is_refused_in_a_sentence_when_tuning(hanzi, small_corpus, capsys):
+    model, corpus, lm = hanzi / "run" / "checkpoint.pt", small_corpus[0], hanzi / "run" / "lm.arpa"
+    command = [str(model), "--data", str(corpus), "--lm", str(lm), "--overwrite"]
+    for flags, says in (([], "3 of 3 utterances of dev can't be written in the model's alphabet, which lacks "),
+                        (["--unknown", "drop"], "no utterance of the split 'dev' can be used")):  # fmt: skip
+        assert tune_decoder.main([*command, *flags]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and says in error
 
 
 @pytest.mark.parametrize(("flags", "unit"), [(["--alphabet", "mandarin"], "character"), (["--alphabet", "corpus"], "character"),

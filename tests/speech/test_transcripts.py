@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from implementation import CharEncoder
 from speech.alphabets import BigramEncoder, corpus_encoder
-from speech.transcripts import joined, mixed_scripts, named, normalise, plain, unknown_characters
+from speech.transcripts import changed_letters, joined, mixed_scripts, named, normalise, plain, unknown_characters
 
 ENGLISH, DROP = CharEncoder(), CharEncoder(unknown="drop")
 FRENCH = CharEncoder("abcdefghijklmnopqrstuvwxyzàâçéèêëîïôûùüÿœæ '-")
@@ -83,6 +83,7 @@ def test_chinese_is_not_harmed(unknown):
         expected = "你好世界ABC" if unknown == "drop" else "你好，世界ABC。"
         assert normalise("你好，世界ABC。", encoder) == expected
     assert normalise("\uf963京", alone) == "北京"  # a compatibility character
+    assert normalise("⼈", CharEncoder("人")) == plain("⼈") == "人" != "⼈"  # a radical
     assert normalise("ＡＢ你", CharEncoder("ＡＢ你")) == "ＡＢ你" and normalise("ＡＢ你", CharEncoder("AB你")) == "AB你"
 
 
@@ -104,6 +105,13 @@ def test_what_remains_is_named_with_counts():
 def test_letters_that_look_alike_are_named_by_their_script():
     assert named(unknown_characters(["cаt", "αβ"], ENGLISH)) == "'а' (Cyrillic) once, 'α' (Greek) once, 'β' (Greek) once"
     assert mixed_scripts(["a cаt", "кот cat", "cаt", "中国cat", "CAFÉ"]) == {"cаt": 2}
+    assert named(mixed_scripts(["a cаt"])) == "'cаt' once"
+
+
+def test_letters_that_become_others_are_counted_and_the_same_ones_written_otherwise_are_not():
+    texts = ["café e\u0301 ÉTÉ", "łódź", "Ｈｉ ﬁne don’t it's", "北"]
+    assert changed_letters(texts, ENGLISH) == {"é as e": 2, "É as E": 2, "ł as l": 1, "ó as o": 1, "ź as z": 1}
+    assert not changed_letters(texts, corpus_encoder(texts)) and not changed_letters(["안녕"], CharEncoder("\u110b\u1161"))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
+import train_minimal
 from helpers import ROOT
 from implementation import Convolution, DeepSpeech2, SpectrogramBatch, plain_definitions, shared_batch, train_step
 from speech.corpora import Problem
@@ -305,13 +306,16 @@ def test_a_process_without_a_device_of_its_own_is_refused(monkeypatch, name, mes
 # torchrun for real
 # ---------------------------------------------------------------------------------------------
 
-FLAGS = "--n-fft 64 --n-rnn 1 --rnn-hidden 8 --n-train 24 --n-val 2 --batch-size 2 --precision fp32 --epochs 4".split()
+FLAGS = "--n-fft 64 --n-rnn 1 --rnn-hidden 8 --n-train 24 --n-val 2 --precision fp32 --epochs 4".split()
+BY_SECONDS = "--batch-seconds 4 --optimizer sgd --lr 1e-4 --dropout 0 --epochs 1".split()
 
 
-def start(folder: Path, *flags: str, restarts: int = 0) -> subprocess.Popen:
+def start(folder: Path, *flags: str, restarts: int = 0, of_the_second: str = "") -> subprocess.Popen:
     """train_minimal.py in two processes; what all of them say goes to one pipe."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, f"--max-restarts={restarts}", "train_minimal.py", *FLAGS, *flags]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python"]
+    torchrun += [f"--max-restarts={restarts}", "sh", "-c", f'[ $RANK = 0 ] || set -- "$@" {of_the_second}; exec "$@"', "sh"]
+    batch = [] if "--batch-seconds" in flags else ["--batch-size", "2"]
+    command = [*torchrun, sys.executable, "train_minimal.py", *FLAGS, *batch, *flags]
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
     where = [] if "--resume" in flags else ["--output-dir", str(folder)]
     return subprocess.Popen([*command, *where], cwd=ROOT, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -382,4 +386,23 @@ class TestTorchrun:
         process = start(whole[0])
         said, _ = process.communicate(timeout=300)
         assert process.returncode != 0 and said.count("holds a run already") == 1, said
-        assert "another process of this training has ended" in said
+        assert said.count("\nerror: ") + said.startswith("error: ") == 1 and "stopped" not in said, said
+
+    def test_what_one_process_alone_refuses_it_tells_itself(self, tmp_path):
+        process = start(tmp_path / "run", of_the_second="--data no/such")
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode != 0 and said.count("error: ") == 1, said
+        assert "error: process 1 of 2: no/such does not exist" in said, said
+
+    def test_wrong_flags_are_told_once(self, tmp_path):
+        process = start(tmp_path / "run", "--epochz", "3")
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode != 0 and said.count("error: there is no flag --epochz; did you mean --epochs?") == 1, said
+
+    def test_minibatches_by_seconds_are_those_of_one_process(self, tmp_path):
+        process = start(tmp_path / "two", *BY_SECONDS)
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        assert train_minimal.main([*FLAGS, *BY_SECONDS, "--output-dir", str(tmp_path / "one")]) == 0
+        [one], [two] = lines(tmp_path / "one"), lines(tmp_path / "two")
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5) and two["dev_loss"] == pytest.approx(one["dev_loss"], rel=1e-4)

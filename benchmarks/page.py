@@ -1,0 +1,123 @@
+"""How long after the end of a word its text stands on the page of demo.py, in a real browser."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from machine import machine
+
+from implementation import generate_synthetic_audio
+from models.checkpoints import load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
+QUIET, LASTING = 0.02, 150  # of the loudest: where a word has ended; milliseconds after which that is sure
+# In the page: hears the microphone beside the recorder, and notes when each word ended and when the text changed.
+WATCH = """
+const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+window.ends = []; window.texts = [];
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await given(wanted), context = new AudioContext(), analyser = context.createAnalyser();
+  analyser.fftSize = 256; // 5 ms
+  context.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(256);
+  let loud = 0;
+  setInterval(() => {
+    analyser.getFloatTimeDomainData(samples);
+    const now = performance.now();
+    if (Math.max(...samples.map(Math.abs)) > QUIET) loud = now;
+    else if (loud && now - loud > LASTING) { window.ends.push(loud); loud = 0; }
+  }, 5);
+  const text = document.querySelector(".recorder .text");
+  new MutationObserver(() => window.texts.push([performance.now(), text.innerText])).observe(
+    text, {subtree: true, childList: true, characterData: true});
+  return stream;
+};
+"""
+
+
+def spoken(words: list[str], speaker: int) -> np.ndarray:
+    """The words with a gap behind each, at RATE."""
+    rng, parts = np.random.default_rng(0), []
+    for word in ["", *words]:
+        if word:
+            parts.append(generate_synthetic_audio(word, RATE, speaker, snr_db=40.0).numpy())
+        parts.append(rng.normal(0, 0.0003, round(GAP * RATE)))
+    return np.concatenate(parts)
+
+
+def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[float], list[tuple[float, str]]]:
+    """When words ended, and the texts with the time of each, in milliseconds of one clock."""
+    from playwright.sync_api import sync_playwright
+
+    flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    flags.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=flags)
+        page = chromium.new_context(permissions=["microphone"]).new_page()
+        page.add_init_script(WATCH.replace("QUIET", str(QUIET)).replace("LASTING", str(LASTING)))
+        page.goto(address)
+        page.locator("#changed .text").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Record").click()
+        page.wait_for_timeout(1000 * seconds + 1500)
+        ends, texts = page.evaluate("[window.ends, window.texts]")
+        chromium.close()
+    return ends, [(at, text) for at, text in texts]
+
+
+def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -> list[float]:
+    """For each word that was understood the milliseconds from its end until it stood there; no word may come twice."""
+    if len(ends) != len(words):
+        return []  # the watch took a pause within a word for its end, or the computer stood still
+    first = [[at for at, text in texts if word in text.split()][:1] for word in words]
+    return [at - end for times, end in zip(first, ends, strict=True) for at in times]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="of a forward-only model that understands the embedded voice")
+    parser.add_argument("--words", default="hello moon little book way", help="that are spoken, one by one")
+    parser.add_argument("--rounds", type=int, default=4, help="each by another voice")
+    args = parser.parse_args()
+    words, model = args.words.split(), load_checkpoint(args.checkpoint).model
+    print(machine("torch", "gradio", threads=1))
+    lookahead = 0 if model.row_convolution is None else model.row_convolution.lookahead
+    print(f"an output frame lasts {1000 * model.seconds_per_output:g} ms; the row convolution waits for {lookahead} of them")
+    torch.manual_seed(0)
+    np.random.seed(0)
+    command = [sys.executable, str(ROOT / "demo.py"), str(args.checkpoint), "--no-browser", "--port", "0"]
+    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        address = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
+        urllib.request.urlopen(address, timeout=120).read()  # the page is there
+        found, count = [], 0
+        for number in range(args.rounds):
+            sound, wav = spoken(words, 510 + number), Path(folder) / f"{number}.wav"
+            soundfile.write(wav, sound, RATE)
+            ends, texts = heard_in_browser(address, wav, len(sound) / RATE)
+            mine = waits(words, ends, texts)
+            found, count = found + mine, count + len(words)
+            last = texts[-1][1] if texts else "nothing"
+            shown = " ".join(f"{wait:.0f}" for wait in mine)
+            print(f"voice {510 + number}: {len(ends)} ends of {len(words)} words, {shown} ms; the page wrote: {last}")
+        server.terminate()
+    median, ninth = (float(np.quantile(found, q)) for q in (0.5, 0.9)) if found else (np.nan, np.nan)
+    print(f"from the end of a word to its text: median {median:.0f} ms, nine of ten within {ninth:.0f} ms; "
+          f"{len(found)} of {count} words were understood")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""A model that export.py wrote, run by onnxruntime: the numbers of the torch model, of whole utterances and of streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from implementation import AudioSample, collate_batch
+from models.checkpoints import Checkpoint
+from speech.alphabets import encoder_of
+
+
+class OnnxModel:
+    """An exported model.
+
+        model = OnnxModel("model.onnx")
+        rows = model.log_probs(samples)  # (T', V), for any decoder
+        print(model.encoder.ctc_decode(rows.argmax(1)))
+
+    Args:
+        model: the file, or what it holds.
+
+    Attributes:
+        encoder, sample_rate, seconds_per_output: as of the checkpoint; of the samples in Hz; from one row to the next.
+        streams: whether it takes an utterance in pieces.
+
+    Raises:
+        ValueError: if it is no model of export.py.
+    """
+
+    def __init__(self, model: str | Path | bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        source = model if isinstance(model, bytes) else Path(model).read_bytes()
+        name = "the model" if isinstance(model, bytes) else model
+        try:
+            self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class of its own for each fault, none of them documented
+            raise ValueError(f"{name}: no ONNX model that onnxruntime can run ({' '.join(str(error).split())[:200]})") from error
+        told = self.session.get_modelmeta().custom_metadata_map
+        if not {"kind", "symbols", "sample_rate", "seconds_per_output"} <= told.keys():
+            raise ValueError(f"{name}: an ONNX model, but none that export.py wrote: it tells no symbols and no sample rate")
+        self.encoder = encoder_of(json.loads(told["symbols"])[1:])
+        self.sample_rate, self.seconds_per_output = int(told["sample_rate"]), float(told["seconds_per_output"])
+        self.streams, self.states = told["kind"] == "stream", json.loads(told.get("states", "{}"))
+
+    def log_probs(self, samples: np.ndarray) -> Tensor:
+        """(N,) samples, floats of full scale 1 -> (T', V): of a whole utterance."""
+        return OnnxStream(self).log_probs(samples, last=True) if self.streams else self.batch([samples])[0]
+
+    def batch(self, utterances: Sequence[np.ndarray]) -> list[Tensor]:
+        """The (T', V) of each of several whole utterances, heard together; ValueError of a model for streams."""
+        if self.streams:
+            raise ValueError("this model was exported with --stream: it takes streams, OnnxStream, and no batch of utterances")
+        lengths = np.array([len(samples) for samples in utterances])
+        padded = np.zeros((len(utterances), lengths.max()), np.float32)
+        for row, samples in zip(padded, utterances, strict=True):
+            row[: len(samples)] = samples
+        log_probs, frames = self.session.run(["log_probs", "output_lengths"], {"samples": padded, "lengths": lengths})
+        return [torch.from_numpy(log_probs[:n, place]) for place, n in enumerate(frames)]
+
+
+class OnnxStream:
+    """One utterance of a model exported with ``--stream``, piece by piece; ValueError of another model."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        if not model.streams:
+            raise ValueError("this model takes whole utterances: export a forward-only one with --stream")
+        self.session = model.session
+        self.states = {name: np.zeros([1 if size == "B" else size for size in shape], np.float32)
+                       for name, shape in model.states.items()}  # fmt: skip
+
+    def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
+        """(N,) more samples -> (T', V), the rows that are ready by now; with ``last`` all that are left."""
+        names = [name.replace("state", "next") for name in self.states]
+        given = {"samples": np.asarray(samples, np.float32)[None], "last": np.array(last)} | self.states
+        log_probs, *kept = self.session.run(["log_probs", *names], given)
+        self.states = dict(zip(self.states, kept, strict=True))
+        return torch.from_numpy(log_probs[:, 0])
+
+
+@torch.no_grad()
+def difference(checkpoint: Checkpoint, exported: bytes) -> float:
+    """The largest difference between the log-probabilities of onnxruntime and of torch, over two utterances of noise."""
+    rate, random = checkpoint.model.features.sample_rate, np.random.default_rng(0)
+    utterances = [0.1 * random.standard_normal(round(seconds * rate)).astype(np.float32) for seconds in (2.0, 1.3)]
+    model = OnnxModel(exported)
+    heard = [model.log_probs(samples) for samples in utterances] if model.streams else model.batch(utterances)
+    samples = [AudioSample(torch.from_numpy(audio), rate, "") for audio in utterances]
+    batch = collate_batch(samples, checkpoint.encoder, features=checkpoint.model.features)
+    log_probs, lengths = checkpoint.model(batch.features, batch.feature_lengths)
+    return max(
+        float((rows - log_probs[:n, place]).abs().max()) for place, (rows, n) in enumerate(zip(heard, lengths, strict=True))
+    )

@@ -1,0 +1,161 @@
+"""What the page shows of an utterance, as HTML that a telephone, a keyboard and a screen reader can use."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+
+import matplotlib.image
+import numpy as np
+from torch import Tensor
+
+from implementation import CharEncoder, count_errors
+from models.checkpoints import Checkpoint
+from models.transcription import Decoder, warning
+from page.hearing import Recording, Utterance
+from pictures.figures import visible
+
+CELL = 10  # pixels of an output frame, in which its letter can be read
+SHOWN = 6.0  # seconds of a recording that are shown while it comes
+LOUD = (-2.0, 3.0)  # normalised log power that the darkest and the brightest colour stand for, so that they never flicker
+
+
+def picture(features: np.ndarray, alt: str) -> str:
+    """An image of (F, T) features, low frequencies below."""
+    file = io.BytesIO()
+    colours = {"cmap": "magma", "vmin": LOUD[0], "vmax": LOUD[1]}
+    matplotlib.image.imsave(file, features, origin="lower", format="png", pil_kwargs={"compress_level": 1}, **colours)
+    return f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+
+
+def strip(rows: Tensor, encoder: CharEncoder) -> str:
+    """The likeliest symbol of each of the (T', V) frames: a colour each, the paler the less likely, blanks grey."""
+    best, labels = rows.exp().max(1)
+    cells = []
+    for p, label in zip(best.tolist(), labels.tolist(), strict=True):
+        if label == encoder.blank_idx:
+            cells.append("<i>·</i>")
+        else:
+            colour = f"hsl({label * 137 % 360} 75% {95 - 30 * p:.0f}%)"  # 137: neighbours in the alphabet look different
+            cells.append(f'<i style="background:{colour}">{escape(visible(encoder.decode([label])))}</i>')
+    return f'<div class="strip" aria-hidden="true">{"".join(cells)}</div>'
+
+
+def timeline(
+    features: Tensor, rows: Tensor, checkpoint: Checkpoint, characters: Sequence[dict] = (), words: Sequence[dict] = ()
+) -> str:
+    """Spectrogram (F, T), strip of (T', V) frames, and where they are given the times of characters and words (Eq. 13)."""
+    model = checkpoint.model
+    pixels = CELL / model.seconds_per_output  # of a second
+    width = features.shape[1] * model.features.seconds_per_frame * pixels
+    alt = f"Spectrogram, 0 to {model.features.sample_rate / 2000:g} kHz; the bright places are loud"
+    letters = "".join(
+        f'<b style="left:{pixels * (unit["start"] + unit["end"]) / 2:.0f}px">{escape(unit["text"])}</b>'
+        for unit in characters
+        if not unit["text"].isspace()
+    )
+    spans = "".join(
+        f'<span style="left:{pixels * word["start"]:.0f}px;width:{pixels * (word["end"] - word["start"]):.0f}px">'
+        f"{escape(word['text'])}<small>{word['start']:.2f} s</small></span>"
+        for word in words
+    )
+    below = f'<div class="words">{spans}</div>' if words else ""
+    return (
+        f'<div class="track" style="width:{max(1, width):.0f}px"><div class="spectrogram">{picture(features.numpy(), alt)}'
+        f"<div aria-hidden=true>{letters}</div></div>{strip(rows, checkpoint.encoder)}{below}</div>"
+    )
+
+
+def live(recording: Recording) -> str:
+    """The last seconds of a recording; the strip ends where the network still waits for what follows."""
+    model = recording.checkpoint.model
+    if recording.seconds * model.features.sample_rate < model.features.window:
+        return ""
+    first = max(0, int((recording.seconds - SHOWN) / model.seconds_per_output))
+    begin = round(first * model.seconds_per_output * model.features.sample_rate)
+    return timeline(recording.features(begin), recording.rows[first:], recording.checkpoint)
+
+
+def result(utterance: Utterance, found: dict) -> str:
+    """Text, what was said where that is known, and the alignment over the spectrogram."""
+    text = escape(found["text"]) or "nothing"
+    said = f'<p class="said">What was said: {escape(utterance.reference)}</p>' if utterance.reference else ""
+    doubt = f'<p class="note">{escape(found["doubt"])}</p>' if found["doubt"] else ""
+    sure = " ".join(
+        f'<span title="{word["confidence"]:.0%} sure">{escape(word["text"])} <small>{word["confidence"]:.0%}</small></span>'
+        for word in found["words"]
+        if word["confidence"] is not None
+    )
+    sure = f'<p class="sure">How sure it is of each word: {sure}</p>' if sure else ""
+    drawn = timeline(utterance.features, utterance.rows, utterance.checkpoint, found["characters"], found["words"])
+    return (
+        f'<p class="from">{escape(utterance.name)}</p><p class="text" role="status">{text}</p>{said}{doubt}{sure}'
+        f"{_scrolling('Spectrogram, symbols and alignment')}{drawn}</div>{LEGEND}"
+    )
+
+
+LEGEND = (
+    '<p class="legend">Above: the features that the network hears, with each letter where forced alignment puts it (Eq. 13). '
+    "The strip: the likeliest symbol of each output frame, paler where less likely; grey with a dot: blank, no new letter.</p>"
+)
+TABLE_HEAD = (
+    '<thead><tr><th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'
+    '<th scope="col">alpha log p<sub>lm</sub></th><th scope="col">beta words</th></tr></thead>'
+)
+
+
+def nbest_table(found: dict, decoder: Decoder) -> str:
+    """The best texts with the three parts of Eq. 12 that add up to each score."""
+    rows = "".join(
+        f"<tr><td>{escape(item['text']) or '(nothing)'}</td><td>{item['score']:.2f}</td><td>{item['log_ctc']:.2f}</td>"
+        f"<td>{decoder.alpha:g} &times; {item['log_lm']:.2f} = {decoder.alpha * item['log_lm'] + 0.0:.2f}</td>"
+        f"<td>{decoder.beta:g} &times; {item['words']} = {decoder.beta * item['words']:.2f}</td></tr>"
+        for item in found["nbest"]
+    )
+    if not rows:
+        return '<p class="note">No text of the language model\'s words fits these frames: allow other words.</p>'
+    caption = "<p>Best texts by Eq. 12: score = log p<sub>ctc</sub> + alpha log p<sub>lm</sub> + beta words</p>"
+    return f"{caption}{_scrolling('n-best list')}<table>{TABLE_HEAD}<tbody>{rows}</tbody></table></div>"
+
+
+def _scrolling(label: str) -> str:
+    """The beginning of a part that the arrow keys move sideways where it is wider than the screen."""
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{label}; scrolls">'
+
+
+def change_of_text(before: str, utterance: Utterance, found: dict) -> str:
+    """What the network makes of a changed utterance, beside what it made of the unchanged one."""
+    pairs = count_errors([before], [found["text"]], utterance.checkpoint.encoder).alignment[0]
+    marked = " ".join(_marked(was, now) for was, now in pairs)
+    verdict = "The text stays the same." if found["text"] == before else f"The text changes: {marked}"
+    doubt = f'<p class="note">{escape(found["doubt"])}</p>' if found["doubt"] else ""
+    drawn = timeline(utterance.features, utterance.rows, utterance.checkpoint)
+    return (
+        f'<p class="text" role="status">{escape(found["text"]) or "nothing"}</p><p>{verdict}</p>{doubt}'
+        f"{_scrolling('Spectrogram and symbols of the changed utterance')}{drawn}</div>"
+    )
+
+
+def _marked(was: str | None, now: str | None) -> str:
+    """A word that stays, or what it was and what it is now."""
+    if was == now:
+        return escape(now or "")
+    return " ".join(f"<{tag}>{escape(word)}</{tag}>" for tag, word in (("del", was), ("ins", now)) if word is not None)
+
+
+def about(checkpoint: Checkpoint, why_not: str) -> str:
+    """What a checkpoint is, in two sentences; ``why_not`` is why it can't hear a stream."""
+    symbols = checkpoint.encoder.vocab_size
+    weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    kind = f"It writes only after the end of a recording: {why_not}." if why_not else "It writes while you speak."
+    little = warning(checkpoint)
+    return f"<p>{weights:,} weights, {symbols} symbols. {escape(kind)}</p>" + (
+        f'<p class="note">{escape(little)}</p>' if little else ""
+    )
+
+
+def failure(error: object) -> str:
+    """A sentence that a screen reader says at once."""
+    return f'<p class="note" role="alert">{escape(str(error))}</p>'
