@@ -10,8 +10,8 @@ import soundfile
 
 import transcribe
 from helpers import DATA, ROOT
-from implementation import generate_synthetic_audio
 from models.checkpoints import load_checkpoint
+from models.transcription import doubt
 from recipes.pretrained import COMMANDS, errors_of, outputs_of
 from speech.corpora import read_corpus
 
@@ -45,11 +45,18 @@ def test_where_nobody_speaks_nothing_is_heard(tmp_path, capsys):
         assert out == f"{tmp_path / name}.wav\t\n" and err.count("\n") == 1
 
 
-def test_asked_for_more_it_says_what_it_knows(tmp_path, capsys):
-    sentence = generate_synthetic_audio("the little room was white and cold", 16000, speaker=550)
-    soundfile.write(tmp_path / "a.wav", sentence.numpy(), 16000)
-    assert transcribe.main([str(MODEL), str(tmp_path / "a.wav")]) == 0
-    assert "; this model knows 35 words: backward bed bird" in capsys.readouterr().err
+def test_what_is_no_text_of_its_words_is_told_with_the_words():
+    checkpoint = load_checkpoint(MODEL)
+    for log_ctc, doubted in ((-3.0, False), (-20.0, True)):
+        found = {"speech": True, "text": "six stop", "confidence": 0.9, "nbest": [{"log_ctc": log_ctc, "words": 2}]}
+        assert ("; this model knows 35 words: backward bed bird" in doubt(found, checkpoint)) == doubted
+
+
+@pytest.mark.skipif(not (DATA / "librispeech_sample").is_dir(), reason="no real speech at ../shared/data")
+def test_asked_for_more_it_says_what_it_knows(capsys):
+    sentence = next(iter(sorted((DATA / "librispeech_sample").rglob("*.flac"))))
+    assert transcribe.main([str(MODEL), str(sentence)]) == 0
+    assert "this model knows 35 words" in capsys.readouterr().err
 
 
 def claimed() -> dict[tuple[str, str], tuple[int, int]]:
