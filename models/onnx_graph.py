@@ -263,7 +263,7 @@ class _Window:
         """The same with zeros behind a kernel that is shorter than its stride, so that no frame is skipped."""
         gap = max(0, self.stride - self.length)
         kernel = np.pad(self.kernel, ((0, 0), (0, 0), (0, 0), (0, gap)))
-        return dataclasses.replace(self, kernel=kernel, behind=self.behind)
+        return dataclasses.replace(self, kernel=kernel, behind=self.behind + gap)
 
     def over(self, graph: _Graph, x: str, before: int, behind: int) -> str:
         """(B, C, F, T) -> (B, O, F', T')."""
