@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,20 @@ def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -
     return [at - end for times, end in zip(first, ends, strict=True) for at in times]
 
 
+@contextmanager
+def served(checkpoint: Path) -> Iterator[str]:
+    """The address of a page that is there, and gone afterwards."""
+    command = [sys.executable, str(ROOT / "demo.py"), str(checkpoint), "--no-browser", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        address = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
+        urllib.request.urlopen(address, timeout=120).read()
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="of a forward-only model that understands the embedded voice")
@@ -98,11 +114,8 @@ def main() -> int:
     print(f"an output frame lasts {1000 * model.seconds_per_output:g} ms; the row convolution waits for {lookahead} of them")
     torch.manual_seed(0)
     np.random.seed(0)
-    command = [sys.executable, str(ROOT / "demo.py"), str(args.checkpoint), "--no-browser", "--port", "0"]
-    with tempfile.TemporaryDirectory() as folder, subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        address = re.search(r"http://[\d.:]+", server.stdout.readline())[0]
-        urllib.request.urlopen(address, timeout=120).read()  # the page is there
-        found, count = [], 0
+    found, count = [], 0
+    with tempfile.TemporaryDirectory() as folder, served(args.checkpoint) as address:
         for number in range(args.rounds):
             sound, wav = spoken(words, 510 + number), Path(folder) / f"{number}.wav"
             soundfile.write(wav, sound, RATE)
@@ -112,7 +125,6 @@ def main() -> int:
             last = texts[-1][1] if texts else "nothing"
             shown = " ".join(f"{wait:.0f}" for wait in mine)
             print(f"voice {510 + number}: {len(ends)} ends of {len(words)} words, {shown} ms; the page wrote: {last}")
-        server.terminate()
     median, ninth = (float(np.quantile(found, q)) for q in (0.5, 0.9)) if found else (np.nan, np.nan)
     print(f"from the end of a word to its text: median {median:.0f} ms, nine of ten within {ninth:.0f} ms; "
           f"{len(found)} of {count} words were understood")  # fmt: skip

@@ -47,11 +47,6 @@ class Desk:
             raise ValueError("no checkpoint is loaded: choose another one")
         return self._checkpoint
 
-    @property
-    def words_of_training(self) -> list[str]:
-        """Those that the checkpoint names, if it was trained on a few; else none."""
-        return self.checkpoint.training.get("words", [])
-
     def choose(self, path: Path) -> str:
         """Takes a checkpoint, which hears the utterance anew; returns what the page says about it."""
         checkpoint = _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_checkpoint(path)
@@ -65,7 +60,7 @@ class Desk:
 
     def search(self, beam: float, model: str, alpha: float, beta: float, lexicon: bool) -> None:
         """Sets how texts are searched for, here and in the next recording; ``model`` is a name of ``language_models``."""
-        texts = tuple(self.words_of_training or self.material.texts)
+        texts = tuple(self.checkpoint.words or self.material.texts)
         scorer = self._scorer_of(model, self.checkpoint.encoder, texts, lexicon)
         self.decoder = Decoder(int(beam), scorer, alpha if scorer else 0.0, beta if scorer else 0.0)
 

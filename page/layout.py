@@ -71,11 +71,13 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
     """Which part does what. Each tells by the recorder's value, the word of its desk, at which page it is."""
 
     def choose(token: str, path: str) -> tuple:
-        names, settings = language_models(Path(path), lm), UNTUNED | {"lexicon": False}
+        names, settings, tuned = language_models(Path(path), lm), UNTUNED | {"lexicon": False}, Path(path).parent / "decoder.json"
         try:
             desk = desks.of(token)
             about = desk.choose(Path(path))
-            settings |= {"lexicon": bool(desk.words_of_training)} | read_tuned(Path(path).parent / "decoder.json")
+            if desk.checkpoint.words:  # as ``decoder_of`` has it: one of them, all as likely
+                settings = {"alpha": 0.0, "beta": 0.0, "lexicon": True}
+            settings |= read_tuned(tuned) if tuned.is_file() else {}
         except WRONG as error:
             about = views.failure(error)
         return about, gr.Dropdown(names, value=names[0]), settings["alpha"], settings["beta"], settings["lexicon"]

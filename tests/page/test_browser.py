@@ -51,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
     data[len(data) // 2] ^= 1
     (folder / "runs" / "bad" / "checkpoint.pt").write_bytes(data)
     os.utime(folder / "runs" / "bad" / "checkpoint.pt", (1, 1))  # not the newest
-    speech = at_hand().utterances[0].audio(16000).numpy()
+    speech = at_hand(folder).utterances[0].audio(16000).numpy()
     quiet = np.random.default_rng(0).normal(0, 0.0003, (2, 8000))  # before and after
     soundfile.write(folder / "speech.wav", np.concatenate((quiet[0], speech, quiet[1])), 16000)
     soundfile.write(folder / "silence.wav", np.zeros(16000), 16000)
