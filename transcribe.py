@@ -63,9 +63,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "of a stream file, seconds, new, partial before")  # fmt: skip
     _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files before flags and behind them
-    if args.beam is None and args.lm:
-        args.beam = 100
+    args.beam = 100 if args.beam is None and args.lm else args.beam
     args.stream = args.stream or args.microphone
+    _refuse_decoders(parser, args)
+    _refuse_streams(parser, args)
+    return args
+
+
+def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends where values of the search make no sense, alone or together."""
     for name in ("beam", "nbest"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
@@ -79,8 +85,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
     if args.beta is not None and not math.isfinite(args.beta):
         parser.error(f"--beta must be a finite number, not {args.beta}")
-    _refuse_streams(parser, args)
-    return args
 
 
 def _add_stream(parser: Parser) -> None:

@@ -830,16 +830,17 @@ class Ladder:
     def watch(self, answer: types.ModuleType) -> Watch:
         """What notices the shortcuts of this answer."""
         if not hasattr(answer, "_watch"):
-            answer._watch = self.watch_over(answer.path)
+            parts = getattr(answer, "parts", None)  # of exercise 12, wherever they were found
+            answer._watch = self.watch_over(answer.path, [str(module.path) for module in parts.modules.values()] if parts else [])
         return answer._watch
 
-    def watch_over(self, path: Path) -> Watch:
-        """What notices the shortcuts of a file."""
+    def watch_over(self, path: Path, parts: Sequence[str] = ()) -> Watch:
+        """What notices the shortcuts of a file, and of the parts that it is plugged together from."""
         own = [module for module in sys.modules.values() if getattr(module, "ladder", None) is self]
         checks = [value for module in [*own, sys.modules[__name__]] for value in vars(module).values()]
         files = [str(path.parent / f"{exercise.name}.py") for exercise in all_exercises()]
         given = [getattr(implementation, name) for name in self.given_names]
-        return Watch([*files, str(path)], given, checks, self.operations, self.functions, self.names)
+        return Watch([*files, *parts, str(path)], given, checks, self.operations, self.functions, self.names)
 
     def ready(self, answer: types.ModuleType) -> None:
         """Has the answer's classes watched; refuses one that replaced functions of others when it was imported."""

@@ -19,6 +19,7 @@ from page.hearing import Change, Recording, Utterance, hear, read
 from page.material import Material, scorer_of
 from speech.audio import RATES, BadAudio
 
+DRAWN_EVERY = 0.15  # seconds of a recording: a picture costs several times what hearing does, and text must not wait for it
 MOST_DESKS = 16  # pages that are open at once; the oldest is forgotten
 WRONG = (ValueError, BadAudio, OSError)  # what a reader's choice can meet; each says in a sentence what to do
 
@@ -36,6 +37,7 @@ class Desk:
         self._checkpoint: Checkpoint | None = None
         self.utterance: Utterance | None = None
         self.recording: Recording | None = None
+        self._drawn = 0.0  # seconds of the recording that the page has a picture of
         self._scorer_of = lru_cache(maxsize=4)(scorer_of)
 
     @property
@@ -98,11 +100,11 @@ class Desk:
         """Starts a recording at ``rate`` Hz; returns what ``listen`` does."""
         if rate not in RATES:
             raise ValueError(f"the microphone's rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {rate}")
-        self.recording = Recording(self.checkpoint, rate, self.decoder)
+        self.recording, self._drawn = Recording(self.checkpoint, rate, self.decoder), 0.0
         return self._so_far()
 
     def listen(self, samples: np.ndarray) -> dict:
-        """(N,) more samples; text so far, what may change of it, a picture, and a note, which is empty where all is well."""
+        """(N,) more samples; text so far, what may change of it, a picture if it is time for a new one, and a note or ""."""
         if self.recording is None:
             raise ValueError("no recording has begun: press Record")
         self.recording.accept(samples)
@@ -119,7 +121,11 @@ class Desk:
         recording, heard = self.recording, self.recording.heard
         later = "This model writes only after the end: press Stop." if recording.why_not else ""
         note = recording.note() or later
-        return {"text": heard.text, "partial": heard.partial, "picture": views.live(recording), "note": note}
+        said = {"text": heard.text, "partial": heard.partial, "note": note}
+        if recording.seconds < self._drawn + DRAWN_EVERY:
+            return said
+        self._drawn = recording.seconds
+        return said | {"picture": views.live(recording)}
 
 
 def _heard_by(checkpoint: Checkpoint, utterance: Utterance) -> Utterance:

@@ -54,7 +54,7 @@ class Utterance:
         found = said(self.checkpoint, self.rows, decoder, NBEST, times=True)
         found["speech"] = not is_silent(AudioSample(self.audio, self.checkpoint.model.features.sample_rate, ""))
         found["confidence"] = mean_confidence([word["confidence"] for word in found["words"]])
-        return found | {"doubt": doubt(found, self.checkpoint.calibration)}
+        return found | {"doubt": doubt(found, self.checkpoint)}
 
 
 @torch.no_grad()

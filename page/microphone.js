@@ -21,7 +21,7 @@ function show(said) {
   write("settled", said.text);
   write("partial", said.partial);
   write("note", said.note);
-  place("live").innerHTML = said.picture;
+  if (said.picture !== undefined) place("live").innerHTML = said.picture;
 }
 
 function why(error) {

@@ -25,7 +25,8 @@ LOUD = (-2.0, 3.0)  # normalised log power that the darkest and the brightest co
 def picture(features: np.ndarray, alt: str) -> str:
     """An image of (F, T) features, low frequencies below."""
     file = io.BytesIO()
-    matplotlib.image.imsave(file, features, cmap="magma", origin="lower", vmin=LOUD[0], vmax=LOUD[1], format="png")
+    colours = {"cmap": "magma", "vmin": LOUD[0], "vmax": LOUD[1]}
+    matplotlib.image.imsave(file, features, origin="lower", format="png", pil_kwargs={"compress_level": 1}, **colours)
     return f'<img alt="{escape(alt, quote=True)}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 

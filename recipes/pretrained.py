@@ -10,27 +10,36 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from decoding.tuning import Output, count_search_errors, network_outputs
-from implementation import ErrorCounts, count_errors
+from implementation import CharEncoder, ErrorCounts, count_errors
 from models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from models.transcription import decoder_of
+from models.confidence import calibrate
+from models.transcription import decoder_of, transcribe
 from pictures.terminal import Parser, script
 from speech.corpora import Utterance, read_corpus
 from speech.datasets import SpeechDataset
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-KEPT = ("epoch", "epochs", "best_wer", "best_cer", "calibration")  # of what training leaves
+KEPT = ("epoch", "epochs", "best_wer", "best_cer")  # of what training leaves
 
 
-def save_small(checkpoint: Checkpoint, words: Sequence[str], path: Path) -> None:
-    """Writes the checkpoint with its weights in half precision (float16) and its list of words."""
-    state = {name: checkpoint.training[name] for name in KEPT if name in checkpoint.training} | {"words": sorted(set(words))}
-    save_checkpoint(path, checkpoint.model.half(), checkpoint.config, checkpoint.encoder, state)
+def small(checkpoint: Checkpoint, words: Iterable[str], dev: Sequence[Utterance]) -> Checkpoint:
+    """The checkpoint with weights of half precision (float16), its list of words, and a confidence calibrated for them on dev."""
+    kept = {name: checkpoint.training[name] for name in KEPT if name in checkpoint.training} | {"words": sorted(set(words))}
+    rounded = replace(checkpoint, model=checkpoint.model.half().float(), training=kept)
+    found = [(word, u) for u in dev for word in transcribe(rounded, u.path, decoder_of(rounded))["words"]]
+    calibration = calibrate([word["confidence"] for word, _ in found], [word["text"] == u.transcript for word, u in found])
+    return replace(rounded, training=kept | {"calibration": asdict(calibration)})
 
 
 def outputs_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> list[Output]:
@@ -39,13 +48,24 @@ def outputs_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> list[
     return network_outputs(checkpoint.model, dataset, checkpoint.encoder)
 
 
+def likeliest_word(output: Output, words: Sequence[str], encoder: CharEncoder) -> str:
+    """The word with the highest CTC probability, of an utterance that is known to be one of the words."""
+    targets = [torch.tensor(encoder.encode(word)) for word in words]
+    rows = torch.from_numpy(output.log_probs)[:, None].expand(-1, len(words), -1)  # (T', words, V)
+    lengths = torch.full((len(words),), len(rows)), torch.tensor([len(target) for target in targets])
+    return words[int(F.ctc_loss(rows, pad_sequence(targets, batch_first=True), *lengths, reduction="none").argmin())]
+
+
 def errors_of(checkpoint: Checkpoint, outputs: Sequence[Output]) -> dict[str, ErrorCounts]:
-    """Word errors: greedily, and as the likeliest text of the checkpoint's words."""
+    """Word errors: greedily; of the likeliest text of its words, as transcribe.py finds it; of the likeliest one word."""
     encoder, decoder = checkpoint.encoder, decoder_of(checkpoint)
+    references = [output.reference for output in outputs]
     greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
+    one_word = [likeliest_word(output, checkpoint.words, encoder) for output in outputs]
     return {
-        "greedy": count_errors([output.reference for output in outputs], greedy, encoder),
+        "greedy": count_errors(references, greedy, encoder),
         "its words": count_search_errors(outputs, encoder, decoder.beam, decoder.scorer),
+        "one word": count_errors(references, one_word, encoder),
     }
 
 
@@ -57,14 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="checkpoint to write")
     args = parser.parse_args(argv)
     corpus = read_corpus(args.data)
-    save_small(load_checkpoint(args.checkpoint), [w for u in corpus.split("train") for w in u.transcript.split()], args.output)
-    small = load_checkpoint(args.output)
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, {len(small.words)} words: {' '.join(small.words)}")
+    words = [word for utterance in corpus.split("train") for word in utterance.transcript.split()]
+    found = small(load_checkpoint(args.checkpoint), words, corpus.split("dev"))
+    save_checkpoint(args.output, found.model.half(), found.config, found.encoder, found.training)
+    found = load_checkpoint(args.output)
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, {len(found.words)} words: {' '.join(found.words)}")
     for name in ("dev", *corpus.splits_for("test")):
-        outputs = outputs_of(small, corpus.split(name))
+        outputs = outputs_of(found, corpus.split(name))
         commands = [output for output in outputs if output.reference in COMMANDS]
         for what, part in ((name, outputs), (f"{name}, ten commands", commands)):
-            for how, counts in errors_of(small, part).items() if part else ():
+            for how, counts in errors_of(found, part).items() if part else ():
                 print(f"{what:<20} {how:<10} {counts}", flush=True)
     return 0
 

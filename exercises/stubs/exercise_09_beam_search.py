@@ -48,15 +48,13 @@ def prefix_beam_search(
     * any label c of ``kept_labels(frame, cutoff, max_labels)``: (p_b + p_nb) p(c) goes to p_nb of the prefix with c added.
       If c is the last label already, only p_b p(c) goes there: without a blank in between, c is held and not said again.
 
-    A prefix may get mass from several sides: add it up. Then the ``beam_width`` prefixes with the highest ``log(p_b + p_nb)
-    + alpha log_lm + beta words`` form the next beam. The others are dropped with their masses. Work with logarithms
-    (np.logaddexp). There may be thousands of frames: use a loop over them, not recursion.
+    A prefix may get mass from several sides: add it up. Then the ``beam_width`` prefixes with the highest score form the next
+    beam; the others go. Work with logarithms (np.logaddexp). There may be thousands of frames: loop over them, no recursion.
 
-    A language model has four methods. ``scorer.start()`` gives the state of the empty prefix. ``scorer.scores(state,
-    labels)``, for an array of labels, gives two arrays: the log-probability and the number of words that each label adds.
-    ``scorer.advance(state, label)`` gives the next state. ``scorer.finish(state)`` gives the log-probability and the number
-    of words that are added where the text ends; add them to each prefix that is left after the last frame. log_lm and words
-    of a prefix are the sums of what its labels add.
+    A language model has four methods. ``scorer.start()`` is the state of the empty prefix, ``scorer.advance(state, label)`` the
+    next one. ``scorer.scores(state, labels)`` gives two arrays: the log-probability and the number of words that each label
+    adds. ``scorer.finish(state)`` gives the same of the end: add it to each prefix that is left after the last frame. log_lm
+    and words of a prefix are the sums of what its labels add.
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first: "" has p_b = 0.6, "a" p_nb
     = 0.4. In the second "" keeps 0.6 * 0.6 = 0.36; "a" gets 0.6 * 0.4 from "", holds 0.4 * 0.4, and ends in blank with 0.4 *
@@ -69,8 +67,7 @@ def prefix_beam_search(
     Args:
         log_probs: (T', V), symbol 0 the blank; each row sums to one, single probabilities may be 0 (-inf). T' may be 0.
         scorer: a language model; None for none.
-        alpha, beta: weights of log_lm and words; alpha is at least 0. What the model forbids (-inf) stays forbidden at alpha
-            = 0.
+        alpha, beta: weights of log_lm and words; alpha is at least 0. What the model forbids (-inf) stays so at alpha = 0.
 
     Returns:
         up to ``beam_width`` of ``Hypothesis(labels, score, log_ctc, log_lm, words)``, the highest score first; labels a tuple of

@@ -56,11 +56,11 @@ def claimed() -> dict[tuple[str, str], tuple[int, int]]:
     """Errors and words by set and way of decoding, as models/commands_en.md states them."""
     text = (ROOT / "models" / "commands_en.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text.splitlines() if re.search(r"\(\d+/\d+\)", line)]
-    counts = [[tuple(map(int, re.search(r"\((\d+)/(\d+)\)", cell).groups())) for cell in row[-2:]] for row in rows]
+    counts = [[tuple(map(int, re.search(r"\((\d+)/(\d+)\)", cell).groups())) for cell in row[-3:]] for row in rows]
     return {
         (row[0], how): pair
         for row, pairs in zip(rows, counts, strict=True)
-        for how, pair in zip(("greedy", "its words"), pairs, strict=True)
+        for how, pair in zip(("greedy", "its words", "one word"), pairs, strict=True)
     }
 
 

@@ -80,11 +80,13 @@ def test_a_damaged_checkpoint_is_refused_and_the_old_one_stays(desk, files, tmp_
 
 def test_a_recording_becomes_the_utterance(desk):
     begun = desk.begin(RATE)
-    assert begun == {"text": "", "partial": "", "picture": "", "note": ""}
+    assert begun == {"text": "", "partial": "", "note": ""}
     said = desk.listen(np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32))
     assert said["picture"].startswith("<div") and (said["text"] or said["partial"])
+    assert "picture" not in desk.listen(np.zeros(RATE // 10, np.float32))  # not yet another one
+    assert "picture" in desk.listen(np.zeros(RATE // 10, np.float32))
     desk.end()
-    assert desk.utterance.seconds == 2
+    assert desk.utterance.seconds == 2.2
     with pytest.raises(ValueError, match="press Record"):
         desk.listen(np.zeros(10, np.float32))
     with pytest.raises(ValueError, match="must lie between"):

@@ -245,8 +245,8 @@ def test_the_unit_of_the_language_model_can_be_said(small_corpus, tmp_path, caps
     assert transcribe.main([*command, "--unit", "character"]) == 0
     (tmp_path / "checkpoint.pt").write_bytes((folder / "run" / "checkpoint.pt").read_bytes())
     (tmp_path / "decoder.json").write_text('{"alpha": 1, "beta": 1, "lm": "lm.arpa", "lexicon": false, "unit": "character"}')
-    seen = []
-    monkeypatch.setattr(transcribe, "make_scorer", lambda path, encoder, unit, *others: seen.append(unit))
+    seen, make = [], transcribe.make_scorer
+    monkeypatch.setattr(transcribe, "make_scorer", lambda *given: seen.append(given[2]) or make(*given))
     assert transcribe.main([str(tmp_path / "checkpoint.pt"), *command[1:]]) == 0 and seen == ["character"]
     with pytest.raises(SystemExit):
         train_minimal.main(["--lm", "train", "--unit", "character"])

@@ -60,7 +60,7 @@ def test_of_aishell_speakers_that_are_still_packed_are_named_once(tmp_path):
     with open(root / "data_aishell" / "transcript" / "aishell_transcript_v0.8.txt", "a", encoding="utf-8") as file:
         file.write("BAC009S0003W0123 没 有\nBAC009S0004W0123 没 有\n")
     problems = read_corpus(root).problems
-    assert [problem.what for problem in problems] == ["is not unpacked: tar xf S0003.tar.gz, and 1 others of its kind"]
+    assert [problem.what for problem in problems] == ["is not unpacked: tar xf S0003.tar.gz, and 1 more of its kind"]
 
 
 TEXTS = {
