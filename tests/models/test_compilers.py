@@ -57,12 +57,12 @@ def test_script_and_export_refuse_it(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
-def test_compile_gives_the_same_for_any_shape(model, backend):
+@pytest.mark.parametrize(("backend", "shapes"), [("eager", [(4, 4, 3), (5, 5, 2, 4)]), ("inductor", [(4, 4, 3)])])
+def test_compile_gives_the_same(model, backend, shapes):
     if backend == "inductor" and not shutil.which(os.environ.get("CXX", "g++")):
         pytest.skip("inductor needs a C++ compiler")
     torch.compiler.reset()
     compiled = torch.compile(model, backend=backend)
     with torch.no_grad():
-        for shape in ((8, 8, 5), (11, 11, 4, 7)):
+        for shape in shapes:  # few frames: each is compiled
             same(model, compiled, *batch(*shape))
