@@ -72,12 +72,12 @@ def found_text(
 
 
 def count_search_errors(
-    outputs: Sequence[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
+    outputs: Iterable[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
     alpha: float = 0.0, beta: float = 0.0,
 ) -> ErrorCounts:  # fmt: skip
-    """Errors of the beam search (``count_errors``)."""
-    texts = [found_text(output, encoder, beam_width, scorer, alpha, beta) for output in outputs]
-    return count_errors([output.reference for output in outputs], texts, encoder)
+    """Errors of the beam search (``count_errors``); each output is asked for once."""
+    texts = [(output.reference, found_text(output, encoder, beam_width, scorer, alpha, beta)) for output in outputs]
+    return count_errors([reference for reference, _ in texts], [found for _, found in texts], encoder)
 
 
 def tune(

@@ -109,6 +109,8 @@ class Watch:
         names: what the learner is to write.
     """
 
+    profiling = False  # whether any of them uses torch's profiler now
+
     def __init__(
         self, files: Collection[str], given: Collection[Any], checks: Collection[Any], operations: Collection[str],
         functions: Collection[Any], names: Collection[str],
@@ -130,8 +132,11 @@ class Watch:
         self.seen, self.active, before = "", True, sys.getprofile()
         collects = gc.isenabled()
         gc.disable()  # what the collector ends or calls back, such as a generator of hypothesis, is not the answer's
-        settings = (False, False, False, False, False, torch._C._profiler._ExperimentalConfig())
-        torch.autograd._enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, *settings))
+        nested = Watch.profiling  # the import of exercise 12 loads the other files, and torch has one profiler a thread
+        if not nested:
+            settings = (False, False, False, False, False, torch._C._profiler._ExperimentalConfig())
+            torch.autograd._enable_profiler_legacy(ProfilerConfig(ProfilerState.CPU, *settings))
+            Watch.profiling = True
         sys.setprofile(self.look)
         try:
             yield
@@ -140,8 +145,10 @@ class Watch:
             if collects:
                 gc.enable()
             self.active = False
-            ran = {event.name() for thread in torch.autograd._disable_profiler_legacy() for event in thread}
-            self.look_at_operations(ran)
+            if not nested:
+                Watch.profiling = False
+                ran = {event.name() for thread in torch.autograd._disable_profiler_legacy() for event in thread}
+                self.look_at_operations(ran)
         if self.seen:
             raise Shortcut(self.seen)
 

@@ -45,7 +45,7 @@ def small(checkpoint: Checkpoint, words: Iterable[str], dev: Sequence[Utterance]
 def outputs_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> list[Output]:
     """What the network says of each utterance."""
     dataset = SpeechDataset(utterances, checkpoint.config.sample_rate)
-    return network_outputs(checkpoint.model, dataset, checkpoint.encoder)
+    return list(network_outputs(checkpoint.model, dataset, checkpoint.encoder))
 
 
 def likeliest_word(output: Output, words: Sequence[str], encoder: CharEncoder) -> str:

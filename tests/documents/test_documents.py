@@ -130,7 +130,7 @@ def test_every_command_runs(tmp_path):
             if run not in ran and (find_spec("onnx") or "export.py" not in run):
                 ran.add(run)
                 run_command(run, project)
-    assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 18
+    assert (project / "runs" / "001" / "checkpoint.pt").exists() and len(list((project / "plots").glob("*.png"))) == 20
 
 
 def run_command(command, project):
