@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import generated_mutants
 import implementation
 from helpers import ROOT, on_terminal
 
@@ -121,6 +122,24 @@ def test_a_mutant_fails_with_its_own_message(exercise: Exercise, mutant: Mutant)
     message = " ".join(str(failed.value).split())
     assert " ".join(mutant.name.split()) in message
     assert " ".join(mutant.why.split()) in message
+
+
+@pytest.mark.slow  # a minute
+def test_generated_mutants_are_refused(capsys: pytest.CaptureFixture):
+    """Ten of each solution; ``python tests/generated_mutants.py`` tries all of them."""
+    mutants = [(exercise, name, text) for exercise in EXERCISES for name, text in generated_mutants.sample(exercise, 10)]
+    accepted = [name for exercise, name, text in mutants if not generated_mutants.refused(exercise, text)]
+    with capsys.disabled():
+        print(
+            f"\n{len(mutants) - len(accepted)} of {len(mutants)} generated mutants refused; {len(MUTANTS)} named ones have a test each"
+        )
+    assert len(mutants) >= 100
+    assert len(accepted) <= 0.02 * len(mutants), accepted
+
+
+def test_mutants_that_are_listed_as_equivalent_exist():
+    names = {name for exercise in EXERCISES for name, _ in generated_mutants.generated(exercise)}
+    assert set(generated_mutants.EQUIVALENT) <= names
 
 
 @each_exercise
