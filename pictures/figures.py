@@ -73,7 +73,7 @@ def visible(text: str) -> str:
 
 
 @torch.no_grad()
-def _output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> tuple[np.ndarray, Tensor]:
+def output_of(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> tuple[np.ndarray, Tensor]:
     """Features (F, T) and log-probabilities (T', V) of one utterance, by the model as it is used, in evaluation."""
     was_training = model.training
     batch = collate_batch([sample], encoder, features=model.features).to(next(model.parameters()).device)
@@ -132,12 +132,12 @@ def predictions(
     chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
     figure, axes = new_figure(2, len(chosen), (5 * len(chosen), 6), caption)
     for (above, below), index in zip(axes.T, chosen, strict=True):
-        features, log_probs = _output(model, dataset[index], encoder)
+        features, log_probs = output_of(model, dataset[index], encoder)
         draw_spectrogram(above, features, dataset[index])
         title = "\n".join(map(_shortened, errors.aligned_lines(index).split("\n")))
         above.set_title(title, loc="left", family="monospace", fontsize=9)
         below.set(xlim=(0, dataset[index].seconds))
-        _draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
+        draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
     below.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
     return figure
 
@@ -150,7 +150,7 @@ def _shortened(text: str, width: int = 58) -> str:
     return text[:fits] + " ..."
 
 
-def _draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
+def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
     """Probability of each symbol of the best path over time, the symbols written above their peaks.
 
     A symbol that would touch the one before it is written one line higher.
@@ -587,7 +587,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     Below, each row is a state of the extended target (blanks between all labels). Blue is the share of all paths that spell
     the transcript and are in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
     """
-    features, log_probs = _output(model, sample, encoder)
+    features, log_probs = output_of(model, sample, encoder)
     target = encoder.encode(sample.transcript)
     states, path = _state_shares(log_probs, target).numpy().T, forced_alignment(log_probs, target)  # (S, T'), (T',)
     seconds_per_frame = model.seconds_per_output
@@ -595,7 +595,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     above, middle, below = axes[:, 0]
     draw_spectrogram(above, features, sample)
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
-    _draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
+    draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
     middle.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
     end = len(path) * seconds_per_frame
     below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(states) - 0.5, -0.5), vmin=0, vmax=1)
@@ -625,7 +625,7 @@ def alignment(
     model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, text: str | None = None, caption: str = "measured here"
 ) -> Figure:
     """Features with the times of each character and word of ``text`` (default: the transcript), by forced alignment."""
-    features, log_probs = _output(model, sample, encoder)
+    features, log_probs = output_of(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
     figure, axes = new_figure(3, 1, (12, 5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.5, 1]})
     above, letters, words = axes[:, 0]
@@ -656,7 +656,7 @@ def beam_tree(
     """Prefix beam search of a short utterance as a tree: each line is a prefix, from the frame that took it into the beam to
     the one that dropped it; the letter is the one that it adds to the prefix it grew from.
     """
-    rows = _output(model, sample, encoder)[1].double().numpy()
+    rows = output_of(model, sample, encoder)[1].double().numpy()
     beams = [prefix_beam_search(rows[:frames], beam_width) for frames in range(1, len(rows) + 1)]  # the beam after each frame
     first, last = {(): 0}, {(): 0}
     for frame, beam in enumerate(beams, start=1):
