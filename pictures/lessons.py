@@ -100,14 +100,14 @@ def forward_table(log_probs: Tensor, text: str, encoder: CharEncoder, frame: int
     alpha = ctc_forward_variables(log_probs[:, None], torch.tensor(target), *lengths)[:, 0].exp().t().numpy()  # (S, T')
     figure, axes = new_figure(1, 1, (9, 4.6), caption)
     axis, shown = axes[0, 0], np.where(np.arange(len(log_probs)) < frame, alpha, np.nan)
-    axis.imshow(np.log10(np.where(shown > 0, shown, np.nan)), cmap="Blues", aspect="auto", vmin=-6, vmax=0.5)
+    axis.imshow(np.log10(np.where(shown > 0, shown, np.nan)), cmap="Blues", aspect="auto", vmin=-7, vmax=2)
     for (state, place), value in np.ndenumerate(shown):
         if not np.isnan(value):
             axis.text(place, state, f"{value:.2g}" if value else "0", ha="center", va="center", fontsize=9)
             for back in (0, 1, 2) if place == frame - 1 and place else ():
                 may_skip = states[state] not in (encoder.blank_idx, states[state - 2])
                 if value and state >= back and shown[state - back, place - 1] and (back < 2 or may_skip):
-                    arrow = {"arrowstyle": "->", "color": RED, "shrinkA": 16, "shrinkB": 16}
+                    arrow = {"arrowstyle": "->", "color": RED, "shrinkA": 22, "shrinkB": 22}
                     axis.annotate("", (place, state), (place - 1, state - back), arrowprops=arrow)
     names = [symbols_of([label], encoder) for label in states]
     axis.set_yticks(range(len(states)), names, fontsize=11)
@@ -147,8 +147,9 @@ def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, 
     figure, axes = new_figure(1, len(panels), (5 * max(2, len(panels)), 3.8), caption, sharey=True)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (name, losses), colour in zip(curves.items(), cycle((GREY, RED, BLUE, GREEN)), strict=False):
-            mean = np.convolve(losses, np.full(smooth, 1 / smooth), "valid")
-            axis.plot(np.arange(smooth, len(losses) + 1), mean, color=colour, label=name)
+            width = min(smooth, len(losses))
+            mean = np.convolve(losses, np.full(width, 1 / width), "valid")
+            axis.plot(np.arange(width, len(losses) + 1), mean, color=colour, label=name)
         axis.set(title=title, xlabel="step", ylim=(0, None))
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
