@@ -31,6 +31,26 @@ def test_every_part_names_its_section():
     assert all(re.search(r"\(Sections? \d", part.splitlines()[0]) for part in STORED.parts())
 
 
+def test_each_part_has_a_cell_to_change_with_a_question_before_it_and_a_folded_answer_behind_it():
+    order = "".join(
+        "C" if source(cell).startswith("# Change ") else "Q" if source(cell).startswith("**Predict.**") else
+        "A" if source(cell).startswith("<details><summary>What happens</summary>") else "P" * source(cell).startswith("## ")
+        for cell in STORED.cells
+    )  # fmt: skip
+    assert re.fullmatch(r"P(PQCA){13}PP", order)  # the first picture, the parts, the summary, where to go on
+
+
+def test_the_short_runs_show_what_the_text_says():
+    losses = [float(loss) for loss in re.findall(r"loss in the last epoch +([\d.]+)", printed(CODE))]
+    shallow, shallow_norm, deep, deep_norm, unsorted, in_order = losses
+    assert deep_norm < deep - 1 and shallow_norm < shallow and in_order < unsorted - 1
+
+
+def test_parts_11_and_12_hear_a_voice_without_any_data():
+    text = printed(CODE)
+    assert text.count("'yes'") >= 4 and "any letters: 'yes', likeliest of the 35 words: 'yes'" in text
+
+
 def test_pictures_and_sound_are_stored():
     kinds = [kind for cell in CODE for output in cell["outputs"] for kind in output.get("data", {})]
     html = "".join("".join(output.get("data", {}).get("text/html", "")) for cell in CODE for output in cell["outputs"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
-from helpers import Notebook
+from helpers import ROOT, Notebook
 
 KINDS = {"stream", "display_data"}  # of outputs
 NOTEBOOKS = [
@@ -42,3 +44,58 @@ def test_every_part_ends_with_one_folded_answer(notebook, kinds, parts):
     for part in found:
         assert part.count("**Question.**") == part.count("<details><summary>Answer</summary>") == 1
         assert part.rstrip().endswith("</details>")
+
+
+# Where the project is found
+
+FINDING = [Notebook(name) for name in ("notebook.ipynb", "notebooks/deep_speech_1.ipynb", "notebooks/mandarin.ipynb")]
+
+
+@pytest.fixture
+def find(tmp_path, monkeypatch):
+    """Runs the first cell in a folder of tmp_path; gives the commands that it ran and the folder that it ended in."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(folder, address=""):
+        commands = []
+
+        def fetched(command, check):
+            commands.append(command)
+            if command[0] == "git":
+                subprocess.check_call([sys.executable, "-c", "import os; os.mkdir('deep_speech_2')"])
+                (tmp_path / folder / "deep_speech_2" / "requirements.txt").write_text((ROOT / "requirements.txt").read_text())
+
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        cell = FINDING[0].source(FINDING[0].code[0]).replace('ADDRESS = ""', f"ADDRESS = {address!r}")
+        with monkeypatch.context() as patched:
+            patched.setattr(subprocess, "run", fetched)
+            exec(cell, {})
+        return commands, sys.path[0]
+
+    return run
+
+
+def test_the_first_cell_is_the_same_in_all_notebooks_that_need_the_project():
+    assert len({notebook.source(notebook.code[0]) for notebook in FINDING}) == 1
+    assert FINDING[0].source(FINDING[0].code[0]).count('ADDRESS = ""  #') == 1
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks"])
+def test_beside_or_above_the_notebook_the_project_is_found_silently(find, tmp_path, capfd, folder):
+    (tmp_path / "implementation.py").touch()
+    assert find(folder) == ([], str(tmp_path)) and capfd.readouterr() == ("", "")
+
+
+def test_without_project_and_address_one_sentence_says_what_to_do(find):
+    with pytest.raises(SystemExit, match=r"^The project is not here: [^.]* ADDRESS, and run this cell again\.$"):
+        find("empty")
+
+
+def test_elsewhere_the_project_is_fetched_and_what_it_needs_is_installed(find, tmp_path):
+    (clone, install), path = find("elsewhere", "some.where/project.git")
+    assert clone[:2] == ["git", "clone"] and clone[-2:] == ["some.where/project.git", "deep_speech_2"]
+    needed = install[install.index("--quiet") + 1 :]
+    assert path == str(tmp_path / "elsewhere" / "deep_speech_2")
+    assert {"torch", "numpy", "soxr"} < {pin.split("==")[0] for pin in needed} and all("==" in pin for pin in needed)
+    assert not any("jupyter" in pin for pin in needed)
