@@ -85,7 +85,7 @@ def output_of(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> 
 def draw_spectrogram(axis: Axes, features: np.ndarray, sample: AudioSample) -> None:
     """Features (F, T) over seconds and kHz."""
     extent = (0.0, sample.seconds, 0.0, sample.sample_rate / 2000)
-    axis.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="magma")
+    axis.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
     axis.set(ylabel="frequency, kHz", xlabel="time, s")
 
 

@@ -38,7 +38,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
     wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio, linewidth=0.4, color=BLUE)
     draw_spectrogram(spectrogram, features, sample)
     draw_symbols(symbols, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-    symbols.legend(frameon=False, fontsize=9, loc="center right")
+    symbols.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1))
     _draw_path(path, log_probs, encoder, model)
     text = greedy_decode(log_probs[:, None], encoder)[0]
     titles = (
@@ -85,7 +85,7 @@ def outputs(
     for axis in axes[:-1, 0]:
         axis.set_xlabel("")
     axes[-1, 0].set_xlim(0, sample.seconds)
-    axes[-1, 0].legend(frameon=False, fontsize=9, loc="center right")
+    axes[-1, 0].legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -138,7 +138,7 @@ def scores(
     axis.set(xlabel="nats", ylim=(len(hypotheses) - 0.3, -0.6))
     axis.axvline(0, color=GREY, linewidth=0.8)
     axis.set_title(f"alpha {alpha:g}, beta {beta:g}: the search writes {encoder.decode(hypotheses[0].labels)!r}", fontsize=11)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 
