@@ -80,6 +80,19 @@ def test_speakers_differ_and_a_speaker_stays_the_same():
     assert not same(speak("moon", speaker=4), speak("moon", speaker=5))
 
 
+def test_pitch_and_rate_may_be_given():
+    slow, fast = (speak("hello moon", speaker=3, rate=rate) for rate in (0.8, 1.6))
+    assert len(slow) / len(fast) == pytest.approx(2, rel=0.05)
+
+    def period(pitch):  # of a vowel, in samples
+        middle = speak("aaaaaa", speaker=3, rate=0.3, snr_db=60.0, pitch=pitch)[6000:10000].numpy()
+        return int(np.argmax(np.correlate(middle, middle, "full")[len(middle) - 1 :][40:])) + 40
+
+    assert period(100.0) == pytest.approx(160, rel=0.1) and period(200.0) == pytest.approx(80, rel=0.1)
+    with pytest.raises(TypeError, match="pich"):
+        speak("hello", speaker=3, pich=100.0)
+
+
 def test_snr_sets_the_noise():
     """In the pause around a loud word there is nothing but noise: 30 dB more of it at 10 than at 40 dB."""
     levels = [20 * np.log10(float(speak("aaa", speaker=1, snr_db=snr)[:480].square().mean().sqrt())) for snr in (10, 40)]
