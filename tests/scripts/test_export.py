@@ -47,7 +47,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     assert (status, err) == (0, "") and re.match(
         r"model\.onnx: 1\.\d MB; two utterances of noise differ from torch by \de-0[5-9] at most\n", out
     )
-    assert "takes utterances at 16000 Hz, gives 29 log-probabilities each 40 ms" in out
+    assert "takes utterances at 16000 Hz, gives 29 log-probabilities every 40 ms" in out
     soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
     exec(compile(example(), "README.md", "exec"), {"__name__": "__main__"})
@@ -74,7 +74,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     [
         (["missing.pt", "-o", "m.onnx"], "missing.pt: no such file"),
         (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint of this library"),
-        (["text.pt", "-o", "m.pt"], "m.pt: an ONNX file's name ends in .onnx: write -o m.onnx"),
+        (["text.pt", "-o", "m.pt"], "m.pt: the name of an ONNX file must end in .onnx: write -o m.onnx"),
         (["text.pt", "-o", "no/m.onnx"], "the folder of no/m.onnx does not exist; make it first"),
     ],
 )

@@ -175,7 +175,7 @@ def test_language_models_are_of_characters_where_no_space_parts_words(hanzi, tmp
 def test_pictures_are_made_with_or_without_a_font(hanzi, tmp_path, capsys):
     flags = ["--checkpoint", str(hanzi / "run" / "checkpoint.pt"), "--data", str(hanzi), "--output-dir", str(tmp_path)]
     assert visualization.main(flags) == 0
-    assert "it did not learn from: CER" in capsys.readouterr().out and (tmp_path / "ctc_output.png").is_file()
+    assert "the model did not train on: CER" in capsys.readouterr().out and (tmp_path / "ctc_output.png").is_file()
 
 
 @pytest.mark.slow

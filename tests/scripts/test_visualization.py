@@ -103,4 +103,4 @@ def test_a_folder_that_can_not_be_made_is_told_before_the_speech_is_read(tmp_pat
     (tmp_path / "file").touch()
     monkeypatch.setattr(visualization, "read_subject", None)
     assert visualization.main(["--checkpoint", "c.pt", "--output-dir", str(tmp_path / "file" / "plots")]) == 2
-    assert "no such folder can be made" in capsys.readouterr().err
+    assert "this folder can't be made" in capsys.readouterr().err
