@@ -173,7 +173,7 @@ def test_characters_without_a_sound_are_named_and_a_text_without_them_offered():
 
 
 def test_a_rate_too_low_for_the_voice_is_refused():
-    with pytest.raises(ValueError, match="from 8000 Hz on, not at 4000 Hz"):
+    with pytest.raises(ValueError, match="needs a sample rate of at least 8000 Hz, not 4000"):
         generate_synthetic_audio("hello", 4000)
 
 

@@ -55,7 +55,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     assert len(text) > 5 and " ".join(capsys.readouterr().out.split()) == text
     before = Path("model.onnx").read_bytes()
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
-    assert (status, out) == (2, "") and "model.onnx exists already; give another name, or --overwrite" in err
+    assert (status, out) == (2, "") and "model.onnx exists already: give another name, or --overwrite" in err
     assert Path("model.onnx").read_bytes() == before
     status, out, _ = run(capsys, checkpoint, "-o", "model.onnx", "--overwrite", "--json")
     told = json.loads(out)
@@ -90,4 +90,4 @@ def test_errors_are_one_sentence(tmp_path, capsys, monkeypatch, arguments, what)
 def test_without_its_packages_it_says_how_to_get_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else object())
     status, out, err = run(capsys, tmp_path / "c.pt", "-o", tmp_path / "m.onnx")
-    assert (status, out, err) == (2, "", "error: onnx: not installed yet; pip install -r requirements-export.txt\n")
+    assert (status, out, err) == (2, "", "error: onnx: not installed yet: pip install -r requirements-export.txt\n")

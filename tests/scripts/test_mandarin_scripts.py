@@ -94,7 +94,7 @@ def test_a_run_is_taken_up_with_its_alphabet_alone(hanzi, tmp_path, capsys):
     flags = ["--data", str(hanzi), *SMALL, "--epochs", "2", "--resume", str(hanzi / "run")]
     assert train_minimal.main([*flags, "--alphabet", "mandarin"]) == 2
     error = capsys.readouterr().err
-    assert "can't resume with another alphabet: there were 9 outputs, and are 6792; the outputs differ in ' '" in error
+    assert "can't resume with another alphabet: there were 9 outputs, now there are 6792; the outputs differ in ' '" in error
     assert {path.name: path.read_bytes() for path in (hanzi / "run").iterdir()} == before
     with pytest.raises(SystemExit):
         train_minimal.main(["--data", str(hanzi), "--checkpoint", str(hanzi / "run" / "checkpoint.pt"), "--alphabet", "corpus"])
