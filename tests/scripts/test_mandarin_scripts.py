@@ -137,7 +137,7 @@ def test_warning_and_tuning_are_in_characters(hanzi, tmp_path, capsys, monkeypat
     state = {"best_cer": 0.9, "epoch": 1, "epochs": 9}
     save_checkpoint(tmp_path / "c.pt", checkpoint.model, checkpoint.config, checkpoint.encoder, state)
     assert transcribe.main([str(tmp_path / "c.pt"), str(hanzi / "0.wav")]) == 0
-    assert "had 90 % of the characters of its dev set wrong after 1 of 9 epochs" in capsys.readouterr().err
+    assert "got 90 % of the characters in its dev set wrong after 1 of 9 epochs" in capsys.readouterr().err
     assert tune_decoder.main([str(tmp_path / "c.pt"), "--data", str(hanzi), "--lm", str(hanzi / "run" / "lm.arpa")]) == 0
     out = capsys.readouterr().out
     assert "WER" not in out and any(line.startswith("test") and "beam 200 + language model" in line for line in out.splitlines())

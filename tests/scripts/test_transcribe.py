@@ -50,7 +50,7 @@ def test_a_checkpoint_of_a_stopped_run_is_warned_of(run_folder, tmp_path, capsys
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
     trained = load_checkpoint(run_folder / "checkpoint.pt")
     assert trained.training["best_wer"] > 0.5 and trained.training["epoch"] in (1, 2) and trained.training["epochs"] == 2
-    expected = {0.97: "97 % of the words of its dev set wrong", float("inf"): "no try on its dev set yet", 0.2: ""}
+    expected = {0.97: "got 97 % of the words in its dev set wrong", float("inf"): "was not tried on a dev set", 0.2: ""}
     for wer, words in expected.items():
         state = {"best_wer": wer, "epoch": 1, "epochs": 9}
         save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
