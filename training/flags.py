@@ -40,7 +40,7 @@ def parse_args(
 ) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
     """The settings of a run from the command line; wrong flags end the program with a one-line message."""
     parser = Parser(description=description, formatter_class=DefaultsHelp)
-    for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
+    for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
     if args.batch_size is not None and args.batch_seconds is not None:  # both typed; a preset's number may be replaced
@@ -137,7 +137,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     dropped += f"{DS1_DROPOUT:g}, after each layer that is not recurrent"
     add("--dropout", type=float, metavar="SHARE", help=f"share of features dropped {dropped}")
     add("--bigrams", action="store_true", help="also output pairs of letters (arXiv 3.6); allows larger strides such as 3,2")
-    heard = default.features
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    add, heard = parser.add_argument_group("features").add_argument, ModelConfig.features
     add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel: the features of later recipes")
     add("--n-fft", type=int, default=heard.n_fft, help="Fourier points of a spectrogram, which has n_fft/2+1 bins [ours]")
     add("--n-mels", type=int, default=heard.n_mels, help="with --features logmel: number of mel filters")

@@ -188,7 +188,7 @@ class Run:
             if self.trainer.step == 0 or (self.trainer.within_step and not (self.folder / "last.pt").exists()):
                 if self.opened:
                     self.opened.give_up()
-                return "stopped before there was anything to save"
+                return "stopped before the first step was done; nothing was saved"
             if not self.trainer.within_step:
                 self.save("last.pt")
                 if not (self.folder / "checkpoint.pt").exists():

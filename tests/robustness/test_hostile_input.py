@@ -44,8 +44,8 @@ from training.settings import OutputSettings
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("start", "1:" * 200 + "1", "start must be a number and not negative"),
-        ("start", "1e308", "start must be a number and not negative"),
+        ("start", "1:" * 200 + "1", "start must be a number of at least 0"),
+        ("start", "1e308", "start must be a number of at least 0"),
         ("path", "~\0/a.wav", "audio file .* not found"),
         ("path", "x" * 300, "audio file .* not found"),
         ("path", "é/" * 1800, "audio file .* not found"),

@@ -66,7 +66,7 @@ def test_the_alphabet_may_be_another_one(tmp_path, capsys, alphabet, known):
     (tmp_path / "text.txt").write_text("你好，2你\n好 你\n", encoding="utf-8")
     asked = ("-o", tmp_path / "lm.arpa", "--unit", "character")
     status, _, err = run(capsys, tmp_path / "text.txt", *asked)
-    assert status == 2 and "'english' can write 0 of the 6 characters" in err and "--alphabet" in err
+    assert status == 2 and "'english' can write only 0 of the 6 characters" in err and "--alphabet" in err
     status, _, err = run(capsys, tmp_path / "text.txt", *asked, "--alphabet", alphabet)
     assert status == 0 and ("'2' once" in err) == (alphabet != "any")
     assert NGramModel.read_arpa(tmp_path / "lm.arpa").vocabulary == known | {"<space>"}

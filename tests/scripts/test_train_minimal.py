@@ -164,7 +164,7 @@ def test_training_starts_from_a_checkpoint(run_folder, tmp_path, capsys):
     flags[3] = str(tmp_path / "c")
     assert train_minimal.main([*flags, "--rnn-hidden", "32", "--batch-norm", "paper"]) == 2
     said = capsys.readouterr().err
-    assert "brings its own model: leave out --rnn-hidden (there 16), --batch-norm (there output)" in said
+    assert "brings its own model: leave out --rnn-hidden (it has 16), --batch-norm (it has output)" in said
 
 
 def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path):
@@ -380,7 +380,7 @@ def test_splits_to_train_choose_weights_and_test_on_are_named(tmp_path, capsys):
     (tmp_path / "manifest.tsv").write_text("\n".join(rows))
     command = ["--data", str(tmp_path), "--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "8", "--epochs", "1"]
     assert train_minimal.main([*command, "--output-dir", str(tmp_path / "run")]) == 2
-    assert "several sets to choose weights on: dev-a, dev-b; name one of them (--dev NAME)" in capsys.readouterr().err
+    assert "several sets to choose the best weights on: dev-a, dev-b; name one with --dev NAME" in capsys.readouterr().err
     roles = ["--train", "train-b", "--dev", "dev-b", "--test", "test-a, dev-a"]
     assert train_minimal.main([*command, *roles, "--output-dir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out

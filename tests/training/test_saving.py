@@ -238,7 +238,7 @@ class TestSkippedSteps:
 
         monkeypatch.setattr(run, "_stop_if_asked", breaks)
         started = start_run(*parse_args([*FLAGS, "--save-minutes", "0", "--output-dir", str(tmp_path)]), "a test")
-        told = r"in the weights \(output.bias\).*last good checkpoint is .*last\.pt"
+        told = r"the weights hold nan or infinity \(output.bias\).*last good checkpoint is .*last\.pt"
         with started, pytest.raises(FloatingPointError, match=told):
             started.train()
         assert position(tmp_path) == (0, 1)

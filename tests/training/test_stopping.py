@@ -153,7 +153,7 @@ def test_before_the_first_step_nothing_is_left_and_nothing_said_to_be_saved(tmp_
         monkeypatch.setattr(run.Run, "epoch", stop)
     assert train_minimal.main([*TINY]) == 128 + number
     said = "".join(capsys.readouterr())
-    assert "stopped before there was anything to save" in said and "--resume" not in said and "Traceback" not in said
+    assert "nothing was saved" in said and "--resume" not in said and "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
 
