@@ -177,10 +177,10 @@ def test_what_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(arpa, "_NOT_MUCH", 2**20)
     monkeypatch.setattr(sentences, "_NOT_MUCH", 2**20)
     (tmp_path / "lm.arpa").write_bytes(pack(b"a" * 2**22))
-    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
         read_arpa_file(tmp_path / "lm.arpa")
     if pack is gzip.compress:
-        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
             read_sentences(tmp_path / "lm.arpa")
 
 
