@@ -445,7 +445,7 @@ def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) ->
         return model
     known = len(model.vocabulary - {SPACE})
     what = f"{len(spellings)} of the {known} {model.unit}s that it knows, {_listed(spellings, 3)}"
-    twins = f"; except {len(left)} that would be spelt like another, {_listed(left, 3)}" if left else ""
+    twins = f"; {len(left)} stay as they are, since they would be spelt like another: {_listed(left, 3)}" if left else ""
     print(f"{path}: read in lower case, to fit the alphabet: {what}{twins}", file=sys.stderr)
     return model.respelt(spellings)
 

@@ -1,4 +1,4 @@
-"""Where audio lies in the bytes of a file: whole, cut off, joined from several, or with a length that its header has wrong.
+"""Finds the audio in the bytes of a file: whole, cut off, joined from several, or with a wrong length in its header.
 
 libsndfile believes the header. Here the bytes are walked through: the chunks of WAV and AIFF, the last frame of FLAC, the pages
 of Ogg, the frames of MP3. Where header and bytes differ, the streams are handed on with a header that fits them.
@@ -20,11 +20,11 @@ Stream = tuple[bytes | tuple[int, int], ...]  # bytes made here, and (begin, end
 
 @dataclass(frozen=True)
 class Contents:
-    """The streams that libsndfile shall read, none where it may read the file as it stands.
+    """The streams for libsndfile to read; none if it can read the file as it is.
 
     Attributes:
-        streams: one after the other they are the audio; each is to be opened as a file of its own.
-        cut: what is missing, where the file is cut off; else empty.
+        streams: one after the other they are the audio; each must be opened as a file of its own.
+        cut: what is missing, if the file is cut off; else empty.
         remark: what may be missing or wrong though the audio can be read; else empty.
     """
 
@@ -38,7 +38,7 @@ def contents_of(data: Bytes, is_mpeg: bool = False) -> Contents:
 
     Args:
         data: the whole file.
-        is_mpeg: its name says MP3, so that frames are looked for behind other bytes, too.
+        is_mpeg: its name says MP3, so frames are also searched after other bytes.
 
     Returns:
         for a format that is not walked through here, an empty ``Contents``.
@@ -78,34 +78,34 @@ def _behind_id3(data: Bytes, at: int) -> int:
 
 # ---- WAV and AIFF: chunks -------------------------------------------------------------------
 
-_NO_LENGTH = 0x7F00_0000  # bytes; what writes to a pipe puts about 2**31 or 2**32 as the length
-_SLIP = 1024  # bytes; a size too large by less is more often a mistake of who wrote it than a file that is cut off
+_NO_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+_SLIP = 1024  # bytes; a smaller excess in the size is more often the writer's mistake than a file that is cut off
 _KNOWN_CHUNK = re.compile(
     rb"(?:LIST|INFO|id3 |ID3 |bext|JUNK|junk|fact|cue |smpl|inst|iXML|_PMX|PEAK|afsp|acid|slnt|COMT|NAME|ANNO|AUTH)"
 )
 
 
 def _short(size: int, there: int) -> Contents:
-    """The verdict where fewer bytes of audio are there than a header counts."""
+    """The verdict on a file with fewer bytes of audio than its header counts."""
     if size - there < min(_SLIP, size / 10):
         remark = (
-            f"its header counts {size - there} bytes of audio more than there are: a wrong size, or its last moment is missing"
+            f"its header counts {size - there} more bytes of audio than there are: the size is wrong, or the very end is missing"
         )
         return Contents(remark=remark)
     return Contents(cut=f"{there} of {size} bytes of audio are there")
 
 
 def _left_behind(data: Bytes, begin: int, size: int) -> str:
-    """A remark where more than zeros stand behind the audio that a header counts."""
+    """A remark if something other than zeros follows the audio that a header counts."""
     rest = len(data) - begin - size
     if not data[begin + size : begin + size + 65536].strip(b"\0"):
         return ""
-    return f"{rest} bytes behind the {size} bytes of audio that its header counts are not read"
+    return f"{rest} bytes after the {size} bytes of audio that its header counts are not read"
 
 
 def _chunked(data: Bytes) -> Contents:
     order = "big" if data[:4] in (b"RIFX", b"FORM") else "little"
-    sizes: dict[bytes, tuple[int, int]] = {}  # by name: where its content begins, its size
+    sizes: dict[bytes, tuple[int, int]] = {}  # by name: where the chunk's content begins, and its size
     at, odd = 12, data[:4] == b"BW64"  # odd: as libsndfile can't read it
     while at + 8 <= len(data) and b"SSND" not in sizes and not sizes.keys() >= {b"data", b"fmt "}:
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], order)

@@ -270,7 +270,7 @@ BAD_LINES = [
 ]
 
 
-BARE = "it begins like no format of audio; bare samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav)"
+BARE = "it begins like no known audio format; raw samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav)"
 
 
 @pytest.mark.parametrize(("line", "what"), BAD_LINES)
