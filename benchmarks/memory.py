@@ -1,14 +1,14 @@
-"""Peak memory of training steps, over 2,000 of them, of a run on 100 hours of speech, and of an hour that is transcribed.
+"""Peak memory of training steps, over 2,000 steps, of a run on 100 hours of speech, and of transcribing an hour.
 
     python benchmarks/memory.py [--lengths 2 4 8 16 --hours 100 --data path/to/corpus --rounds 3] [flags of train_minimal.py]
     python benchmarks/memory.py --only growth [--steps 2000] [flags of train_minimal.py]
     python benchmarks/memory.py --only recording [--minutes 1 60] [flags of train_minimal.py]
 
-Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each the
-name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), a tenth more for dev and test. So
-the disk's cache holds all audio and only the work is measured. The run starts as train_minimal.py does, with durations in
-the manifest and, alternating, without (LibriSpeech has none); medians are printed. Then it reads and trains on, to show
-what memory comes to. Linux or macOS; run nothing else meanwhile.
+Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each with the
+name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), plus a tenth for dev and test. So the
+disk's cache holds all audio, and only the work is measured. The run starts like train_minimal.py, in turn with and without
+durations in the manifest (LibriSpeech has none); medians are printed. Then it keeps reading and training, to show what memory
+grows to. Linux or macOS; run nothing else meanwhile.
 """
 
 from __future__ import annotations

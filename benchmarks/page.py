@@ -1,4 +1,4 @@
-"""How long after the end of a word its text stands on the page of demo.py, in a real browser."""
+"""Measures how long after the end of a word its text appears on the page of demo.py, in a real browser."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def served(checkpoint: Path) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="of a forward-only model that understands the embedded voice")
-    parser.add_argument("--words", default="hello moon little book way", help="that are spoken, one by one")
-    parser.add_argument("--rounds", type=int, default=4, help="each by another voice")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of a forward-only model that understands the synthetic voice")
+    parser.add_argument("--words", default="hello moon little book way", help="words that are spoken one by one")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds, each with another voice")
     args = parser.parse_args()
     words, model = args.words.split(), load_checkpoint(args.checkpoint).model
     print(machine("torch", "gradio", threads=1))

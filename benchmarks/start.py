@@ -4,9 +4,9 @@
 
 The simulated LibriSpeech has as many utterances and speakers in each part as the real one: folders part/speaker/chapter, a
 *.trans.txt in each chapter, and FLACs that are hard links to a few files of 1.5 to 24.5 seconds. So the disk's cache holds all
-audio and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the first
-reads the durations, the second takes them from the folder in which the first kept them. The steps up to the first minibatch are
-those of train_minimal.py. Run nothing else meanwhile; where that can't be, the processor's time says more than the clock's.
+audio, and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the
+first reads the durations, and the second takes them from the folder where the first kept them. The steps up to the first
+minibatch are those of train_minimal.py. Run nothing else meanwhile; otherwise trust the processor time, not the clock.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False,
         epilog="Further flags go to train_minimal.py, such as --threads 1.",
     )  # fmt: skip
-    parser.add_argument("--share", type=float, default=1.0, help="of the utterances and speakers of each part")
-    parser.add_argument("--files", type=int, default=36, help="different audio files")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the utterances and speakers of each part")
+    parser.add_argument("--files", type=int, default=36, help="number of different audio files")
     parser.add_argument("--rounds", type=int, default=1, help="measured rounds")
     args, flags = parser.parse_known_args()
     print(machine("torch", "numpy", "soundfile"))

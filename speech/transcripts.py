@@ -232,5 +232,5 @@ def _is_ideograph(text: str) -> bool:
 
 
 def _is_european(char: str) -> bool:
-    """Whether it is Latin or Greek, where marks are accents; in other scripts they make other letters: が is not か, й not и."""
+    """Whether it is Latin or Greek, where marks are accents; elsewhere they make other letters: が is not か, й not и."""
     return "LATIN" in unicodedata.name(char, "") or "GREEK" in unicodedata.name(char, "")
