@@ -76,7 +76,7 @@ def ours(
 
 
 def theirs(encoder: CharEncoder, width: int, arpa: Path | None = None) -> dict[str, Callable[[], Search]]:
-    """pyctcdecode's search, where it is installed, and KenLM if a language model is given."""
+    """pyctcdecode's search, if installed, with KenLM if a language model is given."""
     try:
         from pyctcdecode import build_ctcdecoder
 

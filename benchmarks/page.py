@@ -26,8 +26,8 @@ from models.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
-QUIET, LASTING = 0.02, 150  # of the loudest: where a word has ended; milliseconds after which that is sure
-# In the page: hears the microphone beside the recorder, and notes when each word ended and when the text changed.
+QUIET, LASTING = 0.02, 150  # share of the loudest at which a word has ended; milliseconds until that is sure
+# In the page: listens to the microphone too, and notes when each word ended and when the text changed.
 WATCH = """
 const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 window.ends = []; window.texts = [];
@@ -52,7 +52,7 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
 
 
 def spoken(words: list[str], speaker: int) -> np.ndarray:
-    """The words with a gap behind each, at RATE."""
+    """The words with a gap after each, at RATE."""
     rng, parts = np.random.default_rng(0), []
     for word in ["", *words]:
         if word:

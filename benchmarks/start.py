@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import machine
 from memory import WATCHED, FirstStep, Stages, in_fresh_process
 
-# torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
+# Only the measuring processes import torch and the library: a process's peak starts at its parent's memory.
 
 PARTS = {  # utterances and speakers
     "train-clean-100": (28539, 251), "train-clean-360": (104014, 921), "train-other-500": (148688, 1166),
@@ -56,7 +56,7 @@ def make_files(folder: Path, count: int) -> list[tuple[Path, str]]:
 
 
 def chapters(share: float) -> Iterator[tuple[str, str, int]]:
-    """Folder, name and number of utterances of each chapter; of each part a share."""
+    """Folder, name and number of utterances of each chapter, for a share of each part."""
     speaker = 0
     for part, (utterances, speakers) in PARTS.items():
         utterances, speakers = max(1, round(share * utterances)), max(1, round(share * speakers))

@@ -200,7 +200,7 @@ def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | No
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:
-    """Shares of the work by size of the batch, and latencies, both against the number of streams (as Figures 5 and 6)."""
+    """Shares of the work by batch size, and latencies, both against the number of streams (as in Figures 5 and 6)."""
     import matplotlib
 
     matplotlib.use("Agg")

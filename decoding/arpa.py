@@ -1,7 +1,7 @@
 """ARPA files: reads them as any tool writes them, and holds their n-grams in little memory.
 
-Two readers give the same n-grams: a fast one, which gives up at whatever it doesn't expect, and then a careful one, which
-reads line by line and says what is wrong with which. Logarithms are those of the file: base 10.
+Two readers give the same n-grams: a fast one, which gives up at anything unexpected, and then a careful one, which reads
+line by line and says which line is wrong and why. Logarithms are those of the file: base 10.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class ArpaError(ValueError):
 
 
 def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
-    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that is announced.
+    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that the file announces.
 
     The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
-    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` is told on stderr.
+    instead of tabs, an empty highest order and missing back-off weights change nothing; for a missing ``\\end\\`` stderr gets a note.
 
     Raises:
         ArpaError: if there is no such file or it is broken; the message names file, line and what to do.

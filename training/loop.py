@@ -1,4 +1,4 @@
-"""The loop over epochs: state that can be saved at any step and taken up again."""
+"""The loop over epochs, with a state that can be saved and resumed at any step."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _close(trainer: weakref.ref[Trainer]) -> None:
 
 
 class Trainer:
-    """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
+    """Trains a model epoch by epoch; its state can be saved and resumed at any step.
 
     Args:
         model, data: what to train, and on what; the order of the utterances follows the seed of ``data``.
@@ -300,7 +300,7 @@ class Trainer:
     def _stop_if_diverged(self) -> None:
         if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise FloatingPointError(
-                f"{self.skipped_in_a_row} steps in a row had no finite loss and gradient, the last: {self.tally.skipped[-1]}; "
+                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite: {self.tally.skipped[-1]}; "
                 "the training diverged: lower the learning rate"
             )
 
