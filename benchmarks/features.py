@@ -74,7 +74,7 @@ def largest_difference(methods: dict[str, Features], audio: list[torch.Tensor], 
     """Largest difference to this library in float64, over all utterances and methods.
 
     Raises:
-        SystemExit: if it is more than rounding.
+        SystemExit: if the difference is larger than rounding.
     """
     largest = 0.0
     for clip in audio:

@@ -190,7 +190,7 @@ def _read_words(path: Path) -> list[str]:
             raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
-        while end.count(b"\0") < count + 2 and length < size:  # more than there are words, so that <unk> is whole
+        while end.count(b"\0") < count + 2 and length < size:  # more zeros than words, so that <unk> is complete
             length = min(size, 2 * length + 16 * count)
             file.seek(size - length)
             end = file.read(length)

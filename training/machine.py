@@ -11,7 +11,7 @@ import torch
 
 
 def is_switched_on(value: str) -> bool:
-    """Whether an environment variable says yes: anything but nothing, zero, false, no, off, none and disabled."""
+    """Whether an environment variable means yes: any text except an empty one, zero, false, no, off, none or disabled."""
     value = value.strip().strip("\"'").lower()
     return value.strip("0.") != "" and value not in ("false", "f", "no", "n", "off", "none", "null", "disabled")
 

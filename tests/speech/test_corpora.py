@@ -459,8 +459,8 @@ def test_pieces_of_one_file_are_one_corpus_and_are_read_as_such(tmp_path):
     corpus = read_corpus(table(tmp_path, "path text offset duration split", *lines))
     assert corpus.splits == {"train": 9, "dev": 1}
     (problem,) = corpus.problems
-    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was already listed with a different "
-                            f"transcript at {tmp_path}/manifest.tsv:2")  # fmt: skip
+    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was already listed with a "
+                            f"different transcript at {tmp_path}/manifest.tsv:2")  # fmt: skip
     dataset = SpeechDataset(corpus.utterances, RATE)
     whole = read_audio(tmp_path / "a.wav", RATE)
     assert torch.equal(dataset[3].audio, whole[round(0.4 * RATE) : round(0.5 * RATE)]) and dataset.seconds[3] == pytest.approx(
@@ -678,7 +678,7 @@ def test_what_a_mac_leaves_is_counted_and_passed_over(tmp_path):
     for name in "ldm":
         corpus = read_corpus(tmp_path / name)
         assert not corpus.problems
-        assert corpus.notes == ["skipped 2 files named ._*, which a Mac has left and which hold no audio"]
+        assert corpus.notes == ["skipped 2 files named ._*, left by a Mac; they hold no audio"]
 
 
 def test_tilde_and_paths_as_windows_writes_them(tmp_path, monkeypatch):

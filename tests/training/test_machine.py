@@ -22,7 +22,7 @@ def test_a_device_that_is_not_here_is_refused_with_what_is():
     with pytest.raises(ValueError, match="there is no device 'tpu'; this machine has: cpu"):
         choose_device("tpu")
     for name in ("cpu:foo", "", "cuda:99"):
-        with pytest.raises(ValueError, match="there is no device .*; this machine has: cpu"):
+        with pytest.raises(ValueError, match=r"there is no device .*; this machine has: cpu"):
             choose_device(name)
 
 
