@@ -66,7 +66,7 @@ def test_linked_headings_exist(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_flags_of_commands_exist(name, tmp_path):
     (tmp_path / "lm.arpa").touch()  # in place of those that a command downloads or makes
-    commands = re.findall(r"python train_minimal\.py([^`\n|#]*)", text_of(name).replace("\\\n", " "))
+    commands = re.findall(r"python train_minimal\.py([^`\n|#&]*)", text_of(name).replace("\\\n", " "))
     for flags in commands:
         words = [word for word in flags.split() if word not in ("...", "--help")]
         parse_args([str(tmp_path / "lm.arpa") if ".arpa" in word else word for word in words])
