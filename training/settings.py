@@ -29,7 +29,7 @@ class SpeechSettings:
         max_seconds: longer training recordings are left out; None: none.
         unknown: characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
-        masks: what that hides of recordings: 'words': little, which a short word bears; 'sentences': more, see
+        masks: what that hides of recordings: 'words': little, for short words; 'sentences': more; 'none': nothing; see
             ``speech.augmentation``.
         bigrams: whether outputs are pairs of letters too (arXiv 3.6).
         sample_rate: in Hz; the model's features get it. None: 16000, of recordings their own up to 8000 (up to 16000 from 256
