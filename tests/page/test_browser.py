@@ -207,4 +207,4 @@ def test_a_port_that_is_taken_is_said(folder):
         port = str(taken.getsockname()[1])
         command = [sys.executable, str(ROOT / "demo.py"), "--no-browser", "--port", port]
         done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 2 and f"port {port} can't be had" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and f"port {port} is not free" in done.stderr and "Traceback" not in done.stderr
