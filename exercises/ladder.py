@@ -334,7 +334,10 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
         value = _rounded(value, digits)
     plain = isinstance(value, str | numbers.Number | list | dict | tuple | None)
     text = repr(value) if plain else type(value).__name__
-    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+    if len(text) <= limit:
+        return text
+    size = f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
+    return f"{text[: limit - 4].rpartition(', ')[0] or text[: limit - 4]} ...{size}"
 
 
 def _rounded(value: Any, digits: int) -> Any:
@@ -526,7 +529,7 @@ class Checker:
         plain, target = _plain(got), _plain(wanted)
         if same(plain, target) and not isinstance(plain, Tensor):
             return
-        raise Failed(what, self.given, copy.copy(got), wanted, first_difference(plain, target), why, quoted=True)
+        raise Failed(what, self.given, copy.copy(got), wanted, first_difference(got, wanted), why, quoted=True)
 
     def number(self, what: str, got: Any, wanted: float, tolerance: float = 1e-9, why: str = "") -> None:
         """A real number, equal but for rounding."""
@@ -552,11 +555,11 @@ def first_difference(got: Any, wanted: Any, wrong: Tensor | None = None) -> str:
         index = tuple(wrong.nonzero()[0].tolist()) if wrong.any() else ()
         words = " instead of ".join(_apart(got[index].item(), wanted[index].item())) if index else ""
         return f"difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
-    if isinstance(got, list) and isinstance(wanted, list):
-        pairs = itertools.zip_longest(got, wanted, fillvalue="nothing")
-        for place, (one, other) in enumerate(pairs):
-            if not same(one, other):
-                return f"difference at place {place}: {describe(one)} instead of {describe(other)}"
+    if isinstance(got, list | tuple) and isinstance(wanted, list | tuple):
+        for place, (one, other) in enumerate(itertools.zip_longest(got, wanted, fillvalue=NOTHING)):
+            if not same(_plain(one), _plain(other)):
+                words = ["nothing" if value is NOTHING else describe(value) for value in (one, other)]
+                return f"difference at place {place}: {words[0]} instead of {words[1]}"
     return ""
 
 
@@ -634,21 +637,21 @@ def _place_of(error: Exception) -> str:
 
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """An error after so many seconds, where the system can do that."""
-    if not hasattr(signal, "SIGALRM"):
+    """An error after so many seconds of processor time (a busy machine is not the answer's fault), where the system can do that."""
+    if not hasattr(signal, "SIGPROF"):
         yield
         return
 
     def stop(*_: Any) -> None:
         raise TimeoutError(f"still running after {seconds} seconds; is there a loop without an end, or a list of all paths?")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 # ---------------------------------------------------------------------------------------------
