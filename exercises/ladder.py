@@ -290,7 +290,7 @@ class Failed(Exception):
         """The message in lines of so many columns."""
         lines = fold(self.heading, width).split("\n") if self.heading else []
         rows = [("checked", self.what), ("input", self.given), ("got", self.got), ("wanted", self.wanted)]
-        rows += [("first", self.where), ("because", self.why)]
+        rows += [("where", self.where), ("because", self.why)]
         if self.mistake:
             rows.append(("mistake", f"{self.mistake.name}. {self.mistake.why} [{self.mistake.source}]"))
         digits = next((n for n in (5, 7, 9, 12) if self.text_of(self.got, n) != self.text_of(self.wanted, n)), 17)
@@ -336,7 +336,9 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
     text = repr(value) if plain else type(value).__name__
     if len(text) <= limit:
         return text
-    size = f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
+    size = (
+        f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
+    )
     return f"{text[: limit - 4].rpartition(', ')[0] or text[: limit - 4]} ...{size}"
 
 
@@ -522,6 +524,8 @@ class Checker:
         else:
             wrong = got != wanted
         if wrong.any():
+            nearly = wanted.dtype == torch.float64 and torch.allclose(got, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
+            why = why or ("only the first digits are right: was something rounded, such as to float32?" if nearly else "")
             raise Failed(what, self.given, got.clone(), wanted, first_difference(got, wanted, wrong), why)
 
     def equal(self, what: str, got: Any, wanted: Any, why: str = "") -> None:
@@ -554,12 +558,12 @@ def first_difference(got: Any, wanted: Any, wrong: Tensor | None = None) -> str:
         wrong = got != wanted if wrong is None else wrong
         index = tuple(wrong.nonzero()[0].tolist()) if wrong.any() else ()
         words = " instead of ".join(_apart(got[index].item(), wanted[index].item())) if index else ""
-        return f"difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
+        return f"first difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
     if isinstance(got, list | tuple) and isinstance(wanted, list | tuple):
         for place, (one, other) in enumerate(itertools.zip_longest(got, wanted, fillvalue=NOTHING)):
             if not same(_plain(one), _plain(other)):
                 words = ["nothing" if value is NOTHING else describe(value) for value in (one, other)]
-                return f"difference at place {place}: {words[0]} instead of {words[1]}"
+                return f"first difference at place {place}: {words[0]} instead of {words[1]}"
     return ""
 
 
@@ -637,7 +641,7 @@ def _place_of(error: Exception) -> str:
 
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """An error after so many seconds of processor time (a busy machine is not the answer's fault), where the system can do that."""
+    """An error after so many seconds of processor time (a machine may be busy with other things), where the system can do it."""
     if not hasattr(signal, "SIGPROF"):
         yield
         return

@@ -195,7 +195,7 @@ def settings(answer, check):
         got = check.call(answer.compute_spectrogram, whole)
         check.close(f"features of {dtype} samples", got, reference(whole.numpy(), 16000, 20.0, 10.0, 512).float(), ROUNDING)
     agree(check, answer, noise(1700, 14), 16000, 20.0, 10.0, 512, what="features of another clip after that")
-    agree(check, answer, audio, 16000, 20.0, 10.0, 512, what="features of the first clip again, nothing kept from before")
+    agree(check, answer, audio, 16000, 20.0, 10.0, 512, what="features of the first clip again")
     state = torch.get_rng_state()
     check.call(answer.compute_spectrogram, audio)
     check.that("torch's random state", bool((torch.get_rng_state() == state).all()), "changed", "as it was")

@@ -129,7 +129,7 @@ def traps(answer, check):
         got = check.call(many.ctc_decode, torch.tensor(path).tolist())
         wanted = "".join(many.alphabet[label - 1] for label, _ in groupby(path) if label)
         check.equal("text of a path, alphabet of 400 characters", got, wanted)
-    check.equal("encode again, nothing kept from before", check.call(encoder.encode, "ab"), [1, 2])
+    check.equal("encode, after other calls", check.call(encoder.encode, "ab"), [1, 2])
 
 
 @ladder.step("traps: odd alphabets, long paths, other kinds of labels")

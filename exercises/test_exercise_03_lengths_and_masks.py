@@ -209,7 +209,7 @@ def more_traps(answer, check):
     for lengths in ([11, 11, 11, 11], [11, 4, 1, 8], [3, 11, 2, 5]):
         lengths = torch.tensor(lengths)
         got, _ = check.call(block, x, lengths)
-        what = f"output of the same batch with lengths {lengths.tolist()}: nothing is kept from the lengths before"
+        what = f"output of the same batch with lengths {lengths.tolist()}, after other lengths"
         check.close(what, got, F.pad(one_by_one(block, x, lengths, False), (0, 6 - (int(lengths.max()) + 1) // 2)))
     block, x, lengths = block_and_batch(answer, 10)
     got, after = check.call(block, x, lengths.int())

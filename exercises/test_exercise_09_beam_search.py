@@ -236,7 +236,12 @@ def more_traps(answer, check):
     check.equal("what is left where the language model forbids everything", got, [])
     log_probs = log_probs_of(7, 5, 3)
     turned = np.asfortranarray(log_probs)[::-1][::-1]
-    agree(check, "again, nothing kept from before", check.call(answer.prefix_beam_search, turned, 2000), every_text(log_probs))
+    agree(
+        check,
+        "an array in another layout, after other calls",
+        check.call(answer.prefix_beam_search, turned, 2000),
+        every_text(log_probs),
+    )
     single = log_probs_of(8, 4, 3).astype(np.float32)
     got = check.call(answer.prefix_beam_search, single, 2000)
     check.equal("the best text of float32 input", tuple(got[0].labels), every_text(single.astype(np.float64))[0].labels)

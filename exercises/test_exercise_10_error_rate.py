@@ -222,7 +222,7 @@ def long_and_moved(answer, check):
     counts = check.call(answer.count_word_errors, ("a b", "c"), ("a", "c"))
     check.equal("hits of tuples of texts", counts.hits, 2)
     counts = check.call(answer.count_word_errors, ["a"], ["a"])
-    check.equal("hits, nothing kept from before", counts.hits, 1)
+    check.equal("hits, after other calls", counts.hits, 1)
     for reference, hypothesis in (("a b c", "b c a"), ("a b c d e", "x a b c d"), ("a b a b a b", "b a b a b a")):
         counts = check.call(answer.count_word_errors, reference, hypothesis)
         consistent(check, counts, [reference], [hypothesis])

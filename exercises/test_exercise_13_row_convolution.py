@@ -80,7 +80,7 @@ def oracle_sum(answer, check):
         weight = row.weight.detach()
         check.close("output", run(check, row, x), equation_11(weight, x))
         check.close("output with lengths", run(check, row, x, LENGTHS), equation_11(weight, x, LENGTHS.tolist()))
-        what = "output without lengths after a call with lengths: nothing is kept from it"
+        what = "output without lengths, after a call with lengths"
         check.close(what, run(check, row, x), equation_11(weight, x))
         wanted = equation_11(weight, x)[: 7 - lookahead]
         check.close("output of over", run(check, row, x, method="over"), wanted)
@@ -204,10 +204,10 @@ def more_traps(answer, check):
         check.close("output, 7 of 9 frames in the longest utterance", run(check, row, x, LENGTHS), wanted)
         check.close("output with lengths in int32", run(check, row, x, LENGTHS.int()), wanted)
     other = torch.tensor([0, 9, 2, 8])
-    what = "output with other lengths, one of them 0: nothing is kept from the call before"
+    what = "output with other lengths than before, one of them 0"
     check.close(what, run(check, row, x, other), equation_11(weight, x, other.tolist()))
     check.close("output with lengths that are all 0", run(check, row, x, 0 * other), 0 * x)
-    what = "output of over after that: nothing is kept from the call before"
+    what = "output of over, after a call with lengths"
     check.close(what, run(check, row, x, method="over"), equation_11(weight, x)[:7])
     with torch.no_grad():
         check.close("output under torch.no_grad()", run(check, row_of(answer, 3, 2, 50), x, LENGTHS), wanted)
