@@ -507,6 +507,7 @@ class Checker:
             if failed.what == RULES:
                 raise
             raise Failed(what, self.given, failed.got, f"a {error.__name__}", failed.where, failed.why) from None
+        got = describe(got) if isinstance(got, str) else got
         raise Failed(what, self.given, got, f"a {error.__name__}, as the docstring asks")
 
     def close(self, what: str, got: Any, wanted: Tensor, tolerance: tuple[float, float] | None = None, why: str = "") -> None:

@@ -214,7 +214,7 @@ def more_traps(answer, check):
     turned = x.transpose(0, 2).contiguous().transpose(0, 2)
     check.close("output of a transposed tensor", run(check, row, turned, LENGTHS), wanted)
     got = run(check, row, 1e-9 * x, LENGTHS)
-    check.close("output of numbers around 1e-9: nothing is lost", got, 1e-9 * wanted, (1e-9, 1e-18))
+    check.close("output of numbers around 1e-9", got, 1e-9 * wanted, (1e-9, 1e-18))
     check.close("output in float32", run(check, row.float(), x.float(), LENGTHS), wanted.float(), (1e-4, 1e-6))
     with torch.no_grad():
         row.weight.mul_(2)
