@@ -344,7 +344,7 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
 
 def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
+        return float(f"{value:.{digits}g}") + 0.0  # -0.0 becomes 0.0
     if type(value) in (list, tuple):
         return type(value)(_rounded(item, digits) for item in value)
     return value
@@ -393,7 +393,7 @@ RULES = "the rules of this exercise"
 REPLACED = " was replaced; an answer leaves the functions of others as they are"
 REPEATED, TIMES = 0.3, 12  # seconds and calls of a function in a step; what takes longer, or comes later, is not made again
 DEPENDS = "the result depends on earlier calls"
-KEPT = "what does the answer keep: in a global, on its class or object, in a default argument, by shape, address or str()?"
+KEPT = "what does your answer keep from call to call: in a global, on a class or an object, in a default argument?"
 
 
 class Checker:
@@ -470,7 +470,7 @@ class Checker:
         if difference:
             how, got, wanted = difference
             where = "" if isinstance(got, Exception) else first_difference(got, wanted)
-            raise Failed("that a result depends on the arguments alone", f"{self.given}; {how}", got, wanted, where,
+            raise Failed("that a result depends on the arguments alone", f"{self.given}, then {how}", got, wanted, where,
                          f"{DEPENDS}; {KEPT}", quoted=True)  # fmt: skip
 
     def look_around(self, before: dict[str, Any], may_draw: bool) -> None:
@@ -570,7 +570,7 @@ def first_difference(got: Any, wanted: Any, wrong: Tensor | None = None) -> str:
 
 def _apart(one: float, other: float) -> tuple[str, str]:
     """Two numbers with as many digits as show that they differ."""
-    texts = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in (6, 9, 12, 17) if isinstance(one, float))
+    texts = ((f"{one + 0.0:.{digits}g}", f"{other + 0.0:.{digits}g}") for digits in (6, 9, 12, 17) if isinstance(one, float))
     return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
 
 

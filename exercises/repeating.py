@@ -62,11 +62,15 @@ class Repeat:
         if not alike(one, other):
             one, other = self.both()  # no difference by chance
         if not alike(one, other):
-            return "other content in the same place, after this call and without it", one, other
+            return (
+                "the same call with other content in the same places (wanted: what it gives without the first call)",
+                one,
+                other,
+            )
         if not alike(result, kept):
-            return "the first result, after the call with other content", result, kept
+            return "the same call with other content, which changed the first result", result, kept
         last = outcome(self.again, self.merged(self.args, self.again), self.kwargs)
-        return None if alike(last, kept) else ("the same content again", last, kept)
+        return None if alike(last, kept) else ("the same call with other content, then the first call again", last, kept)
 
     def both(self) -> tuple[Any, Any]:
         """Results for other content: of the answer, which had the call before, and of the twin."""

@@ -58,7 +58,7 @@ def agree(
 @ladder.step("shape and dtype")
 def shapes(answer, check):
     got = check.call(answer.compute_spectrogram, noise(16000).float())
-    check.close("features of one second, all settings as they come", got * 0, torch.zeros(257, 99))
+    check.close("features of one second, all default settings", got * 0, torch.zeros(257, 99))
     got = check.call(answer.compute_spectrogram, noise(4000), 8000, 25.0, 10.0, 256)
     check.close("features of half a second of float64", got * 0, torch.zeros(129, 48, dtype=torch.float64))
 

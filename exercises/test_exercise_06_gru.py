@@ -157,7 +157,7 @@ def traps(answer, check):
 def more_traps(answer, check):
     x, u, mask = batch(50)
     got = check.call(answer.gru_loop, 1e-9 * x, u, mask)
-    check.close("states of inputs around 1e-9: nothing is lost", got, equation_10(1e-9 * x, u, mask), (1e-9, 0.0))
+    check.close("states of inputs around 1e-9", got, equation_10(1e-9 * x, u, mask), (1e-9, 0.0))
     got = check.call(answer.gru_loop, x.float(), u.float(), mask.float())
     check.close("states in float32", got, equation_10(x, u, mask).float(), (1e-4, 1e-6))
     agree(check, answer, "states of 1200 steps", *batch(51, steps=1200, utterances=1, hidden=1))

@@ -110,7 +110,7 @@ def shapes(answer, check):
     check.that("the type of a hypothesis", isinstance(best, Hypothesis), type(best).__name__, "Hypothesis")
     check.that("the type of its labels", isinstance(best.labels, tuple), type(best.labels).__name__, "tuple")
     check.equal(
-        "how many hypotheses come as it is called without a width",
+        "how many hypotheses come without a beam_width",
         len(check.call(answer.prefix_beam_search, log_probs_of(0, 6, 4))),
         10,
     )

@@ -401,12 +401,12 @@ def outside(answer, check) -> None:
         for batch in batches_of(check, sampler, epoch):
             batch.clear()
         check.equal("the minibatches after somebody emptied those given before", batches_of(check, sampler, epoch), first)
+        before = settings_and_chance()
         one, other = iter(sampler), iter(sampler)
         mixed = [next(iterator) for _ in range(4) for iterator in (one, other)]
         check.equal("the minibatches of two iterators in turn", mixed, [batch for batch in first for _ in range(2)])
-        before, begun = settings_and_chance(), iter(sampler)
-        next(begun)
-        what = "the global random states of Python, NumPy and torch in the middle of an iteration"
+        next(iter(sampler))
+        what = "the global random states of Python, NumPy and torch after an iteration that was broken off"
         check.that(what, settings_and_chance() == before, "changed", "as they were")
         check.equal("the minibatches after an iteration that was broken off", batches_of(check, sampler, epoch), first)
         check.equal("the number of minibatches, 20 utterances by 6", check.call(len, sampler), 4)
