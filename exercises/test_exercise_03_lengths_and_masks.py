@@ -238,7 +238,7 @@ def more_traps(answer, check):
     check.close("the lengths that come back", after, torch.tensor([6, 2, 1, 4, 0]))
     small = answer.ConvBlock(1, 2)
     got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
-    check.close("output with kernel and stride as they come, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
+    check.close("output with the default kernel and stride, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
     check.close("its lengths", after, torch.tensor([15, 9]))
 
 
