@@ -651,7 +651,7 @@ def time_limit(seconds: int) -> Iterator[None]:
         raise TimeoutError(f"still running after {seconds} seconds; is there a loop without an end, or a list of all paths?")
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again each second: an error inside of a destructor is only printed
     try:
         yield
     finally:

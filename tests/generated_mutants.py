@@ -154,7 +154,10 @@ def refused(exercise: Exercise, text: str) -> bool:
     """True if the check refuses the answer."""
     try:
         with warnings.catch_warnings(action="ignore"), patch.object(framework, "SECONDS_PER_CALL", SECONDS):
-            exercise.ladder.climb(load(exercise.solution, text), slow=False, diagnose=False)
+            answer = load(exercise.solution, text)
+            if hasattr(answer, "parts"):  # of exercise 12: the solutions of the others, which have tests of their own
+                framework._passed.update((part.name, module.source) for part, module in answer.parts.modules.items())
+            exercise.ladder.climb(answer, slow=False, diagnose=False)
     except (Exception, Shortcut, SystemExit):
         return True
     return False
