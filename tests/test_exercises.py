@@ -181,6 +181,7 @@ def test_worked_examples_are_true(exercise: Exercise):
 
 def climb(exercise: Exercise, source: str) -> Failed:
     """What the check says of an answer with this text."""
+    assert exercise.ladder.originals  # taken before the answer is read
     with pytest.raises(Failed) as failed:
         exercise.ladder.climb(load(exercise.solution, source), slow=False)
     return failed.value
