@@ -260,6 +260,9 @@ def more_traps(answer, check):
     check.equal("the distance of 300 a and 280 b", check.call(answer.edit_distance, "a" * 300, "b" * 280), 300)
     for one, other in (("a" * 1500, "ab"), ("ab", "a" * 1500)):
         check.equal("the distance of 1500 a and ab", check.call(answer.edit_distance, one, other), 1499)
+    counts = check.call(answer.count_word_errors, "a " * 1500, "a b")
+    numbers = [counts.hits, counts.substitutions, counts.deletions, counts.insertions]
+    check.equal("hits, substitutions, deletions, insertions of 1500 words", numbers, [1, 1, 1498, 0])
     many, few = list(range(6000)), list(range(5980, 6000))
     for one, other in ((many, few), (few, many)):
         check.equal("the distance of 0 .. 5999 and the last 20 of them", check.call(answer.edit_distance, one, other), 5980)

@@ -321,6 +321,10 @@ def orders(answer, check) -> None:
     following = sum(later == before + 1 for order in seen_orders for before, later in pairwise(order)) / 120
     what = "how many of 6 minibatches are followed by the next longer one, on average over 120 later epochs"
     check.that(what, 0.4 < following < 1.6, following, "about 5 / 6")
+    sampler, many = answer.SortaGradBatchSampler(lengths(3000, 11), 1), np.argsort(lengths(3000, 11)).tolist()
+    order = [many.index(batch[0]) for batches in each_epoch(check, sampler, range(1, 2)) for batch in batches]
+    following = sum(later == before + 1 for before, later in pairwise(order))
+    check.that("how many of 3000 minibatches are followed by the next longer one", following < 20, following, "about one")
 
 
 def near_and_seeds(answer, check) -> None:
@@ -346,6 +350,8 @@ def near_and_seeds(answer, check) -> None:
         ((1, 12), (11, 2)),
         *(((0, factor + 1), (1, 1)) for factor in (10, 100, 1000, 10_000)),
         *(((factor + 1, 1), (1, 2)) for factor in (10, 100, 1000, 10_000)),
+        *(((3, 1), (3, 2**bits + 1)) for bits in (8, 16)),
+        *(((3, 1), (2**bits + 3, 1)) for bits in (8, 16)),
     ):
         differ = batches_of(check, make(one), first) != batches_of(check, make(other), second)
         check.that(

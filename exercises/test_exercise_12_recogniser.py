@@ -260,6 +260,9 @@ def kinds_of_batches(answer, check):
         check.close(f"the lengths, {settings}, lengths in int32", got_lengths, lengths.int())
         valid = implementation.sequence_mask(lengths, len(wanted)).t()[:, :, None]
         check.close(f"log_probs within the lengths, {settings}, under torch.no_grad()", got * valid, (wanted * valid).detach())
+        lengths = theirs.output_lengths(torch.tensor([9, 20, 6]))
+        got = check.call(model, batch.features, torch.tensor([9, 20, 6]))[1]
+        check.close(f"the lengths, {settings}, other lengths than before", got, lengths)
 
 
 @ladder.also
@@ -276,7 +279,8 @@ def any_size(answer, check):
         gradients = torch.autograd.grad(loss, list(theirs.parameters()))
         norm = torch.sqrt(sum(gradient.square().sum() for gradient in gradients))
         before = [parameter.detach().clone() for parameter in model.parameters()]
-        got = check.call(answer.train_step, model, batch, torch.optim.SGD(model.parameters(), lr=0.1), 1.5)
+        parts = [{"params": [parameter]} for parameter in model.parameters()]
+        got = check.call(answer.train_step, model, batch, torch.optim.SGD(parts, lr=0.1), 1.5)
         what = f"{lengths} feature frames, {settings}"
         check.number(f"the loss, {what}", got, loss.item(), 1e-7)
         for old, new, gradient in zip(before, model.parameters(), gradients, strict=True):
