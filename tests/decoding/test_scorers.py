@@ -528,7 +528,9 @@ def test_marks_of_other_tools_do_not_make_words_of_characters(tmp_path):
 
 def test_where_the_unit_can_not_be_told_it_is_asked(tmp_path):
     letters = saved(tmp_path, ["a b c d e f g h i j", "double"])
-    with pytest.raises(ValueError, match=r"lm\.arpa: 10 of the 11 words are single characters, but not 'double', so.*--unit word or"):
+    with pytest.raises(
+        ValueError, match=r"lm\.arpa: 10 of the 11 words are single characters, but not 'double', so.*--unit word or"
+    ):
         make_scorer(letters, ENGLISH)
     assert isinstance(make_scorer(letters, ENGLISH, "word"), WordScorer)
     words = saved(tmp_path, ["你好 号", "号"])
