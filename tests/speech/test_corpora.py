@@ -459,7 +459,8 @@ def test_pieces_of_one_file_are_one_corpus_and_are_read_as_such(tmp_path):
     corpus = read_corpus(table(tmp_path, "path text offset duration split", *lines))
     assert corpus.splits == {"train": 9, "dev": 1}
     (problem,) = corpus.problems
-    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was already listed with a different "
+    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was already listed with "
+                            "a different "
                             f"transcript at {tmp_path}/manifest.tsv:2")  # fmt: skip
     dataset = SpeechDataset(corpus.utterances, RATE)
     whole = read_audio(tmp_path / "a.wav", RATE)

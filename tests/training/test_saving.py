@@ -283,7 +283,7 @@ class TestResumeWithoutAFolder:
             (runs / name / "results.json").touch()
         assert train_minimal.main([*FLAGS, "--resume"]) == 2
         assert "--resume: no run in runs/ is unfinished" in capsys.readouterr().err
-        with pytest.raises(CheckpointError, match="no run in .* is unfinished"):
+        with pytest.raises(CheckpointError, match=r"no run in .* is unfinished"):
             newest_unfinished(tmp_path / "nowhere", decoded=False)
 
     def test_from_the_command_line(self, runs, run_folder, tmp_path, capsys):
