@@ -13,7 +13,7 @@ from models.transcription import UNTUNED, read_tuned
 from page import views
 from page.desk import WRONG, Desk, Desks
 from page.hearing import QUIETEST_NOISE, Change
-from page.material import Material, language_models
+from page.material import NO_MODEL, Material, language_models
 
 HERE = Path(__file__).parent
 TITLE = "What the network hears"
@@ -80,7 +80,8 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
             settings |= read_tuned(tuned) if tuned.is_file() else {}
         except WRONG as error:
             about = views.failure(error)
-        return about, gr.Dropdown(names, value=names[0]), settings["alpha"], settings["beta"], settings["lexicon"]
+        values = (settings[name] for name in ("alpha", "beta", "lexicon"))
+        return about, gr.Dropdown(names, value=names[0]), *_weights(names[0], *values)
 
     def when(event: Callable, action: Callable[..., None], *inputs: Component) -> None:
         """On the event: runs the action, then shows the utterance anew."""
@@ -93,6 +94,7 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
     when(opened.then, _first, parts.recorded, *parts.search)
     when(parts.checkpoint.input(*choice, **QUIETLY).then, Desk.search, *parts.search)
     when(parts.recorder.submit, lambda _desk: None)
+    parts.search[1].input(_weights, parts.search[1], parts.search[2:], **QUIETLY)
     when(parts.file.upload, Desk.take_file, parts.file)
     when(parts.recorded.select, Desk.take_recorded, parts.recorded)
     for part in parts.search:
@@ -111,6 +113,13 @@ def _search_parts(names: list[str]) -> list[Component]:
         beta = gr.Slider(-4, 8, UNTUNED["beta"], step=0.1, label="Beta: weight of the number of words")
     lexicon = gr.Checkbox(False, label="Only words that the language model knows")
     return [beam, model, alpha, beta, lexicon]
+
+
+def _weights(model: str, *values: float) -> list[Component]:
+    """Alpha, beta and lexicon, with new values where they are given; without a language model they can't be moved."""
+    moved = {"interactive": model != NO_MODEL}
+    given = [{"value": value} for value in values] or [{}] * 3
+    return [kind(**moved, **value) for kind, value in zip((gr.Slider, gr.Slider, gr.Checkbox), given, strict=True)]
 
 
 def _change_parts() -> list[Component]:

@@ -23,7 +23,7 @@ from implementation import (
 )
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder, choose_encoder, encoder_of
-from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
+from speech.augmentation import RECORDINGS_AUGMENTATION, SYNTHETIC_AUGMENTATION
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
@@ -269,8 +269,7 @@ def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, 
     if speech.data:
         train = SpeechDataset(train, model.features.sample_rate, cache_mb=TRAINING_CACHE_MB)
         train = JoinedDataset(train, speech.join, seed=seed) if speech.join > 1 else train
-    recordings = SENTENCE_AUGMENTATION if speech.masks == "sentences" else Augmentation()
-    augmentation = recordings if speech.data else SYNTHETIC_AUGMENTATION
+    augmentation = RECORDINGS_AUGMENTATION[speech.masks] if speech.data else SYNTHETIC_AUGMENTATION
     return TrainingSet(train, encoder, model, augmentation if speech.augment else None, seed)
 
 

@@ -29,7 +29,7 @@ class SpeechSettings:
         max_seconds: longer training recordings are left out; None: no limit.
         unknown: what to do with characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
-        masks: how much augmentation hides of recordings: 'words': little, since a word is short; 'sentences': more, see
+        masks: how much augmentation hides of recordings: 'words': little; 'sentences': more; 'none': nothing; see
             ``speech.augmentation``.
         bigrams: whether pairs of letters are outputs too (arXiv 3.6).
         sample_rate: in Hz; the features use it too. None: 16000; for recordings their own rate up to 8000 (up to 16000 with 256

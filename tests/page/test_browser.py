@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from helpers import ROOT
-from page.material import at_hand
+from page.material import NO_MODEL, OF_TRAINING, at_hand
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("gradio", reason="the page needs Gradio: pip install -r requirements-demo.txt")
@@ -154,6 +154,17 @@ def test_all_of_it_goes_by_keyboard_and_has_a_name(page):
     page.keyboard.press("ArrowRight")
     wait_for(page, "#nbest tbody", "0.35 ×")
     assert text(page, "#nbest tbody") != before
+
+
+def test_without_a_language_model_its_weights_cannot_be_moved(page):
+    alpha = page.locator("input[type=range][aria-label*='Alpha']")
+    playwright.expect(alpha).to_be_enabled()
+    page.get_by_role("combobox", name="Language model").click()
+    page.get_by_role("option", name=NO_MODEL).click()
+    playwright.expect(alpha).to_be_disabled(timeout=30_000)
+    page.get_by_role("combobox", name="Language model").click()
+    page.get_by_role("option", name=OF_TRAINING).click()
+    playwright.expect(alpha).to_be_enabled(timeout=30_000)
 
 
 @pytest.mark.parametrize(

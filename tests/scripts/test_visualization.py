@@ -35,7 +35,7 @@ def test_draws_everything_of_a_run(run_folder, tmp_path, monkeypatch, capsys):
     flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
     assert visualization.main(flags) == 0
     pictures = {path.stem for path in tmp_path.glob("*.png")}
-    measured = "waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
+    measured = "pipeline waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
     assert pictures == {*measured.split(), "predictions", "row_convolution", "sortagrad", "training_curves", *paper_charts.CHARTS}
     assert len(set(drawn)) == len(pictures) and all(figure.axes for figure in drawn)
     for name in ("architecture", "beam_search_tree"):

@@ -50,9 +50,12 @@ def test_recordings_are_augmented_as_the_flags_say():
     model = ModelConfig().build(CharEncoder())
     changed = {
         flags: assembly.training_set(parse_args(["--data", "x", *flags.split()])[0], [], CharEncoder(), model, 0).augmentation
-        for flags in ("", "--masks sentences", "--no-augment")
+        for flags in ("", "--masks sentences", "--masks none", "--no-augment")
     }
-    assert changed == {"": Augmentation(), "--masks sentences": SENTENCE_AUGMENTATION, "--no-augment": None}
+    unmasked = Augmentation(time_masks=0, frequency_masks=0)
+    assert changed == {
+        "": Augmentation(), "--masks sentences": SENTENCE_AUGMENTATION, "--masks none": unmasked, "--no-augment": None
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
