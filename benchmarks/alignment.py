@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="checkpoint.pt of a run with --join")
     parser.add_argument("--data", required=True, help="a corpus of single words")
     parser.add_argument("--split", default="test", help="split of the corpus (default: test)")
-    parser.add_argument("--join", type=int, default=5, help="most takes joined to an item (default: 5)")
+    parser.add_argument("--join", type=int, default=5, help="most takes joined into one item (default: 5)")
     args = parser.parse_args()
     try:
         checkpoint = load_checkpoint(args.checkpoint)

@@ -20,7 +20,7 @@ import numpy as np
 
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
-_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; so few next tokens are examined one by one
+_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; up to 16 next tokens are examined singly
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)

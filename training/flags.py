@@ -88,7 +88,7 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--train", metavar="NAMES", help=several)
     add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")
     add("--test", metavar="NAMES", help="splits of --data to test on; default: all whose names begin with test")
-    add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker to a training example")
+    add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker into an example")
     add("--n-train", type=int, help="number of training utterances; default: 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="number of validation utterances; default: 100 synthetic ones, or all of --data up to 500")
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings longer than this; default: no limit")

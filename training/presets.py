@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 PRESETS = {
-    # What train_minimal.py does without a preset [ours]: seconds an epoch on a laptop.
+    # What train_minimal.py does without a preset [ours]: an epoch takes seconds on a laptop.
     "lesson": {
         "features": "spectrogram", "n_fft": 128, "n_conv": 2, "rnn_type": "gru", "n_rnn": 3, "rnn_hidden": 128,
         "batch_norm": "output", "batch_size": 8, "optimizer": "adamw", "schedule": "onecycle",
