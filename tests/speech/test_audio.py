@@ -391,7 +391,7 @@ def test_what_stands_behind_the_counted_audio_is_told_and_no_size_is_read_to_the
         assert len(whole_and_seconds(tmp_path / f"a.{kind}", bytes(whole))) == 8000
     whole[at : at + width] = (6000 + 4 * (kind == "caf")).to_bytes(width, "big")
     assert len(whole_and_seconds(tmp_path / f"b.{kind}", bytes(whole))) == 3000
-    assert [record.message.split(": ")[1][:25] for record in caplog.records] == ["10000 bytes behind the 60"[:25]]
+    assert [record.message.split(": ")[1][:25] for record in caplog.records] == ["10000 bytes after the 600"[:25]]
 
 
 def test_wav_with_an_odd_chunk_before_its_audio_or_of_the_kind_bw64_or_joined(tmp_path):

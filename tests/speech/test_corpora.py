@@ -192,8 +192,8 @@ def test_sphinx_lines_that_do_not_match(tmp_path):
             f"{etc}.transcription:5: x is not in words_train.fileids",
             f"{etc}.transcription:6: {tmp_path}/wav/d.sph: a SPHERE file whose compression is not read here; "
             f"convert it: sph2pipe -f wav {tmp_path}/wav/d.sph {tmp_path}/wav/d.wav",
-            f"{etc}.fileids:3: c is 0 times in the transcription, 1 times in the list",
-            f"{etc}.fileids:5: e is 2 times in the transcription, 1 times in the list",
+            f"{etc}.fileids:3: c occurs 0 times in the transcription, but 1 times in the list",
+            f"{etc}.fileids:5: e occurs 2 times in the transcription, but 1 times in the list",
         ]
     )
 
@@ -573,7 +573,7 @@ def test_a_bad_piece_is_named(tmp_path, line, what):
 def test_pieces_in_milliseconds_are_refused_with_the_columns_name(tmp_path):
     file = table(tmp_path, "path text start end", "a.wav x 0 900", "a.wav x 900 1900")
     with pytest.raises(
-        CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s, .* 2 of 2 pieces\. .*start_ms"
+        CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s; 2 of 2 pieces .*start_ms"
     ):
         read_corpus(file)
 
