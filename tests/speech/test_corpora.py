@@ -572,9 +572,7 @@ def test_a_bad_piece_is_named(tmp_path, line, what):
 
 def test_pieces_in_milliseconds_are_refused_with_the_columns_name(tmp_path):
     file = table(tmp_path, "path text start end", "a.wav x 0 900", "a.wav x 900 1900")
-    with pytest.raises(
-        CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s; 2 of 2 pieces .*start_ms"
-    ):
+    with pytest.raises(CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s; 2 of 2 pieces .*start_ms"):
         read_corpus(file)
 
 
