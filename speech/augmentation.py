@@ -109,6 +109,12 @@ SYNTHETIC_AUGMENTATION = Augmentation(
 # For sentences, whose words tell each other [ours, after SpecAugment, Park et al. 2019]: about an eighth of the frames is masked.
 SENTENCE_AUGMENTATION = Augmentation(time_width=20, frames_per_mask=80, frequency_masks=2, frequency_width=0.2)
 
+RECORDINGS_AUGMENTATION = {  # by --masks
+    "words": Augmentation(),
+    "sentences": SENTENCE_AUGMENTATION,
+    "none": Augmentation(time_masks=0, frequency_masks=0),
+}
+
 
 def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:
     """Adds noise whose power falls with frequency by a random slope (white to brown) at ``snr_db``."""

@@ -259,7 +259,7 @@ def test_a_file_written_by_hand(tmp_path):
         ("ngram 2=2", "ngram 2=1", 15, "with 2 n-grams, but line 3 announces 1"),
         ("ngram 2=2", "ngram 2=two", 3, "'ngram 2='"),
         ("ngram 2=2", "ngram 3=2", 3, "'ngram 2='"),
-        ("ngram 2=2", "", 6, "highest order, 1, has no back-off weight; take -0.3 out"),
+        ("ngram 2=2", "", 6, "highest order, 1, has no back-off weight; remove -0.3"),
         ("ngram 1=4\nngram 2=2\n", "", 3, "'ngram 1='"),
         ("\\1-grams:", "", 6, "'ngram 3='"),
         ("\\2-grams:", "", 12, "1 token and"),

@@ -44,8 +44,8 @@ from training.settings import OutputSettings
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("start", "1:" * 200 + "1", "start must be a number and not negative"),
-        ("start", "1e308", "start must be a number and not negative"),
+        ("start", "1:" * 200 + "1", "start must be a number of at least 0"),
+        ("start", "1e308", "start must be a number of at least 0"),
         ("path", "~\0/a.wav", "audio file .* not found"),
         ("path", "x" * 300, "audio file .* not found"),
         ("path", "é/" * 1800, "audio file .* not found"),
@@ -177,10 +177,10 @@ def test_what_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(arpa, "_NOT_MUCH", 2**20)
     monkeypatch.setattr(sentences, "_NOT_MUCH", 2**20)
     (tmp_path / "lm.arpa").write_bytes(pack(b"a" * 2**22))
-    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
         read_arpa_file(tmp_path / "lm.arpa")
     if pack is gzip.compress:
-        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
             read_sentences(tmp_path / "lm.arpa")
 
 
