@@ -338,12 +338,15 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
         value = _rounded(value, digits)
     plain = isinstance(value, str | numbers.Number | list | dict | tuple | None)
     text = repr(value) if plain else type(value).__name__
-    if len(text) <= limit:
-        return text
+    return text if len(text) <= limit else _cut(value, text[: limit - 4])
+
+
+def _cut(value: Any, text: str) -> str:
+    """The beginning of a value's text, and how long the value is."""
     size = (
         f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
     )
-    return f"{text[: limit - 4].rpartition(', ')[0] or text[: limit - 4]} ...{size}"
+    return f"{text.rpartition(', ')[0] or text} ...{size}"
 
 
 def _rounded(value: Any, digits: int) -> Any:
