@@ -1,4 +1,4 @@
-"""Prints what a corpus of speech holds and all of its problems: python check_corpus.py PATH."""
+"""Prints what a speech corpus holds and all of its problems: python check_corpus.py PATH."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from speech.corpora import CorpusError, read_corpus
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 if there are problems, or no such splits."""
+    """Returns exit code 1 if there are problems, or if a named split is missing."""
     parser = Parser(description=__doc__.split(":")[0])
     parser.add_argument("path", help="folder, manifest or transcription file")
-    parser.add_argument("--transcript-column", metavar="NAME", help="column that holds the transcripts, as of train_minimal.py")
-    parser.add_argument("--train", metavar="NAMES", help="splits to train on, as of train_minimal.py, such as a,b")
-    parser.add_argument("--dev", metavar="NAME", help="split to choose weights on")
+    parser.add_argument("--transcript-column", metavar="NAME", help="column that holds the transcripts, as in train_minimal.py")
+    parser.add_argument("--train", metavar="NAMES", help="splits to train on, as in train_minimal.py, such as a,b")
+    parser.add_argument("--dev", metavar="NAME", help="split to choose the best weights on")
     parser.add_argument("--test", metavar="NAMES", help="splits to test on")
     args = parser.parse_args(argv)
     train, test = ([name.strip() for name in names.split(",")] if names else [] for names in (args.train, args.test))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from pictures.terminal import Parser, script  # first, since it says what is not installed
+from pictures.terminal import Parser, script  # first, since it names packages that are not installed
 
 # isort: split
 import torch
@@ -22,11 +22,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
-    add("checkpoint", nargs="?", type=Path, help="to begin with; default: models/commands_en.pt, else that of the newest run")
-    add("--data", type=Path, metavar="PATH", help="corpus whose utterances are offered; default: the embedded voice")
-    add("--lm", type=Path, metavar="FILE", help="language model to offer beside that of the run, as transcribe.py takes it")
-    add("--port", type=int, default=7860, help="of this computer, at which the page is; 0: any that is free (default: 7860)")
-    add("--no-browser", action="store_true", help="only say the address, and open no browser")
+    add("checkpoint", nargs="?", type=Path, help="checkpoint to begin with; default: models/commands_en.pt or the newest run's")
+    add("--data", type=Path, metavar="PATH", help="corpus whose utterances you can choose; default: the synthetic voice")
+    add("--lm", type=Path, metavar="FILE", help="another language model to offer beside the run's: an ARPA file or KenLM binary")
+    add("--port", type=int, default=7860, help="port of the page on this computer; 0: any free one (default: 7860)")
+    add("--no-browser", action="store_true", help="print the address without opening a browser")
     args = parser.parse_args(argv)
     if not 0 <= args.port < 65536:
         parser.error(f"--port must lie between 0 and 65535, not {args.port}")
@@ -37,18 +37,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 2 where nothing can be shown."""
+    """Returns exit code 2 if nothing can be shown."""
     args = parse_args(argv)
     if find_spec("gradio") is None:
         raise ValueError("the page needs Gradio, which is not installed: pip install -r requirements-demo.txt")
     chosen = checkpoints(args.checkpoint)
-    load_checkpoint(chosen[0])  # what is damaged is said here, before a page opens
+    load_checkpoint(chosen[0])  # reports a damaged file here, before a page opens
     from page.server import serve  # only now, since it needs Gradio
 
     torch.set_num_threads(1)  # a model that fits here gains little by more, and the browser needs the other core
 
     def opened(address: str) -> None:
-        print(f"the page is at {address}, for this computer alone; Ctrl-C ends it", flush=True)
+        print(f"the page is at {address}, for this computer only; Ctrl-C ends it", flush=True)
         if not args.no_browser:
             webbrowser.open(address)
 

@@ -1,7 +1,7 @@
 """Writes a trained model as ONNX, for programs in other languages: python export.py checkpoint.pt -o model.onnx
 
-The graph takes samples, with the spectrogram inside, and gives log-probabilities. What decoding needs stands in it: symbols,
-sample rate, seconds from one row to the next. README.md shows how to use it.
+The graph takes audio samples, computes the spectrogram itself, and gives log-probabilities. Its metadata hold what decoding
+needs: the symbols, the sample rate, and the seconds from one row to the next. README.md shows how to use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from pictures.terminal import Parser, print_json, script  # first, since it says what is not installed
+from pictures.terminal import Parser, print_json, script  # first, since it names packages that are not installed
 
 # isort: split
 from models.checkpoints import load_checkpoint
@@ -27,29 +27,29 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the file to write, model.onnx")
-    add("--stream", action="store_true", help="of a model trained with --forward-only: take the utterance piece by piece")
-    add("--json", action="store_true", help="print the metadata, for runtimes that don't show it, such as JavaScript's")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the file to write, such as model.onnx")
+    add("--stream", action="store_true", help="take the utterance piece by piece; needs a model trained with --forward-only")
+    add("--json", action="store_true", help="print the metadata, for runtimes that don't show them, such as JavaScript's")
     add("--overwrite", action="store_true", help="replace the file if it exists")
     return parser.parse_args(argv)
 
 
 def refuse(output: Path, overwrite: bool) -> None:
-    """Raises ``ValueError`` where the file can't be written, or the packages are missing."""
+    """Raises ``ValueError`` if the file can't be written or packages are missing."""
     if output.suffix != ".onnx":
-        raise ValueError(f"{output}: an ONNX file's name ends in .onnx: write -o {output.with_suffix('.onnx')}")
+        raise ValueError(f"{output}: the name of an ONNX file must end in .onnx: write -o {output.with_suffix('.onnx')}")
     if output.exists() and not overwrite:
-        raise ValueError(f"{output} exists already; give another name, or --overwrite to replace it")
+        raise ValueError(f"{output} exists already: give another name, or --overwrite to replace it")
     if not output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {output} does not exist; make it first")
     refuse_unwritable(output.absolute().parent, "choose another -o")
     if missing := ", ".join(name for name in ("onnx", "onnxruntime") if find_spec(name) is None):
-        raise ValueError(f"{missing}: not installed yet; pip install -r requirements-export.txt")
+        raise ValueError(f"{missing}: not installed yet: pip install -r requirements-export.txt")
 
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 2 where something is wrong with what was given."""
+    """Returns exit code 2 for bad input."""
     args = parse_args(argv)
     refuse(args.output, args.overwrite)
     from models.onnx_graph import onnx_model
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = onnx_model(checkpoint, args.stream)
     written = model.SerializeToString()
     if not (far := difference(checkpoint, written)) <= CLOSE:
-        raise ValueError(f"onnxruntime's log-probabilities differ from torch's by {far:.2g}; nothing is written")
+        raise ValueError(f"onnxruntime's log-probabilities differ from torch's by {far:.2g}; nothing was written")
     with whole_file(args.output) as temporary:
         temporary.write_bytes(written)
     if args.json:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     features, symbols = checkpoint.model.features, checkpoint.encoder.vocab_size
     print(f"{args.output}: {len(written) / 1e6:.1f} MB; two utterances of noise differ from torch by {far:.1g} at most")
     takes = "streams" if args.stream else "utterances"
-    print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities each "
+    print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities every "
           f"{1000 * checkpoint.model.seconds_per_output:.0f} ms")  # fmt: skip
     return 0
 

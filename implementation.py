@@ -1,12 +1,12 @@
 """Deep Speech 2 (Amodei et al., arXiv:1512.02595) in one module, to be read from top to bottom.
 
-The order is the way of the signal:
+The order follows the signal:
 
     text -> audio -> features -> convolution -> batch norm -> recurrence -> row convolution -> model
          -> CTC -> decoding -> metrics -> data -> SortaGrad -> training step
 
-This road shows the plain definition of each part. Where one is called as ``fast(definition)``, a faster twin with the same
-numbers takes its place, unless ``plain_definitions()`` is on; the twins stand behind the road, then come appendices.
+This part shows the plain definition of each step. Where one is called as ``fast(definition)``, a faster twin with the same
+numbers runs instead, unless ``plain_definitions()`` is on. The twins come after this part, then the appendices.
 Sections, equations and tables are those of the arXiv version; a default carries its source, ``[paper, Section ...]`` or
 ``[ours]``. Shape letters, the same everywhere:
 
@@ -17,12 +17,12 @@ Sections, equations and tables are those of the arXiv version; a default carries
     C   channels of a convolution      U   target symbols of an utterance
     O   its output channels            S   states of the extended target, 2U + 1
     K   bins of its kernel             W   prefixes in the beam
-    L   frames of its kernel           N   labels that are asked of a language model
+    L   frames of its kernel           N   labels that a language model scores
 
 T', F': after the convolutions; under Recurrence T is the layer's own frames. Letters side by side are multiplied. In formulas
 W, U and w are weights, B(x) is batch norm, f the clipped ReLU, o a product element by element.
 
-This module imports nothing else of the project.
+This module imports nothing from the rest of the project.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from torch.autograd.function import once_differentiable
 
 # ---- Text -----------------------------------------------------------------------------------
 
-CLIP = 20.0  # of the clipped ReLU [paper, Section 3.1, in the text without a number]
+CLIP = 20.0  # bound of the clipped ReLU [paper, Section 3.1, in a formula without a number]
 ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
 
 
@@ -76,7 +76,7 @@ class CharEncoder:
 
     @classmethod
     def from_transcripts(cls, texts: Iterable[str], unknown: str = "error") -> CharEncoder:
-        """Encoder with all characters of texts, in lower case, in Unicode's order; ``speech.transcripts.plain`` tidies them."""
+        """Encoder with all characters of the texts, lower case, in Unicode order; clean with ``speech.transcripts.plain``."""
         return cls(sorted({char for text in texts for char in text.lower()}), unknown)
 
     @property
@@ -92,11 +92,11 @@ class CharEncoder:
         return [label for label in labels if label is not None]
 
     def reference(self, text: str) -> str:
-        """What error rates compare with: letters folded as in ``encode``, and every character kept, known or not."""
+        """The reference for error rates: letters folded as in ``encode``, and every character kept, known or not."""
         return "".join(self.alphabet[label - 1] if (label := self._index[char]) else char for char in text)
 
     def decode(self, indices: Iterable[int]) -> str:
-        """Text of labels as they stand: nothing is merged, blanks give no character."""
+        """The text of the labels: nothing is merged, and blanks give no character."""
         labels = [int(i) for i in indices]
         if labels and not 0 <= min(labels) <= max(labels) < self.vocab_size:
             raise ValueError(f"labels must lie in 0..{self.vocab_size - 1}, not {labels}")
@@ -127,7 +127,7 @@ class AudioSample:
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """Of training speech: ``level``, root mean square of its samples; ``mean`` and ``deviation`` of each of F bins."""
+    """Statistics of training speech: ``level``, root mean square of the samples; ``mean`` and ``deviation`` of each of F bins."""
 
     level: float
     mean: tuple[float, ...]
@@ -140,9 +140,9 @@ def compute_spectrogram(
 ) -> Tensor:  # fmt: skip
     """Log power spectrogram of a power-normalised clip (Section 3.1), normalised over the utterance or over a corpus.
 
-    ``x[p, t] = log(|sum_n w[n] a[t hop + n] exp(-2 pi i p n / n_fft)|^2 + 0.001)`` with a (periodic) Hann window w. Where
-    n_fft is smaller than the window, the windowed frame is folded, its pieces of n_fft samples added up, which leaves each
-    value as it was, since the exponential has period n_fft in n: n_fft only chooses how many bins are kept.
+    ``x[p, t] = log(|sum_n w[n] a[t hop + n] exp(-2 pi i p n / n_fft)|^2 + 0.001)`` with a (periodic) Hann window w. If the
+    window is longer than n_fft, the windowed frame is folded: its pieces of n_fft samples are added up. This changes no
+    value, since the exponential has period n_fft in n; n_fft only chooses how many bins are kept.
 
     >>> compute_spectrogram(torch.randn(16000), n_fft=128).shape  # one second
     torch.Size([65, 99])
@@ -152,8 +152,8 @@ def compute_spectrogram(
         sample_rate: in Hz.
         window_ms, stride_ms: window, 20 [ICML version], and hop, 10 [Deep Speech 1; the paper names none], in ms.
         n_fft: points of the Fourier transform, even.
-        corpus: takes the place of the clip's own power, mean and deviation where the clip is not over yet (Section 7).
-        filters: (F, n_fft // 2 + 1), whose sums over bins take the place of the bins, see ``compute_log_mel``; None: none.
+        corpus: used instead of the clip's own power, mean and deviation, for clips that are not over yet (Section 7).
+        filters: (F, n_fft // 2 + 1); their weighted sums of bins replace the bins, see ``compute_log_mel``; None: none.
 
     Returns:
         (F, T), F = n_fft // 2 + 1, dtype of ``audio``; without ``corpus`` mean 0 and standard deviation 1 (constant clip: 0).
@@ -163,7 +163,7 @@ def compute_spectrogram(
     """
     audio = _checked_audio(audio, n_fft)
     if corpus is None:
-        audio = audio - audio.mean()  # a sound card's constant offset is no speech [ours]
+        audio = audio - audio.mean()  # a sound card's constant offset is not speech [ours]
     level = _level(audio)
     audio = audio / (level if corpus is None else corpus.level)
     frames = _windowed_frames(audio, round(sample_rate * window_ms / 1000), round(sample_rate * stride_ms / 1000), n_fft)
@@ -180,7 +180,7 @@ def _windowed_frames(audio: Tensor, window_length: int, hop: int, n_fft: int) ->
     """(samples,) -> (T, n_fft): Hann-windowed frames, folded where the window is longer than n_fft."""
     audio = F.pad(audio, (0, max(0, window_length - len(audio))))
     pieces = -(-window_length // n_fft)
-    zeros = pieces * n_fft - window_length  # behind the window, and behind the last frame
+    zeros = pieces * n_fft - window_length  # after the window, and after the last frame
     window = F.pad(torch.hann_window(window_length, dtype=audio.dtype, device=audio.device), (0, zeros))
     frames = F.pad(audio, (0, zeros)).unfold(0, pieces * n_fft, hop) * window  # (T, pieces * n_fft)
     return frames.unflatten(1, (pieces, n_fft)).sum(1) if pieces > 1 else frames  # (T, n_fft)
@@ -188,16 +188,16 @@ def _windowed_frames(audio: Tensor, window_length: int, hop: int, n_fft: int) ->
 
 @dataclass(frozen=True)
 class Features:
-    """How audio becomes the input of a model. Whoever needs bins, frames or seconds asks here.
+    """How audio becomes the input of a model; also gives numbers of bins, frames and seconds.
 
     >>> Features(n_fft=128).bins, Features().frames(1.0), Features(sample_rate=11025).seconds_per_frame
     (65, 99, 0.009977324263038548)
 
     Attributes:
-        kind, window_ms, stride_ms, n_fft, n_mels: 'spectrogram', or 'logmel', whose n_fft is that of ``compute_log_mel``.
+        kind, window_ms, stride_ms, n_fft, n_mels: 'spectrogram' or 'logmel', and its sizes; see ``compute_log_mel``.
         sample_rate: of the audio, in Hz; window and hop are whole samples.
-        normalisation: 'utterance', mean 0 and standard deviation 1 over each utterance; or 'corpus', by
-        corpus: the statistics of the training speech; None until they are known.
+        normalisation: 'utterance': mean 0 and standard deviation 1 over each utterance; 'corpus': by fixed statistics.
+        corpus: these statistics, of the training speech; None until they are known.
     """
 
     kind: str = "spectrogram"
@@ -215,7 +215,7 @@ class Features:
     def __call__(self, audio: Tensor, rate: int | None = None) -> Tensor:
         """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T); ValueError without the corpus' statistics."""
         if (self.normalisation == "corpus") != (self.corpus is not None):
-            raise ValueError("features normalised over a corpus need its statistics: take those of corpus_features(...)")
+            raise ValueError("features normalised over a corpus need its statistics: get them from corpus_features(...)")
         is_mel, frames = self.kind == "logmel", {"window_ms": self.window_ms, "stride_ms": self.stride_ms, "corpus": self.corpus}
         compute, size = (compute_log_mel, {"n_mels": self.n_mels}) if is_mel else (compute_spectrogram, {"n_fft": self.n_fft})
         return compute(audio, rate or self.sample_rate, **size, **frames)
@@ -241,7 +241,7 @@ class Features:
         return self.hop / self.sample_rate
 
     def frames(self, seconds: float) -> int:
-        """T of audio that lasts so long; what is shorter than a window gives one frame."""
+        """T for audio of this length; audio shorter than a window gives one frame."""
         return 1 + max(0, round(seconds * self.sample_rate) - self.window) // self.hop
 
 
@@ -276,7 +276,7 @@ class ClippedReLU(nn.Module):
 
 def normalize(x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Mean 0 and variance 1 over the ``count`` values where mask is 1; 0 elsewhere. Also returns E[x] and Var[x]."""
-    mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: see data parallel, in shared_batch
+    mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: for data parallel, see shared_batch
     centred = (x - mean) * mask
     var = over_processes(centred.square().sum(dims, keepdim=True)) / count
     return centred / torch.sqrt(var + eps), mean, var
@@ -287,11 +287,11 @@ class SequenceBatchNorm(nn.Module):
 
     ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over
     all utterances of the batch and over all their frames (Section 3.2); for the channels of a convolution
-    also over frequency [ours]. Padding is left out of both and comes out as 0. In evaluation the running
-    averages of training take their place, as in Section 3.2.
+    also over frequency [ours]. Padding counts in neither and comes out as 0. Evaluation uses the running
+    averages of training instead, as in Section 3.2.
 
     Args:
-        num_features: of the recurrence D H, G H or H (see ``RecurrentLayer``), of a convolution O.
+        num_features: D H, G H or H for a recurrence (see ``RecurrentLayer``), O for a convolution.
         eps: added to the variance.
         momentum: weight of the newest batch in the running averages, 0.1 [ours, torch's].
     """
@@ -305,7 +305,7 @@ class SequenceBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(T, B, features), or (B, O, F', T') as a convolution gives it, finite in the padding too -> the same, padding 0.
+        """(T, B, features), or (B, O, F', T') from a convolution, finite in the padding too -> the same, 0 in the padding.
 
         ``lengths``: (B,) valid frames of each utterance; None means all T. ValueError if x has other dimensions or features.
         """
@@ -330,13 +330,13 @@ class SequenceBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _update(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Running averages; of the unbiased variance, divided by n - 1, as torch keeps it."""
+        """Updates the running averages; like torch's, they are of the unbiased variance, divided by n - 1."""
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_((var * count / max(count - 1, 1)).to(self.running_var.dtype), self.momentum)
 
 
 def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    """Frames that a convolution makes of (B,) integer ``lengths``: ``floor((T + 2 p - k) / s) + 1``, integers throughout.
+    """Frames that a convolution makes from (B,) integer ``lengths``: ``floor((T + 2 p - k) / s) + 1``, integers throughout.
 
     >>> conv_output_lengths(torch.tensor([100, 37]), kernel=11, stride=2, padding=5).tolist()
     [50, 19]
@@ -352,12 +352,12 @@ def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 class ConvBlock(nn.Module):
     """Convolution over frequency and time, sequence-wise batch norm, clipped ReLU (Sections 3.1, 3.2, 3.5).
 
-    ``h = f(B(w * x))``: "same" padding, strides shrink. The batch norm's beta takes the place of a bias.
+    ``h = f(B(w * x))``: padding is "same", strides shrink the output. The batch norm's beta serves as the bias.
 
     Args:
         in_channels, out_channels: C and O. With ``in_channels`` = C F the bins become channels: a 1D convolution over time.
-        kernel, stride: (frequency, time), in bins and frames; the kernel's are odd.
-        clip: of the clipped ReLU.
+        kernel, stride: (frequency, time), in bins and frames; kernel sizes are odd.
+        clip: bound of the clipped ReLU.
     """
 
     def __init__(
@@ -371,7 +371,7 @@ class ConvBlock(nn.Module):
         self.activation = ClippedReLU(clip)
 
     def without_batch_norm(self) -> ConvBlock:
-        """The same block with a bias in place of batch norm, for comparisons such as Tables 1 and 2."""
+        """The same block with a bias instead of batch norm, for comparisons such as Tables 1 and 2."""
         self.norm, self.conv.bias = None, nn.Parameter(self.conv.weight.new_zeros(self.conv.out_channels))
         return self
 
@@ -382,7 +382,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, F, T), 0 in the padding, and (B,) lengths -> the same after the block."""
         lengths = self.output_lengths(lengths)
-        x = x.reshape(len(x), self.conv.in_channels, -1, x.shape[3])  # 1D: (B, C F, 1, T); else as it is
+        x = x.reshape(len(x), self.conv.in_channels, -1, x.shape[3])  # 1D: (B, C F, 1, T); 2D: unchanged
         x = fast(convolve)(x, self.conv)  # (B, O, F', T'); twin: convolve_faster; tests/implementation/test_convolution.py
         if self.norm is None:
             return self.activation(x) * sequence_mask(lengths, x.shape[3])[:, None, None], lengths
@@ -423,13 +423,13 @@ def output_lengths(feature_lengths: Tensor, convolutions: Sequence[Convolution])
 # ---- Recurrence -----------------------------------------------------------------------------
 # All directions run at once: x is (T, D, B, G H), and each step is one batched product of the states with the
 # matrices U. Step s of direction 0 is frame s, step s of direction 1 is frame T-1-s. mask is (T, D, B, 1): where it
-# is 0 the state is 0. Two utterances, of 5 and of 3 frames; "." is padding:
+# is 0, the state is 0. Example: two utterances, of 5 and of 3 frames; "." is padding:
 #
 #     step         0 1 2 3 4           step         0 1 2 3 4
 #     direction 0  a b c d e           direction 1  e d c b a
 #                  p q r . .                        . . r q p     begins, from a zero state, at the utterance's own end
 
-State = tuple[Tensor, ...]  # (D, B, H) each: h, and of an LSTM c behind it
+State = tuple[Tensor, ...]  # (D, B, H) each: h, and for an LSTM also c
 
 
 def gru_step(x: Tensor, state: State, u: Tensor) -> State:
@@ -438,9 +438,9 @@ def gru_step(x: Tensor, state: State, u: Tensor) -> State:
         r = sigmoid(W_r x + b_r + U_r h),  z = sigmoid(W_z x + b_z + U_z h),  n = tanh(W_n x + b_n + r o U_n h)
         h = (1 - z) o n + z o h
 
-    Departs from the paper: there z weighs the new candidate, here, as in torch, the old state (our z is the paper's
-    1 - z, so nothing is lost), and the candidate takes tanh, the usual choice, where the paper took the
-    clipped ReLU after finding both alike (Section 3.4).
+    Departs from the paper: there z weighs the new candidate; here, as in torch, it weighs the old state (our z is the
+    paper's 1 - z, so nothing is lost). The candidate uses tanh, the usual choice; the paper used the clipped ReLU
+    after finding that both do equally well (Section 3.4).
     """
     (h,) = state
     xr, xz, xn = x.chunk(3, dim=-1)
@@ -466,7 +466,7 @@ def recur(step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start:
         start: the state before the first step; None means zeros.
 
     Returns:
-        (T, D, B, H) states h, and the state after the last step (0 for an utterance that is over before), to go on with.
+        (T, D, B, H) states h, and the state after the last step (0 for an utterance that ended earlier), to continue from.
     """
     zeros = x.new_zeros(*x.shape[1:3], u.shape[2])
     state, states = start or (zeros, zeros)[: 2 if step is lstm_step else 1], []
@@ -482,19 +482,19 @@ class RecurrentLayer(nn.Module):
     'output' [ours]: each direction has its own W, b and U; the states of the directions are
         concatenated, then normalised, then clipped: ``clip(B([fwd h, bwd h]))``, width D H.
     'input' [paper]: Eq. 8, ``h_t = f(B(W x_t) + U h_{t-1})``. Only the input side is normalised, before U h is added;
-        nothing is done to the output. The directions share W, which the paper says of the simple RNN; each has its own U,
-        beta is the bias, and the directions are summed (Section 3.1), width H.
-    'none': as 'input', but with ``W x + b`` in place of ``B(W x)``, to compare with (Tables 1 and 2).
-    'step': Eq. 7, which the paper rejects, since its statistics are those of a single step; see ``recur_normalized``.
+        nothing is done to the output. The directions share W (the paper says so of the simple RNN), but each has its own
+        U. Beta is the bias, and the directions are summed (Section 3.1), width H.
+    'none': like 'input', but with ``W x + b`` instead of ``B(W x)``, for comparison (Tables 1 and 2).
+    'step': Eq. 7, which the paper rejects, since its statistics come from a single step; see ``recur_normalized``.
 
-    Padding has no influence: the backward direction starts at each utterance's own end, outputs there are 0.
+    Padding has no influence: the backward direction starts at each utterance's own end, and outputs in the padding are 0.
 
     Args:
         input_size: features per frame.
         hidden_size: H per direction.
         rnn_type: 'gru' (Eq. 10), 'rnn' (simple, clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
         batch_norm: 'output', 'input', 'none' or, for 'rnn', 'step'.
-        clip: of the clipped ReLU [paper, Section 3.1].
+        clip: bound of the clipped ReLU [paper, Section 3.1].
         bidirectional: False leaves out the backward direction, which needs the whole utterance.
     """
 
@@ -533,7 +533,7 @@ class RecurrentLayer(nn.Module):
         return self.run(x, lengths)[0]
 
     def run(self, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-        """``forward`` from a given state; also returns the last one of utterances that fill all T frames, to go on with."""
+        """``forward`` from a given state; also returns the last state, of utterances that fill all T frames, to continue from."""
         # twin: layer_states_fused, on CUDA; tests/implementation/test_recurrence.py
         states, end = fast(layer_states)(self, x, lengths, start)  # (T, B, D, H)
         if self.batch_norm != "output":
@@ -541,9 +541,9 @@ class RecurrentLayer(nn.Module):
         return self.activation(self.norm(states.flatten(2), lengths)), end  # (T, B, D H)
 
     def input_side(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """``W x + b``, ``B(W x)`` or ``W x``, as the placement says: (T, B, input_size) -> (T, B, D, GH)."""
+        """``W x + b``, ``B(W x)`` or ``W x``, by the placement of batch norm: (T, B, input_size) -> (T, B, D, GH)."""
         bias = None if self.bias is None else self.bias.flatten()
-        side = F.linear(x, self.weight_ih.flatten(0, 1), bias)  # (T, B, GH), or of each direction (T, B, D GH)
+        side = F.linear(x, self.weight_ih.flatten(0, 1), bias)  # (T, B, GH), or with a W per direction (T, B, D GH)
         if self.batch_norm == "output":
             return side.unflatten(2, (self.directions, -1))
         side = self.norm(side, lengths) if self.batch_norm == "input" else side
@@ -571,7 +571,7 @@ def layer_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State
 
 
 def _by_step(x: Tensor) -> Tensor:
-    """(T, B, D, H) by frame -> (T, D, B, H) by step: direction 1 is turned round."""
+    """(T, B, D, H) by frame -> (T, D, B, H) by step: direction 1 is reversed."""
     return torch.stack([x[:, :, 0], *(x[:, :, d].flip(0) for d in range(1, x.shape[2]))], dim=1)
 
 
@@ -582,14 +582,14 @@ class RowConvolution(nn.Module):
     """Looks ahead by a fixed number of frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
 
     Each feature i is filtered by itself, over the present frame and the next tau, never the past. It stands above all
-    recurrent layers of a forward-only model (Section 3.7). Behind the utterance's end there is 0: with tau = 1 and W_i = (2, 1)
+    recurrent layers of a forward-only model (Section 3.7). After the utterance's end come zeros. With tau = 1 and W_i = (2, 1):
 
         h  a     b     c   . .
         r  2a+b  2b+c  2c  . .
 
     Args:
         features: d, features per frame.
-        lookahead: tau, frames of the future, at least 1 [paper, Section 7.4: 19]. At first each frame passes as it is [ours].
+        lookahead: tau, frames of the future, at least 1 [paper, Section 7.4: 19]. Initially each frame passes unchanged [ours].
     """
 
     def __init__(self, features: int, lookahead: int) -> None:
@@ -606,7 +606,7 @@ class RowConvolution(nn.Module):
         return self.over(F.pad(x, (0, 0, 0, 0, 0, self.lookahead)))
 
     def over(self, x: Tensor) -> Tensor:
-        """(T + tau, B, features) -> (T, B, features), of the frames whose future is there."""
+        """(T + tau, B, features) -> (T, B, features), the frames whose future is known."""
         return F.conv1d(x.permute(1, 2, 0), self.weight[:, None], groups=self.features).permute(2, 0, 1)
 
 
@@ -616,9 +616,9 @@ class RowConvolution(nn.Module):
 class DeepSpeech2(nn.Module):
     """[convolution -> batch norm -> clipped ReLU] x n_conv, recurrence x n_rnn, linear, log-softmax.
 
-    Forward only, a model can write while one speaks; then a row convolution may stand above the recurrences (Section 3.7).
+    A forward-only model can write while someone speaks; a row convolution may stand above its recurrences (Section 3.7).
 
-    One utterance of a second through ``DeepSpeech2(n_freq=65, vocab_size=29)``, the shapes on the way:
+    The shapes of a one-second utterance on its way through ``DeepSpeech2(n_freq=65, vocab_size=29)``:
 
         features                   (1, 1, 65, 99)   (B, 1, F, T)
         convolution, stride 2, 2   (1, 32, 33, 50)  (B, C, F', T')
@@ -628,19 +628,19 @@ class DeepSpeech2(nn.Module):
         linear, log-softmax        (50, 1, 29)      (T', B, V)
 
     Args:
-        n_freq, vocab_size: F, bins of the features, and V, output symbols with the blank.
+        n_freq, vocab_size: F, bins of the features, and V, output symbols including the blank.
         n_conv: 1 to 3 convolutions with channels, kernels and strides of Table 4.
         n_rnn: 1 to 7 recurrent layers [paper: 1 to 7].
         rnn_hidden: H, hidden units per direction.
-        rnn_type, batch_norm, clip, bidirectional: see ``RecurrentLayer``; 'none' leaves out that of the convolutions, too.
-        time_strides: strides in time of the convolutions in place of Table 4's 2, 1, 1; the best English
-            model of the paper strides by 3 in all (Section 6.1).
+        rnn_type, batch_norm, clip, bidirectional: see ``RecurrentLayer``; batch_norm 'none' is for the convolutions, too.
+        time_strides: strides of the convolutions in time, instead of Table 4's 2, 1, 1; the paper's best English
+            model has a total stride of 3 (Section 6.1).
         dropout: share of features dropped before each recurrent layer and the output [ours; the paper names none].
-        convolutions: in place of n_conv: the name of a row of ``CONVOLUTIONS``, or ``Convolution``s.
+        convolutions: instead of n_conv: the name of a row of ``CONVOLUTIONS``, or a list of ``Convolution``.
         row_conv: tau, frames that a ``RowConvolution`` looks ahead; 0: there is none.
         fc_hidden: units of a fully connected layer ``f(W h + b)`` before the output (Eq. 4); 0: there is none.
 
-    ``model.features`` says what it hears: spectrograms of ``n_freq`` bins unless replaced. ValueError for sizes out of range.
+    ``model.features`` is its input: spectrograms of ``n_freq`` bins, unless replaced. ValueError for sizes out of range.
     """
 
     def __init__(
@@ -688,7 +688,7 @@ class DeepSpeech2(nn.Module):
     def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the symbols in each output frame (Eq. 5): (T', B, V) in float32, and (B,) output lengths.
 
-        ``features``: (B, 1, F, T); what stands in the padding does not matter. ``feature_lengths``: (B,) integers, 1 to T.
+        ``features``: (B, 1, F, T); values in the padding do not matter. ``feature_lengths``: (B,) integers, 1 to T.
         ValueError if shapes or lengths do not fit. float64 weights give float64.
         """
         check_input(self.n_freq, features, feature_lengths)
@@ -704,7 +704,7 @@ class DeepSpeech2(nn.Module):
         return self.log_probs(x), lengths
 
     def log_probs(self, x: Tensor) -> Tensor:
-        """What stands above recurrence and row convolution, frame by frame: (T', B, D H) or (T', B, H) -> (T', B, V)."""
+        """The layers above recurrence and row convolution, frame by frame: (T', B, D H) or (T', B, H) -> (T', B, V)."""
         if self.fully_connected is not None:
             x = self.fully_connected(self.dropout(x))  # Eq. 4
         logits = self.output(self.dropout(x))  # (T', B, V)
@@ -715,8 +715,8 @@ class DeepSpeech2(nn.Module):
 # The smallest example: two frames, each blank with 0.6 and "a" with 0.4. The likeliest path is blank, blank: "" with
 # 0.36. But three paths spell "a" (a blank, blank a, a a), together 0.64. CTC sums over paths, greedy decoding does not.
 #
-# The trellis of "all" in 7 frames: the states of the extended target downwards. A path begins in one of the first two,
-# ends in one of the last two, and goes on by 0, 1 or 2 states, by 2 only from a label to the next one, if that differs:
+# The trellis of "all" in 7 frames, the states of the extended target downwards. A path begins in one of the first two,
+# ends in one of the last two, and moves by 0, 1 or 2 states per frame; by 2 only from a label to a different label:
 #
 #     blank  . . . . . . .
 #     a      o-o . . . . .
@@ -741,7 +741,7 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
         target_lengths: (B,) integer labels.
 
     Returns:
-        (B,) losses in nats; inf where the frames are too few (see ``ctc_required_frames``): never zeroed. ValueError if shapes,
+        (B,) losses in nats; inf, never 0, if there are too few frames (see ``ctc_required_frames``). ValueError if shapes,
         lengths or labels do not fit together.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
@@ -749,7 +749,7 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
 
 
 def ctc_required_frames(target: Sequence[int]) -> int:
-    """Fewest output frames in which CTC can spell ``target``: one per label, one blank between equal neighbours.
+    """Fewest output frames in which CTC can spell ``target``: one per label, and one per blank between equal neighbours.
 
     >>> ctc_required_frames(CharEncoder().encode("hello"))  # 5 letters, and a blank between the two l
     6
@@ -768,17 +768,17 @@ def extend_target(target: Sequence[int]) -> list[int]:
     return extended
 
 
-# The recursions below stand in log space; a state without any path has the log-probability -inf. Inside the loops it is
-# -1e30, with which sums, maxima and their derivatives stay free of nan. Graves' formulas count states and frames from 1, the
-# code from 0; T is T' here.
+# The recursions below work in log space; a state without any path has the log-probability -inf. The loops use -1e30
+# instead, so that sums, maxima and their derivatives stay free of nan. Graves' formulas count states and frames from 1,
+# the code counts from 0; T is T' here.
 _IMPOSSIBLE = -1e30
 
 
 def _extended_scores(log_probs: Tensor, targets: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Extended targets (B, S), log-probabilities of their symbols (T', B, S), and where a path may leave out a blank (B, S).
 
-    From state s - 2 straight to s: only into a label, and only if it differs from the label before, for two equal labels
-    without a blank between would collapse into one.
+    A path may go from state s - 2 straight to s only if s is a label and differs from the label before: two equal labels
+    without a blank between them would collapse into one.
     """
     rows = [extend_target(labels.tolist()) for labels in targets.cpu().split(target_lengths.tolist())]
     states = max(map(len, rows))
@@ -790,7 +790,7 @@ def _extended_scores(log_probs: Tensor, targets: Tensor, target_lengths: Tensor)
 
 
 def _reachable(previous: Tensor, may_skip: Tensor) -> Tensor:
-    """(B, S) -> (3, B, S): what each state s takes over from the states s, s - 1 and, where allowed, s - 2."""
+    """(B, S) -> (3, B, S): what each state s receives from the states s, s - 1 and, where allowed, s - 2."""
     one, two = F.pad(previous, (1, 0), value=_IMPOSSIBLE)[:, :-1], F.pad(previous, (2, 0), value=_IMPOSSIBLE)[:, :-2]
     return torch.stack((previous, one, torch.where(may_skip, two, _IMPOSSIBLE)))
 
@@ -802,7 +802,7 @@ def _last_states(target_lengths: Tensor, states: int) -> Tensor:
 
 
 def _log_of(recursion: Tensor) -> Tensor:
-    """The same with -inf for the impossible."""
+    """The same values with -inf for impossible states."""
     return recursion.masked_fill(recursion < _IMPOSSIBLE / 2, -math.inf)
 
 
@@ -819,8 +819,8 @@ def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
 def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
     """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), to be read and drawn.
 
-    Same arguments, value and, by autograd, gradient (of an infinite loss 0, where torch's is nan); training keeps torch's
-    compiled loss, which is many times quicker.
+    Same arguments, same value and, by autograd, same gradient (0 for an infinite loss, where torch's is nan). Training uses
+    torch's compiled loss, which is many times faster.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
@@ -872,16 +872,16 @@ def prefix_beam_search(
     Args:
         log_probs: (T', V), symbol 0 the blank; the probabilities of each row sum to one.
         beam_width: prefixes kept after each frame; with all of them kept the result is exact.
-        scorer: a language model, with which prefixes are ranked by Q(y) of Eq. 12; None: by log p_ctc alone.
-        alpha, beta: weights of the language model, at least 0, and of the number of words, any number.
-        cutoff, max_labels: in each frame only the likeliest symbols that together reach this probability, and at most so
-            many, extend a prefix [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
+        scorer: a language model; with it, prefixes are ranked by Q(y) of Eq. 12; None: by log p_ctc alone.
+        alpha, beta: weights of the language model (at least 0) and of the number of words (any number).
+        cutoff, max_labels: in each frame only the likeliest symbols extend a prefix: those that together reach this
+            probability, at most this many [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
 
     Returns:
-        up to ``beam_width`` hypotheses; none where the scorer's lexicon can spell nothing in these frames.
+        up to ``beam_width`` hypotheses; none if the scorer's lexicon can spell nothing in these frames.
 
     Raises:
-        ValueError: for numbers outside these ranges, or rows that are no log-probabilities.
+        ValueError: for numbers outside these ranges, or rows that are not log-probabilities.
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
     _check_search(beam_width, alpha, beta, cutoff, max_labels)
@@ -896,12 +896,12 @@ def prefix_beam_search(
 def _search(
     log_probs: np.ndarray, width: int, scorer: BeamScorer, alpha: float, beta: float, cutoff: float, max_labels: int | None
 ) -> tuple[list[Hypothesis], bool]:
-    """The search by its definition; also tells whether the beam was ever full.
+    """The search by its definition; also returns whether the beam was ever full.
 
-    Each prefix carries two masses, the paths that end in blank (p_b) and those that end in its last label (p_nb). A double
-    letter needs both: the last label again makes a longer prefix only after a blank; without one it is the same letter, held.
-    Prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12); all masses are logarithms.
-    ``texts`` keeps the account of each prefix: state of the language model, log p_lm, words; and the bonus they give.
+    Each prefix has two probabilities: of paths that end in blank (p_b) and of paths that end in its last label (p_nb). Double
+    letters need both: repeating the last label makes a longer prefix only after a blank; otherwise it is the same letter, held.
+    Prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12); all probabilities are logarithms.
+    ``texts`` knows for each prefix the language model's state, log p_lm and the number of words, and the bonus they give.
     """
     beam, texts, full = {(): (0.0, -math.inf)}, _PrefixTexts(scorer, alpha, beta), False  # prefix -> log p_b, log p_nb
     for frame in log_probs:
@@ -926,7 +926,7 @@ def _search(
 class ErrorCounts:
     """Errors of hypotheses against references, with the alignment they were counted on.
 
-    ``alignment`` holds one list per utterance of pairs (reference item, hypothesis item); None on the
+    ``alignment`` holds for each utterance a list of pairs (reference item, hypothesis item); None on the
     left is an insertion, on the right a deletion.
     """
 
@@ -948,7 +948,7 @@ class ErrorCounts:
 
     @property
     def rate(self) -> float:
-        """Errors per reference item over the whole corpus; can exceed 1. With no reference item at all: the insertions."""
+        """Errors per reference item over the whole corpus; can exceed 1. If there are no reference items: the insertions."""
         return self.errors / max(1, self.reference_length)
 
     def __str__(self) -> str:
@@ -956,7 +956,7 @@ class ErrorCounts:
         return f"{100 * self.rate:.2f} % ({self.errors}/{self.reference_length}: {kinds})"
 
     def from_worst_to_best(self) -> list[int]:
-        """Utterances by their share of errors in the alignment, the worst first."""
+        """Utterances sorted by their share of errors in the alignment, the worst first."""
         shares = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in self.alignment]
         return sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
 
@@ -996,7 +996,7 @@ def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequenc
     >>> print(count_word_errors(["see the moon", "hello"], ["see a moon", "hello hello"]))
     50.00 % (2/4: 1 sub, 0 del, 1 ins)
 
-    ValueError if there are not as many hypotheses as references.
+    ValueError if the numbers of hypotheses and references differ.
     """
     return _count_errors([text.split() for text in _texts(references)], [text.split() for text in _texts(hypotheses)])
 
@@ -1065,7 +1065,7 @@ def collate_features(features: Sequence[Tensor], texts: Sequence[str], encoder: 
 def collate_batch(
     samples: Sequence[AudioSample], encoder: CharEncoder, n_fft: int = 512, features: Features | None = None
 ) -> SpectrogramBatch:
-    """Features of the samples as one padded batch: spectrograms of ``n_fft`` points, or those of a model, ``model.features``."""
+    """Features of the samples as one padded batch: spectrograms of ``n_fft`` points, or ``features``, such as a model's."""
     features = features or Features(n_fft=n_fft)
     computed = [features(sample.audio, sample.sample_rate) for sample in samples]
     return collate_features(computed, [sample.transcript for sample in samples], encoder)
@@ -1077,19 +1077,19 @@ def collate_batch(
 class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
-    In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of like
-    lengths come in random order: utterances are sorted by a length shaken by up to ``jitter``, cut into
-    minibatches, and these shuffled, so that little is padded and (with jitter) minibatches differ between epochs. Each
-    utterance comes once an epoch.
+    In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of similar
+    lengths come in random order: utterances are sorted by their lengths, randomly changed by up to ``jitter``, and cut
+    into minibatches, which are shuffled. So there is little padding, and (with jitter) minibatches differ between
+    epochs. Each utterance comes once per epoch.
 
     >>> list(SortaGradBatchSampler([5, 1, 9, 3, 7], batch_size=2))
     [[1, 3], [0, 4], [2]]
 
     Args:
-        seconds, batch_size: length of each utterance; utterances per minibatch, of which the last may be smaller.
-        sortagrad: False gives random minibatches of like lengths from the first epoch on.
+        seconds, batch_size: length of each utterance; utterances per minibatch (the last one may be smaller).
+        sortagrad: False gives random minibatches of similar lengths from the first epoch on.
         jitter: relative change of length for the sorting, 0.03 [ours].
-        seed: seed and epoch alone fix the order.
+        seed: seed and epoch alone decide the order.
     """
 
     def __init__(
@@ -1125,7 +1125,7 @@ def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.opt
     """One step: forward, CTC loss, backward, gradient clipping, update. Returns the mean loss per utterance in nats.
 
     Args:
-        max_norm: the gradient is rescaled to this norm where it exceeds it [paper, Section 6: 400].
+        max_norm: a gradient with a larger norm is rescaled to this norm [paper, Section 6: 400].
 
     Raises:
         ValueError: for an utterance with too few frames for its text; nothing is updated.
@@ -1135,7 +1135,7 @@ def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.opt
     infeasible = infeasible_pairs(batch, model.output_lengths(batch.feature_lengths))
     if infeasible:
         raise ValueError("CTC has no path for " + "; ".join(infeasible) + ". Leave it out or use a smaller stride.")
-    if not torch.isfinite(batch.features).all():  # seen before they reach the running averages of batch norm
+    if not torch.isfinite(batch.features).all():  # checked before they reach the running averages of batch norm
         raise FloatingPointError(f"the features hold nan or inf; one of these is broken: {batch.texts}")
     averages = [buffer.clone() for buffer in model.buffers()]
     log_probs, output_lengths = model(batch.features, batch.feature_lengths)
@@ -1157,12 +1157,12 @@ def evaluate(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16,
     decode: Callable[[Tensor, CharEncoder, Tensor], list[str]] = greedy_decode,
 ) -> dict:  # fmt: skip
-    """Transcripts of a dataset, by ``decode``, and their error rates; the model is left in the mode it was in.
+    """Transcribes a dataset with ``decode`` and counts the errors; the model stays in its training or evaluation mode.
 
     Returns:
         dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and 'characters'
         (``ErrorCounts``; see ``compared_characters``), 'references', 'hypotheses' (in the dataset's order), 'blank_share' (of the
-        best path's frames), 'n_infeasible' (utterances with too few frames for CTC; their infinite loss is not in the mean).
+        best path's frames), 'n_infeasible' (utterances with too few frames for CTC; the mean leaves out their infinite loss).
     """
     references, hypotheses, losses, blanks, frames = [""] * len(dataset), [""] * len(dataset), [], 0, 0
     for indices, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder, batch_size):
@@ -1184,7 +1184,7 @@ def evaluate(
 def train(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, epochs: int, batch_size: int = 8, lr: float = 3e-3
 ) -> list[float]:
-    """All of training in fifteen lines; ``training/loop.py`` adds schedules, augmentation, resuming. Mean loss of each epoch."""
+    """Training in fifteen lines: the mean loss of each epoch. ``training/loop.py`` adds schedules, augmentation, resuming."""
     optimizer = torch.optim.AdamW(model.parameters(), lr)
     sampler, means = SortaGradBatchSampler(utterance_seconds(dataset), batch_size), []
     for epoch in range(epochs):
@@ -1200,7 +1200,7 @@ def train(
 # ---------------------------------------------------------------------------------------------
 # The same numbers, faster
 # ---------------------------------------------------------------------------------------------
-# Each of these is the twin of a plain definition above, which ``fast`` puts in its place.
+# Each of these is the twin of a plain definition above, which ``fast`` replaces with it.
 
 _TWINS: dict[Callable, Callable] = {}  # plain definition -> its faster twin
 _plain_only = False
@@ -1213,7 +1213,7 @@ def fast(definition: Callable) -> Callable:
 
 @contextlib.contextmanager
 def plain_definitions() -> Iterator[None]:
-    """Within it everything runs by the plain definitions: slower, and each line can be followed in a debugger."""
+    """Inside this context the plain definitions run: slower, but a debugger can follow each line."""
     global _plain_only
     before, _plain_only = _plain_only, True
     try:
@@ -1227,7 +1227,7 @@ _batch_is_shared = False
 
 @contextlib.contextmanager
 def shared_batch() -> Iterator[None]:
-    """Within it each process of torch.distributed holds a share of one minibatch (Section 4.1), which all step through together.
+    """Inside this context the processes of torch.distributed share one minibatch (Section 4.1) and take each step together.
 
     Batch norm and the loss are then those of the whole minibatch; ``training/parallel.py`` has the rest.
     """
@@ -1240,15 +1240,15 @@ def shared_batch() -> Iterator[None]:
 
 
 def over_processes(sums: Tensor) -> Tensor:
-    """Sums over a share of the minibatch -> those over all of it, with their derivative; as they are without ``shared_batch``."""
+    """Sums over a share of the minibatch -> sums over all of it, differentiable; unchanged outside ``shared_batch``."""
     return _SumOverProcesses.apply(sums) if _batch_is_shared else sums
 
 
 def batch_mean(losses: Tensor) -> Tensor:
-    """Mean of a minibatch's losses (B,); of a shared one each process gets that of the whole.
+    """Mean of a minibatch's losses (B,); if it is shared, each process gets the mean over the whole minibatch.
 
-    So each process goes back from the same loss, and the gradients of P processes sum to P times that of the whole minibatch:
-    their mean, which DistributedDataParallel takes, is the gradient.
+    So each process starts its backward pass from the same loss, and the gradients of P processes sum to P times the gradient of
+    the whole minibatch. DistributedDataParallel takes their mean, which is the gradient.
     """
     if not _batch_is_shared:
         return losses.mean()
@@ -1271,7 +1271,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class _NormalizeValid(torch.autograd.Function):
-    """``normalize`` with its backward pass derived by hand, which keeps one tensor for it instead of five.
+    """``normalize`` with its backward pass derived by hand; it keeps one tensor for that pass instead of five.
 
     With g the gradient of y where m is 1: mean and var depend on every valid x, which gives
     ``dx = m (g - sum(g) / n - y sum(g y) / n) / sqrt(var + eps)``.
@@ -1304,7 +1304,7 @@ _TWINS[normalize] = _NormalizeValid.apply
 
 
 def convolve_faster(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``convolve``, on a CPU in full precision by quicker roads; elsewhere torch's own."""
+    """``convolve``, by faster methods on a CPU in full precision; elsewhere torch's own."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or conv.bias is not None:
         return conv(x)
     if conv.kernel_size[0] == 1 and x.shape[2] == 1:
@@ -1317,9 +1317,9 @@ _TWINS[convolve] = convolve_faster
 
 
 def _strided_conv1d(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
-    """``F.conv1d`` with padding of half the kernel; a stride is taken by laying ``stride`` neighbouring frames out as channels.
+    """``F.conv1d`` with padding of half the kernel; ``stride`` neighbouring frames become channels, so no stride is needed.
 
-    Same numbers: (B, C, T) and (O, C / groups, L) -> (B, O, ceil(T / stride)). Libraries are slow at strides.
+    Same numbers: (B, C, T) and (O, C / groups, L) -> (B, O, ceil(T / stride)). Libraries are slow with strides.
     """
     length, frames = weight.shape[2], x.shape[2]
     if stride == 1:
@@ -1332,9 +1332,9 @@ def _strided_conv1d(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> 
 
 
 def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """A convolution of one channel as one over time alone, whose channels are the kernel's rows.
+    """A convolution of one channel, computed as one over time alone, whose channels are the kernel's rows.
 
-    Same numbers as ``F.conv2d`` with padding of half the kernel. Libraries are slow at one input channel, above all
+    Same numbers as ``F.conv2d`` with padding of half the kernel. Libraries are slow with one input channel, above all
     in the gradient of the kernel; laid out as K channels it is an ordinary convolution.
 
     Args:
@@ -1352,7 +1352,7 @@ def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> T
 
 
 def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """A convolution with many channels computed along frequency as products of Fourier coefficients.
+    """A convolution with many channels, computed along frequency as products of Fourier coefficients.
 
     Same numbers as ``F.conv2d`` with padding of half the kernel, up to rounding. Along frequency a correlation is a
     product: with P >= F + K // 2 points, ``Y[k] = X[k] conj(W[k])``, where X and W are the transforms of x and of the kernel.
@@ -1382,7 +1382,7 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # made first in inference, they must serve training too
+@torch.inference_mode(False)  # even if made during inference, training must be able to use them
 def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
     points = bins + kernel // 2  # enough that nothing wraps around into the F bins of the output
@@ -1402,7 +1402,7 @@ def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, devic
 def recur_faster(
     step: Callable[..., State], x: Tensor, u: Tensor, mask: Tensor, start: State | None = None
 ) -> tuple[Tensor, State]:
-    """``recur`` with backward passes by hand."""
+    """``recur`` with hand-derived backward passes."""
     kind, clip = getattr(step, "func", step), getattr(step, "keywords", {}).get("clip", CLIP)
     device = x.device.type
     product_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else u.dtype
@@ -1427,7 +1427,7 @@ class _GRUScan(torch.autograd.Function):
         d a_r = d o A q r (1-r)  d a_z = d o m (h - n) z (1 - z)   d q = d o A r
         d h   = d o m z + [d a_r, d a_z, d q] U
 
-    All factors but d are known beforehand for all steps at once; the loop only multiplies by them and by U.
+    All factors except d are known before the loop, for all steps at once; the loop only multiplies by them and by U.
     The weight gradient ``sum_t [d a_r, d a_z, d q]_t^T h_{t-1}`` is one product after the loop.
     """
 
@@ -1476,7 +1476,7 @@ class _LSTMScan(torch.autograd.Function):
         d a_i = e g i (1-i)    d a_f = e c f (1-f)   d a_g = e i (1 - g^2)   d a_o = d m tanh(C) o (1-o)
         d h = [d a_i, d a_f, d a_g, d a_o] U         d c = e f
 
-    As in ``_GRUScan``, all factors but d and e are known beforehand.
+    As in ``_GRUScan``, all factors except d and e are known before the loop.
     """
 
     @staticmethod
@@ -1550,7 +1550,7 @@ class _RNNScan(torch.autograd.Function):
 
 
 def _room_for_states(x: Tensor, hidden: int, start: Tensor | None) -> Tensor:
-    """(T + 1, D, B, H), of which [t] is the state before step t; [0] is the start."""
+    """(T + 1, D, B, H), where [t] is the state before step t, and [0] is the start."""
     h = x.new_zeros(x.shape[0] + 1, *x.shape[1:3], hidden)
     if start is not None:
         h[0] = start
@@ -1558,7 +1558,7 @@ def _room_for_states(x: Tensor, hidden: int, start: Tensor | None) -> Tensor:
 
 
 def _steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """The tensors (T, ...) cut into steps beforehand: a cut within the loop takes as long as the arithmetic there."""
+    """The tensors (T, ...) cut into steps before the loop: a cut inside it would take as long as the arithmetic there."""
     return list(zip(*(tensor.unbind(0) for tensor in tensors), strict=True))
 
 
@@ -1577,7 +1577,7 @@ def _weight_gradient(d_gates: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def layer_states_fused(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-    """``layer_states``; on CUDA by torch's fused kernels, which know the GRU and the LSTM."""
+    """``layer_states``; on CUDA with torch's fused kernels, which exist for the GRU and the LSTM."""
     fused = x.is_cuda and layer.rnn_type != "rnn"  # cuDNN has no clipped ReLU
     return (_fused_states if fused else layer_states)(layer, x, lengths, start)
 
@@ -1586,10 +1586,10 @@ _TWINS[layer_states] = layer_states_fused
 
 
 def _fused_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-    """``layer_states`` by torch's kernel: (T, B, input_size) -> (T, B, D, H), and the last state of each utterance.
+    """``layer_states`` with torch's kernel: (T, B, input_size) -> (T, B, D, H), and the last state of each utterance.
 
     In the paper's placement ``B(W x) = (gamma / sigma) W x + (beta - gamma mu / sigma)`` is again linear in x, so the
-    statistics of the batch go into the kernel's weights and bias, which is exact.
+    statistics of the batch can go into the kernel's weights and bias; this is exact.
     """
     directions, weight_ih, bias = layer.directions, layer.weight_ih, layer.bias  # (D or 1, GH, input_size), (D or 1, GH)
     if layer.batch_norm == "input":
@@ -1605,7 +1605,7 @@ def _fused_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: Stat
     lstm = layer.rnn_type == "lstm"
     start = tuple(part.to(dtype)[:, packed.sorted_indices] for part in start) if start else (zeros, zeros)[: 1 + lstm]
     kernel, begin = (torch.lstm, start) if lstm else (torch.gru, start[0])
-    with torch.autocast(device, enabled=False):  # which would take fp16 for cuDNN's kernels, whatever was asked
+    with torch.autocast(device, enabled=False):  # it would use fp16 for cuDNN's kernels, whatever was asked
         states, *end = kernel(
             packed.data, packed.batch_sizes, begin, weights, True, 1, 0.0, layer.training, layer.bidirectional
         )  # fmt: skip
@@ -1629,7 +1629,7 @@ def _scale_and_shift(norm: SequenceBatchNorm, x: Tensor, lengths: Tensor) -> tup
 
 
 def edit_table_by_rows(reference: Sequence, hypothesis: Sequence) -> np.ndarray:
-    """``_edit_table``, a row at a time: ``d[i, j-1] + 1``, a chain along the row, is a running minimum of ``d[i, j] - j``."""
+    """``_edit_table``, one row at a time: the chain ``d[i, j-1] + 1`` along a row is a running minimum of ``d[i, j] - j``."""
     ids: dict = {}
     ref, hyp = (np.array([ids.setdefault(item, len(ids)) for item in items], dtype=np.int64) for items in (reference, hypothesis))
     columns = np.arange(len(hyp) + 1)
@@ -1657,11 +1657,11 @@ def search_faster(
 _TWINS[_search] = search_faster
 
 
-_SMALL_ALPHABET = 64  # symbols; so few are asked of the scorer all at once, when a prefix comes into the beam: fewer questions
+_SMALL_ALPHABET = 64  # symbols; up to this size the scorer scores all of them at once for each new prefix: fewer calls
 
 
 class BeamSearch:
-    """``prefix_beam_search``, which explains the arguments, frame by frame: what a stream carries from chunk to chunk.
+    """``prefix_beam_search`` (see there for the arguments), frame by frame: the state that a stream carries between chunks.
 
     >>> search = BeamSearch(beam_width=2)
     >>> for frame in np.log([[0.1, 0.9, 1e-9], [0.9, 0.05, 0.05], [1e-9, 0.1, 0.9]]):
@@ -1683,7 +1683,7 @@ class BeamSearch:
         self.beam, self.p_b, self.p_nb = [0], np.array([0.0]), np.array([-np.inf])  # the empty prefix
 
     def push(self, log_probs: np.ndarray) -> None:
-        """Hears (T', V) more frames."""
+        """Takes T' more frames, (T', V)."""
         for frame in log_probs:
             if not self.beam:
                 break
@@ -1694,13 +1694,13 @@ class BeamSearch:
             self.full = self.full or len(self.beam) == self.width
 
     def hypotheses(self) -> list[Hypothesis]:
-        """Those of an utterance that ends here, best first; without the labels that ``settle`` has given."""
+        """The hypotheses if the utterance ends here, best first; without the labels that ``settle`` has returned."""
         log_ctc = np.logaddexp(self.p_b, self.p_nb).tolist()
         found = [(*self.prefixes.account(p), log_p) for p, log_p in zip(self.beam, log_ctc, strict=True)]
         return self.prefixes.texts.complete(found)
 
     def leading(self) -> tuple[int, ...]:
-        """Labels of the best prefix, of an utterance that goes on; without those that ``settle`` has given."""
+        """Labels of the best prefix while the utterance goes on; without those that ``settle`` has returned."""
         if not self.beam:
             return ()
         log_lm, words = (np.array([of[p] for p in self.beam]) for of in (self.prefixes.log_lm, self.prefixes.words))
@@ -1708,13 +1708,13 @@ class BeamSearch:
         return self.prefixes.account(self.beam[int(rank.argmax())])[0]
 
     def commit(self, labels: Sequence[int]) -> None:
-        """Drops the prefixes that do not begin with these labels; those of ``leading`` begin with its own."""
+        """Drops the prefixes that do not begin with these labels, which ``leading`` returned."""
         wanted = tuple(labels)
         kept = [place for place, prefix in enumerate(self.beam) if self.prefixes.account(prefix)[0][: len(wanted)] == wanted]
         self.beam, self.p_b, self.p_nb = [self.beam[place] for place in kept], self.p_b[kept], self.p_nb[kept]
 
     def settle(self) -> tuple[int, ...]:
-        """Labels that all prefixes begin with, which no frame can change any more; the search forgets them."""
+        """Labels that all prefixes begin with: no later frame can change them, and the search forgets them."""
         root, parent = set(self.beam), self.prefixes.parent
         while len(root) > 1:  # a parent has a smaller number than its children
             root.remove(youngest := max(root))
@@ -1728,17 +1728,17 @@ class BeamSearch:
 
 
 class _Prefixes:
-    """All prefixes that a search has met, as a tree: each is a number and knows its parent, its last label and its scores."""
+    """All prefixes of a search, as a tree: each is a number and knows its parent, its last label and its scores."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
         self.scorer, self.texts = scorer, _PrefixTexts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
         self.kind, self.kinds = [0], {self.state[0]: 0}  # prefixes with the same state of the scorer are of one kind
-        self.asked, self.answers = np.array([]), {}  # labels, and by kind of the beam's prefixes what the scorer says of them
+        self.asked, self.answers = np.array([]), {}  # labels, and the scorer's answers for them by kind of prefix
 
     def child(self, prefix: int, label: int, log_lm: float, words: float) -> int:
-        """Number of the prefix that is one label longer, which adds ``log_lm`` and ``words``."""
+        """Number of the prefix that is one label longer; that label adds ``log_lm`` and ``words``."""
         number = self.children.get((prefix, label))
         if number is None:
             number = self.children[prefix, label] = len(self.parent)
@@ -1751,7 +1751,7 @@ class _Prefixes:
         return number
 
     def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers, two (W, N) arrays. Where it was asked for the same labels before, only new kinds ask."""
+        """The scorer's answers, two (W, N) arrays. If it was asked for the same labels before, it is asked for new kinds only."""
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
         of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
@@ -1766,18 +1766,18 @@ class _Prefixes:
         return log_lm, words
 
     def _ask(self, states: list[Hashable], labels: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        """What the scorer says of each state: of all at once where it can be asked so, by ``scores_of``."""
+        """The scorer's answer for each state; for all states at once if the scorer has ``scores_of``."""
         if hasattr(self.scorer, "scores_of") and states:
             return zip(*self.scorer.scores_of(states, labels), strict=True)
         return (self.scorer.scores(state, labels) for state in states)
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
-        """``_PrefixTexts.bonus`` of many."""
+        """``_PrefixTexts.bonus`` of many prefixes."""
         with np.errstate(invalid="ignore"):
             return np.where(np.isneginf(log_lm), -np.inf, self.texts.alpha * log_lm + self.texts.beta * words)
 
     def account(self, prefix: int) -> tuple[tuple[int, ...], Hashable, float, int]:
-        """Labels, state of the model, log p_lm and words of a prefix."""
+        """Labels of a prefix, state of the language model, log p_lm, and number of words."""
         backwards, place = [], prefix
         while place:
             backwards.append(self.label[place])
@@ -1785,7 +1785,7 @@ class _Prefixes:
         return tuple(reversed(backwards)), self.state[prefix], self.log_lm[prefix], self.words[prefix]
 
     def forget(self, root: int, beam: list[int]) -> dict[int, int]:
-        """Keeps ``root``, which becomes the first, and what lies between it and the beam: the new number of each by the old."""
+        """Keeps ``root``, which becomes the first prefix, and all between it and the beam; returns new numbers by the old."""
         kept = {root}
         for prefix in beam:
             while prefix not in kept:
@@ -1808,14 +1808,14 @@ class _Prefixes:
 def _search_step(
     prefixes: _Prefixes, beam: list[int], p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """One frame of the search: the W prefixes of the beam with their masses -> the next ones. N labels may extend them."""
+    """One frame of the search: the W prefixes of the beam and their probabilities -> the next ones. N labels may extend them."""
     last = np.array([prefixes.label[prefix] for prefix in beam], dtype=np.int64)
     total = np.logaddexp(p_b, p_nb)
     grown = total[:, None] + frame[labels]  # (W, N)
     rows, columns = np.nonzero(last[:, None] == labels)
-    grown[rows, columns] = p_b[rows] + frame[last[rows]]  # the last label again: only after a blank
+    grown[rows, columns] = p_b[rows] + frame[last[rows]]  # repeats the last label: only after a blank
     stay_b, stay_nb = total + frame[0], p_nb + frame[last]
-    # A prefix that grows into another one of the beam adds its mass there.
+    # A prefix that grows into another one of the beam adds its probability there.
     place, column = {prefix: i for i, prefix in enumerate(beam)}, {label: n for n, label in enumerate(labels.tolist())}
     parent, label = prefixes.parent, prefixes.label
     merged = [(i, place[parent[p]], column[label[p]]) for i, p in enumerate(beam) if parent[p] in place and label[p] in column]
@@ -1878,14 +1878,14 @@ def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: T
 
 
 def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """Probability of each symbol in each frame once the text is known: ``sum of alpha_t(s) beta_t(s) / (y_t p(l | x))``
-    over the states s of the symbol.
+    """Probability of each symbol in each frame, given the text: ``sum of alpha_t(s) beta_t(s) / (y_t p(l | x))`` over the
+    states s of the symbol.
 
     Returns:
         (T', B, V); each frame sums to one, frames beyond an utterance's length are 0.
 
     Raises:
-        ValueError: for an utterance that has no path at all, or arguments that do not fit, as ``ctc_loss``.
+        ValueError: for an utterance that has no path, or arguments that do not fit, as in ``ctc_loss``.
     """
     alpha = ctc_forward_variables(log_probs, targets, output_lengths, target_lengths)
     beta = ctc_backward_variables(log_probs, targets, output_lengths, target_lengths)
@@ -1895,7 +1895,7 @@ def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, t
     if bool((torch.logsumexp(both[0], 1) < _IMPOSSIBLE / 2).any()):  # log p(l | x)
         raise ValueError("an utterance has no path: too few frames for its text (see ctc_required_frames), or probability 0")
     inside = sequence_mask(output_lengths, len(alpha)).t()[:, :, None]
-    # By the sum of its own frame: p(l | x), which is the same in each, is rounded otherwise after a thousand frames.
+    # Divide by the frame's own sum: it is p(l | x) in every frame, but after a thousand frames rounding makes them differ.
     share = torch.where(inside, torch.softmax(both, 2), 0.0)
     return torch.zeros_like(log_probs).scatter_add_(2, extended.expand(len(alpha), -1, -1), share)
 
@@ -1904,7 +1904,7 @@ def ctc_gradient(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, tar
     """Gradient of ``ctc_loss`` with respect to the inputs of the softmax: ``y - posterior`` (Graves et al. 2006).
 
     Returns:
-        (T', B, V), 0 beyond an utterance's length. Arguments and errors as ``ctc_posteriors``.
+        (T', B, V), 0 beyond an utterance's length. Arguments and errors as in ``ctc_posteriors``.
     """
     inside = sequence_mask(output_lengths, len(log_probs)).t()[:, :, None]
     return log_probs.exp() * inside - ctc_posteriors(log_probs, targets, output_lengths, target_lengths)
@@ -1939,7 +1939,7 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
     if frames < needed or not frames:
         raise ValueError(f"{len(target)} labels need {needed} output frames (one more for equal neighbours), there are {frames}")
     rows, states = log_probs.detach()[:, None].cpu(), 2 * len(target) + 1
-    # Of a long utterance the steps are kept of a piece at a time, and found once more on the way back.
+    # For a long utterance only one piece's steps are kept at a time; they are computed again on the way back.
     piece = frames if frames * states <= _ALIGNED_AT_ONCE else math.isqrt(frames) + 1
     best, begun = torch.full((1, states), _IMPOSSIBLE, dtype=rows.dtype), []
     best[:, :1] = 0.0
@@ -1948,7 +1948,7 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
         best, steps = _viterbi(best, part, target)
     best = torch.where(_last_states(torch.tensor([len(target)]), states), best, 2 * _IMPOSSIBLE)
     if float(best.max()) < _IMPOSSIBLE / 2:
-        raise ValueError("every path that spells the target has the probability 0: a label of it is impossible in these frames")
+        raise ValueError("every path that spells the target has probability 0: one of its labels is impossible in these frames")
     state, path = int(best.argmax()), []
     for number, (start, part) in reversed(list(enumerate(zip(begun, rows.split(piece), strict=True)))):
         if number < len(begun) - 1:
@@ -1960,10 +1960,10 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
 
 
 def _viterbi(best: Tensor, log_probs: Tensor, target: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """From the best paths into each state before some frames, (1, S), to those after them; and how far each step came."""
+    """From the best paths into each state before some frames, (1, S), to those after them; and the size of each step."""
     labels, length = torch.tensor(list(target), dtype=torch.long), torch.tensor([len(target)])
     _, scores, may_skip = _extended_scores(log_probs, labels, length)
-    steps = []  # how many states each came forward: 0, 1 or 2
+    steps = []  # by how many states each path moved: 0, 1 or 2
     for frame in scores:
         value, step = _reachable(best, may_skip).max(0)
         best = (value + frame).clamp_min(_IMPOSSIBLE)
@@ -1978,11 +1978,11 @@ def character_times(
 
     Args:
         log_probs: (T', V) of one utterance.
-        text: what is said, or its labels, as a search found them.
+        text: what is said, or its labels from a search.
         seconds_per_frame: hop of the features times ``model.time_stride``, such as 0.04.
 
     Returns:
-        the units in order, from the beginning of the first to the end of the last frame of each; CTC emits a label in few
+        the units in order, each from the beginning of its first frame to the end of its last; CTC emits a label in few
         frames, so a unit is shorter than its sound.
     """
     target = encoder.encode(text) if isinstance(text, str) else list(text)
@@ -1999,13 +1999,13 @@ def character_times(
 
 
 def word_times(characters: Sequence[AlignedText]) -> list[AlignedText]:
-    """Words out of the units of ``character_times``: each from the end of the space before it to the beginning of the next.
+    """Words from the units of ``character_times``: each from the end of the space before it to the beginning of the next.
 
-    CTC may emit the letters of a word anywhere within it, often all at its beginning, but a space where the word is over
-    (``benchmarks/alignment.py``). The first word begins with its first letter, the last ends with its last.
+    CTC may emit the letters of a word anywhere within it, often all at its beginning, but it emits a space where the word ends
+    (``benchmarks/alignment.py``). The first word begins with its first letter, and the last word ends with its last letter.
     """
     words: list[AlignedText] = []
-    space_end = None  # of the space just passed; None within a word and before all
+    space_end = None  # end of the space just passed; None within a word and before the first one
     for unit in characters:
         if unit.text.isspace():
             if words and space_end is None:
@@ -2028,7 +2028,7 @@ def beam_search_decode(
     log_probs: Tensor, encoder: CharEncoder, beam_width: int = 10, lengths: Tensor | None = None,
     scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0, cutoff: float = 1.0, max_labels: int | None = None,
 ) -> list[str]:  # fmt: skip
-    """Texts by ``prefix_beam_search``, which explains the arguments; ``log_probs`` and ``lengths`` as ``greedy_decode``."""
+    """Texts from ``prefix_beam_search`` (see there for the arguments); ``log_probs`` and ``lengths`` as in ``greedy_decode``."""
     _check_vocabulary(log_probs, encoder)
     lengths = [log_probs.shape[0]] * log_probs.shape[1] if lengths is None else lengths.tolist()
     by_utterance = log_probs.detach().cpu().double().transpose(0, 1).numpy()  # (B, T', V)
@@ -2063,23 +2063,23 @@ class BeamScorer(Protocol):
         """State of the empty text."""
 
     def scores(self, state: Hashable, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each of the (N,) labels, two (N,) arrays: natural log-probability and words that it adds to the text.
+        """For each of the (N,) labels, two (N,) arrays: the natural log-probability and the words that it adds to the text.
 
-        Of the blank, which may be among them, the answer is not used.
+        The blank may be among the labels; its answer is not used.
         """
 
     def advance(self, state: Hashable, label: int) -> Hashable:
         """State after one more label."""
 
     def finish(self, state: Hashable) -> tuple[float, int]:
-        """Log-probability and words added where the text ends."""
+        """Log-probability and words that the end of the text adds."""
 
 
-_WIDEST_AGAIN = 2000  # a search whose prefixes all end within a word of the lexicon is done again, four times as wide, below this
+_WIDEST_AGAIN = 2000  # below this width, a search whose prefixes all end inside a word is repeated, four times as wide
 
 
 class _NoModel:
-    """A language model that says nothing."""
+    """A language model that adds nothing."""
 
     def start(self) -> None:
         return None
@@ -2095,14 +2095,14 @@ class _NoModel:
 
 
 class _PrefixTexts:
-    """What the language model says of prefixes, asked once of each."""
+    """The language model's answers for prefixes; it is asked once for each."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
         self.scorer, self.alpha, self.beta = scorer, alpha, beta
         self.known: dict[tuple[int, ...], tuple[Hashable, float, int]] = {(): (scorer.start(), 0.0, 0)}
 
     def account(self, prefix: tuple[int, ...]) -> tuple[Hashable, float, int]:
-        """State of the model, log p_lm and words of a prefix."""
+        """State of the language model, log p_lm and number of words of a prefix."""
         if prefix not in self.known:
             state, log_lm, words = self.account(prefix[:-1])
             log_p, completed = self.scorer.scores(state, np.array(prefix[-1:]))
@@ -2110,11 +2110,11 @@ class _PrefixTexts:
         return self.known[prefix]
 
     def bonus(self, log_lm: float, words: int) -> float:
-        """``alpha log p_lm + beta word_count``; what the model forbids stays forbidden at alpha = 0."""
+        """``alpha log p_lm + beta word_count``; a text that the model forbids stays forbidden even at alpha = 0."""
         return -math.inf if log_lm == -math.inf else self.alpha * log_lm + self.beta * words
 
     def complete(self, found: list[tuple]) -> list[Hypothesis]:
-        """(prefix, state, log p_lm, words, log p_ctc) as texts that end here, best first; without those that may not end."""
+        """(prefix, state, log p_lm, words, log p_ctc) as texts that end here, best first; leaves out those that may not end."""
         hypotheses = []
         for prefix, state, log_lm, words, log_ctc in found:
             log_end, words_end = self.scorer.finish(state)
@@ -2133,18 +2133,18 @@ def compute_log_mel(
     audio: Tensor, sample_rate: int = 16000, n_mels: int = 80, window_ms: float = 25.0, stride_ms: float = 10.0,
     scale: str = "slaney", corpus: CorpusStatistics | None = None,
 ) -> Tensor:  # fmt: skip
-    """Log-mel features, which later recipes have in place of the paper's spectrogram; else as ``compute_spectrogram``.
+    """Log-mel features, which later recipes use instead of the paper's spectrogram; otherwise like ``compute_spectrogram``.
 
     >>> compute_log_mel(torch.randn(16000)).shape  # one second
     torch.Size([80, 98])
 
     Args:
         n_mels: F, filters from 0 Hz to half the sample rate.
-        scale: 'slaney' or 'htk', see ``mel_filters``. Each filter is scaled to a mean of the bins under it, so that the floor of
+        scale: 'slaney' or 'htk', see ``mel_filters``. Each filter gives a weighted mean of the bins under it, so the floor of
             the logarithm lies as far below the power of a frame as in the spectrogram.
 
     Returns:
-        (F, T). The Fourier transform has as many points as the power of two that holds the window.
+        (F, T). The size of the Fourier transform is the smallest power of two that holds the window.
     """
     n_fft = 1 << max(1, round(sample_rate * window_ms / 1000) - 1).bit_length()
     filters = mel_filters(n_mels, n_fft, sample_rate, scale) * (sample_rate / n_fft)
@@ -2153,14 +2153,14 @@ def compute_log_mel(
 
 @functools.lru_cache(maxsize=16)
 def mel_filters(n_mels: int, n_fft: int, sample_rate: int, scale: str = "slaney") -> Tensor:
-    """(n_mels, n_fft // 2 + 1) float64: triangles over frequency, as wide on the mel scale as each other, each of area 1 (1/Hz).
+    """(n_mels, n_fft // 2 + 1) float64: triangles over frequency, equally wide on the mel scale, each of area 1 (1/Hz).
 
     Args:
-        scale: 'htk': ``mel = 2595 log10(1 + f / 700)``; 'slaney': linear below 1000 Hz, 15 mel, and a step of log(6.4) / 27
-            above.
+        scale: 'htk': ``mel = 2595 log10(1 + f / 700)``; 'slaney': linear up to 1000 Hz (15 mel), logarithmic above, with a
+            step of log(6.4) / 27.
 
     Raises:
-        ValueError: for another scale, or so many filters that one lies between two bins.
+        ValueError: for another scale, or for so many filters that one lies between two bins.
     """
     if scale not in ("slaney", "htk"):
         raise ValueError(f"the mel scale is 'slaney' or 'htk', not {scale!r}")
@@ -2180,7 +2180,7 @@ def mel_filters(n_mels: int, n_fft: int, sample_rate: int, scale: str = "slaney"
     triangles = torch.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clamp_min(0)
     if not triangles.amax(1).all():
         empty = int((triangles.amax(1) == 0).nonzero()[0])
-        raise ValueError(f"{n_mels} mel filters are too many for {len(bins)} bins of {sample_rate} Hz: filter {empty} has none")
+        raise ValueError(f"{n_mels} mel filters are too many for {len(bins)} bins at {sample_rate} Hz: filter {empty} gets none")
     return triangles * 2 / (high - low)
 
 
@@ -2207,25 +2207,25 @@ class BidirectionalRNNLayer(RecurrentLayer):
 
 
 def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
-    """States of the GRU from a zero state; shapes as ``recur``."""
+    """States of the GRU from a zero state; shapes as in ``recur``."""
     return recur(gru_step, x, u, mask)[0]
 
 
 def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = CLIP) -> Tensor:
-    """States of the simple recurrence from a zero state; shapes as ``recur``."""
+    """States of the simple recurrence from a zero state; shapes as in ``recur``."""
     return recur(functools.partial(rnn_step, clip=clip), x, u, mask)[0]
 
 
 def lstm_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
-    """States of the LSTM from a zero state; shapes as ``recur``."""
+    """States of the LSTM from a zero state; shapes as in ``recur``."""
     return recur(lstm_step, x, u, mask)[0]
 
 
 def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-    """Eq. 7, ``h_t = f(B(W x_t + U h_{t-1}))``: what the paper rejects in favour of Eq. 8, to be tried. Shapes as ``recur``.
+    """Eq. 7, ``h_t = f(B(W x_t + U h_{t-1}))``, which the paper rejects in favour of Eq. 8; try it. Shapes as in ``recur``.
 
-    In training B takes mean and variance of one step of one direction over the utterances that are not over; in evaluation
-    it takes running averages over all steps and both directions [ours].
+    In training, B uses mean and variance of one step of one direction, over the utterances that have not ended; in evaluation
+    it uses running averages over all steps and both directions [ours].
     """
     h = start[0] if start else x.new_zeros(*x.shape[1:3], layer.hidden_size)
     norm, states, seen = layer.norm, [], []
@@ -2249,11 +2249,11 @@ def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: Stat
 # Appendix: other languages than English (Section 3.9)
 # ---------------------------------------------------------------------------------------------
 
-_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # names of their characters begin so
+_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # how their characters' names begin
 
 
 def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
-    """The characters of an alphabet that is given by name."""
+    """The characters of an alphabet, which may be given by name."""
     if isinstance(alphabet, str) and alphabet in ("english", "mandarin"):
         return ENGLISH if alphabet == "english" else ENGLISH + _gb2312()
     return alphabet
@@ -2261,31 +2261,31 @@ def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
 
 @functools.cache
 def _gb2312() -> str:
-    """The 6,763 Chinese characters of the standard GB 2312, the 3,755 commonest by sound, then the others by radical.
+    """The 6,763 Chinese characters of the standard GB 2312: the 3,755 most common by sound, then the others by radical.
 
-    The paper has about 6,000 (Section 3.9) and does not say which. In the standard's table these are rows 16 to 87 of 94 cells.
+    The paper has about 6,000 (Section 3.9) and does not say which. In the standard's table they fill rows 16 to 87 of 94 cells.
     """
     cells = (bytes((0xA0 + row, 0xA0 + cell)) for row in range(16, 88) for cell in range(1, 95))
     return "".join(cell.decode("gb2312", "ignore") for cell in cells)  # five cells of row 55 are empty
 
 
 def without_spaces(char: str) -> bool:
-    """Whether a character is of a script that is written without spaces between words, such as Chinese."""
+    """Whether a character belongs to a script that is written without spaces between words, such as Chinese."""
     return unicodedata.name(char, "").startswith(_WITHOUT_SPACES)
 
 
 def is_spaced(encoder: CharEncoder) -> bool:
-    """Whether a space parts words: the alphabet has no character of a script that is written ``without_spaces``."""
+    """Whether spaces separate words: the alphabet has no character of a script that is written ``without_spaces``."""
     return not any(without_spaces(char) for unit in encoder.alphabet for char in unit)
 
 
 def joint_of_words(encoder: CharEncoder) -> str:
-    """What stands between two words: a space, or nothing where no space parts words (``is_spaced``) or the alphabet has none."""
+    """What separates two words: a space; or nothing if the language has no spaces (``is_spaced``) or the alphabet lacks one."""
     return " " if " " in encoder.alphabet and is_spaced(encoder) else ""
 
 
 def compared_characters(texts: Sequence[str], encoder: CharEncoder) -> list[str]:
-    """What character errors are counted on: the texts, without their spaces where a space parts no words (``is_spaced``).
+    """The texts on which character errors are counted; without spaces if they do not separate words (``is_spaced``).
 
     >>> compared_characters(["我 在 北京"], CharEncoder("mandarin")), compared_characters(["see me"], CharEncoder())
     (['我在北京'], ['see me'])
@@ -2296,13 +2296,13 @@ def compared_characters(texts: Sequence[str], encoder: CharEncoder) -> list[str]
 def _words_and_characters(
     references: Sequence[str], hypotheses: Sequence[str], encoder: CharEncoder
 ) -> tuple[ErrorCounts, ErrorCounts]:
-    """Word errors, and those of ``compared_characters``."""
+    """Word errors, and character errors of ``compared_characters``."""
     compared = (compared_characters(texts, encoder) for texts in (references, hypotheses))
     return count_word_errors(references, hypotheses), count_character_errors(*compared)
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str], encoder: CharEncoder) -> ErrorCounts:
-    """The errors that models are compared by: of words, or where no space parts them of characters, spaces left out."""
+    """The errors by which models are compared: of words; in languages without spaces of characters, spaces left out."""
     count = count_word_errors if is_spaced(encoder) else count_character_errors
     return count(compared_characters(references, encoder), compared_characters(hypotheses, encoder))
 
@@ -2313,12 +2313,12 @@ def measure_of(encoder: CharEncoder) -> str:
 
 
 def leading_errors(result: dict, encoder: CharEncoder) -> ErrorCounts:
-    """What ``count_errors`` gives, of a result of ``evaluate``."""
+    """The errors that ``count_errors`` would give, from a result of ``evaluate``."""
     return result["words" if is_spaced(encoder) else "characters"]
 
 
 def counted_units(text: str, encoder: CharEncoder) -> list[str]:
-    """What ``count_errors`` counts, of one text: its words or its characters."""
+    """The units of a text that ``count_errors`` counts: its words or its characters."""
     return text.split() if is_spaced(encoder) else list("".join(text.split()))
 
 
@@ -2358,7 +2358,7 @@ def _aligned_lines(pairs: Sequence[tuple[str | None, str | None]]) -> str:
 
 def _count_errors(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]) -> ErrorCounts:
     if len(references) != len(hypotheses):
-        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses; each needs its partner")
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses; give one hypothesis per reference")
     counts = ErrorCounts()
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         pairs = _align(reference, hypothesis)
@@ -2378,8 +2378,8 @@ def _texts(texts: str | Sequence[str]) -> list[str]:
 # Appendix: a synthetic voice, to learn from without any download
 # ---------------------------------------------------------------------------------------------
 
-# A source-filter voice [ours]: each letter has one sound, made as speech is made. A source, pulses of the vocal folds or
-# noise, passes a filter with three resonances, the formants. Columns: formants F1, F2, F3 in Hz, share of voicing, centre and
+# A source-filter voice [ours]: each letter has one sound, made the way speech is made. A source (pulses of the vocal folds, or
+# noise) passes a filter with three resonances, the formants. Columns: formants F1, F2, F3 in Hz, share of voicing, centre and
 # width of the noise in Hz, loudness, closure before the sound (a stop is silent before it bursts) and length, both in ms.
 _SOUNDS = {
     "a": (780, 1200, 2500, 1.0, 0, 500, 1.0, 0, 90), "b": (300, 800, 2100, 0.9, 600, 300, 1.0, 35, 50),
@@ -2425,14 +2425,14 @@ def _letter_track(text: str, rate: float) -> Tensor:
     parts = []
     for before, char in pairwise(f"  {text} "):
         *targets, closure, length = _SOUNDS[char]
-        closure += 40 * (char == before != " ")  # a break: "ll" is heard as two
+        closure += 40 * (char == before != " ")  # a pause, so that "ll" is heard as two letters
         length, closure = (int(np.ceil(ms * np.random.uniform(0.85, 1.15) / (5 * rate))) for ms in (length, closure))
         sound = torch.tensor(targets, dtype=torch.float32).repeat(closure + max(3, length), 1)
         sound[:closure, 6] *= 0.03
         sound[-1, 6] *= 0.15  # each letter ends with a dip, which gives the rhythm
         parts.append(sound)
     track = torch.cat(parts)
-    # Neighbours move into each other: a moving average over 25 ms of the formants, 15 ms of the rest.
+    # Neighbouring sounds blend: a moving average over 25 ms for the formants, 15 ms for the rest.
     smooth = [F.avg_pool1d(F.pad(track.t()[None], (r, r), mode="replicate"), 2 * r + 1, 1)[0].t() for r in (2, 1)]
     return torch.cat([smooth[0][:, :3], smooth[1][:, 3:4], track[:, 4:6], smooth[1][:, 6:]], dim=1)
 
@@ -2440,10 +2440,10 @@ def _letter_track(text: str, rate: float) -> Tensor:
 def generate_synthetic_audio(
     text: str, sample_rate: int = 16000, speaker: int | None = None, snr_db: float | None = None, **own: float
 ) -> Tensor:
-    """Speaks ``text`` with a source-filter voice, one sound a letter [ours]: 1-D float waveform with peak 0.5.
+    """Speaks ``text`` with a source-filter voice, one sound per letter [ours]: 1-D float waveform with peak 0.5.
 
     Args:
-        text: letters of the English alphabet, space and apostrophe; ValueError for others, which are named, or none.
+        text: letters of the English alphabet, space and apostrophe; ValueError for other characters or an empty text.
         sample_rate: in Hz, at least 8000; ValueError below.
         speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
         snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
@@ -2458,7 +2458,7 @@ def generate_synthetic_audio(
     formants, noise_hz = track[:, :3] * voice["tract"], track[:, 4] * voice["tract"]
     voicing, noise_width, loudness = track[:, 3], track[:, 5], track[:, 6]
 
-    # Source: one pulse a period of a slowly falling, slightly shaking pitch; and white noise.
+    # Source: one pulse per period of a slowly falling, slightly shaking pitch; and white noise.
     fall = torch.linspace(1.1, 0.9, samples) * (1 + 0.02 * torch.randn(frames)).repeat_interleave(hop)[:samples]
     phase = (voice["pitch"] * fall / sample_rate).cumsum(0)
     pulses = (phase.floor().diff(prepend=torch.zeros(1)) > 0).float() * math.sqrt(sample_rate / voice["pitch"])
@@ -2485,8 +2485,8 @@ def generate_synthetic_dataset(
 ) -> list[AudioSample]:  # fmt: skip
     """Utterances of ``min_words`` to ``max_words`` random words, each by a random voice of ``speakers``.
 
-    Follows ``np.random.seed`` and ``torch.manual_seed``. For validation give ``speakers=VALIDATION_SPEAKERS``:
-    no training voice is among them.
+    Follows ``np.random.seed`` and ``torch.manual_seed``. For validation use ``speakers=VALIDATION_SPEAKERS``, which
+    holds no training voice.
     """
     if not 1 <= min_words <= max_words:
         raise ValueError(f"1 <= min_words <= max_words is needed, not {min_words} and {max_words}")
@@ -2504,7 +2504,7 @@ def generate_synthetic_dataset(
 
 
 def utterance_seconds(dataset: Sequence[AudioSample]) -> list[float]:
-    """Seconds of each utterance, without reading audio where the dataset knows them."""
+    """Seconds of each utterance; reads no audio if the dataset knows them."""
     seconds = getattr(dataset, "seconds", None)
     return list(seconds) if seconds is not None else [sample.seconds for sample in dataset]
 
@@ -2524,7 +2524,7 @@ def sortagrad_sampler(dataset: Sequence[AudioSample], epoch: int) -> list[int]:
 def evaluation_batches(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16
 ) -> Iterator[tuple[list[int], SpectrogramBatch, Tensor, Tensor]]:
-    """The model's output for a dataset in minibatches of like lengths; the model is left in the mode it was in.
+    """The model's output for a dataset in minibatches of similar lengths; the model stays in its training or evaluation mode.
 
     Yields:
         indices into the dataset, the batch, log_probs (T', B, V), output_lengths (B,).
@@ -2543,7 +2543,7 @@ def evaluation_batches(
 def chosen_convolutions(
     row: int | str | Sequence[Convolution], time_strides: Sequence[int] | None = None
 ) -> tuple[Convolution, ...]:
-    """Convolutions by number (a 2D row of Table 4), by the name of a row, or as given; with other strides in time if given.
+    """Convolutions by number (a 2D row of Table 4), by the name of a row, or as given; with ``time_strides`` if given.
 
     Raises:
         ValueError: if Table 4 has no such row, or the strides do not fit.
@@ -2555,7 +2555,7 @@ def chosen_convolutions(
     if time_strides is None:
         return layers
     if len(time_strides) != len(layers) or min(time_strides) < 1:
-        raise ValueError(f"time_strides needs {len(layers)} strides of at least 1, one a convolution, not {tuple(time_strides)}")
+        raise ValueError(f"time_strides needs {len(layers)} strides of at least 1, one per layer, not {tuple(time_strides)}")
     pairs = zip(layers, time_strides, strict=True)
     return tuple(replace(layer, stride=(layer.stride[0], int(stride))) for layer, stride in pairs)
 
@@ -2579,12 +2579,12 @@ def _not_in_the_alphabet(text: str, place: int) -> str:
     what_to_do = "write it in letters, or use unknown='drop' to leave such characters out"
     if unicodedata.combining(char):
         mark = unicodedata.name(char, "unnamed")
-        what_to_do = f"it is {mark}, a mark of decomposed Unicode: compose texts by unicodedata.normalize('NFC', text)"
+        what_to_do = f"it is {mark}, a mark of decomposed Unicode: compose the text with unicodedata.normalize('NFC', text)"
     return f"character {char!r} at position {place} of {text!r} is not in the alphabet; {what_to_do}"
 
 
 class _Labels(dict):
-    """Label of each character; one that is not in the alphabet has that of its lower case, or None."""
+    """Label of each character; a character outside the alphabet gets the label of its lower case, or None."""
 
     def __missing__(self, char: str) -> int | None:
         self[char] = self.get(char.lower())  # looked up once: a corpus has millions of characters
@@ -2605,13 +2605,13 @@ def _check_speakable(text: str, sample_rate: int) -> None:
     if unknown := dict.fromkeys(char for char in text if char not in _SOUNDS):
         without = " ".join("".join(char if char in _SOUNDS else " " for char in text).split())
         raise ValueError(
-            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} of {text!r}, for it speaks a-z, space and "
+            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} in {text!r}, since it speaks a-z, space and "
             "apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
         )
     if not text.strip():
         raise ValueError("the synthetic voice has nothing to speak: the text is empty")
     if sample_rate < 8000:
-        raise ValueError(f"the synthetic voice speaks from 8000 Hz on, not at {sample_rate} Hz")
+        raise ValueError(f"the synthetic voice needs a sample rate of at least 8000 Hz, not {sample_rate}")
 
 
 def _level(audio: Tensor) -> Tensor:
@@ -2629,9 +2629,9 @@ def _check_features(features: Features) -> None:
     if features.n_mels < 1:
         raise ValueError(f"n_mels must be at least 1, not {features.n_mels}")
     if features.window < 1 or features.hop < 1:
-        raise ValueError(f"at {features.sample_rate} Hz {features.window_ms} ms every {features.stride_ms} ms hold no sample")
+        raise ValueError(f"at {features.sample_rate} Hz, {features.window_ms} ms every {features.stride_ms} ms hold no sample")
     if features.corpus and not len(features.corpus.mean) == len(features.corpus.deviation) == features.bins:
-        raise ValueError(f"the corpus' statistics are of {len(features.corpus.mean)} bins, the features have {features.bins}")
+        raise ValueError(f"the corpus statistics have {len(features.corpus.mean)} bins, but the features have {features.bins}")
 
 
 def _check_layer(rnn_type: str, batch_norm: str) -> None:
@@ -2640,7 +2640,7 @@ def _check_layer(rnn_type: str, batch_norm: str) -> None:
     if batch_norm not in ("output", "input", "none", "step"):
         raise ValueError(f"batch_norm must be 'output', 'input' (the paper's), 'none' or 'step' (Eq. 7), not {batch_norm!r}")
     if batch_norm == "step" and rnn_type != "rnn":
-        raise ValueError(f"batch_norm='step' is Eq. 7, written for the simple recurrence: take rnn_type='rnn', not {rnn_type!r}")
+        raise ValueError(f"batch_norm='step' (Eq. 7) works with the simple recurrence only: use rnn_type='rnn', not {rnn_type!r}")
 
 
 def _check_sizes(n_freq: int, vocab_size: int, n_rnn: int, rnn_hidden: int) -> None:
@@ -2655,8 +2655,8 @@ def _check_top(bidirectional: bool, row_conv: int, fc_hidden: int) -> None:
         raise ValueError(f"row_conv and fc_hidden must be at least 0, not {row_conv} and {fc_hidden}")
     if bidirectional and row_conv:
         raise ValueError(
-            f"row_conv={row_conv} looks {row_conv} frames ahead, but bidirectional layers have heard the whole utterance: it "
-            "would add nothing; take bidirectional=False (arXiv 3.7)"
+            f"row_conv={row_conv} looks {row_conv} frames ahead, but bidirectional layers hear the whole utterance, so it "
+            "would add nothing: use bidirectional=False (arXiv 3.7)"
         )
 
 
@@ -2706,7 +2706,7 @@ def _check_log_probs(log_probs: np.ndarray) -> None:
         frame = int(np.argmax(~np.isclose(sums, 1.0, atol=1e-3)))
         raise ValueError(
             f"frame {frame} of log_probs sums to a probability of {sums[frame]:.4g}, not 1; "
-            "the search takes log-probabilities, such as those of log_softmax"
+            "the search needs log-probabilities, such as those of log_softmax"
         )
 
 

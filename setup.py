@@ -1,12 +1,12 @@
-"""Checks the environment: what is installed, what is missing, the command that mends it, and a small model's step.
+"""Checks the environment: what is installed, what is missing and how to install it, and whether a small model trains.
 
-    python3 setup.py --python     # before anything is installed: whether this Python can make the environment
-    python setup.py               # all of it
+    python3 setup.py --python     # before you install anything: can this Python make the environment?
+    python setup.py               # all checks
 
 This is a check, not a package installer: the project runs from its folder.
 """
 
-# An older Python must come as far as the sentence about it, so nothing here is written in newer ways:
+# Older Pythons must be able to run this file and print that they are too old, so it avoids newer syntax:
 # ruff: noqa: UP006, UP035, UP036, UP045
 
 import contextlib
@@ -29,13 +29,11 @@ ALSO = ("pytest", "hypothesis", "jiwer", "scipy", "jupyter", "ruff")  # tests, n
 
 
 def python_fault() -> Optional[str]:
-    """What is wrong with the Python that runs this, in a sentence; None if the environment can be made with it."""
+    """A sentence that says what is wrong with this Python; None if it can make the environment."""
     version = platform.python_version()
     if sys.version_info < (3, 11):
         newer = next((name for name in ("python3.11", "python3.12", "python3.13") if shutil.which(name)), None)
-        get = (
-            f"{newer} is here, so write {newer} in place of python3" if newer else "get it from https://www.python.org/downloads/"
-        )
+        get = f"{newer} is here, so write {newer} for python3" if newer else "get it from https://www.python.org/downloads/"
         return f"Python 3.11 or newer is needed, and this is {version}: {get}"
     if not (find_spec("venv") and find_spec("ensurepip")):  # Debian has them in a package of their own
         package = f"python3.{sys.version_info.minor}-venv"
@@ -44,7 +42,7 @@ def python_fault() -> Optional[str]:
 
 
 def in_environment() -> bool:
-    """Whether this Python is one of a virtual environment, or of conda."""
+    """Whether this Python belongs to a virtual environment or to conda."""
     return sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ
 
 
@@ -62,7 +60,7 @@ def tested_versions() -> dict:
 
 
 def check_package(name: str, tested: Optional[str]) -> Tuple[bool, str]:
-    """Whether a package is there, and a line about it."""
+    """Whether a package is installed and loads, and a line about it."""
     import importlib.metadata
 
     try:
@@ -79,7 +77,7 @@ def check_package(name: str, tested: Optional[str]) -> Tuple[bool, str]:
 
 
 def check_model() -> str:
-    """Trains a small model for three steps on one synthetic utterance; a line about it.
+    """Trains a small model for three steps on two synthetic utterances; returns a line about it.
 
     Raises:
         RuntimeError: if the loss does not fall.
@@ -98,7 +96,7 @@ def check_model() -> str:
     start = time.perf_counter()
     losses = [train_step(model, batch, optimizer) for _ in range(3)]
     if not losses[-1] < losses[0]:
-        raise RuntimeError(f"the loss of a small model does not fall: {losses}")
+        raise RuntimeError(f"the loss of a small model did not fall: {losses}")
     took = time.perf_counter() - start
     return f"a small model forward and back, 3 steps in {took:.1f} s: loss {losses[0]:.0f} -> {losses[-1]:.0f}"
 
@@ -115,7 +113,7 @@ def main(arguments: List[str]) -> int:
     if arguments:
         return 0
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
-    print(f"virtual environment: {sys.prefix if in_environment() else 'none; . .venv/bin/activate enters one that was made'}")
+    print(f"virtual environment: {sys.prefix if in_environment() else 'none; once it is made, . .venv/bin/activate enters it'}")
     tested, complete = tested_versions(), {}
     for title, names in (("to train and transcribe:", NEEDED), ("for tests and notebook:", ALSO)):
         print(title)
@@ -123,7 +121,7 @@ def main(arguments: List[str]) -> int:
         complete[title] = all(good for good, _ in results)
         print("\n".join(line for _, line in results))
     if not all(complete.values()):
-        print(f"to mend it: {mend()}")
+        print(f"to install what is missing: {mend()}")
     if not complete["to train and transcribe:"]:
         return 1
     from training.machine import choose_device, cpu_has_bf16
@@ -139,7 +137,7 @@ if __name__ == "__main__":
         with contextlib.redirect_stdout(folded(sys.stdout)), contextlib.redirect_stderr(folded(sys.stderr)):
             code = main(sys.argv[1:])
             sys.stdout.flush()
-    except BrokenPipeError:  # | head -1: nobody reads on
+    except BrokenPipeError:  # | head -1: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except KeyboardInterrupt:

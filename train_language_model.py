@@ -1,8 +1,8 @@
-"""Trains an n-gram language model, in the letters of an alphabet: python train_language_model.py PATH -o lm.arpa.
+"""Trains an n-gram language model over the letters of an alphabet: python train_language_model.py PATH -o lm.arpa.
 
-python train_language_model.py sentences.txt -o lm.arpa        # a text file with a sentence a line
-python train_language_model.py path/to/corpus -o lm.arpa       # the transcripts of a corpus
-python train_language_model.py lm.arpa --score "see the moon"  # what a model says of a text; nothing is trained
+python train_language_model.py sentences.txt -o lm.arpa        # on a text file with one sentence per line
+python train_language_model.py path/to/corpus -o lm.arpa       # on the transcripts of a corpus
+python train_language_model.py lm.arpa --score "see the moon"  # scores a text with a model, and trains nothing
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pictures.terminal import Parser, script  # first, since it says what is not installed
+from pictures.terminal import Parser, script  # first, since it names packages that are not installed
 
 # isort: split
 from decoding.ngrams import EOS, UNITS, NGramModel
@@ -29,35 +29,36 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("path", type=Path, help="text with a sentence a line, or a corpus (folder or manifest); with --score a language model")
+    text = "text with one sentence per line, or a corpus (folder or manifest); with --score: a language model"
+    add("path", type=Path, help=text)
     add("-o", "--output", type=Path, help="ARPA file to write")
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
-    made_of = "what the n-grams are made of (default: word, with Chinese characters character; with --score as the file tells)"
+    made_of = "what the n-grams are made of (default: word; character for Chinese; with --score: what the file says)"
     add("--unit", choices=UNITS, help=made_of)
-    characters = "that of the model that will use it: english, mandarin, corpus (the characters of the texts), a file or the "
-    characters += "characters themselves, or 'any' to change only capitals (default: english: a-z, space, ')"
+    characters = "alphabet of the acoustic model that will use it: english, mandarin, corpus (the characters of the texts), a "
+    characters += "file, the characters themselves, or 'any' to change only capitals (default: english: a-z, space, ')"
     add("--alphabet", default="english", metavar="CHARACTERS", help=characters)
-    add("--transcript-column", metavar="NAME", help="of the corpus, as that of train_minimal.py")
+    add("--transcript-column", metavar="NAME", help="transcript column of the corpus, as in train_minimal.py")
     add("--split", default="train", help="split of the corpus (default: train)")
     add("--overwrite", action="store_true", help="replace the output if it exists")
     add("--score", metavar="TEXT", help="train nothing: show the natural log probability of each word or character of a text")
     args = parser.parse_args(argv)
     if args.score is None and args.output is None:
-        parser.error("-o says which ARPA file to write: add -o lm.arpa, or --score TEXT to ask a model that is there")
+        parser.error("-o names the ARPA file to write: add -o lm.arpa, or --score TEXT to score a text with an existing model")
     if args.score is not None and args.output is not None:
-        parser.error("--score trains nothing, so there is nothing to write: leave out -o")
+        parser.error("--score trains nothing, so it writes nothing: leave out -o")
     return args
 
 
 def alphabet_of(name: str, texts: Sequence[str] = ()) -> str | list[str]:
-    """What ``CharEncoder`` takes: the characters where the name is 'corpus' or that of a file, else the name."""
+    """What ``CharEncoder`` takes: the characters if the name is 'corpus' or a file, else the name itself."""
     return choose_encoder(name, texts).alphabet if name == "corpus" or Path(name).is_file() else name
 
 
 def train(args: argparse.Namespace) -> None:
     """Trains a model and writes it."""
     if args.output.exists() and not args.overwrite:
-        raise ValueError(f"{args.output} exists already; give another name, or --overwrite to replace it")
+        raise ValueError(f"{args.output} exists already: give another name, or --overwrite to replace it")
     if not args.output.absolute().parent.is_dir():
         raise ValueError(f"the folder of {args.output} does not exist; make it first")
     refuse_unwritable(args.output.absolute().parent, "choose another -o")
@@ -67,7 +68,7 @@ def train(args: argparse.Namespace) -> None:
         sentences, left_out = in_alphabet(sentences, alphabet)
     if left_out:
         spell = "spell them out if they are spoken"
-        print(f"{args.path}: left out, since the alphabet cannot write them: {named(left_out)}; {spell}", file=sys.stderr)
+        print(f"{args.path}: left out, since they are not in the alphabet: {named(left_out)}; {spell}", file=sys.stderr)
     by_words = args.alphabet == "any" or is_spaced(CharEncoder(alphabet))
     model = NGramModel.train(sentences, args.order, args.unit or ("word" if by_words else "character"))
     model.write_arpa(args.output)
@@ -90,7 +91,7 @@ def score(args: argparse.Namespace) -> None:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 2 where something is wrong with what was given."""
+    """Returns exit code 2 for bad input."""
     args = parse_args(argv)
     (train if args.score is None else score)(args)
     return 0

@@ -1,12 +1,12 @@
-"""Trains Deep Speech 2, or 1: on embedded synthetic speech without any download, or on real recordings with --data.
+"""Trains Deep Speech 2 or 1 on built-in synthetic speech, without any download, or on real recordings with --data.
 
     python train_minimal.py
     python train_minimal.py --data path/to/corpus
     torchrun --standalone --nproc_per_node=2 train_minimal.py
 
-The model and its parts are in implementation.py; training/ holds the rest, in this order: flags (what the command line
-says), settings (the same as dataclasses), assembly (speech, model and trainer), run (a run in its folder), loop (epochs
-and steps), report (what came of it).
+The model and its parts are in implementation.py; training/ holds the rest, in this order: flags (the command line),
+settings (the same as dataclasses), assembly (speech, model and trainer), run (a run in its folder), loop (epochs and
+steps), report (the results).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from training.stopping import exit_code, signals_raise
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: 128 and the number of the signal."""
+    """Returns exit code 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP: 128 plus the number of the signal."""
     with one_voice():
         speech, model, training, output = parse_args(argv, __doc__.split("\n\n")[0])
     start = time.perf_counter()

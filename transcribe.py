@@ -1,4 +1,4 @@
-"""Transcribes audio files, or speech while it comes, with a trained checkpoint: python transcribe.py checkpoint.pt a.wav ..."""
+"""Transcribes audio files, or live speech, with a trained checkpoint: python transcribe.py checkpoint.pt a.wav ..."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pictures.terminal import Parser, print_json, script  # first, since it says what is not installed
+from pictures.terminal import Parser, print_json, script  # first, since it names packages that are not installed
 
 # isort: split
 import numpy as np
@@ -45,24 +45,27 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
     add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
-    add("--beam", type=int, metavar="N", help="width of the beam search; default 1, which decodes greedily, with --lm 100; "
-        "of a checkpoint with a list of words 20, and finds these words alone unless --beam 1 is given")  # fmt: skip
+    add("--beam", type=int, metavar="N", help="width of the beam search; default: 1 (greedy decoding); with --lm: 100; for a "
+        "checkpoint with a list of words: 20, and it writes only these words unless you give --beam 1")  # fmt: skip
     add("--lm", metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
-    weight = f"its weight; default: of decoder.json beside the checkpoint (tune_decoder.py), else {UNTUNED['alpha']:g}"
+    weight = f"weight of the language model; default: that of decoder.json (tune_decoder.py), else {UNTUNED['alpha']:g}"
     add("--alpha", type=float, help=weight)
-    add("--beta", type=float, help=f"weight of the number of words; default: of decoder.json, else {UNTUNED['beta']:g}")
-    add("--unit", choices=("word", "character"), help="of the language model; default: of decoder.json, else as the file tells")
-    add("--lexicon", action="store_true", help="only words of the language model")
-    penalty = "nats by letter of a word that it does not know; default: of decoder.json, else log(letters): 3.3 in English"
+    add("--beta", type=float, help=f"weight of the number of words; default: that of decoder.json, else {UNTUNED['beta']:g}")
+    unit = "unit of the language model; default: that of decoder.json, else what the file says"
+    add("--unit", choices=("word", "character"), help=unit)
+    add("--lexicon", action="store_true", help="write only words that the language model knows")
+    penalty = "nats per letter of a word that the language model does not know; default: that of decoder.json, else "
+    penalty += "log(number of letters), 3.3 in English"
     add("--unknown-penalty", type=float, metavar="X", help=penalty)
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
-    add("--jitter", action="store_true", help="mean of three hearings: as it is, half a hop earlier and later [Deep Speech 1]")
+    passes = "average three passes: the audio as it is, half a hop earlier and half a hop later [Deep Speech 1]"
+    add("--jitter", action="store_true", help=passes)
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
-    add("--json", action="store_true", help="one JSON object a line: file, text, seconds, ...; file, error; "
-        "of a stream file, seconds, new, partial before")  # fmt: skip
+    add("--json", action="store_true", help="print one JSON object per line: file, text, seconds, ... or file, error; "
+        "for a stream first file, seconds, new, partial")  # fmt: skip
     _add_stream(parser)
-    args = parser.parse_intermixed_args(argv)  # files before flags and behind them
+    args = parser.parse_intermixed_args(argv)  # files may come before or after flags
     args.beam = 100 if args.beam is None and args.lm else args.beam
     args.stream = args.stream or args.microphone
     _refuse_decoders(parser, args)
@@ -71,7 +74,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
-    """Ends where values of the search make no sense, alone or together."""
+    """Ends the program if values of the search make no sense, alone or together."""
     for name in ("beam", "nbest"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
@@ -79,7 +82,7 @@ def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
         parser.error(f"--nbest {args.nbest} needs a beam search at least as wide: add --beam {max(args.nbest, 10)}")
     for name in ("alpha", "beta", "unit", "lexicon", "unknown_penalty"):
         if getattr(args, name) is not None and getattr(args, name) is not False and not args.lm:
-            parser.error(f"--{name.replace('_', '-')} is of a language model: add --lm FILE")
+            parser.error(f"--{name.replace('_', '-')} needs a language model: add --lm FILE")
     for name in ("alpha", "unknown_penalty"):
         if getattr(args, name) is not None and not 0 <= getattr(args, name) < math.inf:
             parser.error(f"--{name.replace('_', '-')} must be at least 0, not {getattr(args, name)}")
@@ -88,40 +91,40 @@ def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
 
 
 def _add_stream(parser: Parser) -> None:
-    add = parser.add_argument_group("speech while it comes, for a model trained with --forward-only").add_argument
-    add("--stream", action="store_true", help="show the text while the audio comes; "
-        "- is raw audio then: 16 bits, little-endian, one channel")  # fmt: skip
-    add("--rate", type=int, metavar="HZ", help="of the raw audio (default: the model's)")
-    add("--settle-after", type=float, metavar="S", help="of a stream with --beam: keep to what its best text had S seconds ago; "
-        "default: to what no text in the beam has otherwise, which ends with the text of the whole")  # fmt: skip
-    add("--microphone", action="store_true", help="hear the microphone until Ctrl-C, as --stream does")
+    add = parser.add_argument_group("live speech, with a model trained with --forward-only").add_argument
+    add("--stream", action="store_true", help="show the text while the audio arrives; "
+        "- then means raw audio: 16 bits, little-endian, one channel")  # fmt: skip
+    add("--rate", type=int, metavar="HZ", help="sample rate of the raw audio (default: the model's)")
+    add("--settle-after", type=float, metavar="S", help="for a stream with --beam: fix what the best text had S seconds ago; "
+        "default: fix what all texts in the beam share, so that the final text is that of the whole file")  # fmt: skip
+    add("--microphone", action="store_true", help="stream from the microphone until Ctrl-C")
 
 
 def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
-    """Ends the program where the flags of a stream don't fit."""
+    """Ends the program if the flags of a stream don't fit together."""
     pipes = args.audio.count(Path("-"))
     if not args.audio and not args.microphone:
         parser.error("no audio given: name files, - for the standard input, or --microphone")
     if args.audio and args.microphone:
-        parser.error("--microphone hears no files: leave out one of the two")
+        parser.error("--microphone takes no files: leave out one of the two")
     if pipes > 1:
-        parser.error("- is named twice, but the standard input can be read once only")
+        parser.error("- is named twice, but the standard input can be read only once")
     if args.rate is not None and not (args.stream and pipes):
-        parser.error("--rate is of raw audio on the standard input: give it with --stream -; files say their own rate")
+        parser.error("--rate is for raw audio from the standard input: give it with --stream -; files state their own rate")
     if args.rate is not None and args.rate not in RATES:
         parser.error(f"--rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {args.rate}")
     if args.settle_after is not None and not (args.stream and (args.beam or 1) > 1):
-        parser.error("--settle-after is of a beam search in a stream: add --stream and --beam 20")
+        parser.error("--settle-after needs a stream with a beam search: add --stream and --beam 20")
     if args.settle_after is not None and not 0 <= args.settle_after < math.inf:
         parser.error(f"--settle-after must be a number of seconds, at least 0, not {args.settle_after}")
     if args.stream and args.jitter:
-        parser.error("--jitter hears whole files three times: leave it out, or --stream")
+        parser.error("--jitter needs whole files: leave out --jitter or --stream")
     if args.stream and args.nbest > 1:
-        parser.error("--nbest is of whole files: a stream has one text")
+        parser.error("--nbest needs whole files, since a stream has one text: leave out --nbest or --stream")
 
 
 def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
-    """The decoder that the flags ask for, its weights from decoder.json where no flag says them."""
+    """The decoder that the flags ask for; weights that no flag gives come from decoder.json."""
     if not args.lm:
         return decoder_of(checkpoint, args.beam)
     tuned_file = args.checkpoint.parent / "decoder.json"
@@ -134,17 +137,17 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     other = "lm" in tuned and not (same_file and tuned.get("lexicon", False) == args.lexicon)
     if other and None in (args.alpha, args.beta):
         asked = f"--lm {tuned['lm']}{' --lexicon' if tuned.get('lexicon') else ''}"
-        print(f"warning: alpha and beta of {tuned_file} were tuned with {asked}, and may not suit this search", file=sys.stderr)
+        print(f"warning: alpha and beta of {tuned_file} were tuned with {asked} and may not suit this search", file=sys.stderr)
     return Decoder(args.beam, scorer, alpha, beta)
 
 
 def show(path: Path, found: dict, nbest: int, times: bool) -> None:
-    """File and text; below them the other texts and the times where they were asked for."""
+    """Prints file and text; below them the other texts and the times, if asked for."""
     print(f"{path}\t{found['text']}", flush=True)
     if nbest > 1:
         for hypothesis in found["nbest"]:
             parts = f"{hypothesis['score']:9.2f}"
-            if hypothesis["words"] or hypothesis["log_lm"]:  # without --lm there is but one part
+            if hypothesis["words"] or hypothesis["log_lm"]:  # without --lm there is only one part
                 parts += " = ctc {log_ctc:.2f}, lm {log_lm:.2f}, {words} words".format(**hypothesis)
             print(f"  {parts}\t{hypothesis['text']}")
     for word in found["words"] if times else ():
@@ -152,7 +155,7 @@ def show(path: Path, found: dict, nbest: int, times: bool) -> None:
 
 
 def _tail(text: str) -> str:
-    """The end of a long text, from the beginning of a word on where there is one."""
+    """The end of a long text, from the start of a word if there is one."""
     end = text[-TAIL:]
     return text if len(text) <= TAIL else "... " + (end.partition(" ")[2] or end)
 
@@ -165,15 +168,15 @@ def _rounded(found: dict) -> dict:
 
 
 def unknown_words(found: dict, decoder: Decoder) -> str:
-    """A sentence if the language model does not know some of the words (or characters); else empty."""
+    """A sentence that names the words (or characters) that the language model does not know; empty if it knows all."""
     words = found.get("unknown", [])
     named = ", ".join(words[:10]) + (", ..." if len(words) > 10 else "")
-    return f"{len(words)} of its {decoder.scorer.model.unit}s not in the language model: {named}" if words else ""
+    return f"{len(words)} of its {decoder.scorer.model.unit}s are not in the language model: {named}" if words else ""
 
 
 @contextmanager
 def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """The rate in Hz and the chunks of a stream: of the microphone, of raw samples, of a file."""
+    """The rate in Hz and the chunks of a stream: from the microphone, from raw samples, or from a file."""
     if args.microphone:
         with microphone() as (rate, chunks):
             print(f"listening at {rate} Hz; Ctrl-C ends", file=sys.stderr)
@@ -189,7 +192,7 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
 
 
 def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.Namespace) -> dict:
-    """Shows what is heard as it comes; at the end what ``transcribe`` returns, as far as a stream knows it."""
+    """Shows the text as it comes; returns what ``transcribe`` returns, as far as a stream knows it."""
     with sound(path, checkpoint.model.features.sample_rate, args) as (rate, chunks):
         recognizer = StreamingRecognizer(checkpoint, rate, decoder, args.settle_after)
         loudness, before = Loudness(rate), Heard()
@@ -200,11 +203,11 @@ def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.
                 show_partial(path, loudness.seconds, heard, args.json)
             before = heard
     if not loudness.samples:
-        raise BadAudio("no sound came", path)
+        raise BadAudio("no audio arrived", path)
     refuse_short(loudness.seconds, checkpoint.model.features, path)
     heard = recognizer.finish()
     if heard.partial:
-        print(f"{path}: its last letters, {heard.partial.strip()!r}, spell no word of the lexicon; left out", file=sys.stderr)
+        print(f"{path}: left out the last letters {heard.partial.strip()!r}, which spell no word of the lexicon", file=sys.stderr)
     if clipped := loudness.clipping():
         print(f"{path}: {clipped}", file=sys.stderr)
     words = [dataclasses.asdict(word) for word in heard.words]
@@ -213,7 +216,7 @@ def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.
 
 
 def show_partial(path: Path, seconds: float, heard: Heard, as_json: bool) -> None:
-    """The end of the text so far, what may still change in brackets."""
+    """Prints the end of the text so far, with what may still change in brackets."""
     if as_json:
         print_json({"file": str(path), "seconds": round(seconds, 3), "new": heard.new, "partial": heard.partial})
         return
@@ -222,17 +225,17 @@ def show_partial(path: Path, seconds: float, heard: Heard, as_json: bool) -> Non
 
 
 def refuse_swapped(args: argparse.Namespace) -> None:
-    """Raises ``ValueError`` where the audio stands in front of the checkpoint."""
+    """Raises ``ValueError`` if the audio is named before the checkpoint."""
     first, others = args.checkpoint, args.audio
     swapped = next((path for path in others if path.suffix == ".pt"), None)
     if first.suffix.lower() in AUDIO and (swapped or first.is_file()):
         right = f"python transcribe.py {swapped or 'checkpoint.pt'} {first}"
-        raise ValueError(f"{first}: not a checkpoint of this library but audio; the checkpoint comes first: {right}")
+        raise ValueError(f"{first}: this is audio, not a checkpoint; the checkpoint comes first: {right}")
 
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 1 where a file can't be read, 2 where nothing can be done."""
+    """Returns exit code 1 if a file can't be read, 2 if nothing can be done."""
     args = parse_args(argv)
     refuse_swapped(args)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))

@@ -3,8 +3,8 @@
     python train_language_model.py PATH -o lm.arpa
     python tune_decoder.py runs/001/checkpoint.pt --data PATH --lm lm.arpa
 
-Prints greedy decoding, beam search without and with the language model, side by side; saves the grid of dev error rates as a
-picture, and alpha and beta in decoder.json beside the checkpoint, where transcribe.py finds them.
+Prints the error rates of greedy decoding and of beam search without and with the language model, side by side. Saves the grid of
+dev error rates as a picture, and alpha and beta in decoder.json beside the checkpoint, where transcribe.py finds them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pictures.terminal import Parser, script  # first, since it says what is not installed
+from pictures.terminal import DefaultsHelp, Parser, script  # first, since it names packages that are not installed
 
 # isort: split
 from models.checkpoints import Checkpoint, load_checkpoint
@@ -38,10 +38,10 @@ from training.settings import LanguageModelSettings
 def evaluation_sets(
     path: str, checkpoint: Checkpoint, join: int, dev: str | None = None, transcript_column: str | None = None
 ) -> dict[str, Sequence]:
-    """dev and the test sets of the corpus, joined if asked; what can't be used is named.
+    """dev and the test sets of the corpus, joined if asked; prints which utterances can't be used.
 
     Raises:
-        CorpusError: if of a set more than 1 % can't be written in the model's alphabet, or of dev nothing can be used.
+        CorpusError: if more than 1 % of a set can't be written in the model's alphabet, or nothing of dev can be used.
     """
     corpus = read_corpus(path, transcript_column).in_roles(dev=dev)
     sets = {}
@@ -64,38 +64,38 @@ def evaluation_sets(
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
-    parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=DefaultsHelp)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
     add(
         "--data",
         required=True,
         metavar="PATH",
-        help=f"the corpus; alpha and beta are chosen on its dev split alone, of more than {MOST_OF_DEV} utterances on so many",
+        help=f"the corpus; alpha and beta are chosen on its dev split alone, on at most {MOST_OF_DEV} of its utterances",
     )
-    add("--dev", metavar="NAME", help="that split, where there are several, such as dev-clean")
-    add("--transcript-column", metavar="NAME", help="as that of train_minimal.py")
-    add("--unknown", choices=("error", "drop"), default="error", help="as that of train_minimal.py")
+    add("--dev", metavar="NAME", help="name of the dev split, such as dev-clean, if there are several")
+    add("--transcript-column", metavar="NAME", help="as in train_minimal.py")
+    add("--unknown", choices=("error", "drop"), default="error", help="as in train_minimal.py")
     add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
-    add("--unit", choices=("word", "character"), help="of the language model; default: as the file tells")
-    add("--lexicon", action="store_true", help="only words of the language model")
-    add("--unknown-penalty", type=float, metavar="X",
-        help="nats by letter of a word that the model does not know; default: log(letters), 3.3 in English")  # fmt: skip
-    add("--join", type=int, default=1, metavar="N", help="each item joins 1..N utterances of one speaker")
-    add("--beam", type=int, default=default.beam, help="width of the search [paper, Section 6: 500]; default: "
-        f"{BEAM_OF_WORDS}, where no space parts words {BEAM_OF_CHARACTERS}")  # fmt: skip
-    add("--tune-beam", type=int, default=default.tune_beam, help="width while tuning")
-    add("--jitter", action="store_true", help="as that of transcribe.py")
+    add("--unit", choices=("word", "character"), help="unit of the language model; default: what the file says")
+    add("--lexicon", action="store_true", help="write only words that the language model knows")
+    add("--unknown-penalty", type=float, metavar="X", help="nats per letter of a word that the language model does not know; "
+        "default: log(number of letters), 3.3 in English")  # fmt: skip
+    add("--join", type=int, default=1, metavar="N", help="join 1 to N utterances of one speaker into one item")
+    add("--beam", type=int, default=default.beam, help="width of the beam search [paper, Section 6: 500]; default: "
+        f"{BEAM_OF_WORDS}; {BEAM_OF_CHARACTERS} in languages without spaces between words")  # fmt: skip
+    add("--tune-beam", type=int, default=default.tune_beam, help="width of the beam search while tuning")
+    add("--jitter", action="store_true", help="as in transcribe.py")
     add("--device", default="cpu", help="cpu, cuda or mps")
-    add("--overwrite", action="store_true", help="replace the decoder.json and tuning.png that stand beside the checkpoint")
+    add("--overwrite", action="store_true", help="replace decoder.json and tuning.png beside the checkpoint")
     args = parser.parse_args(argv)
     tuned = Path(args.checkpoint).parent / "decoder.json"
     if tuned.exists() and not args.overwrite:
-        parser.error(f"{tuned} is there from an earlier tuning; --overwrite replaces it")
+        parser.error(f"{tuned} is there from an earlier tuning: add --overwrite to replace it")
     if min(args.beam or 1, args.tune_beam, args.join) < 1 or args.beam == 0:
         parser.error("--beam, --tune-beam and --join must be at least 1")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
-        parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
+        parser.error(f"--unknown-penalty must be 0 or more, not {args.unknown_penalty}")
     return args
 
 
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))
     checkpoint = replace(checkpoint, encoder=encoder_of(checkpoint.encoder.alphabet, args.unknown))
     folder = Path(args.checkpoint).parent
-    refuse_unwritable(folder, "the pair and its picture go beside the checkpoint: copy that to a folder that can be written to")
+    refuse_unwritable(folder, "the results are written beside the checkpoint: copy it to a folder that can be written to")
     sets = evaluation_sets(args.data, checkpoint, args.join, args.dev, args.transcript_column)
     caption = "measured here: " + shlex.join(["python", "tune_decoder.py", *(sys.argv[1:] if argv is None else argv)])
     lm = LanguageModelSettings(args.lm, args.unit, args.lexicon, args.beam, args.tune_beam, args.unknown_penalty)

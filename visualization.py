@@ -1,8 +1,8 @@
-"""Draws all that this library has pictures of: python visualization.py [--checkpoint runs/001/checkpoint.pt].
+"""Draws all pictures of this library: python visualization.py [--checkpoint runs/001/checkpoint.pt].
 
-Features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, what a row
+It draws the features, the model, its filters, activations and output with the Viterbi path, the beam search as a tree, what a row
 convolution waits for, SortaGrad, the curves of the run, and the paper's Tables 1 to 5, 7, 10, 11 and 13 to 15. Without
---checkpoint the newest run under runs/ is drawn; if there is none, train_minimal.py makes one first.
+--checkpoint it draws the newest run under runs/; if there is none, train_minimal.py makes one first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pictures.terminal import Parser, script  # first, since it says what is not installed
+from pictures.terminal import Parser, script  # first, since it names packages that are not installed
 
 # isort: split
 import numpy as np
@@ -39,12 +39,12 @@ from speech.preflight import drawn, feasible, usable
 from training.folder import refuse_unwritable
 from training.loop import read_metrics
 
-N_SPEECH = 100  # utterances that are looked at
+N_SPEECH = 100  # how many utterances are examined
 
 
 @dataclass
 class Subject:
-    """What is drawn: a checkpoint, speech that it did not learn from, seconds of such as it did, lines of its metrics.jsonl."""
+    """What is drawn: a checkpoint, speech it did not train on, seconds of the training utterances, lines of metrics.jsonl."""
 
     checkpoint: Checkpoint
     speech: list[AudioSample]
@@ -53,7 +53,7 @@ class Subject:
 
 
 def newest_checkpoint() -> Path:
-    """The checkpoint of the latest run under runs/, or of one that is made now."""
+    """The checkpoint of the latest run under runs/; if there is none, trains one now."""
     found = sorted(Path("runs").glob("*/checkpoint.pt"), key=lambda path: path.stat().st_mtime)
     if not found:
         print("no run under runs/ yet: training one first, as python train_minimal.py does (about 90 s)", flush=True)
@@ -63,7 +63,7 @@ def newest_checkpoint() -> Path:
 
 
 def read_subject(path: Path, data: Path | None, transcript_column: str | None = None) -> Subject:
-    """The checkpoint and speech for it: the dev split of ``data``, else synthetic speech of voices never trained on."""
+    """The checkpoint and speech for it: the dev split of ``data``, or synthetic speech by voices never trained on."""
     checkpoint = load_checkpoint(path)
     rate = checkpoint.model.features.sample_rate
     if data:
@@ -86,17 +86,18 @@ def read_subject(path: Path, data: Path | None, transcript_column: str | None = 
 
 
 def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
-    """Name and figure, one after the other."""
+    """Yields each name with its figure."""
     model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.model.features.sample_rate
     caption, speech = f"measured here: {command}", subject.speech
     result = evaluate(model, speech, encoder)
     errors, measure = leading_errors(result, encoder), measure_of(encoder)
-    print(f"{len(speech)} utterances that it did not learn from: {measure} {errors}")
+    print(f"{len(speech)} utterances that the model did not train on: {measure} {errors}")
     if subject.history and errors.rate > 2 * subject.history[-1][f"dev_{measure.lower()}"] + 0.2:
-        print("much worse than on its own dev set: was it trained on recordings? Then add --data PATH", file=sys.stderr)
+        print("much worse than on its own dev set; if it was trained on recordings, add --data PATH", file=sys.stderr)
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
+    yield "pipeline", figures.pipeline(model, typical, encoder, caption)
     yield "waveform_to_features", figures.waveform_to_features(typical, model.features, caption)
     yield "architecture", figures.architecture(model, rate, caption)
     yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)
@@ -105,7 +106,7 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
     yield "beam_search_tree", figures.beam_tree(model, short, encoder, caption=caption)
     yield "predictions", figures.predictions(model, speech, encoder, result, caption)
-    yield "row_convolution", figures.row_convolution(model, f"drawn from the model's settings, nothing is measured: {command}")
+    yield "row_convolution", figures.row_convolution(model, f"drawn from the model's settings, not measured: {command}")
     if subject.training_seconds:
         yield "sortagrad", figures.sortagrad(subject.training_seconds, caption=caption)
     if subject.history:
@@ -118,21 +119,21 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, help="checkpoint.pt of a run; default: the newest under runs/")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="a corpus, to look at its dev split; default: synthetic speech")
-    parser.add_argument("--transcript-column", metavar="NAME", help="of --data, as that of train_minimal.py")
+    parser.add_argument("--data", type=Path, metavar="PATH", help="a corpus whose dev split is used; default: synthetic speech")
+    parser.add_argument("--transcript-column", metavar="NAME", help="transcript column of --data, as in train_minimal.py")
     parser.add_argument("--output-dir", type=Path, default=Path("plots"), help="where the pictures go (default: plots)")
     args = parser.parse_args(argv)
     command = shlex.join(["python", "visualization.py", *(sys.argv[1:] if argv is None else argv)])
     try:
         args.output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        print(f"error: --output-dir {args.output_dir}: no such folder can be made ({error.strerror})", file=sys.stderr)
+        print(f"error: --output-dir {args.output_dir}: this folder can't be made ({error.strerror})", file=sys.stderr)
         return 2
     refuse_unwritable(args.output_dir, "choose another --output-dir")
     try:
         subject = read_subject(args.checkpoint or newest_checkpoint(), args.data, args.transcript_column)
     except (KeyboardInterrupt, subprocess.CalledProcessError):
-        print("the training that the pictures need did not end; python train_minimal.py makes one by itself", file=sys.stderr)
+        print("the pictures need a trained run, but the training stopped early: run python train_minimal.py", file=sys.stderr)
         return 130
     names = []
     for name, figure in pictures(subject, command):

@@ -1,7 +1,7 @@
-"""ARPA files: reading them as any tool writes them, and their n-grams in little memory.
+"""ARPA files: reads them as any tool writes them, and holds their n-grams in little memory.
 
-Two readers give the same n-grams: a fast one, which gives up at whatever it doesn't expect, and then a careful one, which
-reads line by line and says what is wrong with which. Logarithms are those of the file: base 10.
+Two readers give the same n-grams: a fast one, which gives up at anything unexpected, and then a careful one, which reads
+line by line and says which line is wrong and why. Logarithms are those of the file: base 10.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ import numpy as np
 
 BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
 NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something; -inf counts as it
-_LARGEST = 1e6  # that a logarithm may be: sums of many stay numbers
+_LARGEST = 1e6  # limit of a logarithm: sums of many stay finite
 NGram = tuple[str, ...]
 
 
 class ArpaError(ValueError):
-    """An ARPA file is broken, or none."""
+    """A broken ARPA file, or a file that is not one."""
 
 
 def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
-    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that is announced.
+    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that the file announces.
 
     The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
-    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` is told on stderr.
+    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` gives a warning.
 
     Raises:
-        ArpaError: if there is no such file or it is broken; with file, line and what to do.
+        ArpaError: if there is no such file or it is broken; the message names file, line and what to do.
         OSError: if it cannot be read.
     """
     _check_is_arpa(Path(path))
@@ -52,7 +52,7 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
     except (LookupError, ValueError, OverflowError, *_CANNOT_UNPACK):
         ngrams, order, ended = _read_with_care(path)
     if not ended:
-        print(f"{path}: ends without \\end\\, but all n-grams that it announces are there: read as it is", file=sys.stderr)
+        print(f"{path}: ends without \\end\\, but all n-grams that it announces are there, so it is read", file=sys.stderr)
     return ngrams, order
 
 
@@ -62,9 +62,9 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
-_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # bytes that come of one, of text 3 to 20; so many are read in any case
-_NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
-_BINARIES = {  # what a file begins with -> what it is, and what helps
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (text gives 3 to 20); bytes read in any case
+_NO_MODEL = "not a language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
+_BINARIES = {  # first bytes of a file -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
         "a KenLM binary, no ARPA file; --lm takes such a file as it is, not compressed, where the package kenlm is installed: "
         "pip install kenlm==0.3.0"
@@ -87,7 +87,7 @@ _BINARIES = {  # what a file begins with -> what it is, and what helps
 
 
 def _check_is_arpa(path: Path) -> None:
-    """Raises ``ArpaError`` where there is no file, or one that is known to be something else."""
+    """Raises ``ArpaError`` if there is no file, or one that is known to be something else."""
     if not path.exists():
         raise ArpaError(f"{path}: no such file; python train_language_model.py TEXT -o {path} makes one")
     if not path.is_file():
@@ -103,7 +103,7 @@ def _check_is_arpa(path: Path) -> None:
 
 
 def _known_as(start: bytes, path: Path) -> str:
-    """What a file that begins so is, if it is known to be no ARPA file, and what helps; else empty."""
+    """What a file with these first bytes is, and what helps, if it is known not to be an ARPA file; else empty."""
     if not start:
         return f"empty; {_NO_MODEL.split('; ')[1]}"
     if start.startswith(b"PK") and b"data.pkl" in start:
@@ -121,7 +121,7 @@ def _known_as(start: bytes, path: Path) -> str:
 
 
 def _opened(path: Path | str) -> io.BufferedReader:
-    """The file, unpacked where its first bytes say that it is compressed, whatever its name is."""
+    """The file, unpacked if its first bytes say that it is compressed, whatever its name."""
     file = Path(path).open("rb")  # noqa: SIM115
     for magic, unpack in _COMPRESSED.items():
         if file.peek(len(magic)).startswith(magic):
@@ -130,11 +130,11 @@ def _opened(path: Path | str) -> io.BufferedReader:
 
 
 class _Unpacked(io.RawIOBase):
-    """What comes out of a compressed file, an ``EOFError`` where that is out of all proportion to what went in.
+    """The contents of a compressed file; an ``EOFError`` if they are out of all proportion to its size.
 
     Args:
-        file: unpacks as it is read.
-        packed: bytes of the compressed file.
+        file: unpacks while it is read.
+        packed: size of the compressed file in bytes.
     """
 
     def __init__(self, file: BinaryIO, packed: int) -> None:
@@ -147,7 +147,7 @@ class _Unpacked(io.RawIOBase):
         read = self._file.readinto(buffer)
         self._left -= read
         if self._left < 0:
-            raise EOFError(f"it comes to more than {_MOST_UNPACKED} times its size, as no language model does")
+            raise EOFError(f"it unpacks to more than {_MOST_UNPACKED} times its size, which no language model does")
         return read
 
     def close(self) -> None:
@@ -161,12 +161,12 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Level:
-    """The n-grams of one length, sorted by their first n-1 tokens and then by the last; an n-gram's number is its place here.
+    """The n-grams of one length, sorted by their first n-1 tokens, then by the last; an n-gram's number is its place here.
 
     Attributes:
-        last: number of the last token of each.
-        first: where in ``last`` those that go on from each n-gram of the level before begin, and one more: where all end.
-        log_p, backoff: log10, of each; no back-off weights where all are 0.
+        last: number of the last token of each n-gram.
+        first: for each n-gram of the level before, where its continuations begin in ``last``; plus one entry for the end.
+        log_p, backoff: log10 of each; back-off weights are missing if all are 0.
     """
 
     def __init__(self, last: np.ndarray, first: np.ndarray, log_p: np.ndarray, backoff: np.ndarray) -> None:
@@ -178,18 +178,18 @@ class _Level:
         return self.log_p[place], self.backoff[place] if self.backoff else 0.0
 
 
-_FEW = 50  # n-grams with the same beginning: to take all of them out is quicker than to look for each of a frame's labels
+_FEW = 50  # n-grams with the same beginning: taking all of them out is faster than searching for each label of a frame
 
 
 _NO_NUMBERS = np.empty(0)
 
 
 class NGrams(Mapping):
-    """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes an n-gram, and the words once.
+    """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes per n-gram, each word once.
 
     Args:
         words: the 1-grams, by number.
-        levels: of the n-grams of each length.
+        levels: the n-grams of each length.
     """
 
     def __init__(self, words: list[str], levels: list[_Level]) -> None:
@@ -197,7 +197,7 @@ class NGrams(Mapping):
         self._numbers = {word: number for number, word in enumerate(words)}
 
     def _place(self, ngram: NGram) -> int:
-        """Where the n-gram stands in the level of its length; -1 if it doesn't."""
+        """The n-gram's place in the level of its length; -1 if it is not there."""
         if not 0 < len(ngram) <= len(self._levels):
             return -1
         place = self._numbers.get(ngram[0], -1)
@@ -222,7 +222,7 @@ class NGrams(Mapping):
         return default if place < 0 else self._levels[len(ngram) - 1][place]
 
     def following(self, context: NGram) -> Callable[[str], float | None]:
-        """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""
+        """A function: token -> log10 p of context and token as an n-gram; None if there is no such n-gram."""
         place = self._place(context) if context else 0
         if place < 0 or len(context) >= len(self._levels):
             return {}.get
@@ -239,7 +239,7 @@ class NGrams(Mapping):
         return find
 
     def numbers(self, tokens: Iterable[str]) -> np.ndarray:
-        """The number of each token; of one that is not among the words that of <unk>, -1 where this is none either."""
+        """The number of each token; an unknown token gets the number of <unk>, or -1 if there is no <unk>."""
         unknown = self._numbers.get(UNKNOWN, -1)
         return np.array([self._numbers.get(token, unknown) for token in tokens], dtype=np.intc)
 
@@ -284,7 +284,7 @@ _Section = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # numbers of the 1st
 
 
 def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
-    """The n-grams, the order, and whether ``\\end\\`` stands behind them; a ValueError or LookupError at anything odd."""
+    """The n-grams, the order, and whether ``\\end\\`` follows them; a ValueError or LookupError for anything odd."""
     _must(_lines_before_data(file) is not None)
     counts: list[int] = []
     while (heading := _next_line(file)).startswith(b"ngram"):
@@ -314,7 +314,7 @@ def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
 
 def _must(condition: bool) -> None:
     if not condition:
-        raise ValueError("something for the careful reader")
+        raise ValueError("left to the careful reader")
 
 
 def _next_line(file: io.BufferedReader) -> bytes:
@@ -323,7 +323,7 @@ def _next_line(file: io.BufferedReader) -> bytes:
 
 
 def _read_words(file: io.BufferedReader, count: int) -> tuple[dict[bytes, int], list[str], _Section]:
-    """Number of each word as the file writes it, the words by number, and the section of the 1-grams."""
+    """Number of each word as spelt in the file, the words by number, and the section of the 1-grams."""
     numbers: defaultdict[bytes, int] = defaultdict()
     numbers.default_factory = numbers.__len__  # a new word gets the next number
     section = _read_section(file, count, 1, numbers)
@@ -359,9 +359,9 @@ def _read_section(file: io.BufferedReader, count: int, n: int, numbers: Mapping[
 
 
 def _fields(lines: list[bytes], n: int) -> list[bytes]:
-    """What the lines hold, n + 3 fields of each: log10 p, n tokens, log10 back-off or 0, and a mark of its end.
+    """The n + 3 fields of each line: log10 p, n tokens, log10 back-off or 0, and a mark of its end.
 
-    All at once, for a list of each line takes five times as long.
+    All lines at once, since a list for each line takes five times as long.
     """
     block = b"".join(lines)
     tabs = block.count(b"\t")
@@ -401,7 +401,7 @@ _Lines = Iterator[tuple[int, str]]  # line number from 1, text; blank lines are 
 
 
 class _BadLine(Exception):
-    """What is wrong with a line, and with which."""
+    """The number of a bad line, and what is wrong with it."""
 
     def __init__(self, number: int, what: str) -> None:
         super().__init__(what)
@@ -409,7 +409,7 @@ class _BadLine(Exception):
 
 
 def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]], int, bool]:
-    """As the fast reader; ``ArpaError`` with the line for what is wrong."""
+    """Like the fast reader, but raises ``ArpaError`` with the line that is wrong."""
     try:
         with closing(_opened(path)) as file:
             before = _lines_before_data(file)
@@ -421,11 +421,11 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
     except _CANNOT_UNPACK as error:
         if getattr(error, "errno", None) is not None:
             raise  # the disk's fault, not the file's
-        raise ArpaError(f"{path} is compressed, but cannot be unpacked to its end ({error}); get the file again") from error
+        raise ArpaError(f"{path} is compressed, but cannot be unpacked to its end ({error}); download it again") from error
 
 
 def _without_data(path: Path | str) -> str:
-    """What is wrong with a text that is no ARPA file, and what helps."""
+    """What is wrong with a text that is not an ARPA file, and what helps."""
     with closing(_opened(path)) as file:
         packed = isinstance(file.raw, _Unpacked)
         first = next((line.strip() for line in file if line.strip()), b"")[:40].decode("utf-8", "replace")
@@ -435,12 +435,12 @@ def _without_data(path: Path | str) -> str:
         helps = "JSON such as decoder.json says how to search; give the ARPA file that it names"
     else:
         text = f"{'unpack it, then ' if packed else ''}python train_language_model.py {'TEXT' if packed else path} -o lm.arpa"
-        helps = f"if it is a text to learn from, {text} makes one"
+        helps = f"if it is a text to train on, {text} makes one"
     return f"{path}: no line is \\data\\, so this is no ARPA file (it begins with {first!r}); {helps}"
 
 
 def _lines_before_data(file: BinaryIO) -> int | None:
-    """How many lines, ``\\data\\`` included, are read by now; some tools write about the model before it."""
+    """How many lines are read up to ``\\data\\``; some tools write about the model before it."""
     numbered = enumerate(file, start=1)
     return next((number for number, line in numbered if line.strip() in (b"\\data\\", b"\xef\xbb\xbf\\data\\")), None)
 
@@ -463,7 +463,7 @@ def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int, b
     announced, heading = _read_counts(lines)
     for n, (where, count) in enumerate(announced, start=1):
         if not count and heading[1] != f"\\{n}-grams:":
-            continue  # some tools leave an empty section out
+            continue  # some tools omit an empty section
         _expect(heading, f"\\{n}-grams:")
         before = len(ngrams)
         for number, text in lines:
@@ -483,7 +483,7 @@ def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int, b
         _expect(heading, "\\end\\")
     number, text = next(lines)
     if text:
-        raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; take it out, or write the file again")
+        raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; remove it, or write the file again")
     return ngrams, len(announced), bool(heading[1])
 
 
@@ -491,7 +491,7 @@ def _expect(line: tuple[int, str], heading: str) -> None:
     number, text = line
     if text != heading:
         there = f"but {text[:40]!r} stands here" if text else "but the file ends"
-        raise _BadLine(number, f"{heading} must come next, {there}; put the section in, or write the file again")
+        raise _BadLine(number, f"{heading} must come next, {there}; add the section, or write the file again")
 
 
 def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]:
@@ -505,12 +505,12 @@ def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]
             raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
         announced.append((number, int(line[2])))
     if not announced:
-        raise _BadLine(number, "'ngram 1=' and a number must stand before this line; put in how many n-grams the sections hold")
+        raise _BadLine(number, "'ngram 1=' and a number must stand before this line; add how many n-grams the sections hold")
     return announced, (number, text)
 
 
 def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, tuple[float, float]]) -> None:
-    """Add one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
+    """Adds one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
     fields = re.split("[ \t]+", text)
     words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1 : n + 1])
     try:
@@ -527,13 +527,13 @@ def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, 
     if log_p > 0:
         raise _BadLine(number, f"log10 probability {fields[0]} is above 0; correct the line, or write the file again")
     if n == order and backoff:
-        raise _BadLine(number, f"an n-gram of the highest order, {n}, has no back-off weight; take {fields[-1]} out")
+        raise _BadLine(number, f"an n-gram of the highest order, {n}, has no back-off weight; remove {fields[-1]}")
     if words in ngrams:
-        raise _BadLine(number, f"{' '.join(words)!r} is listed twice; take one of the lines out")
+        raise _BadLine(number, f"{' '.join(words)!r} is listed twice; remove one of the lines")
     if n > 1 and not (words[-1:] in ngrams and words[:-1] in ngrams):
         lacking = words[:-1] if words[-1:] in ngrams else words[-1:]
         raise _BadLine(
             number,
-            f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; put that in, or take this line out",
+            f"{' '.join(words)!r} needs {' '.join(lacking)!r} among the {len(lacking)}-grams; add that, or remove this line",
         )
     ngrams[words] = log_p, backoff

@@ -1,7 +1,7 @@
-"""KenLM's binaries, of every kind that ``build_binary`` makes, by the package ``kenlm``.
+"""KenLM's binaries, of every kind that ``build_binary`` makes, read with the package ``kenlm``.
 
-The file is mapped, not read: one of 7 GB opens at once, and takes the memory of what is asked of it. Only the words, which
-stand at its end, are read. Scores are in single precision, and of a quantised file as near as its bits let them be.
+The file is mapped, not read: one of 7 GB opens at once and uses memory only for the parts that are needed. Only the words at
+its end are read. Scores are in single precision; those of a quantised file are as precise as its bits allow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KenlmError(ValueError):
 
 
 def is_kenlm_binary(path: Path | str) -> bool:
-    """Whether the file begins as KenLM's binaries do."""
+    """Whether the file begins like KenLM's binaries."""
     if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
@@ -41,7 +41,7 @@ def is_kenlm_binary(path: Path | str) -> bool:
 
 
 class KenlmModel(LanguageModel):
-    """An n-gram model in a KenLM binary; a state is KenLM's, which holds no more tokens than matter for those to come.
+    """An n-gram model in a KenLM binary; a state is KenLM's own and holds only the tokens that matter for later ones.
 
     Args:
         path: of the file.
@@ -57,7 +57,7 @@ class KenlmModel(LanguageModel):
     def __init__(self, path: Path | str, unit: str | None = None) -> None:
         self._path = Path(path)
         _refuse_without_package(self._path)
-        words = _read_words(self._path)  # first, for most files that are cut off lack some of them
+        words = _read_words(self._path)  # first, since most files that are cut off lack some of them
         _refuse_what_crashes(self._path, words)
         self._open()
         self._words = {word: word for word in words}  # as they are spelt here -> in the file
@@ -70,7 +70,7 @@ class KenlmModel(LanguageModel):
         self._ignored = self._new_state()
 
     def __getstate__(self) -> dict:
-        """Without what is KenLM's, which can't be pickled, or would be read whole again."""
+        """Leaves out KenLM's part, which can't be pickled, or would be read again in full."""
         return {name: value for name, value in vars(self).items() if name not in ("_model", "_new_state", "_ignored")}
 
     def __setstate__(self, state: dict) -> None:
@@ -127,11 +127,11 @@ for begin in (model.NullContextWrite, model.BeginSentenceWrite):
             for third in words[: 10 if len(words) < 100 else 1]:
                 model.BaseScore(two, third, three)
 """
-_TRIED, _PATIENCE = 1000, 20  # words, and seconds: where a disk is slow the trial ends early, and says nothing
+_TRIED, _PATIENCE = 1000, 20  # words, and seconds: on a slow disk the trial ends early without a verdict
 
 
 def _refuse_what_crashes(path: Path, words: list[str]) -> None:
-    """Raises ``KenlmError`` if another process that opens the file and asks for some of its words is ended by a signal.
+    """Raises ``KenlmError`` if a signal ends another process that opens the file and looks up some of its words.
 
     A binary has no checksum, and KenLM follows its numbers wherever they point to. What is wrong at places that were not
     asked for stays unseen.
@@ -141,13 +141,13 @@ def _refuse_what_crashes(path: Path, words: list[str]) -> None:
     with suppress(OSError, subprocess.TimeoutExpired):
         code = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE).returncode
         if code < 0 or code > 255:  # of a signal; on Windows of an exception
-            raise KenlmError(f"{path}: the binary is damaged, for KenLM crashes on it; {_AGAIN.format(path=path)}")
+            raise KenlmError(f"{path}: the binary is damaged, since KenLM crashes on it; {_AGAIN.format(path=path)}")
 
 
 def _refuse_without_package(path: Path) -> None:
     """Raises ``KenlmError`` if the package is not installed."""
     try:
-        from kenlm import Model  # noqa: F401 - by name: a mere folder called kenlm has none of it
+        from kenlm import Model  # noqa: F401 - by name: a mere folder called kenlm has no Model
     except ImportError as error:
         raise KenlmError(
             f"{path} is a KenLM binary, and the package kenlm, which reads it, is not installed: pip install kenlm==0.3.0, "
@@ -169,7 +169,7 @@ def _opened(path: Path) -> tuple:
 
 
 def _broken_head(head: bytes) -> str:
-    """What is wrong with the first bytes of a file, by which KenLM would take it for an ARPA file or none; else empty."""
+    """What is wrong with a file's first bytes, if KenLM would not recognise the binary by them; else empty."""
     if head.startswith(_MAGIC + b" incomplete"):
         return "This binary file did not finish building"
     return "it ends too early" if len(head) < _HEADER.size else ""
@@ -178,7 +178,7 @@ def _broken_head(head: bytes) -> str:
 def _read_words(path: Path) -> list[str]:
     """The words at the end of the file: each ends with a zero byte, and <unk> comes first.
 
-    The file counts <unk> only if the ARPA file had it; so one that had not, and lacks just its last word, isn't told from it.
+    The file counts <unk> only if the ARPA file had it. So a file without it that lacks just its last word looks complete.
     """
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
@@ -186,11 +186,11 @@ def _read_words(path: Path) -> list[str]:
             raise KenlmError(f"{path}: KenLM cannot read this binary ({why}); {_AGAIN.format(path=path)}")
         _, has_words, count = _HEADER.unpack(head)
         if not has_words:
-            again = f"make it again without -v: build_binary lm.arpa {path}"
+            again = f"build it again without -v: build_binary lm.arpa {path}"
             raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
-        while end.count(b"\0") < count + 2 and length < size:  # more than there are words, so that <unk> is whole
+        while end.count(b"\0") < count + 2 and length < size:  # more zeros than words, so that <unk> is complete
             length = min(size, 2 * length + 16 * count)
             file.seek(size - length)
             end = file.read(length)

@@ -2,7 +2,7 @@
 
     texts -> NGramModel.train -> write_arpa -> lm.arpa -> read_arpa -> scorers.WordScorer or CharacterScorer -> beam search
 
-Logarithms are natural, except in ``ngrams``, which holds what an ARPA file holds: base 10.
+Logarithms are natural, except in ``ngrams``, where they are base 10 as in an ARPA file.
 ``python train_language_model.py sentences.txt -o lm.arpa`` makes such a file.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
-_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; tokens behind one that are looked at one by one
+_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; up to 16 next tokens are examined singly
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)
@@ -33,10 +33,10 @@ _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as 
 
 
 def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dict[NGram, int]]:
-    """c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
+    """The counts c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
 
-    Of the highest order, and where g begins with <s>, c(g) is how often g occurs. Below, it is the continuation count: before how
-    many different tokens. So "Francisco", frequent but only after "San", gets little where "San" is not before it.
+    For the highest order, and if g begins with <s>, c(g) is how often g occurs. Below that it is the continuation count: after
+    how many different tokens g occurs. So "Francisco", frequent but only after "San", gets little after other words.
     """
     counts: list[dict[NGram, int]] = [Counter() for _ in range(min(order, 2 + max(map(len, sentences), default=0)))]
     for sentence in sentences:
@@ -50,7 +50,7 @@ def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dic
 
 
 def _discount(counts: Iterable[int]) -> float:
-    """D = n1 / (n1 + 2 n2), with n1 n-grams of count 1 and n2 of count 2; 0.5 [ours] where there are none of either."""
+    """D = n1 / (n1 + 2 n2), with n1 n-grams of count 1 and n2 of count 2; 0.5 [ours] if either is missing."""
     histogram = Counter(counts)
     n1, n2 = histogram[1], histogram[2]
     return n1 / (n1 + 2 * n2) if n1 and n2 else 0.5
@@ -59,7 +59,7 @@ def _discount(counts: Iterable[int]) -> float:
 def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple[dict[NGram, float], dict[NGram, float]]:
     """Probability p(w|h) of each n-gram hw, and the weight gamma(h) of the lower order in each context h."""
     counts[0] = {(token,): counts[0].get((token,), 0) for token in tokens}  # without <s>, which follows nothing
-    probability, gamma = {(): 1 / len(counts[0])}, {}  # below the unigrams: all tokens alike, and so <unk> has its share
+    probability, gamma = {(): 1 / len(counts[0])}, {}  # below the unigrams all tokens are equal, so <unk> gets its share
     for level in counts:
         discount = _discount(level.values())
         total, types = Counter(), Counter()
@@ -82,10 +82,10 @@ def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple
 
 
 class LanguageModel(ABC):
-    """What the scorers ask of an n-gram model over words or over characters, whatever holds its n-grams.
+    """What the scorers need from an n-gram model over words or characters, however its n-grams are stored.
 
-    Characters are tokens of their own, a space the token ``<space>``; letters keep their case. A state is what the model needs
-    of the tokens so far, and can be the key of a dict.
+    Each character is a token, and a space is the token ``<space>``; letters keep their case. A state is what the model needs to
+    know about the tokens so far, and can be the key of a dict.
 
     Args:
         order: length of the longest n-grams.
@@ -111,11 +111,11 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def joins_words(self) -> bool:
-        """Whether it is of texts of several tokens, as far as that can be told."""
+        """Whether it was made from texts of several tokens, as far as one can tell."""
 
     @abstractmethod
     def respelt(self, spellings: Mapping[str, str]) -> Self:
-        """The same model with other spellings of some tokens, which no other token has: token -> spelling."""
+        """The same model with new spellings of some tokens, not used by other tokens: token -> spelling."""
 
     @abstractmethod
     def start(self) -> Hashable:
@@ -123,7 +123,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def no_context(self) -> Hashable:
-        """The state where nothing is known of what was before."""
+        """The state if nothing is known about the tokens before."""
 
     @abstractmethod
     def after(self, state: Hashable, token: str) -> Hashable:
@@ -134,7 +134,7 @@ class LanguageModel(ABC):
         """Natural log p(token | state) of each token; an unknown token counts as <unk>."""
 
     def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
-        """What ``log_p_by_number`` takes, -1 where neither a token nor <unk> is known; None: this model isn't asked so."""
+        """Numbers for ``log_p_by_number``, -1 if neither the token nor <unk> is known; None: this model has no numbers."""
         return None
 
     def tokens(self, text: str) -> list[str]:
@@ -155,8 +155,8 @@ class LanguageModel(ABC):
         """Natural log probability of a text.
 
         Args:
-            text: words, or characters, as the unit says.
-            bos: whether the text begins a sentence; otherwise nothing is known of what was before it.
+            text: words or characters, depending on the unit.
+            bos: whether the text begins a sentence; otherwise nothing is known about the tokens before it.
             eos: whether it ends one; otherwise the end is not scored.
         """
         total, state = 0.0, self.start() if bos else self.no_context()
@@ -166,7 +166,7 @@ class LanguageModel(ABC):
         return total + (self.end(state) if eos else 0.0)
 
     def perplexity(self, texts: Iterable[str]) -> float:
-        """exp(-mean natural log probability of a token), ends of sentences and unknown tokens included.
+        """exp(-mean natural log probability of a token), including ends of sentences and unknown tokens.
 
         Raises:
             ValueError: if there is no text.
@@ -213,17 +213,17 @@ class NGramModel(LanguageModel):
     def train(cls, texts: Iterable[str], order: int = 3, unit: str = "word") -> NGramModel:
         """Interpolated Kneser-Ney smoothing: p(w|h) = max(c(hw) - D, 0) / c(h) + gamma(h) p(w|h').
 
-        c is a continuation count below the highest order, D = n1 / (n1 + 2 n2) of each order, gamma(h) what the
-        discounts leave. Departs from the paper: nothing is pruned, the vocabulary is all that occurs, and the order is 3,
-        not 5 (Section 3.8), for small corpora.
+        Below the highest order c is a continuation count; D = n1 / (n1 + 2 n2) for each order; gamma(h) is what the
+        discounts leave. Departs from the paper: nothing is pruned, the vocabulary is all words that occur, and the order is
+        3, not 5 (Section 3.8), for small corpora.
 
         Args:
             texts: sentences; blank ones are left out.
-            order: length of the longest n-grams, at least 1; more than the longest sentence has is not used.
+            order: length of the longest n-grams, at least 1; orders beyond the longest sentence are not used.
             unit: ``'word'`` or ``'character'``.
 
         Raises:
-            ValueError: if the order is below 1, the unit unknown, there is no text, or ``<s>`` or the like in one.
+            ValueError: if the order is below 1, the unit is unknown, there is no text, or a text holds ``<s>`` or the like.
 
         Source: Chen and Goodman 1998, An Empirical Study of Smoothing Techniques for Language Modeling.
         """
@@ -235,8 +235,8 @@ class NGramModel(LanguageModel):
         if not sentences:
             raise ValueError("there is no text to train a language model on; give at least one that is not blank")
         if reserved := vocabulary & {BOS, EOS, UNKNOWN}:
-            raise ValueError(f"{min(reserved)} is a mark of the model and cannot be a word of a text; take it out of the text")
-        spaces = {SPACE} if unit == "character" else set()  # always there, for read_arpa tells the unit by it
+            raise ValueError(f"{min(reserved)} is a mark of the model and cannot be a word of a text; remove it from the text")
+        spaces = {SPACE} if unit == "character" else set()  # always there, since read_arpa recognises the unit by it
         counts = _adjusted_counts(sentences, order)
         probability, gamma = _interpolate(counts, sorted(vocabulary | spaces | {EOS, UNKNOWN}))
         probability[BOS,] = 10**NEVER
@@ -244,7 +244,7 @@ class NGramModel(LanguageModel):
         return cls(ngrams, len(counts), unit)
 
     def write_arpa(self, path: Path | str) -> None:
-        """Write the model as an ARPA file, which ``read_arpa``, KenLM and SRILM read; an existing file is replaced."""
+        """Writes the model as an ARPA file, which ``read_arpa``, KenLM and SRILM read; replaces an existing file."""
         levels: list[list[NGram]] = [[] for _ in range(self.order)]
         for ngram in sorted(self.ngrams):
             levels[len(ngram) - 1].append(ngram)
@@ -259,14 +259,14 @@ class NGramModel(LanguageModel):
 
     @classmethod
     def read_arpa(cls, path: Path | str, unit: str | None = None) -> NGramModel:
-        """Read an ARPA file.
+        """Reads an ARPA file.
 
         Args:
-            path: of the file, plain or compressed; ``read_arpa_file`` says what of other tools it takes.
+            path: the file, plain or compressed; ``read_arpa_file`` says what it accepts from other tools.
             unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
 
         Raises:
-            ArpaError: if there is no such file or it is broken; with file, line and what to do.
+            ArpaError: if there is no such file or it is broken; the message names file, line and what to do.
             OSError: if it cannot be read.
         """
         ngrams, order = read_arpa_file(path)
@@ -284,9 +284,9 @@ class NGramModel(LanguageModel):
     def log_p(self, state: NGram, tokens: Iterable[str]) -> list[float]:
         """Natural log p(token | state) of each token; an unknown token counts as <unk>.
 
-        Back-off: p(w|h) stands in the model, or is b(h) p(w|h') with b the weight of h, 1 if h is not in the model.
+        Back-off: p(w|h) is in the model, or else it is b(h) p(w|h'), with b the weight of h, 1 if h is not in the model.
         """
-        finders, weight = [], 0.0  # of the state, then always without its first token; log10 of all b so far
+        finders, weight = [], 0.0  # for the state, then each time without its first token; log10 of all b so far
         for first in range(len(state) + 1):
             finders.append((self._following(state[first:]), weight))
             weight += self.ngrams[state[first:]][1] if state[first:] in self.ngrams else 0.0
@@ -305,7 +305,7 @@ class NGramModel(LanguageModel):
         return self.ngrams.numbers(tokens) if isinstance(self.ngrams, NGrams) else None
 
     def log_p_by_number(self, states: Sequence[NGram], numbers: np.ndarray) -> np.ndarray:
-        """``log_p`` of (N,) tokens by their numbers, at least 0, after each of W states, all at once: (W, N) float64."""
+        """``log_p`` of (N,) tokens, by their numbers (at least 0), after each of W states, all at once: (W, N) float64."""
         column = {number: place for place, number in enumerate(numbers.tolist())}
         known = [self._segments.get(state) or self._find_segments(state) for state in states]
         of_one = self.ngrams.segment(())[1][numbers]
@@ -323,9 +323,9 @@ class NGramModel(LanguageModel):
         return _LN10 * log_p
 
     def _find_segments(self, state: NGram) -> tuple[float, list[tuple]]:
-        """log10 of all b before the 1-grams; then for each longer end of the state which tokens follow, and log10 p of each.
+        """log10 of all b before the 1-grams; then, for each longer end of the state, the tokens that follow and log10 p of each.
 
-        Tokens are numbers, in lists where they are few, which are looked at one by one, else in arrays.
+        Tokens are numbers: few are in lists and examined one by one; many are in arrays.
         """
         segments, weight = [], 0.0
         for first in range(len(state)):
@@ -340,11 +340,11 @@ class NGramModel(LanguageModel):
         return self._segments[state]
 
     def __getstate__(self) -> dict:
-        """Without what is remembered."""
+        """Leaves out what is remembered."""
         return vars(self) | {"_segments": {}}
 
     def _following(self, context: NGram) -> Callable[[str], float | None]:
-        """A function: token -> log10 p of the n-gram that it makes with the context; None if there is none."""
+        """A function: token -> log10 p of context and token as an n-gram; None if there is no such n-gram."""
         if isinstance(self.ngrams, NGrams):
             return self.ngrams.following(context)
         if context and context not in self.ngrams:
@@ -357,5 +357,5 @@ class NGramModel(LanguageModel):
 
 
 def _log10(p: float) -> float:
-    """With 7 decimals, in the model as in the file, so that both score alike and people can read the file."""
+    """Rounded to 7 decimals, in the model as in the file, so that both score alike and people can read the file."""
     return round(math.log10(p), 7) + 0.0  # no -0.0

@@ -1,13 +1,13 @@
-"""What a language model tells the beam search: scores of the labels that may extend a prefix.
+"""Scores that a language model gives the beam search for the labels that may extend a prefix.
 
-The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). From
-here come log p_lm and word_count; alpha and beta are the search's. A prefix of labels leads to a state, and both scorers
-say what from there each label adds. Labels are letters, or pairs of letters (Section 3.6), as the encoder has them.
+The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). This
+module gives log p_lm and word_count; the search has alpha and beta. A prefix of labels leads to a state, and both scorers say
+what each label adds in that state. Labels are the encoder's: letters, or pairs of letters (Section 3.6).
 
-Words that the model does not know are spelt by a second model, in which each letter of the alphabet is as likely as the
-others: they cost ``unknown_penalty`` = log(letters) nats by letter, log 27 = 3.3 in English. So ``zebra quick`` costs what
-``zebraquick`` does: words are neither joined nor parted for being unknown. A price by word, such as p(<unk>), would join them,
-so it counts for nothing here.
+A second model spells words that the language model does not know. In it all letters of the alphabet are equally likely, so
+such words cost ``unknown_penalty`` = log(number of letters) nats per letter, log 27 = 3.3 in English. So ``zebra quick`` costs
+as much as ``zebraquick``: unknown words are neither joined nor split. A penalty per word, such as p(<unk>), would join them, so
+it is not used.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from decoding.kenlm_binary import KenlmModel, is_kenlm_binary
 from decoding.ngrams import LanguageModel, NGramModel
 from implementation import CharEncoder, is_spaced
 
-_NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, as much of words in contexts
-_FEW_LABELS, _CONTEXTS = 1024, 2**11  # of more labels only those asked are kept, some hundred in each of so many contexts
+_NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, and as much for words in contexts
+_FEW_LABELS, _CONTEXTS = 1024, 2**11  # with more labels only those used are kept, a few hundred in each of this many contexts
 
 
 class _Cache(dict):
-    """``compute(key)``, remembered; emptied when there are ``size`` of them."""
+    """``compute(key)``, remembered; emptied when it holds ``size`` results."""
 
     def __init__(self, compute: Callable, size: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Cache(dict):
         return self.setdefault(key, self.compute(key))
 
     def __reduce__(self) -> tuple:
-        """Without what it remembers: KenLM's states can't be pickled."""
+        """Leaves out what it remembers: KenLM's states can't be pickled."""
         return type(self), (self.compute, self.size)
 
 
@@ -51,22 +51,22 @@ class WordScorer:
     """Scores a prefix by a model over words: a word counts when a space, or the end of the text, completes it.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, letters of the
-    word begun). A space at the start or after a space completes no word and adds nothing.
+    current word). A space at the start or after a space completes no word and adds nothing.
 
-    An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as its letters begin no known word (else the search
-    would favour long words, which have not paid yet), and tells nothing of the words after it.
+    An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as no known word begins with them (otherwise the
+    search would favour long words, which have not paid yet). It gives no context for the words after it.
 
     Args:
-        model: over words.
-        encoder: whose labels the beam search extends prefixes by.
-        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
-            them scores -inf. None allows every word.
-        unknown_penalty: nats by letter of a word that the model does not know, at least 0; None: log(letters of the alphabet)
-            [ours]. With alpha and beta tuned on dev it does well whatever share of the words is known; the more of what is
-            said is unknown, the lower the alpha that suits it.
+        model: a language model over words.
+        encoder: its labels are those with which the beam search extends prefixes.
+        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write; letters with which
+            none of them begins score -inf. None allows every word.
+        unknown_penalty: nats per letter of a word that the model does not know, at least 0; None: log(size of the alphabet)
+            [ours]. With alpha and beta tuned on dev it works well for any share of known words; the more words are unknown,
+            the lower the best alpha.
 
     Attributes:
-        unwritable: words that the model knows and the alphabet cannot write, the likeliest first.
+        unwritable: words that the model knows but the alphabet cannot write, the likeliest first.
 
     Raises:
         ValueError: if the model is not over words, the alphabet cannot write most of them, the lexicon holds no word or one
@@ -120,25 +120,25 @@ class WordScorer:
         return (self._after(context, word), "") if word else state
 
     def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
-        """Natural log p_lm and words that are added if the text ends here: those of a last word, and of </s>."""
+        """Natural log p_lm and words that are added if the text ends here: by the last word, and by </s>."""
         context, word = state
         if not word:
             return self.model.end(context), 0
         return self._log_p[context, word] + self.model.end(self._after(context, word)), 1
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that the model does not know, in their order."""
+        """The words of a text that the model does not know, in order."""
         return [word for word in text.split() if not self._knows(word)]
 
     def _knows(self, word: str) -> bool:
         return self.model.knows(word)
 
     def _after(self, context: Hashable, word: str) -> Hashable:
-        """After an unknown word nothing is left of what was before it, so that joining two changes nothing."""
+        """An unknown word erases the context before it, so that joining two unknown words changes nothing."""
         return self.model.after(context if self._knows(word) else self.model.no_context(), word)
 
     def _find_log_p(self, place: tuple[Hashable, str]) -> float:
-        """What the end of a word adds: its log p, less what its letters have added."""
+        """What the end of a word adds: its log p, minus what its letters have added."""
         context, word = place
         if self._lexicon is not None and word not in self._lexicon:
             return -math.inf
@@ -147,9 +147,9 @@ class WordScorer:
         return -self.unknown_penalty * len(word) if self._beginnings.after(word) is not None else 0.0
 
     def _find_added(self, word: str) -> np.ndarray:
-        """(V,): what each label adds at once to a word begun; 0 for blank and space, and where a known word goes on.
+        """(V,): what each label adds at once to a word in progress; 0 for blank and space, and if a known word continues.
 
-        Elsewhere -inf with a lexicon; without one the penalty of a word that is unknown now, and of its letters so far.
+        Otherwise -inf with a lexicon; without one the penalty for the word, unknown from now on, and its letters so far.
         """
         following = self._beginnings.after(word)
         if word and following is None:
@@ -166,13 +166,13 @@ class WordScorer:
 
 
 class _Beginnings:
-    """What may come next in words that begin with given letters."""
+    """Which letters may come next in words that begin with given letters."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words = sorted(words)
 
     def after(self, letters: str) -> str | None:
-        """The letters that may come next, "" where a word can only end, None where no word begins so."""
+        """The letters that may come next; "" if the word can only end, None if no word begins like this."""
         words, found, place = self._words, "", bisect_left(self._words, letters)
         if place == len(words) or not words[place].startswith(letters):
             return None
@@ -188,21 +188,21 @@ def _no_number(_context: Hashable) -> dict[int, float]:
 
 
 def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
-    """Nats by letter; None: of each letter as likely as the others."""
+    """Nats per letter; None: the value if all letters are equally likely."""
     if penalty is None:
         return math.log(max(1, len(letters)))
     if not 0 <= penalty < math.inf:
-        raise ValueError(f"the penalty of an unknown word must be a number of nats by letter, at least 0, not {penalty}")
+        raise ValueError(f"the penalty of an unknown word must be a number of nats per letter, at least 0, not {penalty}")
     return penalty
 
 
 def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
-    """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if it is most of them."""
+    """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if these are most."""
     known = model.vocabulary - {SPACE}
     foreign = _foreign(model, letters)
     if 2 * len(foreign) > len(known) or not known:
         kind = "words" if model.unit == "word" else "characters"
-        examples = f", commonest of them {_listed(foreign, 3)}" if foreign else ""
+        examples = f", above all {_listed(foreign, 3)}" if foreign else ""
         advice = "make one with train_language_model.py, whose --alphabet must be that of the checkpoint"
         if 2 * sum(letters.issuperset(unicodedata.normalize("NFC", word)) for word in foreign) > len(foreign):
             advice = "they are written in decomposed Unicode: convert the file by unicodedata.normalize('NFC', text)"
@@ -213,7 +213,7 @@ def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
 
 
 def _foreign(model: LanguageModel, letters: Set[str]) -> list[str]:
-    """The model's words (or characters) that hold others than the letters, the likeliest first."""
+    """The model's words (or characters) that hold other characters than these letters, the likeliest first."""
     words = sorted(word for word in model.vocabulary - {SPACE} if not letters.issuperset(word))
     log_p = dict(zip(words, model.log_p(model.no_context(), words), strict=True))
     return sorted(words, key=lambda word: -log_p[word])
@@ -224,7 +224,7 @@ def _listed(words: Collection[str], most: int) -> str:
 
 
 def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, letters: set[str]) -> frozenset[str] | None:
-    """The words allowed, None for all, once they fit the letters of the alphabet."""
+    """The allowed words, None for all, after checking that the alphabet can write them."""
     if lexicon is None or lexicon is False:
         return None
     if lexicon is True:
@@ -233,7 +233,7 @@ def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, lett
     foreign = [word for word in words if not set(word) <= letters]
     if foreign or not words:
         problem = f"the alphabet cannot write {len(foreign)} of its words, such as {min(foreign)!r}" if foreign else "it is empty"
-        raise ValueError(f"the lexicon does not fit: {problem}; give words in the letters of the alphabet, and no others")
+        raise ValueError(f"the lexicon does not fit: {problem}; give only words in the letters of the alphabet")
     return words
 
 
@@ -243,16 +243,16 @@ class CharacterScorer:
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
     begun). Where no space parts words (``is_spaced``), or the alphabet has none, each character counts as a word, as in
     Mandarin (Section 3.8). A
-    model without ``<space>`` says nothing of spaces: one adds nothing, and the characters around it follow each other.
+    model without ``<space>`` ignores spaces: a space adds nothing, and the characters around it follow each other.
 
     Args:
-        model: over characters.
-        encoder: whose labels the beam search extends prefixes by.
-        unknown_penalty: nats of a character that the model does not know, at least 0; None: log(characters of the alphabet).
-            Where the model has <unk>, p(<unk>) counts instead.
+        model: a language model over characters.
+        encoder: its labels are those with which the beam search extends prefixes.
+        unknown_penalty: nats for a character that the model does not know, at least 0; None: log(size of the alphabet).
+            If the model has <unk>, p(<unk>) counts instead.
 
     Attributes:
-        unwritable: characters that the model knows and the alphabet does not have, the likeliest first.
+        unwritable: characters that the model knows but the alphabet lacks, the likeliest first.
 
     Raises:
         ValueError: if the model is not over characters, the alphabet lacks most of them, or the penalty is negative.
@@ -301,11 +301,11 @@ class CharacterScorer:
         return self.model.end(state[0]), int(state[1])
 
     def unknown_words(self, text: str) -> list[str]:
-        """The characters of a text that the model does not know, in their order; spaces apart."""
+        """The characters of a text, except spaces, that the model does not know, in order."""
         return [token for token in self.model.tokens(text) if token != SPACE and not self.model.knows(token)]
 
     def _numbers_of_labels(self) -> np.ndarray | None:
-        """(V,) of the model's tokens; -1 where a label has none or several, or its token has a price."""
+        """(V,) numbers of the model's tokens; -1 if a label has none or several, or its token costs the penalty."""
         numbers = self.model.numbers(tokens[0] if tokens else "" for tokens in self._tokens)
         if numbers is not None:
             several = [len(tokens) != 1 or tokens[0] in self._without_price for tokens in self._tokens]
@@ -321,7 +321,7 @@ class CharacterScorer:
         return self._log_p_at_once([context for context, _ in states], labels), [self._words[labels]] * len(states)
 
     def _log_p_at_once(self, contexts: Sequence[Hashable], labels: np.ndarray) -> np.ndarray:
-        """Natural log p of each label in each context, (W, N), of a large alphabet and a model that is asked by number."""
+        """Natural log p of each label in each context, (W, N), for a large alphabet and a model that takes numbers."""
         numbers = self._numbers[labels]
         known = numbers >= 0
         if known.all():
@@ -362,12 +362,12 @@ class CharacterScorer:
         return log_p
 
     def _priced(self, context: Hashable, tokens: list[str]) -> list[float]:
-        """Natural log p of each token; the penalty where neither it nor <unk> is in the model."""
+        """Natural log p of each token; the penalty if neither it nor <unk> is in the model."""
         log_p = self.model.log_p(context, tokens)
         return [-self.unknown_penalty if t in self._without_price else p for t, p in zip(tokens, log_p, strict=True)]
 
     def _nothing_known(self, _context: Hashable) -> np.ndarray:
-        """(V,) to hold log p of each label in a context: nan until it is asked; 0 for what has no tokens."""
+        """(V,) for log p of each label in a context: nan until it is computed; 0 for labels without tokens."""
         return np.array([np.nan if tokens else 0.0 for tokens in self._tokens])
 
 
@@ -394,31 +394,31 @@ def make_scorer(
     path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False,
     unknown_penalty: float | None = None,
 ) -> WordScorer | CharacterScorer:  # fmt: skip
-    """The scorer of an ARPA file or a KenLM binary, by words or by characters; what the model lacks is told on stderr.
+    """The scorer of an ARPA file or a KenLM binary, by words or by characters; prints on stderr what does not fit.
 
-    Words that the alphabet can write only in its own case, such as THE by the letters a to z, are read so.
+    Words that the alphabet can write only in its own case, such as THE with the letters a to z, are read in that case.
 
     Args:
         path: of the file.
-        encoder: whose labels the beam search extends prefixes by.
+        encoder: its labels are those with which the beam search extends prefixes.
         unit: ``'word'`` or ``'character'``; None: characters where the file has ``<space>``, or no word that the alphabet can
             write is longer than one character.
-        lexicon: whether only words of the model are allowed.
-        unknown_penalty: nats by letter of a word that the model does not know; None: log(letters of the alphabet).
+        lexicon: whether only words that the model knows are allowed.
+        unknown_penalty: nats per letter of a word that the model does not know; None: log(size of the alphabet).
 
     Raises:
-        ValueError: if the file is broken, its unit can't be told, its words do not fit the encoder's alphabet, or a lexicon is
-            asked of a model of characters.
+        ValueError: if the file is broken, its unit is unclear, its words do not fit the encoder's alphabet, or a lexicon is
+            wanted from a model of characters.
     """
     model = in_its_case(read_language_model(path, unit), encoder, path)
     try:
         if unit is None and model.unit == "word" and _is_of_characters(model, encoder):
             model.unit = "character"
-            print(f"{path}: read as a model of characters, for its words are of one character", file=sys.stderr)
+            print(f"{path}: read as a model of characters, since its words are single characters", file=sys.stderr)
         if model.unit == "word":
             scorer = WordScorer(model, encoder, lexicon or None, unknown_penalty)
         elif lexicon:
-            raise ValueError("is a model of characters, which knows no words: take one of words, or leave out --lexicon")
+            raise ValueError("is a model of characters, which knows no words: use one of words, or leave out --lexicon")
         else:
             scorer = CharacterScorer(model, encoder, unknown_penalty)
     except ValueError as error:
@@ -428,9 +428,9 @@ def make_scorer(
 
 
 def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) -> LanguageModel:
-    """The model, its words in lower case where only that lets the alphabet write them; stderr says which.
+    """The model, with words in lower case if the alphabet can write them only so; stderr says which.
 
-    No two words become one: what the alphabet writes as it is stays, and of others the likelier gets the spelling.
+    No two words become one: words that the alphabet can write stay, and of the others the likelier one gets the spelling.
     """
     letters, taken = set("".join(encoder.alphabet)), set(model.vocabulary)
     spellings, left = {}, []
@@ -445,15 +445,15 @@ def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) ->
         return model
     known = len(model.vocabulary - {SPACE})
     what = f"{len(spellings)} of the {known} {model.unit}s that it knows, {_listed(spellings, 3)}"
-    twins = f"; not so {len(left)} that would be spelt like another, {_listed(left, 3)}" if left else ""
-    print(f"{path}: read in lower case, as the alphabet has them: {what}{twins}", file=sys.stderr)
+    twins = f"; {len(left)} stay as they are, since they would be spelt like another: {_listed(left, 3)}" if left else ""
+    print(f"{path}: read in lower case, to fit the alphabet: {what}{twins}", file=sys.stderr)
     return model.respelt(spellings)
 
 
 def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
-    """Whether the tokens are characters, though none is <space>; ValueError where that can't be told.
+    """Whether the tokens are characters, though none is <space>; ValueError if that is unclear.
 
-    By the words that the alphabet can write; marks such as <sil> and [noise] do not count.
+    Decided by the words that the alphabet can write; marks such as <sil> and [noise] do not count.
     """
     letters = set("".join(encoder.alphabet))
     words = {word for word in model.vocabulary if len(word) == 1 or (word[0], word[-1]) not in (("<", ">"), ("[", "]"))}
@@ -463,7 +463,7 @@ def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
         return True
     if longer and 10 * len(single) >= 9 * len(words):
         raise ValueError(
-            f"{len(single)} of the {len(words)} words are single characters, but {_listed(longer, 3)} not, so it may be a model "
+            f"{len(single)} of the {len(words)} words are single characters, but not {_listed(longer, 3)}, so it may be a model "
             "of words or of characters: say which with --unit word or --unit character"
         )
     if " " not in letters and model.joins_words():
@@ -475,11 +475,11 @@ def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
 
 
 def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer, encoder: CharEncoder) -> None:
-    """One sentence on stderr for what the alphabet can't write, and for a model that does not know the space."""
+    """Prints one sentence on stderr for words that the alphabet can't write, and one for a model without the space."""
     model, lacking = scorer.model, scorer.unwritable
     if lacking:
         known = len(model.vocabulary - {SPACE})
         what = f"{len(lacking)} of the {known} {model.unit}s that it knows ({len(lacking) / known:.1%})"
         print(f"{path}: the alphabet cannot write {what}, so they are never found: {_listed(lacking, 5)}", file=sys.stderr)
     if model.unit == "character" and " " in encoder.alphabet and is_spaced(encoder) and not model.knows(SPACE):
-        print(f"{path}: does not know <space>, so it says nothing of where words end", file=sys.stderr)
+        print(f"{path}: does not know <space>, so it can't tell where words end", file=sys.stderr)

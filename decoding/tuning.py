@@ -26,16 +26,16 @@ BETAS = (0.0, 1.0, 2.0, 3.0, 4.0)
 
 @dataclass
 class Output:
-    """What the network said of one utterance: ``log_probs`` (T', V), and the reference text."""
+    """The network's output for one utterance: ``log_probs`` (T', V), and the reference text."""
 
     log_probs: np.ndarray
     reference: str
 
 
 def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder) -> Iterator[Output]:
-    """The model's output for each utterance, from the shortest to the longest, one minibatch in memory at a time.
+    """The model's output for each utterance, from the shortest to the longest, with one minibatch in memory at a time.
 
-    They are float32, as the network makes them: of 6,792 symbols every 40 ms, an hour of speech takes 2.4 GB.
+    Outputs are float32, as the network gives them: with 6,792 symbols every 40 ms, an hour of speech takes 2.4 GB.
     """
     for _, batch, log_probs, lengths in evaluation_batches(model, dataset, encoder):
         frames = log_probs.cpu().transpose(0, 1).numpy()  # (B, T', V)
@@ -45,9 +45,9 @@ def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder)
 
 @dataclass
 class Tuning:
-    """Errors on dev (``count_errors``) for each pair of weights: ``errors`` (alphas, betas), of ``words`` in the references.
+    """Errors on dev (``count_errors``) for each pair of weights: ``errors`` (alphas, betas), out of ``words`` in the references.
 
-    Where no space parts words, ``words`` are characters.
+    In languages without spaces, ``words`` are characters.
     """
 
     alphas: Sequence[float]
@@ -57,7 +57,7 @@ class Tuning:
 
     @property
     def best(self) -> tuple[float, float]:
-        """alpha and beta with the fewest errors; of several the middle one, which lies farthest from the others' edges."""
+        """alpha and beta with the fewest errors; among several pairs the middle one, farthest from the edges."""
         pairs = np.argwhere(self.errors == self.errors.min())
         middle = pairs[np.abs(pairs - pairs.mean(0)).sum(1).argmin()]
         return float(self.alphas[middle[0]]), float(self.betas[middle[1]])
@@ -66,7 +66,7 @@ class Tuning:
 def found_text(
     output: Output, encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0
 ) -> str:
-    """The best text of the beam search, pruned as in Section 7.3; empty where the lexicon can spell nothing."""
+    """The best text of the beam search, pruned as in Section 7.3; empty if the lexicon can spell nothing."""
     found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
     return encoder.decode(found[0].labels) if found else ""
 
@@ -75,7 +75,7 @@ def count_search_errors(
     outputs: Iterable[Output], encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None,
     alpha: float = 0.0, beta: float = 0.0,
 ) -> ErrorCounts:  # fmt: skip
-    """Errors of the beam search (``count_errors``); each output is asked for once."""
+    """Errors of the beam search (``count_errors``); reads each output once."""
     texts = [(output.reference, found_text(output, encoder, beam_width, scorer, alpha, beta)) for output in outputs]
     return count_errors([reference for reference, _ in texts], [found for _, found in texts], encoder)
 
@@ -97,7 +97,7 @@ def tune(
 def compare(
     name: str, outputs: Iterable[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
 ) -> dict:
-    """Prints and returns the error rates of one set: greedy, beam, beam with the language model, which may lack some words."""
+    """Prints and returns the error rates of one set: greedy, beam, and beam with the language model, which may lack words."""
     references, texts = [], {"greedy": [], f"beam {beam}": [], f"beam {beam} + language model": []}
     for output in outputs:  # once, so that no output need be kept
         references.append(output.reference)

@@ -53,8 +53,8 @@ def prefix_beam_search(
 
     A language model has four methods. ``scorer.start()`` is the state of the empty prefix, ``scorer.advance(state, label)`` the
     next one. ``scorer.scores(state, labels)`` gives two arrays: the log-probability and the number of words that each label
-    adds. ``scorer.finish(state)`` gives the same of the end: add it to each prefix that is left after the last frame. log_lm
-    and words of a prefix are the sums of what its labels add.
+    adds. ``scorer.finish(state)`` gives two such numbers for the end of the text: add them to each prefix that is left after
+    the last frame. log_lm and words of a prefix are the sums of what its labels add.
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first: "" has p_b = 0.6, "a" p_nb
     = 0.4. In the second "" keeps 0.6 * 0.6 = 0.36; "a" gets 0.6 * 0.4 from "", holds 0.4 * 0.4, and ends in blank with 0.4 *

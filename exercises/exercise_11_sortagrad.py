@@ -24,8 +24,8 @@ import torch
 class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches of utterance numbers by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
-    In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches. These come in that order:
-    the longest utterance of each is longer than that of the one before.
+    In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches. They come in that order:
+    no minibatch has a longer utterance than the next one.
 
     In later epochs (and in epoch 0 too, if ``sortagrad`` is False) the minibatches hold utterances of like lengths, but come
     in random order. Each length is multiplied by a random factor of its own, uniform between 1 - jitter and 1 + jitter. The

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -290,7 +291,7 @@ class Failed(Exception):
         """The message in lines of so many columns."""
         lines = fold(self.heading, width).split("\n") if self.heading else []
         rows = [("checked", self.what), ("input", self.given), ("got", self.got), ("wanted", self.wanted)]
-        rows += [("first", self.where), ("because", self.why)]
+        rows += [("note", self.where), ("because", self.why)]
         if self.mistake:
             rows.append(("mistake", f"{self.mistake.name}. {self.mistake.why} [{self.mistake.source}]"))
         digits = next((n for n in (5, 7, 9, 12) if self.text_of(self.got, n) != self.text_of(self.wanted, n)), 17)
@@ -330,16 +331,27 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
             return f"{shape} {dtype}"
         text = f"{_rounded(value.tolist(), digits)} ({shape} {dtype})"
         return text if len(text) <= max(limit, 200) else f"{shape} {dtype}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        text = f"{type(value).__name__}({', '.join(f'{key}={describe(part, 40, digits)}' for key, part in vars(value).items())})"
+        return text if len(text) <= max(limit, 300) else type(value).__name__
     if isinstance(value, list | tuple | float):
         value = _rounded(value, digits)
     plain = isinstance(value, str | numbers.Number | list | dict | tuple | None)
     text = repr(value) if plain else type(value).__name__
-    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+    return text if len(text) <= limit else _cut(value, text[: limit - 4])
+
+
+def _cut(value: Any, text: str) -> str:
+    """The beginning of a value's text, and how long the value is."""
+    size = (
+        f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
+    )
+    return f"{text.rpartition(', ')[0] or text} ...{size}"
 
 
 def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
+        return float(f"{value:.{digits}g}") + 0.0  # -0.0 becomes 0.0
     if type(value) in (list, tuple):
         return type(value)(_rounded(item, digits) for item in value)
     return value
@@ -388,7 +400,7 @@ RULES = "the rules of this exercise"
 REPLACED = " was replaced; an answer leaves the functions of others as they are"
 REPEATED, TIMES = 0.3, 12  # seconds and calls of a function in a step; what takes longer, or comes later, is not made again
 DEPENDS = "the result depends on earlier calls"
-KEPT = "what does the answer keep: in a global, on its class or object, in a default argument, by shape, address or str()?"
+KEPT = "what does your answer keep from call to call: in a global, on a class or an object, in a default argument?"
 
 
 class Checker:
@@ -465,7 +477,7 @@ class Checker:
         if difference:
             how, got, wanted = difference
             where = "" if isinstance(got, Exception) else first_difference(got, wanted)
-            raise Failed("that a result depends on the arguments alone", f"{self.given}; {how}", got, wanted, where,
+            raise Failed("that a result depends on the arguments alone", f"{self.given}, then {how}", got, wanted, where,
                          f"{DEPENDS}; {KEPT}", quoted=True)  # fmt: skip
 
     def look_around(self, before: dict[str, Any], may_draw: bool) -> None:
@@ -502,6 +514,7 @@ class Checker:
             if failed.what == RULES:
                 raise
             raise Failed(what, self.given, failed.got, f"a {error.__name__}", failed.where, failed.why) from None
+        got = describe(got) if isinstance(got, str) else got
         raise Failed(what, self.given, got, f"a {error.__name__}, as the docstring asks")
 
     def close(self, what: str, got: Any, wanted: Tensor, tolerance: tuple[float, float] | None = None, why: str = "") -> None:
@@ -519,6 +532,8 @@ class Checker:
         else:
             wrong = got != wanted
         if wrong.any():
+            nearly = wanted.dtype == torch.float64 and torch.allclose(got, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
+            why = why or ("only the first digits are right: was something rounded, such as to float32?" if nearly else "")
             raise Failed(what, self.given, got.clone(), wanted, first_difference(got, wanted, wrong), why)
 
     def equal(self, what: str, got: Any, wanted: Any, why: str = "") -> None:
@@ -526,14 +541,16 @@ class Checker:
         plain, target = _plain(got), _plain(wanted)
         if same(plain, target) and not isinstance(plain, Tensor):
             return
-        raise Failed(what, self.given, copy.copy(got), wanted, first_difference(plain, target), why, quoted=True)
+        raise Failed(what, self.given, copy.copy(got), wanted, first_difference(got, wanted), why, quoted=True)
 
     def number(self, what: str, got: Any, wanted: float, tolerance: float = 1e-9, why: str = "") -> None:
         """A real number, equal but for rounding."""
         if isinstance(got, Tensor | bool) or not isinstance(got, numbers.Real):
             raise Failed(what, self.given, got, f"a number, {wanted:.6g}", why=why)
         if not np.isclose(float(got), wanted, rtol=1e-7, atol=tolerance, equal_nan=True):
-            apart = f"{float(got) - wanted:.2g} too {'high' if got > wanted else 'low'}" if math.isfinite(got - wanted) else ""
+            apart = (
+                f"{abs(float(got) - wanted):.2g} too {'high' if got > wanted else 'low'}" if math.isfinite(got - wanted) else ""
+            )
             raise Failed(what, self.given, float(got), float(wanted), apart, why)
 
     def that(self, what: str, holds: bool, got: Any, wanted: Any, why: str = "") -> None:
@@ -551,18 +568,18 @@ def first_difference(got: Any, wanted: Any, wrong: Tensor | None = None) -> str:
         wrong = got != wanted if wrong is None else wrong
         index = tuple(wrong.nonzero()[0].tolist()) if wrong.any() else ()
         words = " instead of ".join(_apart(got[index].item(), wanted[index].item())) if index else ""
-        return f"difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
-    if isinstance(got, list) and isinstance(wanted, list):
-        pairs = itertools.zip_longest(got, wanted, fillvalue="nothing")
-        for place, (one, other) in enumerate(pairs):
-            if not same(one, other):
-                return f"difference at place {place}: {describe(one)} instead of {describe(other)}"
+        return f"first difference at {list(index)}: {words} ({int(wrong.sum())} of {wrong.numel()} differ)" if index else ""
+    if isinstance(got, list | tuple) and isinstance(wanted, list | tuple):
+        for place, (one, other) in enumerate(itertools.zip_longest(got, wanted, fillvalue=NOTHING)):
+            if not same(_plain(one), _plain(other)):
+                words = ["nothing" if value is NOTHING else describe(value) for value in (one, other)]
+                return f"first difference at place {place}: {words[0]} instead of {words[1]}"
     return ""
 
 
 def _apart(one: float, other: float) -> tuple[str, str]:
     """Two numbers with as many digits as show that they differ."""
-    texts = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in (6, 9, 12, 17) if isinstance(one, float))
+    texts = ((f"{one + 0.0:.{digits}g}", f"{other + 0.0:.{digits}g}") for digits in (6, 9, 12, 17) if isinstance(one, float))
     return next((pair for pair in texts if pair[0] != pair[1]), (str(one), str(other)))
 
 
@@ -634,21 +651,21 @@ def _place_of(error: Exception) -> str:
 
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """An error after so many seconds, where the system can do that."""
-    if not hasattr(signal, "SIGALRM"):
+    """An error after so many seconds of processor time (a machine may be busy with other things), where the system can do it."""
+    if not hasattr(signal, "SIGPROF"):
         yield
         return
 
     def stop(*_: Any) -> None:
         raise TimeoutError(f"still running after {seconds} seconds; is there a loop without an end, or a list of all paths?")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again each second: an error inside of a destructor is only printed
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 # ---------------------------------------------------------------------------------------------

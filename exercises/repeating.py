@@ -29,13 +29,13 @@ class Repeat:
             or ``len`` of one.
         answer, twin: the answer, and the same text loaded a second time.
         turn: 1 for the first call of a function, and so on; at every second the content is changed so little that it prints the
-            same.
+            same, at the third of four it stands in tensors of its own.
     """
 
     def __init__(
         self, function: Callable, args: tuple, kwargs: dict, answer: types.ModuleType, twin: types.ModuleType, turn: int
     ) -> None:  # fmt: skip
-        self.args, self.kwargs, self.small = args, kwargs, turn % 2 == 0
+        self.args, self.kwargs, self.small, self.apart = args, kwargs, turn % 2 == 0, turn % 4 == 3
         self.again, self.twins = (
             [transplanted(value, answer, module) for value in (function, *args)] for module in (answer, twin)
         )
@@ -62,15 +62,20 @@ class Repeat:
         if not alike(one, other):
             one, other = self.both()  # no difference by chance
         if not alike(one, other):
-            return "other content in the same place, after this call and without it", one, other
+            return (
+                "the same call with other content (wanted: what it gives without the first call)",
+                one,
+                other,
+            )
         if not alike(result, kept):
-            return "the first result, after the call with other content", result, kept
+            return "the same call with other content, which changed the first result", result, kept
         last = outcome(self.again, self.merged(self.args, self.again), self.kwargs)
-        return None if alike(last, kept) else ("the same content again", last, kept)
+        return None if alike(last, kept) else ("the same call with other content, then the first call again", last, kept)
 
     def both(self) -> tuple[Any, Any]:
         """Results for other content: of the answer, which had the call before, and of the twin."""
         with other_content([*self.args, *self.kwargs.values()], self.small) as values:
+            values = [kept(value) if self.apart and isinstance(value, Tensor | np.ndarray) else value for value in values]
             args, kwargs = values[: len(self.args)], dict(zip(self.kwargs, values[len(self.args) :], strict=True))
             one, other = (outcome(call, self.merged(args, call), kwargs) for call in (self.again, self.twins))
             return kept(one), kept(other)

@@ -58,7 +58,7 @@ def agree(
 @ladder.step("shape and dtype")
 def shapes(answer, check):
     got = check.call(answer.compute_spectrogram, noise(16000).float())
-    check.close("features of one second, all settings as they come", got * 0, torch.zeros(257, 99))
+    check.close("features of one second, all default settings", got * 0, torch.zeros(257, 99))
     got = check.call(answer.compute_spectrogram, noise(4000), 8000, 25.0, 10.0, 256)
     check.close("features of half a second of float64", got * 0, torch.zeros(129, 48, dtype=torch.float64))
 
@@ -195,7 +195,7 @@ def settings(answer, check):
         got = check.call(answer.compute_spectrogram, whole)
         check.close(f"features of {dtype} samples", got, reference(whole.numpy(), 16000, 20.0, 10.0, 512).float(), ROUNDING)
     agree(check, answer, noise(1700, 14), 16000, 20.0, 10.0, 512, what="features of another clip after that")
-    agree(check, answer, audio, 16000, 20.0, 10.0, 512, what="features of the first clip again, nothing kept from before")
+    agree(check, answer, audio, 16000, 20.0, 10.0, 512, what="features of the first clip again")
     state = torch.get_rng_state()
     check.call(answer.compute_spectrogram, audio)
     check.that("torch's random state", bool((torch.get_rng_state() == state).all()), "changed", "as it was")

@@ -129,7 +129,7 @@ def traps(answer, check):
         got = check.call(many.ctc_decode, torch.tensor(path).tolist())
         wanted = "".join(many.alphabet[label - 1] for label, _ in groupby(path) if label)
         check.equal("text of a path, alphabet of 400 characters", got, wanted)
-    check.equal("encode again, nothing kept from before", check.call(encoder.encode, "ab"), [1, 2])
+    check.equal("encode, after other calls", check.call(encoder.encode, "ab"), [1, 2])
 
 
 @ladder.step("traps: odd alphabets, long paths, other kinds of labels")
@@ -155,9 +155,22 @@ def more_traps(answer, check):
     check.equal("labels, alphabet '-_\\0^].1😀'", check.call(odd.encode, text), [1, 2, 3, 4, 5, 6, 7, 8, 2, 1, 1])
     check.equal("the text of these labels", check.call(odd.decode, [1, 2, 3, 4, 5, 6, 7, 8, 2, 1, 1]), text)
     check.equal("text of a path, alphabet '-_\\0^].1😀'", check.call(odd.ctc_decode, [1, 1, 0, 1, 2, 3, 3, 0, 8, 8]), "--_\0😀")
-    long = [1, 1, 0, 2] * 1500
-    check.equal("text of a path of 6000 frames", check.call(answer.CharEncoder("ab").ctc_decode, long), "ab" * 1500)
+    long = [1, 1, 0, 2] * 2500
+    check.equal("text of a path of 10000 frames", check.call(answer.CharEncoder("ab").ctc_decode, long), "ab" * 2500)
     check.equal("labels of 3000 characters", check.call(answer.CharEncoder("ab").encode, "ab" * 1500), [1, 2] * 1500)
+    for alphabet, labels in (("abc", [3, 1, 2]), ("cba", [1, 3, 2]), ("xabc", [4, 2, 3])):
+        encoder = answer.CharEncoder(alphabet)
+        check.equal(f"labels of cab, alphabet {alphabet!r}", check.call(encoder.encode, "cab"), labels)
+        for what in ("decode", "ctc_decode"):
+            text = "".join(alphabet[label - 1] for label in (1, 3, 2))
+            check.equal(f"{what} of 1, 3, 2, alphabet {alphabet!r}", check.call(getattr(encoder, what), [1, 3, 2]), text)
+    hanzi = [chr(0x4E00 + place) for place in range(600)]
+    encoder, labels = answer.CharEncoder(hanzi), [1, 255, 256, 257, 600]
+    text = "".join(hanzi[label - 1] for label in labels)
+    check.equal("labels, an alphabet of 600 characters", check.call(encoder.encode, text), labels)
+    check.equal("text of these labels", check.call(encoder.decode, labels), text)
+    path = torch.nn.functional.one_hot(torch.tensor([*labels, 600, 0, 600]), 601).double()[:, None]
+    check.equal("text of the best path of 601 symbols", check.call(answer.greedy_decode, path, encoder), [text + hanzi[-1]])
     encoder = answer.CharEncoder("abc")
     for labels in ([4], [0, 4, 4], [1, -4]):
         for function in (encoder.decode, encoder.ctc_decode):

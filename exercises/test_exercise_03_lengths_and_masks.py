@@ -209,7 +209,7 @@ def more_traps(answer, check):
     for lengths in ([11, 11, 11, 11], [11, 4, 1, 8], [3, 11, 2, 5]):
         lengths = torch.tensor(lengths)
         got, _ = check.call(block, x, lengths)
-        what = f"output of the same batch with lengths {lengths.tolist()}: nothing is kept from the lengths before"
+        what = f"output of the same batch with lengths {lengths.tolist()}, after other lengths"
         check.close(what, got, F.pad(one_by_one(block, x, lengths, False), (0, 6 - (int(lengths.max()) + 1) // 2)))
     block, x, lengths = block_and_batch(answer, 10)
     got, after = check.call(block, x, lengths.int())
@@ -238,7 +238,7 @@ def more_traps(answer, check):
     check.close("the lengths that come back", after, torch.tensor([6, 2, 1, 4, 0]))
     small = answer.ConvBlock(1, 2)
     got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
-    check.close("output with kernel and stride as they come, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
+    check.close("output with the default kernel and stride, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
     check.close("its lengths", after, torch.tensor([15, 9]))
 
 

@@ -198,9 +198,7 @@ def traps(answer, check):
     x, u, mask = loop_batch(34)
     turned = x.transpose(0, 3).contiguous().transpose(0, 3)
     check.close("states of a transposed tensor", check.call(answer.rnn_loop, turned, u, mask), unit_by_unit(x, u, mask, 20.0))
-    check.close(
-        "states again: nothing is kept between calls", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0)
-    )
+    check.close("states, the second time", check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
 
 
 @ladder.also
@@ -214,7 +212,7 @@ def layer_traps(answer, check):
     check.close("running averages after evaluation (they must stay)", layer.norm.running_mean, before)
     x, u, mask = loop_batch(37)
     with torch.no_grad():
-        for what in ("states without gradient", "states without gradient, again: nothing is kept between calls"):
+        for what in ("states without gradient", "states without gradient, the second time"):
             check.close(what, check.call(answer.rnn_loop, x, u, mask), unit_by_unit(x, u, mask, 20.0))
     for seed, lengths in ((38, [7, 4, 6]), (39, [5, 3]), (40, [6, 2, 4]), (41, [3])):
         layer, lengths = layer_of(answer, 3, 4, seed), torch.tensor(lengths)
@@ -237,7 +235,7 @@ def layer_traps(answer, check):
 @ladder.step("traps: small, large and infinite numbers, many steps, lengths of other kinds")
 def more_traps(answer, check):
     tiny = torch.tensor([1e-7, 1e-30, 1.5, 19.999999])
-    check.close("clipped values, small ones: nothing is lost", check.call(answer.ClippedReLU(), tiny), tiny, (3e-7, 0.0))
+    check.close("clipped values, small ones", check.call(answer.ClippedReLU(), tiny), tiny, (3e-7, 0.0))
     thirds = torch.tensor([1 / 3, 10 / 3, -1 / 3], **DOUBLE)
     got = check.call(answer.ClippedReLU(), thirds)
     check.close("clipped values in float64, all digits", got, torch.tensor([1 / 3, 10 / 3, 0.0], **DOUBLE), (5e-16, 0.0))
@@ -285,7 +283,7 @@ def more_states(answer, check):
         turned = x.transpose(0, 2).contiguous().transpose(0, 2)
         check.close(f"output {name} of a transposed tensor", check.call(layer, turned, lengths), wanted)
     other = torch.tensor([9, 9, 1])
-    what = "output of the same batch with other lengths: nothing is kept from the lengths before"
+    what = "output of the same batch with other lengths than before"
     check.close(what, check.call(layer, x, other), equation_8(layer, x, other).detach())
 
 

@@ -147,7 +147,7 @@ def traps(answer, check):
     agree(check, answer, "states where the mask is 0 in between", x, u, mask)
     turned = x.transpose(0, 3).contiguous().transpose(0, 3)
     agree(check, answer, "states of a transposed tensor", turned, u, mask)
-    agree(check, answer, "states again: nothing is kept between calls", x, u, mask)
+    agree(check, answer, "states, the second time", x, u, mask)
     x, u, mask = batch(46)
     agree(check, answer, "states for inputs around 1000 (gates and candidate saturated, nothing may overflow)", 1000 * x, u, mask)
     agree(check, answer, "states in 70 steps", *batch(45, steps=70, utterances=1, hidden=2))
@@ -157,13 +157,13 @@ def traps(answer, check):
 def more_traps(answer, check):
     x, u, mask = batch(50)
     got = check.call(answer.gru_loop, 1e-9 * x, u, mask)
-    check.close("states of inputs around 1e-9: nothing is lost", got, equation_10(1e-9 * x, u, mask), (1e-9, 0.0))
+    check.close("states of inputs around 1e-9", got, equation_10(1e-9 * x, u, mask), (1e-9, 0.0))
     got = check.call(answer.gru_loop, x.float(), u.float(), mask.float())
     check.close("states in float32", got, equation_10(x, u, mask).float(), (1e-4, 1e-6))
     agree(check, answer, "states of 1200 steps", *batch(51, steps=1200, utterances=1, hidden=1))
     x, u, mask = batch(52)
     with torch.no_grad():
-        for what in ("states without gradient", "states without gradient, again: nothing is kept between calls"):
+        for what in ("states without gradient", "states without gradient, the second time"):
             agree(check, answer, what, x, u, mask)
     agree(check, answer, "states with a transposed U", x, u.transpose(1, 2).contiguous().transpose(1, 2), mask)
     other = torch.ones_like(mask)

@@ -110,7 +110,7 @@ def shapes(answer, check):
     check.that("the type of a hypothesis", isinstance(best, Hypothesis), type(best).__name__, "Hypothesis")
     check.that("the type of its labels", isinstance(best.labels, tuple), type(best.labels).__name__, "tuple")
     check.equal(
-        "how many hypotheses come as it is called without a width",
+        "how many hypotheses come without a beam_width",
         len(check.call(answer.prefix_beam_search, log_probs_of(0, 6, 4))),
         10,
     )
@@ -236,7 +236,12 @@ def more_traps(answer, check):
     check.equal("what is left where the language model forbids everything", got, [])
     log_probs = log_probs_of(7, 5, 3)
     turned = np.asfortranarray(log_probs)[::-1][::-1]
-    agree(check, "again, nothing kept from before", check.call(answer.prefix_beam_search, turned, 2000), every_text(log_probs))
+    agree(
+        check,
+        "an array in another layout, after other calls",
+        check.call(answer.prefix_beam_search, turned, 2000),
+        every_text(log_probs),
+    )
     single = log_probs_of(8, 4, 3).astype(np.float32)
     got = check.call(answer.prefix_beam_search, single, 2000)
     check.equal("the best text of float32 input", tuple(got[0].labels), every_text(single.astype(np.float64))[0].labels)
@@ -317,6 +322,9 @@ def alphabets(answer, check):
     why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
     check.equal("the best text of the path 300 300 - 300 299, 301 symbols", tuple(got[0].labels), (300, 300, 299), why)
     agree(check, "the path 300 300 - 300 299, 301 symbols", got, library_search(log_probs, 3))
+    log_probs = np.log(np.where(np.arange(6001) == 20 * np.array(path)[:, None], 0.9, 0.1 / 6000))  # as many as Mandarin has
+    got = check.call(answer.prefix_beam_search, log_probs, 3, cutoff=0.8)
+    check.equal("the best text of the path 6000 6000 - 6000 5980, 6001 symbols", tuple(got[0].labels), (6000, 6000, 5980))
     log_probs, scorer = log_probs_of(25, 7, 29), TableScorer(25, 29)
     for settings in ({}, {"cutoff": 0.99, "max_labels": 10}):
         got = check.call(answer.prefix_beam_search, log_probs, 10, scorer, 0.4, 0.8, **settings)
@@ -342,6 +350,10 @@ def ranges(answer, check):
         check.call(answer.prefix_beam_search, log_probs, 2),
         library_search(log_probs, 2),
     )
+    letters = [1, 2] * 600
+    log_probs = np.log(np.where(np.arange(3) == np.array(letters)[:, None], 0.96, 0.02))
+    got = check.call(answer.prefix_beam_search, log_probs, 2)
+    check.equal("the best text of 1200 frames, each with another letter", list(got[0].labels), letters)
     unlikely = np.array([[0.0, -2e4, -3e4], [-1e3, 0.0, -5e4], [0.0, -1e5, -2e3]])
     got = check.call(answer.prefix_beam_search, unlikely, 50)
     agree(check, "a network so sure that the others have exp(-20000)", got, library_search(unlikely, 50))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise, permutations
 
 import hypothesis.strategies as st
@@ -12,6 +12,7 @@ import torch
 
 from ladder import Ladder
 from sizes import for_sizes
+from watching import settings_and_chance
 
 ladder = Ladder(
     "exercise_11_sortagrad",
@@ -30,8 +31,9 @@ def batches_of(check, sampler, epoch: int | None = None) -> list:
     return check.call(iter, sampler, name=name)
 
 
-def each_epoch(sampler, epochs: Iterable[int]) -> Iterator[list[list[int]]]:
+def each_epoch(check, sampler, epochs: range) -> Iterator[list[list[int]]]:
     """The minibatches of many epochs, without a look at what else each call does."""
+    check.given = f"epochs {epochs[0]} to {epochs[-1]} of {check.describe(sampler)}"
     for epoch in epochs:
         sampler.set_epoch(epoch)
         yield [list(batch) for batch in sampler]
@@ -194,17 +196,21 @@ def jitter_by_settings(answer, check):
 
 @ladder.also
 def spread_of_jitter(answer, check):
-    # Four lengths of a kind, 40 times over: by twos, the middle two change partners where the jitter makes them change places.
-    for share, ratio in ((0.1, 1 + 1e-9), (0.1, 1.05), (0.1, 1.15), (0.1, 1.25), (0.9, 4.0), (0.03, 1.02)):
-        middle = [scale * value for scale in 1e6 ** np.arange(40) for value in (0.01, 1.0, ratio, 100.0)]
-        sampler = answer.SortaGradBatchSampler(middle, 2, jitter=share)
-        batches = [sorted(batch) for epoch in each_epoch(sampler, range(1, 151)) for batch in epoch]
-        swapped = sum(first % 4 == 0 and last == first + 2 for first, last in batches) / 6000
+    # Four lengths of a kind, 40 times over, cut into twos: the shortest stands with the one that the jitter puts next to it.
+    for share, ratio, others in ((0.1, 1 + 1e-9, 1), (0.1, 1.05, 1), (0.1, 1.15, 1), (0.1, 1.25, 1), (0.9, 4.0, 1),
+                                 (0.03, 1.02, 1), (0.9, 3.0, 2)):  # fmt: skip
+        four = (0.01, 1.0, ratio, 100.0) if others == 1 else (0.01, 1.0, 1.0, ratio)
+        sampler = answer.SortaGradBatchSampler(
+            [scale * value for scale in 1e6 ** np.arange(40) for value in four], 2, jitter=share
+        )
+        batches = [sorted(batch) for epoch in each_epoch(check, sampler, range(1, 151)) for batch in epoch]
+        first = sum(one % 4 == 0 and other == one + 1 + others for one, other in batches) / 6000
         factors = 1 + share * np.linspace(-1, 1, 4001)
-        chance = np.clip((1 + share - ratio * factors) / (2 * share), 0, 1).mean()  # that one is above ratio times the other
-        what = f"how often two lengths change places, one {ratio:.10g} times the other (jitter {share}, factors uniform)"
+        chance = (np.clip((1 + share - ratio * factors) / (2 * share), 0, 1) ** others).mean()  # that all others are above it
+        shorter = "a shorter one" if others == 1 else "two shorter ones"
+        what = f"how often a length comes before {shorter} (it is {ratio:.10g} times as long; jitter {share}, factors uniform)"
         wanted = f"{chance:.3f}, give or take {0.03 * (chance > 0):.2f}"
-        check.that(what, abs(swapped - chance) <= 0.03 * (chance > 0), swapped, wanted)
+        check.that(what, abs(first - chance) <= 0.03 * (chance > 0), first, wanted)
     seconds = neighbours()
     sampler = answer.SortaGradBatchSampler(seconds, 5, jitter=0.1)
     shaken, place = 0, np.argsort(np.argsort(seconds))
@@ -223,7 +229,7 @@ def spread_of_jitter(answer, check):
 def own_factors(answer, check):
     """Of equal lengths the factor alone decides which half an utterance comes to; two that share one are never apart."""
     sampler, together = answer.SortaGradBatchSampler([2.0] * 120, 60, sortagrad=False, jitter=0.1), np.zeros((120, 120))
-    for first, _ in each_epoch(sampler, range(500)):
+    for first, _ in each_epoch(check, sampler, range(500)):
         half = np.isin(np.arange(120), first)
         together += half == half[:, None]
     np.fill_diagonal(together, 250)
@@ -315,6 +321,10 @@ def orders(answer, check) -> None:
     following = sum(later == before + 1 for order in seen_orders for before, later in pairwise(order)) / 120
     what = "how many of 6 minibatches are followed by the next longer one, on average over 120 later epochs"
     check.that(what, 0.4 < following < 1.6, following, "about 5 / 6")
+    sampler, many = answer.SortaGradBatchSampler(lengths(3000, 11), 1), np.argsort(lengths(3000, 11)).tolist()
+    order = [many.index(batch[0]) for batches in each_epoch(check, sampler, range(1, 2)) for batch in batches]
+    following = sum(later == before + 1 for before, later in pairwise(order))
+    check.that("how many of 3000 minibatches are followed by the next longer one", following < 20, following, "about one")
 
 
 def near_and_seeds(answer, check) -> None:
@@ -340,6 +350,8 @@ def near_and_seeds(answer, check) -> None:
         ((1, 12), (11, 2)),
         *(((0, factor + 1), (1, 1)) for factor in (10, 100, 1000, 10_000)),
         *(((factor + 1, 1), (1, 2)) for factor in (10, 100, 1000, 10_000)),
+        *(((3, 1), (3, 2**bits + 1)) for bits in (8, 16)),
+        *(((3, 1), (2**bits + 3, 1)) for bits in (8, 16)),
     ):
         differ = batches_of(check, make(one), first) != batches_of(check, make(other), second)
         check.that(
@@ -349,9 +361,9 @@ def near_and_seeds(answer, check) -> None:
             "another one",
             why,
         )
-    large = batches_of(check, make(2**40), 10**6)
-    each_once(check, large, 48, "seed 2^40, epoch 10^6")
-    check.equal("the same seed and epoch again", batches_of(check, make(2**40), 10**6), large)
+    large = batches_of(check, make(2**32 - 1), 10**6)
+    each_once(check, large, 48, "seed 2^32 - 1, epoch 10^6")
+    check.equal("the same seed and epoch again", batches_of(check, make(2**32 - 1), 10**6), large)
 
 
 def all_pairs(answer, check) -> None:
@@ -360,7 +372,7 @@ def all_pairs(answer, check) -> None:
     orders, mixtures, of = {}, {}, np.zeros(84, dtype=np.uint8)
     for seed in range(64):
         sampler = answer.SortaGradBatchSampler(seconds, 3, sortagrad=False, seed=seed)
-        for epoch, batches in enumerate(each_epoch(sampler, range(200))):
+        for epoch, batches in enumerate(each_epoch(check, sampler, range(200))):
             members = np.array(batches)
             of[members] = members.min(1, keepdims=True)  # the first utterance of each one's minibatch
             for seen, key, name in ((orders, (members[:, 0] // 6).tobytes(), "order"), (mixtures, of.tobytes(), "minibatches")):
@@ -376,9 +388,9 @@ def all_pairs(answer, check) -> None:
 def fair(answer, check) -> None:
     """Every order of four minibatches is as likely as every other."""
     sampler, counts = answer.SortaGradBatchSampler(lengths(4, 10), 1, sortagrad=False), Counter()
-    for batches in each_epoch(sampler, range(4800)):
+    for batches in each_epoch(check, sampler, range(4800)):
         counts[tuple(batch[0] for batch in batches)] += 1
-    why = "a shuffle that swaps each place with any place prefers some orders; rng.shuffle and rng.permutation are fair"
+    why = "every order must be as likely as every other; rng.shuffle and rng.permutation see to that"
     apart = sum((counts[order] - 200) ** 2 / 200 for order in permutations(range(4)))
     got = f"{min(counts.values())} to {max(counts.values())} times"
     check.that(
@@ -395,10 +407,13 @@ def outside(answer, check) -> None:
         for batch in batches_of(check, sampler, epoch):
             batch.clear()
         check.equal("the minibatches after somebody emptied those given before", batches_of(check, sampler, epoch), first)
+        before = settings_and_chance()
         one, other = iter(sampler), iter(sampler)
         mixed = [next(iterator) for _ in range(4) for iterator in (one, other)]
         check.equal("the minibatches of two iterators in turn", mixed, [batch for batch in first for _ in range(2)])
         next(iter(sampler))
+        what = "the global random states of Python, NumPy and torch after an iteration that was broken off"
+        check.that(what, settings_and_chance() == before, "changed", "as they were")
         check.equal("the minibatches after an iteration that was broken off", batches_of(check, sampler, epoch), first)
         check.equal("the number of minibatches, 20 utterances by 6", check.call(len, sampler), 4)
     for given in (tuple(seconds), np.array(seconds), [int(10 * value) for value in seconds]):

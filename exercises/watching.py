@@ -221,15 +221,15 @@ class Watch:
             for name, method in list(vars(owner).items()):
                 plain = method.__func__ if isinstance(method, staticmethod) else method
                 if isinstance(plain, types.FunctionType) and not inspect.isgeneratorfunction(plain):
-                    watched = self.watched(plain, owner, note if name == "__init__" else None)
+                    watched = self.watched(plain, note if name == "__init__" else None)
                     setattr(owner, name, staticmethod(watched) if isinstance(method, staticmethod) else watched)
 
-    def watched(self, function: Callable, owner: type, note: Callable | None) -> Callable:
+    def watched(self, function: Callable, note: Callable | None) -> Callable:
         """The same function, watched."""
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            if note and type(args[0]) is owner:
+            if note and type(args[0]).__init__ is run:  # not where a class calls that of its base
                 note(args[0], args[1:], kwargs)
             with self():
                 return function(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""A trained model with all that it was made with, in one file."""
+"""A trained model in one file, with the settings and the alphabet it was made with."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from models.torch_files import BadFile, read_torch_file
 from models.writing import whole_file
 from speech.alphabets import encoder_of
 
-CHECKPOINT_FORMAT = 1  # of the file's parts; settings that came later are filled with their defaults
+CHECKPOINT_FORMAT = 1  # version of the file's parts; settings that it lacks get their defaults
 MODELS = ("ds2", "ds1")
-# Settings of ModelConfig that Deep Speech 1 has no use for.
+# Settings of ModelConfig that Deep Speech 1 does not use.
 OF_DS2 = ("n_conv", "convolutions", "n_rnn", "rnn_type", "batch_norm", "row_conv", "fc_hidden", "time_strides")
 DEFAULT_FEATURES = Features(n_fft=128)  # 65 bins, a quarter of those of Features() itself, make a quick model [ours]
 
 
 @dataclass
 class ModelConfig:
-    """All that is needed to build the model and its features again.
+    """Everything needed to build the model and its features again.
 
     Attributes:
-        features: what the model hears.
+        features: how audio becomes the model's input.
         n_conv: 1 to 3 convolutions, the 2D rows of Table 4.
-        convolutions: another row of Table 4 by name, such as '3-layer 1D', in place of ``n_conv``.
-        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as ``DeepSpeech2`` takes them; 128
-            hidden units, half of its own default, are trained by a laptop in minutes [ours].
-        time_strides: of the convolutions; None: those of Table 4.
+        convolutions: another row of Table 4 by name, such as '3-layer 1D', instead of ``n_conv``.
+        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as ``DeepSpeech2`` takes them; a
+            laptop trains 128 hidden units, half of its own default, in minutes [ours].
+        time_strides: strides of the convolutions in time; None: those of Table 4.
         model: 'ds2'; or 'ds1', a ``DeepSpeech1``, to which rnn_hidden, bidirectional and dropout apply as well, and
         context: the frames that it splices on either side.
 
     Raises:
-        ValueError: for settings of the one model with the other.
+        ValueError: for settings that belong to the other model.
     """
 
     features: Features = DEFAULT_FEATURES
@@ -64,11 +64,11 @@ class ModelConfig:
         other = OF_DS2 if self.model == "ds1" else ("context",)
         wrong = [name for name in other if getattr(self, name) != getattr(ModelConfig, name)]
         if wrong:
-            raise ValueError(f"{', '.join(wrong)}: no settings of model {self.model!r}; leave them as they are by default")
+            raise ValueError(f"{', '.join(wrong)}: not settings of model {self.model!r}; leave them at their defaults")
 
     @property
     def sample_rate(self) -> int:
-        """In Hz, of the features."""
+        """Sample rate of the features, in Hz."""
         return self.features.sample_rate
 
     @property
@@ -77,7 +77,7 @@ class ModelConfig:
         return self.features.n_fft
 
     def flat(self) -> dict:
-        """All settings by name, those of the features among them; without the corpus' statistics, which its speech decides."""
+        """All settings by name, including those of the features; without the corpus statistics, which depend on the speech."""
         settings = dataclasses.asdict(self)
         features = settings.pop("features")
         del features["corpus"]
@@ -111,17 +111,17 @@ class Checkpoint:
 
     @property
     def calibration(self) -> Calibration:
-        """Of its confidence; in runs that were not finished there is none."""
+        """Calibration of its confidence; unfinished runs have none."""
         return Calibration(**self.training.get("calibration", {}))
 
     @property
     def words(self) -> list[str]:
-        """All that it knows, of a model that was trained on a few words only; most checkpoints have no such list."""
+        """All words of a model that was trained on just a few; most checkpoints have no such list."""
         return self.training.get("words", [])
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model within torch.compile, DataParallel and DistributedDataParallel, however they are put into each other."""
+    """The model inside torch.compile, DataParallel and DistributedDataParallel, however they are nested."""
     while True:
         inner = getattr(model, "_orig_mod", None) or getattr(model, "module", None)
         if not isinstance(inner, nn.Module):
@@ -130,7 +130,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _bare_names(weights: Mapping) -> dict:
-    """Weights by the names that they have without a wrapper: 'module._orig_mod.output.weight' is 'output.weight'."""
+    """Weights by their names without wrappers: 'module._orig_mod.output.weight' becomes 'output.weight'."""
     inside = r"(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
     wrappers = re.compile(rf"^(?:{inside}|model\.|network\.)+|(?<=\.)(?:{inside})+")
     return {wrappers.sub("", name): value for name, value in weights.items()}
@@ -139,7 +139,7 @@ def _bare_names(weights: Mapping) -> dict:
 def save_checkpoint(
     path: Path, model: DeepSpeech2, config: ModelConfig, encoder: CharEncoder, training: dict | None = None
 ) -> None:
-    """Writes weights, configuration, alphabet and versions; the old file stays whole until the new one is.
+    """Writes weights, configuration, alphabet and versions; the old file stays until the new one is complete.
 
     Args:
         training: anything made of tensors, numbers, strings, lists and dicts, such as ``Trainer.state_dict()``.
@@ -154,7 +154,7 @@ def save_checkpoint(
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # what torch makes of a disk that is full
+        except RuntimeError as error:  # torch raises this for a full disk
             raise OSError("torch could not write all of it") from error
 
 
@@ -168,12 +168,12 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
     content = _read(path, device)
     weights, training = _bare_names(content["model"]), content.get("training", {})
     if broken := not_finite(weights):
-        raise CheckpointError(f"{path}: there is nan or infinity in {broken}; no text can come of it: use an earlier checkpoint")
+        raise CheckpointError(f"{path}: there is nan or infinity in {broken}, so it can give no text: use an earlier checkpoint")
     try:
         if not _is_setting(content["alphabet"]):
-            raise TypeError("its alphabet is no list of characters")
+            raise TypeError("its alphabet is not a list of characters")
         encoder, config = encoder_of(content["alphabet"]), config_from(content["config"])
-        with torch.device("meta"):  # without memory, which foreign settings could ask for without end
+        with torch.device("meta"):  # uses no memory; foreign settings could ask for any amount
             sketch = config.build(encoder)
         _check_training(training)
     except Exception as error:  # building a model from foreign settings can raise anything
@@ -196,22 +196,22 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
 
 
 def refuse_nan(log_probs: Tensor, heard: str | Path) -> None:
-    """Raises ``CheckpointError`` where a model gives no probabilities of what it heard."""
+    """Raises ``CheckpointError`` if the model gives nan instead of probabilities."""
     if log_probs.isnan().any():
-        raise CheckpointError(f"{heard}: the model gives nan in place of probabilities, its weights are broken or too large: "
+        raise CheckpointError(f"{heard}: the model gives nan instead of probabilities; its weights are broken or too large: "
                               "use an earlier checkpoint")  # fmt: skip
 
 
 def _read(path: Path, device: str | torch.device) -> dict:
-    """The parts of a checkpoint's file, once it is known to be one."""
+    """The parts of a checkpoint file; raises ``CheckpointError`` if it is not one."""
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; give the file, {path / 'checkpoint.pt'}")
+        raise CheckpointError(f"{path} is a folder; give the file, such as {path / 'checkpoint.pt'}")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; train_minimal.py writes checkpoint.pt into its output folder")
     with open(path, "rb") as file:
         begins = file.read(4096)
     if any(line.strip() == b"\\data\\" for line in begins.splitlines()):
-        raise CheckpointError(f"{path} is a language model, and no checkpoint; train_minimal.py makes one, checkpoint.pt")
+        raise CheckpointError(f"{path} is a language model, not a checkpoint; train_minimal.py makes one, checkpoint.pt")
     try:
         content = read_torch_file(path, device)
     except BadFile as error:
@@ -224,42 +224,42 @@ def _read(path: Path, device: str | torch.device) -> dict:
         raise CheckpointError(f"{path}: format {written}, this version reads {CHECKPOINT_FORMAT}; {newer}")
     weights = content["model"]
     if not isinstance(weights, dict) or not all(isinstance(name, str) and _is_weight(w) for name, w in weights.items()):
-        raise CheckpointError(f"{path}: a torch file, but what stands where its weights should be are none")
+        raise CheckpointError(f"{path}: a torch file, but it holds no weights where they should be")
     return content
 
 
 def _is_weight(value: object) -> bool:
-    """Whether it is a tensor of real numbers, all of them in the file: of one number repeated it could fill any memory."""
+    """Whether it is a tensor of real numbers that are all in the file; one number repeated could fill any memory."""
     if not isinstance(value, Tensor) or value.is_complex():
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def _check_training(training: Mapping) -> None:
-    """Raises ``TypeError`` where what training left is not what is asked of it without taking up the run."""
+    """Raises ``TypeError`` if error rates, calibration or words in a checkpoint have the wrong types."""
     calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
     rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
     if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:
-        raise TypeError("the numbers that its training left are none")
+        raise TypeError("its training results are not numbers")
     words = training.get("words", [])
     if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() == word != "" for word in words):
-        raise TypeError("its list of words is none")
+        raise TypeError("its 'words' are not a list of words")
 
 
 def _in_short(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The text of an error in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def config_from(settings: Mapping) -> ModelConfig:
-    """The configuration that a checkpoint of this version or an older one holds; what it does not name has its default.
+    """The configuration in a checkpoint of this version or an older one; settings that it lacks get their defaults.
 
     Raises:
         ValueError: for settings that this version does not know.
     """
     settings = dict(settings)
     features = dict(settings.pop("features", {}))
-    features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # where they once stood
+    features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # as older versions have it
     statistics = features.pop("corpus", None)
     unknown = settings.keys() - {f.name for f in dataclasses.fields(ModelConfig)}
     unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
@@ -271,16 +271,16 @@ def config_from(settings: Mapping) -> ModelConfig:
         raise ValueError(f"{', '.join(strange)}: neither a number nor a text")
     corpus = CorpusStatistics(**statistics) if statistics else None
     if corpus and not all(isinstance(number, int | float) for number in (corpus.level, *corpus.mean, *corpus.deviation)):
-        raise ValueError("the corpus' statistics are no numbers")
+        raise ValueError("the corpus statistics are not numbers")
     heard = dataclasses.replace(DEFAULT_FEATURES, **features, corpus=corpus)
     if max(heard.window, heard.hop) > heard.sample_rate or heard.sample_rate > 768_000:
         raise ValueError(
-            f"windows of {heard.window_ms} ms every {heard.stride_ms} ms at {heard.sample_rate} Hz are none of speech"
+            f"windows of {heard.window_ms} ms every {heard.stride_ms} ms at {heard.sample_rate} Hz do not suit speech"
         )
     return ModelConfig(features=heard, **settings)
 
 
 def _is_setting(value: object) -> bool:
-    """Whether it is what a setting can be: a number, a text, None, or a list of numbers."""
+    """Whether a setting can have this value: a number, a text, None, or a list of these."""
     parts = value if isinstance(value, list | tuple) else [value]
     return all(part is None or isinstance(part, int | float | str) for part in parts)

@@ -1,4 +1,4 @@
-"""How sure a model is of what it heard: for each word the probability that it is right, calibrated on dev."""
+"""How sure a model is of its text: for each word the probability that it is right, calibrated on dev."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 from implementation import CharEncoder, count_errors, forced_alignment, is_spaced
 
 LARGEST_ALIGNMENT = 10**10  # frames times states; takes a minute or two
-NEAREST = 1e-4  # to 0 and to 1 that a mean of posteriors counts
-# What is thought of slope and offset before any word is seen, mean and deviation [ours]: a model that makes one error in 300
-# words tells little of how its doubts and its errors go together.
+NEAREST = 1e-4  # a mean of posteriors counts as no nearer to 0 or 1 than this
+# Prior of slope and offset, mean and deviation [ours]: a model with one error in 300 words says little about how its doubts
+# and its errors are related.
 PRIOR = ((1.0, 0.5), (0.0, 2.0))
-HALF, RARE = 0.5, 0.02  # of the words, of the utterances
+HALF, RARE = 0.5, 0.02  # share of the words; share of the utterances
 
 
 @dataclass(frozen=True)
 class Calibration:
     """The probability that a word is right: ``1 / (1 + exp(-slope logit(c) - offset))``, c the mean of its letters' posteriors.
 
-    As it stands here, before any calibration, it is c itself.
+    With the defaults, before any calibration, it is c itself.
 
     Attributes:
-        unusual: confidence of a text (``mean_confidence``) below which it is unlike dev: at most 2 % of dev's utterances have
-            less; or more of its words are expected wrong than right [ours].
+        unusual: a text with a lower confidence (``mean_confidence``) is unlike dev: at most 2 % of dev's utterances have less,
+            or more of its words are expected to be wrong than right [ours].
     """
 
     slope: float = 1.0
@@ -35,7 +35,7 @@ class Calibration:
     unusual: float = HALF
 
     def __call__(self, letters: Sequence[float | None]) -> float | None:
-        """Of the posteriors of a word's letters; None where they are unknown."""
+        """The probability, from the posteriors of the word's letters; None if they are unknown."""
         known = [letter for letter in letters if letter is not None]
         if not known:
             return None
@@ -43,9 +43,9 @@ class Calibration:
 
 
 def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
-    """The likeliest slope, at least 0, and offset after words of which it is known whether they are right.
+    """The likeliest slope (at least 0) and offset, given words and whether each is right.
 
-    A logistic regression (Platt 1999, with logit(c) in place of a margin) under ``PRIOR``, by Newton's method.
+    A logistic regression (Platt 1999, with logit(c) instead of a margin) under ``PRIOR``, by Newton's method.
     """
     design = np.array([(_logit(confidence), 1.0) for confidence in confidences]).reshape(-1, 2)
     mean, deviation = np.array(PRIOR).T
@@ -61,7 +61,7 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibratio
 
 
 def calibrate_on(outputs: Iterable[tuple[Tensor, str]], encoder: CharEncoder) -> Calibration:
-    """The calibration by the words of a greedy decoding: of (T', V) log-probabilities and the reference of each utterance."""
+    """The calibration from greedily decoded words; ``outputs``: (T', V) log-probabilities and reference of each utterance."""
     texts, right = [], []
     for rows, reference in outputs:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -90,15 +90,15 @@ def best_path(rows: Tensor, blank: int) -> tuple[list[int], list[int]]:
 
 
 def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int] | None = None) -> list[float | None]:
-    """For each label the largest posterior that it has in the frames aligned to it: how clearly it was heard once.
+    """For each label its largest posterior in the frames aligned to it: how clearly it was heard at its clearest.
 
     Args:
         rows: (T', V) log-probabilities of one utterance.
         labels: what was decoded.
-        states: of the frames, as ``forced_alignment`` counts them; None: it is asked.
+        states: states of the frames, as ``forced_alignment`` counts them; None: they are computed.
 
     Returns:
-        numbers from 0 to 1; None for all of a text so long that its alignment would take minutes.
+        numbers from 0 to 1; all None for a text so long that its alignment would take minutes.
     """
     if states is None and labels:
         if len(rows) * (2 * len(labels) + 1) > LARGEST_ALIGNMENT:
@@ -116,7 +116,7 @@ def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int
 
 
 def word_letters(letters: Sequence[float | None], labels: Sequence[int], encoder: CharEncoder) -> list[list[float | None]]:
-    """Those of the letters, word by word; where no space parts words (``is_spaced``) each character is one."""
+    """The letters' confidences, word by word; in languages without spaces (``is_spaced``) each character is a word."""
     words: list[list] = [[]]
     if not is_spaced(encoder):
         texts = zip(letters, (encoder.decode([label]) for label in labels), strict=True)
@@ -130,6 +130,6 @@ def word_letters(letters: Sequence[float | None], labels: Sequence[int], encoder
 
 
 def mean_confidence(confidences: Sequence[float | None]) -> float | None:
-    """Of the words of a text: the share of them that is expected to be right; None where nothing is known."""
+    """The share of a text's words that is expected to be right; None if nothing is known."""
     known = [confidence for confidence in confidences if confidence is not None]
     return round(sum(known) / len(known), 3) if known else None

@@ -21,14 +21,14 @@ class DeepSpeech1(DeepSpeech2):
         h5_t = g(W5 h4_t + b5)
         p_t = softmax(W6 h5_t + b6)
 
-    with ``g(z) = min(max(z, 0), 20)``. Before the utterance and behind its end the spliced frames are 0. With C = 1
+    with ``g(z) = min(max(z, 0), 20)``. Before the utterance and after its end the spliced frames are 0. With C = 1
 
         x       a b c d e
         spliced 0ab  bcd  de0       what layer 1 sees of five frames
 
-    A matrix times 2C + 1 spliced frames is a convolution over so many frames: the same products, added in another order. So
+    A matrix times 2C + 1 spliced frames is a convolution over 2C + 1 frames: the same products, added in another order. So
     layer 1 is a ``ConvBlock`` of stride 2, layers 2 and 3 are such blocks of one frame, and whatever takes a ``DeepSpeech2``
-    takes this model too. One utterance of a second through ``DeepSpeech1(n_freq=65, vocab_size=29)``, the shapes on the way:
+    takes this model too. The shapes of a one-second utterance on its way through ``DeepSpeech1(n_freq=65, vocab_size=29)``:
 
         features          (1, 1, 65, 99)     (B, 1, F, T)
         layers 1 to 3     (1, 2048, 1, 50)   (B, H, 1, T')
@@ -37,14 +37,14 @@ class DeepSpeech1(DeepSpeech2):
         log-softmax       (50, 1, 29)        (T', B, V)
 
     Args:
-        n_freq, vocab_size: F, bins of the features, and V, output symbols with the blank.
+        n_freq, vocab_size: F, bins of the features, and V, output symbols including the blank.
         context: C, frames on either side [Deep Speech 1: 5, 7 or 9].
         hidden: H, units of each of the five layers [Deep Speech 1, Section 5.1: 2048, also 2304].
         dropout: share of units dropped after the feed-forward layers 1, 2, 3 and 5, never of the recurrence
             [Deep Speech 1, Section 2.1: 0.05 to 0.1].
-        bidirectional: False leaves out ``bwd`` [ours], for a model that can write while one speaks.
+        bidirectional: False leaves out ``bwd`` [ours], for a model that can write while someone speaks.
 
-    At first W1, W2, W3 and W5 are normal with variance 2 / inputs, so that the layers keep the size of what goes through them
+    Initially W1, W2, W3 and W5 are normal with variance 2 / inputs, so that signals keep their size through the layers
     (He et al. 2015) [ours]. ValueError for sizes out of range.
     """
 
@@ -78,6 +78,6 @@ class DeepSpeech1(DeepSpeech2):
         return self.log_probs(recurrence(x, lengths)), lengths
 
     def log_probs(self, x: Tensor) -> Tensor:
-        """What stands above the recurrence, frame by frame: (T', B, H) -> (T', B, V)."""
+        """The layers above the recurrence, frame by frame: (T', B, H) -> (T', B, V)."""
         logits = self.output(self.dropout(self.fully_connected(x)))  # (T', B, V)
         return F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), dim=-1)

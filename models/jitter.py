@@ -1,4 +1,4 @@
-"""Hearing a recording three times, moved a little, and averaging: the jitter at test time of Deep Speech 1."""
+"""Transcribes a recording three times, slightly shifted, and averages: Deep Speech 1's jitter at test time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.checkpoints import Checkpoint
 
 
 def moved(audio: Tensor, samples: int) -> Tensor:
-    """(N,) audio ``samples`` later, or earlier if they are below 0; as long as before, silence where nothing is left.
+    """(N,) audio shifted to ``samples`` later (earlier if negative); same length, with silence where nothing is left.
 
     >>> moved(torch.tensor([1.0, 2.0, 3.0]), 1).tolist(), moved(torch.tensor([1.0, 2.0, 3.0]), -1).tolist()
     ([0.0, 1.0, 2.0], [2.0, 3.0, 0.0])
@@ -26,7 +26,7 @@ def moved(audio: Tensor, samples: int) -> Tensor:
 
 @dataclass(frozen=True)
 class JitteredFeatures(Features):
-    """Features of the audio as it is, of half a hop earlier and of half a hop later, one above the other: (3 F, T)."""
+    """Features of the audio as it is, half a hop earlier, and half a hop later, stacked: (3 F, T)."""
 
     def __call__(self, audio: Tensor, rate: int | None = None) -> Tensor:
         """(samples,) waveform -> (3 F, T)."""
@@ -35,10 +35,10 @@ class JitteredFeatures(Features):
 
 
 class Jittered(nn.Module):
-    """A model that hears each utterance as it is and moved by half a hop to either side, and averages the probabilities.
+    """A model that takes each utterance as it is and shifted by half a hop to either side, and averages the probabilities.
 
-    With frames every 10 ms these are the 5 ms of Deep Speech 1 (Section 2.1); that the utterance as it stands is among the
-    three is ours. Each takes the time of a whole evaluation. It stands wherever the model does that is evaluated or transcribes.
+    With frames every 10 ms these are the 5 ms of Deep Speech 1 (Section 2.1); including the unshifted utterance is ours. Each
+    of the three takes the time of a whole evaluation. Use it wherever a model is evaluated or transcribes.
     """
 
     def __init__(self, model: DeepSpeech2) -> None:
@@ -48,7 +48,7 @@ class Jittered(nn.Module):
 
     @property
     def seconds_per_output(self) -> float:
-        """Of the model."""
+        """The model's."""
         return self.model.seconds_per_output
 
     def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,5 +59,5 @@ class Jittered(nn.Module):
 
 
 def jittered(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint, whose model averages; not to be saved."""
+    """The same checkpoint with a model that averages; do not save it."""
     return dataclasses.replace(checkpoint, model=Jittered(checkpoint.model))

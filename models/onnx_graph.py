@@ -1,13 +1,13 @@
 """A trained model as an ONNX graph, for programs in any language: samples in, log-probabilities out.
 
-The graph is written node by node from the weights: a second road to the numbers of ``DeepSpeech2``, and
-tests/models/test_onnx_graph.py proves both equal. Tracing the first would unroll its loops over time. Here each recurrence is
-ONNX's own operator, and what is fixed once training is over is folded into the weights beside it:
+The graph is written node by node from the weights: a second way to the numbers of ``DeepSpeech2``, and
+tests/models/test_onnx_graph.py proves both equal. Tracing the model would unroll its loops over time. Here each recurrence is
+ONNX's own operator, and whatever is fixed after training is folded into the weights beside it:
 
-    Fourier transform           a convolution over the samples with the windowed sines and cosines: no operator for it is needed,
-                                and bins that the transform of a folded window has come out as they are
-    batch norm                  gamma (x - E) / sqrt(Var + eps) + beta is a product and a sum; of a convolution, of Eq. 8 and of
-                                Eq. 7 they go into its weights and bias, of 'output' into a Mul and an Add
+    Fourier transform           a convolution over the samples with the windowed sines and cosines: it needs no operator of its
+                                own, and gives the same bins as the transform of a folded window
+    batch norm                  gamma (x - E) / sqrt(Var + eps) + beta is a product and a sum; for a convolution, Eq. 8 and Eq. 7
+                                they go into the weights and the bias, for 'output' into a Mul and an Add
     clipped simple recurrence   ONNX has no ReLU with a clip. But min(max(a, 0), 20) = 20 min(max(a / 20, 0), 1), and that
                                 is HardSigmoid: with W and b divided by 20 the states are h / 20
 """
@@ -28,9 +28,9 @@ from implementation import ConvBlock, DeepSpeech2, Features, RecurrentLayer, Seq
 from models.checkpoints import Checkpoint
 from models.streaming import refuse_what_needs_the_end
 
-OPSET, IR_VERSION = 17, 8  # of 2022, so that runtimes of the last years read it
-ENDLESS = 2**62  # to the end, of a slice
-# ONNX's operator, and the places in torch's order of the gates that it wants one after the other: z r n, and i o f g.
+OPSET, IR_VERSION = 17, 8  # from 2022, so that runtimes of the last few years read it
+ENDLESS = 2**62  # end of a slice that goes to the end
+# ONNX's operator, and where torch has the gates that ONNX orders as z r n, and i o f g.
 OPERATORS = {"gru": ("GRU", (1, 0, 2)), "lstm": ("LSTM", (0, 3, 1, 2)), "rnn": ("RNN", (0,))}
 
 
@@ -39,21 +39,21 @@ def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
 
     Inputs and outputs of whole utterances:
 
-        samples         (B, N) float32, full scale 1, at ``sample_rate``; what stands behind an utterance's end does not matter
+        samples         (B, N) float32, full scale 1, at ``sample_rate``; samples after an utterance's end do not matter
         lengths         (B,) int64, samples of each utterance
         log_probs       (T', B, V) float32
         output_lengths  (B,) int64
 
-    and of streams, which come piece by piece, B of them in step:
+    and of streams, which come piece by piece, B of them together:
 
         samples         (B, N), any N
         last            bool, whether nothing more comes
-        state_0, ...    zeros of the shapes in the metadata ``states`` at first, then what the call before gave as
+        state_0, ...    at first zeros of the shapes in the metadata ``states``, then what the previous call returned as
         next_0, ...
         log_probs       (T', B, V), the frames that are ready by now; T' may be 0
 
     Metadata, all strings: ``kind`` ('whole' or 'stream'), ``symbols`` (JSON: V texts, the blank's is empty), ``sample_rate``,
-    ``seconds_per_output``, ``features`` and ``settings`` (JSON), of streams ``states`` (JSON: shapes by name, "B" the streams).
+    ``seconds_per_output``, ``features`` and ``settings`` (JSON); for streams ``states`` (JSON: shapes by name, "B" the streams).
 
     Raises:
         CheckpointError: with ``stream``, if the model needs the whole utterance.
@@ -88,8 +88,8 @@ def _metadata(checkpoint: Checkpoint, graph: _Graph) -> dict[str, str]:
 
 
 # ---- Graphs ---------------------------------------------------------------------------------
-# What slides over time (the transform, the convolutions, the row convolution) has the same form in all of them: x is
-# (B, C, F, T), the kernel (O, C, bins, L), zeros stand before the first frame and behind the last.
+# Everything that slides over time (the transform, the convolutions, the row convolution) has the same form: x is
+# (B, C, F, T), the kernel (O, C, bins, L), and there are zeros before the first frame and after the last.
 
 
 class _Graph:
@@ -118,7 +118,7 @@ class _Graph:
         return name
 
     def give(self, name: str, value: str, shape: Sequence[str | int], kind: int = TensorProto.FLOAT) -> None:
-        """A value is an output."""
+        """Makes a value an output."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
@@ -127,21 +127,21 @@ class _Graph:
         return self.op("Shape", x, start=3)
 
     def model(self) -> onnx.ModelProto:
-        """All of it."""
+        """The whole graph."""
         graph = helper.make_graph(self.nodes, "deep_speech", self.inputs, self.outputs, self.constants)
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="deep-speech-2-reference")
 
 
 class _Whole(_Graph):
-    """Whole utterances in a batch, each with its length: whatever stands in the padding is taken for 0."""
+    """Whole utterances in a batch, each with its length; values in the padding count as 0."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
         samples = self.take("samples", ("B", "samples"))
         self.lengths = self.take("lengths", ("B",), TensorProto.INT64)
         lacking = self.op("Max", self.op("Sub", [features.window], self.op("Shape", samples, start=1)), [0])
-        x = self.op("Pad", samples, self.op("Concat", [0, 0, 0], lacking, axis=0))  # a window at least
+        x = self.op("Pad", samples, self.op("Concat", [0, 0, 0], lacking, axis=0))  # at least one window
         self.samples = self.valid(self.op("Unsqueeze", x, [1, 2]))  # (B, 1, 1, N)
 
     def valid(self, x: str) -> str:
@@ -170,13 +170,13 @@ class _Whole(_Graph):
         return self.op(kind, x, *weights, self.op("Cast", self.lengths, to=TensorProto.INT32), **attributes)
 
     def model(self) -> onnx.ModelProto:
-        """All of it, also how long the outputs are."""
+        """The whole graph, with the lengths of the outputs."""
         self.give("output_lengths", self.lengths, ("B",), TensorProto.INT64)
         return super().model()
 
 
 class _Stream(_Graph):
-    """Streams in pieces: each layer keeps what its next frames need of the past, as those of ``models.streaming`` do."""
+    """Streams in pieces: each layer keeps the past that its next frames need, like those of ``models.streaming``."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
@@ -190,11 +190,11 @@ class _Stream(_Graph):
         return x
 
     def arrived(self, x: str, axis: int) -> str:
-        """The frames that are ready. Layers see one at least, of no meaning, since runtimes may fail on none."""
+        """The frames that are ready. Layers get at least one, possibly meaningless, since runtimes may fail on none."""
         return self.op("Slice", x, [0], self.ready, [axis])
 
     def state(self, shape: Sequence[str | int], at_first: Sequence[str | int]) -> str:
-        """An input that is kept from call to call; ``at_first``: the shape of its zeros."""
+        """An input that the caller keeps from call to call; ``at_first``: the shape of its zeros."""
         name = f"state_{len(self.states)}"
         self.states[name] = list(at_first)
         return self.take(name, shape)
@@ -204,7 +204,7 @@ class _Stream(_Graph):
         self.give(state.replace("state", "next"), value, shape)
 
     def slide(self, x: str, window: _Window) -> str:
-        """The frames of a window for which all is there, and at the end those that reach beyond it."""
+        """The frames of a window that are complete, and at the end also those that reach beyond it."""
         window, kept = window.without_gaps(), f"kept_{len(self.states)}"
         inner = ("B", window.channels, window.bins)
         state = self.state((*inner, kept), (*inner, window.before))
@@ -227,12 +227,12 @@ class _Stream(_Graph):
 
 @dataclasses.dataclass(frozen=True)
 class _Window:
-    """What slides over the frames of (B, C, F, T): a kernel (O, C / group, bins, L), with zeros around.
+    """A kernel (O, C / group, bins, L) that slides over the frames of (B, C, F, T), with zeros around.
 
     Attributes:
         bins: F of x.
         around_bins: zeros below and above the bins.
-        before, behind: zeros before the first frame and behind the last.
+        before, behind: zeros before the first frame and after the last.
     """
 
     kernel: np.ndarray
@@ -260,7 +260,7 @@ class _Window:
         return self.kernel.shape[1] * self.group
 
     def without_gaps(self) -> _Window:
-        """The same with zeros behind a kernel that is shorter than its stride, so that no frame is skipped."""
+        """The same window with zeros after a kernel that is shorter than its stride, so that no frame is skipped."""
         gap = max(0, self.stride - self.length)
         kernel = np.pad(self.kernel, ((0, 0), (0, 0), (0, 0), (0, gap)))
         return dataclasses.replace(self, kernel=kernel, behind=self.behind + gap)
@@ -275,7 +275,7 @@ class _Window:
 
 
 def _features(graph: _Whole | _Stream, features: Features) -> str:
-    """The samples -> features (B, 1, F, T), as ``compute_spectrogram`` and ``compute_log_mel`` have them."""
+    """Samples -> features (B, 1, F, T), the same as ``compute_spectrogram`` and ``compute_log_mel`` give."""
     x, corpus = graph.samples, features.corpus
     if corpus is None:
         x = graph.valid(graph.op("Sub", x, graph.mean(x)))
@@ -307,7 +307,7 @@ def _fourier_kernel(window: int, n_fft: int) -> np.ndarray:
 
 
 def _convolution(graph: _Whole | _Stream, block: ConvBlock, x: str, bins: int) -> str:
-    """(B, C, F, T) -> (B, O, F', T'); F is ``bins``, of a 1D convolution 1, and its bins are channels."""
+    """(B, C, F, T) -> (B, O, F', T'); F is ``bins``; in a 1D convolution it is 1, and the bins are channels."""
     conv = block.conv
     x = graph.op("Reshape", x, [0, conv.in_channels, bins, 0])
     weight = conv.weight.detach().double()
@@ -333,7 +333,7 @@ def _recurrence(graph: _Whole | _Stream, layer: RecurrentLayer, x: str) -> str:
     attributes = {"hidden_size": layer.hidden_size, "direction": "bidirectional" if layer.bidirectional else "forward"}
     weights = _recurrent_weights(layer)
     if kind == "GRU":
-        attributes["linear_before_reset"] = 1  # as torch and gru_step have it: r o (U_n h)
+        attributes["linear_before_reset"] = 1  # as in torch and gru_step: r o (U_n h)
     if kind == "RNN":
         weights[0], weights[2] = weights[0] / layer.clip, weights[2] / layer.clip
         each = {"activations": "HardSigmoid", "activation_alpha": 1.0, "activation_beta": 0.0}  # min(max(a, 0), 1)
@@ -364,7 +364,7 @@ def _recurrent_weights(layer: RecurrentLayer) -> list[Tensor]:
 
 
 def _log_probs(graph: _Whole | _Stream, model: DeepSpeech2, x: str) -> str:
-    """What stands above the recurrences: (T', B, D H) or (T', B, H) -> (T', B, V)."""
+    """The layers above the recurrences: (T', B, D H) or (T', B, H) -> (T', B, V)."""
     x = graph.valid(graph.op("Unsqueeze", graph.op("Transpose", x, perm=(1, 2, 0)), [2]))  # (B, H, 1, T')
     if model.row_convolution is not None:
         row = model.row_convolution

@@ -1,4 +1,4 @@
-"""A model that export.py wrote, run by onnxruntime: the numbers of the torch model, of whole utterances and of streams."""
+"""A model that export.py wrote, run by onnxruntime: the torch model's numbers, for whole utterances and for streams."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class OnnxModel:
         print(model.encoder.ctc_decode(rows.argmax(1)))
 
     Args:
-        model: the file, or what it holds.
+        model: the file, or its bytes.
 
     Attributes:
-        encoder, sample_rate, seconds_per_output: as of the checkpoint; of the samples in Hz; from one row to the next.
+        encoder, sample_rate, seconds_per_output: the checkpoint's encoder; the samples' rate in Hz; seconds between two rows.
         streams: whether it takes an utterance in pieces.
 
     Raises:
-        ValueError: if it is no model of export.py.
+        ValueError: if it is not a model that export.py wrote.
     """
 
     def __init__(self, model: str | Path | bytes) -> None:
@@ -42,22 +42,23 @@ class OnnxModel:
         try:
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a class of its own for each fault, none of them documented
-            raise ValueError(f"{name}: no ONNX model that onnxruntime can run ({' '.join(str(error).split())[:200]})") from error
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{name}: not an ONNX model that onnxruntime can run ({reason})") from error
         told = self.session.get_modelmeta().custom_metadata_map
         if not {"kind", "symbols", "sample_rate", "seconds_per_output"} <= told.keys():
-            raise ValueError(f"{name}: an ONNX model, but none that export.py wrote: it tells no symbols and no sample rate")
+            raise ValueError(f"{name}: an ONNX model, but not one that export.py wrote: it states no symbols and no sample rate")
         self.encoder = encoder_of(json.loads(told["symbols"])[1:])
         self.sample_rate, self.seconds_per_output = int(told["sample_rate"]), float(told["seconds_per_output"])
         self.streams, self.states = told["kind"] == "stream", json.loads(told.get("states", "{}"))
 
     def log_probs(self, samples: np.ndarray) -> Tensor:
-        """(N,) samples, floats of full scale 1 -> (T', V): of a whole utterance."""
+        """(N,) samples of a whole utterance, floats of full scale 1 -> (T', V)."""
         return OnnxStream(self).log_probs(samples, last=True) if self.streams else self.batch([samples])[0]
 
     def batch(self, utterances: Sequence[np.ndarray]) -> list[Tensor]:
-        """The (T', V) of each of several whole utterances, heard together; ValueError of a model for streams."""
+        """The (T', V) of each of several whole utterances, computed together; ValueError for a model for streams."""
         if self.streams:
-            raise ValueError("this model was exported with --stream: it takes streams, OnnxStream, and no batch of utterances")
+            raise ValueError("this model was exported with --stream: use OnnxStream, since it takes no batch of utterances")
         lengths = np.array([len(samples) for samples in utterances])
         padded = np.zeros((len(utterances), lengths.max()), np.float32)
         for row, samples in zip(padded, utterances, strict=True):
@@ -67,7 +68,7 @@ class OnnxModel:
 
 
 class OnnxStream:
-    """One utterance of a model exported with ``--stream``, piece by piece; ValueError of another model."""
+    """One utterance, piece by piece, for a model exported with ``--stream``; ValueError for another model."""
 
     def __init__(self, model: OnnxModel) -> None:
         if not model.streams:
@@ -77,7 +78,7 @@ class OnnxStream:
                        for name, shape in model.states.items()}  # fmt: skip
 
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) more samples -> (T', V), the rows that are ready by now; with ``last`` all that are left."""
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
         names = [name.replace("state", "next") for name in self.states]
         given = {"samples": np.asarray(samples, np.float32)[None], "last": np.array(last)} | self.states
         log_probs, *kept = self.session.run(["log_probs", *names], given)

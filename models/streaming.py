@@ -1,4 +1,4 @@
-"""Speech to text while it is still coming: what each layer needs of the past is carried from chunk to chunk."""
+"""Transcribes speech while it comes in: each layer carries the past that it needs from chunk to chunk."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from models.deep_speech_1 import DeepSpeech1
 from models.transcription import Decoder, distinct
 from speech.audio import RATES
 
-LOUDEST = 100.0  # floats above are surely no part of full scale
+LOUDEST = 100.0  # larger floats surely do not have a full scale of 1
 
 
 @dataclass(frozen=True)
 class HeardWord(AlignedText):
-    """A word, its start and end in seconds, and the probability that it is right, as ``transcribe`` has it."""
+    """A word, its start and end in seconds, and the probability that it is right, as in ``transcribe``."""
 
     confidence: float | None = None
 
@@ -51,9 +51,9 @@ class HeardWord(AlignedText):
 class Heard:
     """What was said so far: ``text``, of which this call added ``new``, and ``words`` with the seconds of each.
 
-    What stands in ``text`` stays. Greedily, only the last word may grow, and its end move. A beam search adds whole words, once
-    they are settled; ``partial`` is what the best hypothesis has behind them, with the space before it, and may change. When
-    the stream is finished, ``partial`` holds letters that spell no word of the lexicon, else nothing.
+    ``text`` never changes, except that in greedy decoding the last word may grow and end later. A beam search adds whole words
+    once they are settled; ``partial`` is the rest of the best hypothesis, with the space before it, and may change. When the
+    stream is finished, ``partial`` holds letters that spell no word of the lexicon, else nothing.
     """
 
     text: str = ""
@@ -63,9 +63,9 @@ class Heard:
 
 
 class StreamingRecognizer:
-    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end the text that ``transcribe`` gives of the whole.
+    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end the same text that ``transcribe`` gives.
 
-    The words' times may differ a little from its, since a stream aligns a word before it has heard what follows.
+    The words' times may differ a little, since a stream aligns a word before it has heard what follows.
 
         recognizer = StreamingRecognizer("runs/001/checkpoint.pt", sample_rate=44100)
         for chunk in chunks:
@@ -73,16 +73,16 @@ class StreamingRecognizer:
         print(recognizer.finish().new)
 
     Args:
-        checkpoint: file or loaded, of a forward-only model with features normalised over the corpus.
+        checkpoint: a file or a loaded checkpoint, of a forward-only model with features normalised over the corpus.
         sample_rate: of the samples, in Hz; None: the model's.
-        decoder: greedy unless given. Where a lexicon leaves a beam search nothing at the end, ``transcribe`` searches once more
-            with a wider beam; a stream can't, and stops behind the last word that is whole.
-        settle_after: seconds after which the beam search keeps to what its best hypothesis had then and has still. None: a word
-            is settled once no hypothesis in the beam has another in its place, so that the text is that of the whole; with a
-            wide beam that may take until the end of the utterance.
+        decoder: greedy unless given. If a lexicon leaves a beam search without a text at the end, ``transcribe`` searches again
+            with a wider beam; a stream can't, and stops after the last complete word.
+        settle_after: seconds after which the beam search fixes what its best hypothesis had then and still has. None: a word
+            is settled once all hypotheses in the beam have it, so the text is the same as for the whole file; with a wide
+            beam that may take until the end of the utterance.
 
     Raises:
-        CheckpointError: if the model needs the whole utterance; the message says why, and what trains another.
+        CheckpointError: if the model needs the whole utterance; the message says why, and how to train another.
         ValueError: for a rate below 1000 or above 768000 Hz.
     """
 
@@ -103,23 +103,23 @@ class StreamingRecognizer:
         self._heard, self._finished = Heard(), False
 
     def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
-        """What was said so far, with these (N,) samples: floats of full scale 1, or int16.
+        """Takes (N,) more samples, floats of full scale 1 or int16; returns what was said so far.
 
         Raises:
-            ValueError: for another shape or type, values that are not finite or far beyond full scale, or after ``finish``.
+            ValueError: for a wrong shape or type, values that are not finite or far beyond full scale, or after ``finish``.
         """
         return self.hear(self.log_probs(self._checked(samples)))
 
     def finish(self) -> Heard:
-        """All that was said, once nothing more comes; "" of a stream without a sample. ValueError the second time."""
+        """Ends the stream and returns all that was said; "" for a stream without samples. ValueError the second time."""
         if self._finished:
-            raise ValueError("the stream is finished already")
+            raise ValueError("the stream is already finished")
         self._finished = True
         return self.hear(self.log_probs(np.empty(0, np.float32), last=True), last=True)
 
     @torch.no_grad()
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) float32 samples -> (T', V) of the output frames that can be told now; ``hear`` makes text of them."""
+        """(N,) float32 samples -> (T', V), the output frames that are ready now; ``hear`` turns them into text."""
         return self._network.push(self._frames.push(samples, last)[None], last)[:, 0]
 
     def _checked(self, samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
@@ -128,10 +128,10 @@ class StreamingRecognizer:
         return _one_channel(samples)
 
     def hear(self, rows: Tensor, last: bool = False) -> Heard:
-        """What was said so far, with these (T', V) more rows of ``log_probs``."""
+        """Takes (T', V) more rows of ``log_probs``; returns what was said so far."""
         refuse_nan(rows, "the stream")
         text, words, partial = self._decoder.push(rows, last)
-        words = [word for word in words if not word.text.isspace()]  # where each character counts as a word, a space is none
+        words = [word for word in words if not word.text.isspace()]  # if each character counts as a word, a space does not
         self._heard = Heard(text, text[len(self._heard.text) :], words, partial)
         return self._heard
 
@@ -140,16 +140,17 @@ class StreamingRecognizer:
 def accept_together(
     recognizers: Sequence[StreamingRecognizer], chunks: Sequence[np.ndarray | Tensor | Sequence[float]]
 ) -> list[Heard]:  # fmt: skip
-    """What each of several streams of a checkpoint hears in its chunk, as ``accept``, in fewer and larger products.
+    """``accept`` for one chunk of each of several streams of a checkpoint, in fewer and larger products.
 
-    Streams of one loaded ``Checkpoint`` whose layers wait for as many frames go through the network in one batch, as in Batch
-    Dispatch (Section 7.1): with chunks of 100 ms all, unless the frames are no multiple of the strides.
+    Streams of one loaded ``Checkpoint`` whose layers wait for equally many frames go through the network in one batch, as in
+    Batch Dispatch (Section 7.1): with chunks of 100 ms all of them, unless the frames are not a multiple of the strides.
 
     Raises:
-        ValueError: as ``accept``, before any stream has heard anything; or if a stream is named twice.
+        ValueError: as in ``accept``, before any stream has changed; or if a stream is named twice.
     """
     if not len(set(map(id, recognizers))) == len(recognizers) == len(chunks):
-        raise ValueError(f"each stream has one chunk, not {len(recognizers)} streams {len(chunks)} chunks")
+        given = f"{len(chunks)} chunks for {len(recognizers)} streams"
+        raise ValueError(f"give one chunk for each stream, and no stream twice; there are {given}")
     checked = [recognizer._checked(chunk) for recognizer, chunk in zip(recognizers, chunks, strict=True)]
     alike: dict[tuple, list[tuple[int, Tensor]]] = {}
     for number, (recognizer, samples) in enumerate(zip(recognizers, checked, strict=True)):
@@ -168,13 +169,13 @@ def accept_together(
 
 
 def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
-    """Raises ``CheckpointError`` if the model can't hear a stream."""
+    """Raises ``CheckpointError`` if the model can't transcribe a stream."""
     flags = "--model ds1 --forward-only" if isinstance(model, DeepSpeech1) else "--forward-only --row-conv 19"
     again = f"train one with train_minimal.py {flags}"
     if model.recurrences[0].bidirectional:
         raise CheckpointError(f"its layers are bidirectional, so they need the end of the utterance first: {again}")
     if model.features.normalisation != "corpus":
-        raise CheckpointError(f"its features are normalised over the utterance, whose end is not there yet: {again}")
+        raise CheckpointError(f"its features are normalised over the utterance, which has not ended yet: {again}")
 
 
 def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
@@ -183,11 +184,11 @@ def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
         samples = samples.detach().cpu().float() if samples.dtype == torch.bfloat16 else samples.detach().cpu()
     samples = np.asarray(samples)
     if samples.ndim != 1:
-        raise ValueError(f"a stream has one channel, samples of shape (N,), not {samples.shape}; mix the channels first")
+        raise ValueError(f"a stream needs one channel, samples of shape (N,), not {samples.shape}; mix the channels first")
     if samples.dtype == np.int16:
         return samples.astype(np.float32) / 32768
     if samples.size and samples.dtype.kind != "f":
-        raise ValueError(f"samples are floats of full scale 1, or int16, not {samples.dtype}")
+        raise ValueError(f"samples must be floats of full scale 1, or int16, not {samples.dtype}")
     if not np.isfinite(samples).all():
         raise ValueError("samples hold nan or infinity")
     if samples.size and (peak := np.abs(samples).max()) > LOUDEST:
@@ -206,14 +207,14 @@ class _Frames:
         self.resampler = None if same else soxr.ResampleStream(rate, features.sample_rate, 1, "float32", "HQ")
 
     def push(self, samples: np.ndarray, last: bool) -> Tensor:
-        """(N,) -> (F, T): the frames that are whole now; one at least of a stream that had a sample."""
+        """(N,) -> (F, T): the frames that are complete now; at least one for a stream with any sample."""
         if self.resampler is not None:
             samples = self.resampler.resample_chunk(samples, last=last)
         self.samples = np.concatenate((self.samples, samples))
         window, hop = self.features.window, self.features.hop
         frames = 1 + (len(self.samples) - window) // hop if len(self.samples) >= window else 0
         if last and not self.any and not frames and len(self.samples):
-            return self.features(torch.from_numpy(self.samples))  # shorter than a window: filled up with zeros
+            return self.features(torch.from_numpy(self.samples))  # shorter than a window: padded with zeros
         if not frames:
             return torch.empty(self.features.bins, 0)
         self.any = True
@@ -222,12 +223,12 @@ class _Frames:
 
 
 class _Convolution:
-    """A convolution that keeps the frames its next outputs need; before the first and behind the last frame there is 0."""
+    """A convolution that keeps the frames its next outputs need; before the first and after the last frame come zeros."""
 
     def __init__(self, block: ConvBlock, bins: int) -> None:
         conv = block.conv
         self.block, self.bins = block, bins
-        self.skip = 0  # frames to come that no output needs, where the stride is above the kernel
+        self.skip = 0  # coming frames that no output needs, if the stride is larger than the kernel
         self.kept = conv.weight.new_zeros(1, conv.in_channels, bins, conv.padding[1])
         self.bins_out = 1 + (bins + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0]
 
@@ -246,7 +247,7 @@ class _Convolution:
 
 
 class _Ahead:
-    """A row convolution that waits for its lookahead; without one every frame passes."""
+    """A row convolution that waits for its lookahead; without one, every frame passes unchanged."""
 
     def __init__(self, row: RowConvolution | None) -> None:
         self.row, self.kept = row, None
@@ -263,7 +264,7 @@ class _Ahead:
 
 
 class _Network:
-    """A forward-only model whose layers carry what they need of the past."""
+    """A forward-only model whose layers carry the past that they need."""
 
     def __init__(self, model: DeepSpeech2) -> None:
         self.model, self.convolutions, bins = model, [], model.n_freq
@@ -293,13 +294,13 @@ class _Network:
         return self.model.log_probs(self.ahead.push(x, last))
 
     def standing(self) -> tuple:
-        """Streams in which this and the number of frames are the same can go through the layers in one batch."""
+        """Streams can go through the layers in one batch if this and the number of frames are the same for all."""
         of_layers = [(convolution.kept.shape[3], convolution.skip) for convolution in self.convolutions]
         return id(self.model), *of_layers, self.states[0] is None, -1 if self.ahead.kept is None else len(self.ahead.kept)
 
     @classmethod
     def gathered(cls, networks: Sequence[_Network]) -> _Network:
-        """Several that stand alike as one with a batch of streams."""
+        """Several networks with equal ``standing`` as one network with a batch of streams."""
         whole, first = cls(networks[0].model), networks[0]
         for mine, *theirs in zip(whole.convolutions, *(network.convolutions for network in networks), strict=True):
             mine.kept, mine.skip = torch.cat([convolution.kept for convolution in theirs]), theirs[0].skip
@@ -311,7 +312,7 @@ class _Network:
         return whole
 
     def scatter(self, networks: Sequence[_Network]) -> None:
-        """Gives each its own state back."""
+        """Gives each network its own state back."""
         for place, network in enumerate(networks):
             for mine, theirs in zip(self.convolutions, network.convolutions, strict=True):
                 theirs.kept, theirs.skip = mine.kept[place : place + 1], mine.skip
@@ -320,14 +321,14 @@ class _Network:
 
 
 class _Greedy:
-    """The best path (Graves et al. 2006, Eq. 4), collapsed as it comes; a word is over where a space follows."""
+    """The best path (Graves et al. 2006, Eq. 4), collapsed as it comes; a word ends where a space follows."""
 
     def __init__(self, words: _Words) -> None:
         self.words, self.frame, self.last = words, 0, CharEncoder.blank_idx
-        self.units: list[_Unit] = []  # since the last word that is over
+        self.units: list[_Unit] = []  # since the last complete word
 
     def push(self, rows: Tensor, _last: bool) -> tuple[str, list[HeardWord], str]:
-        """(T', V) -> text, words, and nothing that is not settled."""
+        """(T', V) -> text and words; all of it is settled."""
         best, labels = rows.max(1)
         for log_p, label in zip(best.tolist(), labels.tolist(), strict=True):
             if label == self.last != CharEncoder.blank_idx:
@@ -343,19 +344,19 @@ class _Greedy:
 
 
 class _Beam:
-    """A beam search that is carried on; what all its prefixes begin with is settled."""
+    """A beam search that continues from chunk to chunk; the labels that all its prefixes begin with are settled."""
 
     def __init__(self, words: _Words, decoder: Decoder, settle_after: float | None = None) -> None:
         self.words, self.encoder, self.frame = words, words.encoder, 0
         self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
-        self.open: list[int] = []  # labels that are settled, since the last word that is over
-        self.taken = 0  # labels before them
-        self.rows, self.frames = [], []  # log-probabilities to align them with, and which frames of the stream these are
+        self.open: list[int] = []  # settled labels since the last complete word
+        self.taken = 0  # number of labels before them
+        self.rows, self.frames = [], []  # log-probabilities to align them with, and their frame numbers in the stream
         self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
-        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken then, labels of the best hypothesis since
+        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken then, labels of the best hypothesis after it
 
     def push(self, rows: Tensor, last: bool) -> tuple[str, list[HeardWord], str]:
-        """(T', V) -> text and words that are settled, and what the best hypothesis has behind them."""
+        """(T', V) -> settled text and words, and the rest of the best hypothesis."""
         rows = rows.cpu()
         self.search.push(rows.double().numpy())
         self._keep(rows)
@@ -375,7 +376,7 @@ class _Beam:
         return text, list(self.words.over), space + " ".join(behind.split())
 
     def _keep_to_the_best(self) -> None:
-        """Commits the search to the labels that its best hypothesis had some seconds ago and has still."""
+        """Commits the search to the labels that its best hypothesis had some seconds ago and still has."""
         now = self.open + list(self.search.leading())
         self.led.append((self.frame, self.taken, now))
         then = None
@@ -383,21 +384,21 @@ class _Beam:
             then = self.led.popleft()
         if then is None:
             return
-        before = then[2][self.taken - then[1] :]  # without words that were over since
+        before = then[2][self.taken - then[1] :]  # without words completed since then
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False)))
         if same > len(self.open):
             self.search.commit(now[len(self.open) : same])
 
     def _settle_the_end(self) -> bool:
-        """Takes the best hypothesis; False if there is none, as letters at the end spell no word of the lexicon."""
-        before = self.open[-1:]  # texts that differ in the spaces behind it are one
+        """Takes the best hypothesis; False if there is none because the last letters spell no word of the lexicon."""
+        before = self.open[-1:]  # texts that differ only in the spaces after it count as one
         whole = [dataclasses.replace(hypothesis, labels=(*before, *hypothesis.labels)) for hypothesis in self.search.hypotheses()]
         if whole:
             self.open += distinct(whole, self.encoder)[0].labels[len(before) :]
         return bool(whole)
 
     def _keep(self, rows: Tensor) -> None:
-        """Of frames that are surely blank one after the other only the first, or an hour of silence would be kept."""
+        """Keeps only the first of consecutive frames that are surely blank; otherwise an hour of silence would be kept."""
         for row in rows:
             blank = float(row[0]) > SURE
             if not (blank and self.rows and float(self.rows[-1][0]) > SURE):
@@ -406,7 +407,7 @@ class _Beam:
             self.frame += 1
 
     def _forget(self, frame: int) -> None:
-        """What stands before a frame of the stream."""
+        """Drops everything before a frame of the stream."""
         first = bisect.bisect_left(self.frames, frame)
         del self.rows[:first], self.frames[:first]
 
@@ -415,7 +416,7 @@ class _Beam:
         rows = torch.stack(self.rows)
         try:
             path = forced_alignment(rows, labels)
-        except ValueError:  # what is left of the frames does not fit: all of them for each
+        except ValueError:  # the labels don't fit into the remaining frames: each gets all of them
             return [(label, self.frames[0], self.frame, 0.0) for label in labels]
         first, behind = {}, {}
         for frame, state in zip(self.frames, path, strict=True):
@@ -425,12 +426,12 @@ class _Beam:
         return [(label, first[2 * i + 1], behind[2 * i + 1], sure[i]) for i, label in enumerate(labels)]
 
 
-_Unit = tuple[int, int, int, float]  # label, its first frame, the frame behind its last, its largest posterior there
-SURE = math.log(0.999)  # of a frame that is surely blank
+_Unit = tuple[int, int, int, float]  # label, its first frame, the frame after its last, its largest posterior there
+SURE = math.log(0.999)  # a blank above this is sure
 
 
 class _Words:
-    """Words that are over; where no space parts words, or the alphabet has none, each character is one."""
+    """Complete words; in languages without spaces, or if the alphabet has no space, each character is a word."""
 
     def __init__(self, encoder: CharEncoder, seconds_per_frame: float, calibration: Calibration) -> None:
         self.encoder, self.seconds, self.calibration = encoder, seconds_per_frame, calibration
@@ -438,21 +439,21 @@ class _Words:
         self.joint = joint_of_words(encoder)
 
     def boundary(self, labels: list[int]) -> int:
-        """How many labels are of words that are over: up to the last space, which must not be the first label."""
+        """How many labels belong to complete words: up to the last space, which must not be the first label."""
         if not self.joint:
             return max(0, len(labels) - 1)
         spaces = [place for place, label in enumerate(labels) if place and self.encoder.decode([label]).isspace()]
         return spaces[-1] + 1 if spaces else 0
 
     def take(self, units: list[_Unit], done: int) -> list[_Unit]:
-        """Adds the words of the first ``done`` units; the others are left, behind the last space, from whose end words count."""
+        """Adds the words of the first ``done`` units; the others stay. The next word begins at the end of the last space."""
         if not done:
             return units
         self.over += self.of(units[:done])
         return units[done - 1 :] if self.joint and self.encoder.decode([units[done - 1][0]]).isspace() else units[done:]
 
     def of(self, units: list[_Unit]) -> list[HeardWord]:
-        """Their words."""
+        """The words of the units."""
         texts = [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b, _ in units]
         times = word_times(texts) if self.joint else texts
         letters = [[sure] for *_, sure in units]

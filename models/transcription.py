@@ -1,4 +1,4 @@
-"""Audio files to text with a trained model: decoder, n-best texts, times."""
+"""Transcribes audio files with a trained model: decoder, n-best texts, times."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from models.pieces import likeliest_joined, moved_by, pieces_of, rows_of
 from speech.audio import BadAudio, read_audio, tell
 
 SILENCE_DB = -60.0  # of full scale [ours]
-CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # of full scale, and the share of samples at which it is said [ours]
-BEAM_OF_WORDS = 20  # of the search in a checkpoint's own list of words [ours]
-# A text of a checkpoint's own words less likely than exp(-UNLIKE - words) is told as doubtful [ours]: with the model
-# that comes with the project, of dev's single words heard right fewer than one in fifty; of ten sentences of other words nine.
+CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # level that counts as clipped; share of such samples that gives a warning [ours]
+BEAM_OF_WORDS = 20  # width of the search in a checkpoint's own list of words [ours]
+# A text of a checkpoint's own words less likely than exp(-UNLIKE - words) is called doubtful [ours]. With the model that
+# comes with the project these are fewer than one in fifty of dev's correctly heard words, and nine of ten other sentences.
 UNLIKE = 5.0
 UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
 
@@ -56,32 +56,33 @@ class Decoder:
 
 
 def decoder_of(checkpoint: Checkpoint, beam: int | None = None) -> Decoder:
-    """The decoder of a checkpoint: of one with a list of words the search for the likeliest text of these words, else greedy.
+    """The decoder of a checkpoint: if it has a list of words, a search for the likeliest text of these words; else greedy.
 
     Args:
-        checkpoint: whose ``words`` count; each may be said at any place, as if all were as likely.
-        beam: width of the search; None: 20 for a list of words [ours], else 1; at 1 the search is greedy and writes any letters.
+        checkpoint: its ``words`` are used; each may come at any place, and all count as equally likely.
+        beam: width of the search; None: 20 with a list of words [ours], else 1; at 1 decoding is greedy and writes any letters.
     """
     if not checkpoint.words or beam == 1:
         return Decoder(beam or 1)
-    words = NGramModel.train(checkpoint.words, order=1)  # at alpha 0 its probabilities count for nothing, its words alone do
+    words = NGramModel.train(checkpoint.words, order=1)  # at alpha 0 only its words matter, not their probabilities
     return Decoder(beam or BEAM_OF_WORDS, WordScorer(words, checkpoint.encoder, lexicon=True))
 
 
 @torch.no_grad()
 def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = None, nbest: int = 1, times: bool = False) -> dict:
-    """What is said in one audio file of any sample rate, number of channels and length.
+    """Transcribes one audio file of any sample rate, number of channels and length.
 
-    A recording of more than a minute is heard in pieces, see ``models.pieces``, which is told; a language model begins each anew.
+    A recording of more than a minute is transcribed in pieces (``models.pieces``), and a printed line says so; a language model
+    begins each piece anew.
 
     Returns:
-        dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words', a list of text and confidence, with
-        ``times`` start and end in seconds, and 'confidence', the mean of the words'; with a beam search 'nbest', a list of up
-        to ``nbest`` dicts of text and the three parts of its score, no two with the same text; with ``times`` 'characters', a
-        list of text, start and end in seconds.
+        dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words' (a list of text and confidence; with
+        ``times`` also start and end in seconds) and 'confidence' (the words' mean). With a beam search also 'nbest', up to
+        ``nbest`` dicts of text and the three parts of its score, no two with the same text. With ``times`` also 'characters',
+        a list of text, start and end in seconds.
 
-        Texts are written as references are: one space between words, none around. A confidence is the probability that a word
-        is right, calibrated on dev by the end of training (``Checkpoint.calibration``), None without letters. It holds for
+        Texts are written like references: one space between words, none around. A confidence is the probability that a word
+        is right, calibrated on dev at the end of training (``Checkpoint.calibration``); None without letters. It holds for
         speech like that of dev, decoded greedily.
 
     Raises:
@@ -105,7 +106,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
 
 
 def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[tuple[float, Tensor]]:
-    """Where a piece begins, in seconds, and its (T', V); one piece up to a minute. Pieces in which nobody speaks are left out."""
+    """Start of each piece in seconds, and its (T', V); one piece up to a minute. Leaves out pieces in which nobody speaks."""
     rate, step = sample.sample_rate, round(checkpoint.model.seconds_per_output * sample.sample_rate)
     pieces = pieces_of(sample.audio, rate, step)
     if len(pieces) > 1:
@@ -116,7 +117,7 @@ def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[
 
 
 def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float = 0.0) -> dict:
-    """Text, words and what else ``transcribe`` tells of a piece that begins at ``start`` seconds, (T', V) log-probabilities."""
+    """Text, words and the rest that ``transcribe`` returns, of a piece with (T', V) log-probabilities, ``start`` in seconds."""
     encoder, found, states = checkpoint.encoder, {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -138,14 +139,14 @@ def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, tim
 
 
 def _read(path: Path, features: Features) -> AudioSample:
-    """The audio at the model's rate; ``BadAudio`` where it is shorter than a window."""
+    """The audio at the model's rate; ``BadAudio`` if it is shorter than a window."""
     sample = AudioSample(read_audio(path, features.sample_rate), features.sample_rate, "")
     refuse_short(sample.seconds, features, path)
     return sample
 
 
 def refuse_short(seconds: float, features: Features, path: Path) -> None:
-    """Raises ``BadAudio`` for audio that lasts no window."""
+    """Raises ``BadAudio`` for audio shorter than a window."""
     window = features.window / features.sample_rate
     if seconds < window:
         raise BadAudio(f"lasts {1000 * seconds:.1f} ms, too short for speech: one window takes {1000 * window:g} ms", path)
@@ -162,7 +163,7 @@ def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tenso
 
 
 def is_silent(sample: AudioSample) -> bool:
-    """Whether the loudest 20 ms have less power than ``SILENCE_DB`` below that of full scale: nobody spoke."""
+    """Whether even the loudest 20 ms have less power than ``SILENCE_DB`` relative to full scale: nobody spoke."""
     window = min(max(1, sample.sample_rate // 50), len(sample.audio))
     windows = sample.audio[: len(sample.audio) // window * window].reshape(-1, window)
     return float(torch.linalg.vector_norm(windows, dim=1).max()) ** 2 / window < 10 ** (SILENCE_DB / 10)
@@ -172,8 +173,8 @@ class Loudness:
     """How long and how loud a stream is.
 
     Attributes:
-        seconds: so far.
-        silent: whether all of it is, see ``is_silent``.
+        seconds: length so far.
+        silent: whether all of it is silent, see ``is_silent``.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -192,23 +193,23 @@ class Loudness:
             self.silent = self.silent and is_silent(AudioSample(audio, self.sample_rate, ""))
 
     def clipping(self) -> str:
-        """A sentence if it is too loud to be understood well; else empty."""
+        """A sentence if the stream is too loud to be understood well; else empty."""
         share = self.clipped / max(1, self.samples)
         return f"{share:.0%} of its samples are at full scale: turn the recording level down" if share >= CLIPPED_SHARE else ""
 
 
 def doubt(found: dict, checkpoint: Checkpoint) -> str:
-    """A sentence if what ``transcribe`` found can hardly be right, with the words that the model knows where it has a list."""
+    """A sentence if a result of ``transcribe`` is probably wrong; it names the words that the model knows, if it has a list."""
     calibration, knows = checkpoint.calibration, ""
     if checkpoint.words:
         knows = f"; this model knows {len(checkpoint.words)} words: {' '.join(checkpoint.words)}"
     if not found["speech"]:
         return f"no speech found: it is silent (below {SILENCE_DB:g} dB of full scale)"
     if not found["text"]:
-        return f"no text found, though it is not silent: no speech, or speech unlike that of the training{knows}"
+        return f"no text found, though it is not silent: no speech, or speech unlike the training speech{knows}"
     best = found.get("nbest") if checkpoint.words else None
     if best and best[0]["log_ctc"] < -UNLIKE - best[0]["words"]:
-        return f"hardly any text of its words sounds so{knows}"
+        return f"the text is doubtful: this hardly sounds like the model's words{knows}"
     if found["confidence"] is not None and found["confidence"] < calibration.unusual:
         return (
             f"the model is unsure: it expects {found['confidence']:.0%} of this text to be right; the utterance is unlike "
@@ -223,7 +224,7 @@ def normal_spaces(text: str) -> str:
 
 
 def distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[Hypothesis]:
-    """One hypothesis a text, best first: of those that differ in spaces alone the best, with the CTC probability of all."""
+    """One hypothesis per text, best first: of those that differ only in spaces the best, with their summed CTC probability."""
     found: dict[str, Hypothesis] = {}
     for hypothesis in hypotheses:  # best first
         text = normal_spaces(encoder.decode(hypothesis.labels))
@@ -240,7 +241,7 @@ def _described(hypothesis: Hypothesis, encoder: CharEncoder) -> dict:
 
 
 def read_tuned(path: Path) -> dict:
-    """What tune_decoder.py left beside the checkpoint; ``UNTUNED`` where it left nothing; ValueError where it is broken."""
+    """The decoder.json that tune_decoder.py wrote; ``UNTUNED`` if there is none; ValueError if it is broken."""
     if not path.exists():
         return dict(UNTUNED)
     try:
@@ -251,16 +252,16 @@ def read_tuned(path: Path) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         fits = False
     if not fits:
-        raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or take it away")
+        raise ValueError(f"{path} is broken: tune again with tune_decoder.py --overwrite, or delete the file")
     return tuned
 
 
 def warning(checkpoint: Checkpoint) -> str:
-    """A sentence if little can be expected of the checkpoint, since its training was stopped early or went badly; else empty."""
+    """A sentence if the checkpoint can't be good, because its training was stopped early or went badly; else empty."""
     epoch, epochs = (checkpoint.training.get(name) for name in ("epoch", "epochs"))
     measure = measure_of(checkpoint.encoder)
     best, units = checkpoint.training.get(f"best_{measure.lower()}"), {"WER": "words", "CER": "characters"}[measure]
     if best is None or best < 0.5:
         return ""
-    rate = f"{100 * best:.0f} % of the {units} of its dev set wrong" if math.isfinite(best) else "no try on its dev set yet"
-    return f"warning: this checkpoint had {rate} after {epoch} of {epochs} epochs of training; expect little of its text"
+    rate = f"got {100 * best:.0f} % of the {units} in its dev set wrong" if math.isfinite(best) else "was not tried on a dev set"
+    return f"warning: this checkpoint {rate} after {epoch} of {epochs} epochs of training; do not expect much of its text"

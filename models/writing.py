@@ -1,4 +1,4 @@
-"""Files that are always whole: written beside and put in place at once, also where the process is killed or the power fails."""
+"""Files that are always whole, even if the process is killed or the power fails: written beside, then renamed at once."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def temporary_of(path: Path) -> Path:
-    """Where a file is written before it is put in place; of the same kind by its ending: last.pt -> last.tmp.pt."""
+    """Where a file is written before it is put in place, with the same ending: last.pt -> last.tmp.pt."""
     return path.with_stem(f"{path.stem}.tmp")
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Gives the name to write under; in the end all of it takes the place of ``path``, or nothing does.
+    """Yields the name to write to; at the end the whole file replaces ``path``, or nothing does.
 
         with whole_file("results.json") as temporary:
             temporary.write_text("{}")
 
     Raises:
-        OSError: if it can't be written, in a sentence; what stood there stays as it was.
+        OSError: if it can't be written, with a clear message; the old file stays as it was.
     """
     path = Path(path)
     temporary = temporary_of(path)
     try:
-        temporary.touch()  # says what is wrong with the folder, where torch would only say that something is
+        temporary.touch()  # reports what is wrong with the folder; torch would only report that something is
         yield temporary
         _onto_the_disk(temporary)
         os.replace(temporary, path)
@@ -43,18 +43,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """As ``whole_file``, a text in UTF-8; halves of a character, as names of files may hold them, as ``\\udc80``."""
+    """Like ``whole_file``, for a text in UTF-8; half characters, as file names may have them, are written as ``\\udc80``."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _onto_the_disk(path: Path) -> None:
-    """Waits until it is there; without it a loss of power could leave the new name with nothing behind it."""
+    """Waits until the file is on the disk; otherwise a power cut could leave the new name without its contents."""
     number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(number)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # of file systems that have no such thing for folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems can't do this for folders
             raise
     finally:
         os.close(number)

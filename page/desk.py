@@ -1,4 +1,4 @@
-"""What one reader has before them: a checkpoint, a search, an utterance, perhaps a recording; without the page around it."""
+"""The state of one open page: a checkpoint, a search, an utterance, perhaps a recording; without the page itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from page.hearing import Change, Recording, Utterance, hear, read
 from page.material import Material, scorer_of
 from speech.audio import RATES, BadAudio
 
-DRAWN_EVERY = 0.15  # seconds of a recording: a picture costs several times what hearing does, and text must not wait for it
+DRAWN_EVERY = 0.15  # seconds of a recording: a picture costs several times as much as recognition, and text must not wait
 MOST_DESKS = 16  # pages that are open at once; the oldest is forgotten
-WRONG = (ValueError, BadAudio, OSError)  # what a reader's choice can meet; each says in a sentence what to do
+WRONG = (ValueError, BadAudio, OSError)  # what a user's choice can raise; each message says what to do
 
 
 @lru_cache(maxsize=4)
@@ -30,25 +30,25 @@ def _loaded(path: Path, _changed: int) -> Checkpoint:
 
 
 class Desk:
-    """All that a page asks for. What is wrong with what its reader chose is raised as ``WRONG``, and nothing changes."""
+    """Everything that a page asks for. A bad choice by the user raises one of ``WRONG``, and changes nothing."""
 
     def __init__(self, material: Material) -> None:
         self.material, self.decoder = material, Decoder(beam=20)
         self._checkpoint: Checkpoint | None = None
         self.utterance: Utterance | None = None
         self.recording: Recording | None = None
-        self._drawn = 0.0  # seconds of the recording that the page has a picture of
+        self._drawn = 0.0  # seconds of the recording that the page has already drawn
         self._scorer_of = lru_cache(maxsize=4)(scorer_of)
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The one chosen last that could be loaded; ValueError before."""
+        """The last chosen checkpoint that could be loaded; ValueError if there is none."""
         if self._checkpoint is None:
             raise ValueError("no checkpoint is loaded: choose another one")
         return self._checkpoint
 
     def choose(self, path: Path) -> str:
-        """Takes a checkpoint, which hears the utterance anew; returns what the page says about it."""
+        """Loads a checkpoint and transcribes the utterance anew; returns what the page says about the checkpoint."""
         checkpoint = _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_checkpoint(path)
         utterance = self.utterance and _heard_by(checkpoint, self.utterance)
         self._checkpoint, self.utterance, self.recording = checkpoint, utterance, None
@@ -59,30 +59,30 @@ class Desk:
         return views.about(checkpoint, "")
 
     def search(self, beam: float, model: str, alpha: float, beta: float, lexicon: bool) -> None:
-        """Sets how texts are searched for, here and in the next recording; ``model`` is a name of ``language_models``."""
+        """Sets how texts are searched for, now and in the next recording; ``model`` is a name of ``language_models``."""
         texts = tuple(self.checkpoint.words or self.material.texts)
         scorer = self._scorer_of(model, self.checkpoint.encoder, texts, lexicon)
         self.decoder = Decoder(int(beam), scorer, alpha if scorer else 0.0, beta if scorer else 0.0)
 
     def take_recorded(self, name: str) -> None:
-        """Hears one of the recorded utterances."""
+        """Takes one of the recorded utterances."""
         chosen = next(recorded for recorded in self.material.utterances if recorded.name == name)
         audio = chosen.audio(self.checkpoint.model.features.sample_rate)
         self.utterance = hear(self.checkpoint, audio, chosen.name, chosen.reference)
 
     def take_file(self, path: Path | str) -> None:
-        """Hears an audio file."""
+        """Takes an audio file."""
         self.utterance = read(self.checkpoint, Path(path))
 
     def show(self) -> tuple[str, str]:
-        """Result and n-best list of the utterance, by a search over what the network made of it already."""
+        """Result and n-best list of the utterance, from a search over the network's output, which is kept."""
         if self.utterance is None:
             return "", ""
         found = self.utterance.decoded(self.decoder)
         return views.result(self.utterance, found), views.nbest_table(found, self.decoder)
 
     def change(self, change: Change) -> tuple[tuple[int, np.ndarray] | None, str]:
-        """The changed utterance as (rate, int16 samples), and what the network makes of it."""
+        """The changed utterance as (rate, int16 samples), and its result."""
         if self.utterance is None:
             return None, ""
         rate = self.checkpoint.model.features.sample_rate
@@ -99,7 +99,7 @@ class Desk:
         return self._so_far()
 
     def listen(self, samples: np.ndarray) -> dict:
-        """(N,) more samples; text so far, what may change of it, a picture if it is time for a new one, and a note or ""."""
+        """Takes (N,) more samples; returns text so far, the part that may change, perhaps a new picture, and a note or ""."""
         if self.recording is None:
             raise ValueError("no recording has begun: press Record")
         self.recording.accept(samples)
@@ -124,20 +124,20 @@ class Desk:
 
 
 def _heard_by(checkpoint: Checkpoint, utterance: Utterance) -> Utterance:
-    """The same utterance as another model hears it, at its rate."""
+    """The same utterance through another model, at that model's rate."""
     old, new = utterance.checkpoint.model.features.sample_rate, checkpoint.model.features.sample_rate
     audio = utterance.audio if old == new else torch.from_numpy(soxr.resample(utterance.audio.numpy(), old, new))
     return hear(checkpoint, audio, utterance.name, utterance.reference)
 
 
 class Desks:
-    """Those of all open pages, each by a word that cannot be guessed."""
+    """The desks of all open pages, each under a token that cannot be guessed."""
 
     def __init__(self, material: Material) -> None:
         self._material, self._desks = material, OrderedDict()
 
     def open(self) -> str:
-        """The word of a new one."""
+        """Makes a new desk and returns its token."""
         token = secrets.token_urlsafe(16)
         self._desks[token] = Desk(self._material)
         if len(self._desks) > MOST_DESKS:
@@ -145,7 +145,7 @@ class Desks:
         return token
 
     def of(self, token: str) -> Desk:
-        """The desk of a word. ValueError for one that is forgotten."""
+        """The desk of a token. ValueError if it is forgotten."""
         if token not in self._desks:
-            raise ValueError("the program was started again, or too many pages are open: load this page again")
+            raise ValueError("the program was restarted, or too many pages are open: reload this page")
         return self._desks[token]

@@ -1,4 +1,4 @@
-"""What a model makes of an utterance, kept to be decoded again; and of a recording that is still coming."""
+"""A model's output for an utterance, kept to be decoded again, or for a recording that is still coming in."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from speech.augmentation import Augmentation, Timing
 
 NBEST = 5
 YOURS = "your recording"
-QUIETEST_NOISE = 40.0  # dB below the speech: what no noise is written as
-SETTLE = 3.0  # seconds after which a live beam search keeps to its best text, as ``StreamingRecognizer`` takes it
+QUIETEST_NOISE = 40.0  # dB below the speech: this value means no noise
+SETTLE = 3.0  # seconds after which a live beam search fixes its best text: ``settle_after`` of ``StreamingRecognizer``
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """An utterance and what the network made of it, so that another search needs no other forward pass.
+    """An utterance and the network's output for it, so that another search needs no new forward pass.
 
     Attributes:
-        checkpoint: of the network.
+        checkpoint: the network's checkpoint.
         audio: (samples,) at the network's rate.
-        features: (F, T), what the network hears.
+        features: (F, T), the network's input.
         rows: (T', V) log-probabilities, float64.
-        name: where it comes from, for its reader.
-        reference: what was said, where that is known.
+        name: where it comes from, shown to the user.
+        reference: what was said, if known.
     """
 
     checkpoint: Checkpoint
@@ -50,7 +50,7 @@ class Utterance:
         return len(self.audio) / self.checkpoint.model.features.sample_rate
 
     def decoded(self, decoder: Decoder) -> dict:
-        """As ``transcribe`` tells it: text, words, characters, nbest; and ``doubt``, a sentence or nothing."""
+        """The result as in ``transcribe``: text, words, characters, nbest; and ``doubt``, a sentence or nothing."""
         found = said(self.checkpoint, self.rows, decoder, NBEST, times=True)
         found["speech"] = not is_silent(AudioSample(self.audio, self.checkpoint.model.features.sample_rate, ""))
         found["confidence"] = mean_confidence([word["confidence"] for word in found["words"]])
@@ -76,16 +76,16 @@ def hear(checkpoint: Checkpoint, audio: Tensor, name: str = "", reference: str =
 
 
 def read(checkpoint: Checkpoint, path: Path) -> Utterance:
-    """Hears an audio file; what is wrong with it is told by its name alone. ``BadAudio`` also for more than a minute."""
+    """Takes an audio file; errors show only its name, not its path. ``BadAudio`` also for more than a minute."""
     try:
-        refuse_long(audio_seconds(path))  # before all of an hour is read
+        refuse_long(audio_seconds(path))  # before a whole hour is read
         return hear(checkpoint, read_audio(path, checkpoint.model.features.sample_rate), path.name)
     except BadAudio as error:
         raise BadAudio(error.reason, Path(path.name)) from error
 
 
 def refuse_long(seconds: float) -> None:
-    """Raises ``BadAudio`` for more than can be looked at."""
+    """Raises ``BadAudio`` for more than the page can show."""
     if seconds > LONGEST:
         how = "python transcribe.py hears any length"
         raise BadAudio(f"lasts {seconds / 60:.1f} minutes, but this page shows one at most: cut it, or {how}")
@@ -93,12 +93,12 @@ def refuse_long(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to an utterance before the network hears it.
+    """Changes made to an utterance before the network gets it.
 
     Attributes:
-        noise_db: the speech's power over the noise's, in dB; from ``QUIETEST_NOISE`` on there is no noise.
+        noise_db: power of the speech over the noise, in dB; at ``QUIETEST_NOISE`` or more there is no noise.
         speed: factor of speed and pitch.
-        low, high: the band that is cut out, in Hz; nothing where they are equal.
+        low, high: the band that is cut out, in Hz; nothing if they are equal.
     """
 
     noise_db: float = QUIETEST_NOISE
@@ -107,7 +107,7 @@ class Change:
     high: float = 0.0
 
     def __call__(self, audio: Tensor, sample_rate: int) -> Tensor:
-        """(samples,) -> (samples / speed,): the same noise each time, so that only what is moved changes."""
+        """(samples,) -> (samples / speed,), always with the same noise, so that only the moved slider changes anything."""
         noisy = self.noise_db < QUIETEST_NOISE
         only = Augmentation(gain_db=0.0, noise_share=float(noisy), snr_db=(self.noise_db, self.noise_db))
         audio = only.change_audio(audio, sample_rate, Timing(speed=self.speed), np.random.default_rng(0))
@@ -115,7 +115,7 @@ class Change:
 
 
 def cut_band(audio: Tensor, sample_rate: int, low: float, high: float) -> Tensor:
-    """(samples,) without its frequencies from ``low`` up to ``high`` Hz; all of it where low is not below high."""
+    """(samples,) without its frequencies from ``low`` up to ``high`` Hz; unchanged if low is not below high."""
     if low >= high:
         return audio
     spectrum = torch.fft.rfft(audio)
@@ -125,13 +125,13 @@ def cut_band(audio: Tensor, sample_rate: int, low: float, high: float) -> Tensor
 
 
 class Recording:
-    """Speech that is still coming, at any rate; a model that needs its end first only keeps it.
+    """Speech that is still coming in, at any rate; for a model that needs the end first it is only stored.
 
     Attributes:
-        heard: text so far, and what may change of it.
+        heard: text so far, and the part of it that may change.
         rows: (T', V) log-probabilities so far.
-        why_not: why there is no text before the end; empty where there is.
-        full: whether a minute is over, after which nothing more is taken.
+        why_not: why there is no text before the end; empty if there is.
+        full: whether a minute is over; nothing more is taken then.
     """
 
     def __init__(self, checkpoint: Checkpoint, rate: int, decoder: Decoder) -> None:
@@ -154,11 +154,11 @@ class Recording:
         return len(self.audio) / self.checkpoint.model.features.sample_rate
 
     def features(self, begin: int = 0) -> Tensor:
-        """(F, T) of its samples at the model's rate from ``begin`` on."""
+        """(F, T) of its samples from ``begin`` on, at the model's rate."""
         return self.checkpoint.model.features(torch.from_numpy(self.audio[begin:]))
 
     def accept(self, samples: np.ndarray, last: bool = False) -> None:
-        """(N,) float32 of full scale 1 at the recording's rate. ValueError where they are none."""
+        """Takes (N,) float32 samples of full scale 1 at the recording's rate. ValueError for anything else."""
         if not np.isfinite(samples).all():
             raise ValueError("samples hold nan or infinity")
         samples = self._resampler.resample_chunk(samples, last=last)[: self._most - len(self.audio)]
@@ -169,7 +169,7 @@ class Recording:
             self.rows, self.heard = torch.cat((self.rows, rows)), self._recognizer.hear(rows, last)
 
     def finish(self) -> Utterance:
-        """The whole; only a model that needs the end goes through it now. ``BadAudio`` where hardly anything came."""
+        """The whole recording; a model that needs the end runs only now. ``BadAudio`` if hardly anything came."""
         self.accept(np.empty(0, np.float32), last=True)
         audio = torch.from_numpy(self.audio)
         refuse_short(self.seconds, self.checkpoint.model.features, None)
@@ -178,9 +178,9 @@ class Recording:
         return Utterance(self.checkpoint, audio, self.features(), self.rows.double(), YOURS)
 
     def note(self) -> str:
-        """What whoever speaks should know; empty where all is well."""
+        """What the speaker should know; empty if all is well."""
         if self.full:
-            return f"{LONGEST:.0f} seconds are over, and nothing more is heard: press Stop, and look at it."
+            return f"{LONGEST:.0f} seconds are over, and recording has ended: press Stop to see the result."
         if self._loudness.silent and self.seconds > 2:
-            return "Nothing but silence comes from the microphone: is it the right one, and is it on?"
+            return "Only silence comes from the microphone: is it the right one, and is it on?"
         return self._loudness.clipping()

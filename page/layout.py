@@ -1,4 +1,4 @@
-"""The page itself, built of Gradio's parts; what they show comes from ``page.desk``."""
+"""The page itself, built from Gradio's components; their contents come from ``page.desk``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.transcription import UNTUNED, read_tuned
 from page import views
 from page.desk import WRONG, Desk, Desks
 from page.hearing import QUIETEST_NOISE, Change
-from page.material import Material, language_models
+from page.material import NO_MODEL, Material, language_models
 
 HERE = Path(__file__).parent
 TITLE = "What the network hears"
@@ -21,12 +21,12 @@ RECORDER = """<div class="recorder"><button type="button" class="record" aria-pr
 <p class="note" role="alert"></p><p class="text" aria-live="polite" aria-label="Text so far"><span class="settled"></span><span
 class="partial"></span></p><div class="live"></div></div>"""
 QUIETLY = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
-LARGEST_FILE = 2**30  # bytes; more than a minute is refused anyway, in a sentence
+LARGEST_FILE = 2**30  # bytes; more than a minute is refused anyway, with a message
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a reader touches, and what is shown."""
+    """The page's controls and outputs."""
 
     checkpoint: gr.Dropdown
     about: gr.HTML
@@ -42,7 +42,7 @@ class _Parts:
 
 
 def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm: Path | None) -> gr.Blocks:
-    """All panels, one below the other, and what each does when it is touched."""
+    """All panels, one below the other, and what each does when used."""
     first, names = str(checkpoints[0]), [recorded.name for recorded in material.utterances]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# {TITLE}\nSpeak, drop a file, or choose a recorded utterance. All of it stays on this computer.")
@@ -68,22 +68,23 @@ def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm:
 
 
 def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> None:
-    """Which part does what. Each tells by the recorder's value, the word of its desk, at which page it is."""
+    """Connects controls with actions. The recorder's value, the desk's token, says which page an event comes from."""
 
     def choose(token: str, path: str) -> tuple:
         names, settings, tuned = language_models(Path(path), lm), UNTUNED | {"lexicon": False}, Path(path).parent / "decoder.json"
         try:
             desk = desks.of(token)
             about = desk.choose(Path(path))
-            if desk.checkpoint.words:  # as ``decoder_of`` has it: one of them, all as likely
+            if desk.checkpoint.words:  # as in ``decoder_of``: only these words, all equally likely
                 settings = {"alpha": 0.0, "beta": 0.0, "lexicon": True}
             settings |= read_tuned(tuned) if tuned.is_file() else {}
         except WRONG as error:
             about = views.failure(error)
-        return about, gr.Dropdown(names, value=names[0]), settings["alpha"], settings["beta"], settings["lexicon"]
+        values = (settings[name] for name in ("alpha", "beta", "lexicon"))
+        return about, gr.Dropdown(names, value=names[0]), *_weights(names[0], *values)
 
     def when(event: Callable, action: Callable[..., None], *inputs: Component) -> None:
-        """After the event the action, then all that is shown of the utterance anew."""
+        """On the event: runs the action, then shows the utterance anew."""
         done = event(_shown(desks, action), [parts.recorder, *inputs], [parts.result, parts.nbest], **QUIETLY)
         done.then(*change, **QUIETLY)
 
@@ -93,6 +94,7 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
     when(opened.then, _first, parts.recorded, *parts.search)
     when(parts.checkpoint.input(*choice, **QUIETLY).then, Desk.search, *parts.search)
     when(parts.recorder.submit, lambda _desk: None)
+    parts.search[1].input(_weights, parts.search[1], parts.search[2:], **QUIETLY)
     when(parts.file.upload, Desk.take_file, parts.file)
     when(parts.recorded.select, Desk.take_recorded, parts.recorded)
     for part in parts.search:
@@ -102,7 +104,7 @@ def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> N
 
 
 def _search_parts(names: list[str]) -> list[Component]:
-    """What ``Desk.search`` takes, in its order."""
+    """The arguments of ``Desk.search``, in order."""
     with gr.Row():
         beam = gr.Slider(2, 200, 20, step=1, label="Beam: texts kept after each frame")
         model = gr.Dropdown(names, value=names[0], label="Language model", filterable=False)
@@ -113,8 +115,15 @@ def _search_parts(names: list[str]) -> list[Component]:
     return [beam, model, alpha, beta, lexicon]
 
 
+def _weights(model: str, *values: float) -> list[Component]:
+    """Alpha, beta and lexicon, with new values where they are given; without a language model they can't be moved."""
+    moved = {"interactive": model != NO_MODEL}
+    given = [{"value": value} for value in values] or [{}] * 3
+    return [kind(**moved, **value) for kind, value in zip((gr.Slider, gr.Slider, gr.Checkbox), given, strict=True)]
+
+
 def _change_parts() -> list[Component]:
-    """What ``Change`` takes, in its order; frequencies in kHz."""
+    """The arguments of ``Change``, in order; frequencies in kHz."""
     with gr.Row():
         noise = gr.Slider(
             -5, QUIETEST_NOISE, QUIETEST_NOISE, step=1, label=f"Speech over noise, dB ({QUIETEST_NOISE:g}: no noise)"
@@ -132,7 +141,7 @@ def _first(desk: Desk, recorded: str, *search: object) -> None:
 
 
 def _shown(desks: Desks, action: Callable[..., None]) -> Callable[..., tuple[str, str]]:
-    """The action at the desk of a page, and then its result and n-best list; in their place a sentence if something is wrong."""
+    """Runs an action at a page's desk, then returns result and n-best list, or instead a sentence if something is wrong."""
 
     def act(token: str, *inputs: object) -> tuple[str, str]:
         try:
@@ -146,7 +155,7 @@ def _shown(desks: Desks, action: Callable[..., None]) -> Callable[..., tuple[str
 
 
 def _changed(desks: Desks) -> Callable[..., tuple]:
-    """What the network makes of the changed utterance, as ``Desk.change`` tells it."""
+    """The network's result for the changed utterance, from ``Desk.change``."""
 
     def act(token: str, noise: float, speed: float, low: float, high: float) -> tuple:
         try:

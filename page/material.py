@@ -1,4 +1,4 @@
-"""What the page lets its reader choose: checkpoints, recorded utterances, language models."""
+"""What the page offers to choose from: checkpoints, recorded utterances, language models."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from speech.corpora import read_corpus
 from speech.datasets import read_utterance
 from speech.preflight import check_problems, drawn
 
-COMMANDS = Path("models/commands_en.pt")  # spoken English words; the first choice where it is there
-UTTERANCES = 20  # of a corpus that are offered
+COMMANDS = Path("models/commands_en.pt")  # spoken English words; the first choice if it exists
+UTTERANCES = 20  # how many utterances of a corpus are offered
 NO_MODEL, OF_TRAINING = "none", "words of the training"
 
 
 def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
-    """``first`` and the checkpoints of ``models/`` and ``runs/``; without it that of spoken words leads, else the newest run's.
+    """``first`` and the checkpoints of ``models/`` and ``runs/``; without ``first``, spoken words or else the newest run lead.
 
     Raises:
-        CheckpointError: if there is none; the message says what makes one.
+        CheckpointError: if there is none; the message says how to make one.
     """
     runs = sorted((folder / "runs").glob("*/checkpoint.pt"), key=lambda path: -path.stat().st_mtime)
     trained = sorted((folder / "models").glob("*.pt"), key=lambda path: path.name != COMMANDS.name)
@@ -37,7 +37,7 @@ def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
     found = found if first is None else [first, *(path for path in found if path.resolve() != first.resolve())]
     if not found:
         raise CheckpointError(
-            "there is no checkpoint in runs/ or models/ yet: train one that writes while you speak, in two minutes, with "
+            "there is no checkpoint in runs/ or models/ yet: in two minutes you can train one that writes while you speak: "
             "python train_minimal.py --forward-only --row-conv 4"
         )
     return found
@@ -45,7 +45,7 @@ def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """An utterance that is there already: its name in the list, what is said, and its audio at a rate in Hz, (samples,)."""
+    """A recorded utterance: its name in the list, what is said, and a function from a rate in Hz to its audio, (samples,)."""
 
     name: str
     reference: str
@@ -54,14 +54,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Material:
-    """Recorded utterances, and the texts of the training that they were kept out of, for a language model."""
+    """Recorded utterances, and the training texts, which do not include them, for a language model."""
 
     utterances: list[Recorded]
     texts: list[str]
 
 
 def at_hand(folder: Path = Path(), count: int = 6) -> Material:
-    """Recordings in ``models/``, and random words of the embedded voice, by speakers that no training hears: always the same."""
+    """Recordings in ``models/``, and random words by synthetic speakers that no training uses: always the same ones."""
     rng = random.Random(0)
     texts = ["hello little moon"] + [" ".join(rng.choices(SYNTHETIC_WORDS, k=rng.randint(2, 4))) for _ in range(count - 1)]
     spoken = [_spoken(text, speaker) for text, speaker in zip(texts, VALIDATION_SPEAKERS, strict=False)]
@@ -85,7 +85,7 @@ def _spoken(text: str, speaker: int) -> Recorded:
 
 
 def of_corpus(path: Path) -> Material:
-    """Some of a corpus' test utterances, else of dev, else of those to train on; ``CorpusError`` where it can't be read."""
+    """Some utterances of a corpus' test set, else of dev, else of train; ``CorpusError`` if it can't be read."""
     corpus = read_corpus(path)
     check_problems(corpus)
     names = next(names for purpose in ("test", "dev", "train") if (names := corpus.splits_for(purpose)))
@@ -100,16 +100,16 @@ def of_corpus(path: Path) -> Material:
 
 
 def language_models(checkpoint: Path, given: Path | None = None) -> list[str]:
-    """Names of language models to choose from, the one to begin with first: the one given, that of the run, that of the words."""
+    """Names of language models to choose from: the given one first, then the run's, then the words'."""
     files = [path for path in (given, checkpoint.parent / "lm.arpa") if path is not None and path.is_file()]
     return [*dict.fromkeys(map(str, files)), OF_TRAINING, NO_MODEL]
 
 
 def scorer_of(name: str, encoder: CharEncoder, texts: Sequence[str], lexicon: bool) -> BeamScorer | None:
-    """The scorer of a name that ``language_models`` gave; ``texts`` are those of the training.
+    """The scorer for a name from ``language_models``; ``texts`` are the training texts.
 
     Raises:
-        ValueError: for a file that is broken, or does not fit the alphabet.
+        ValueError: for a file that is broken or does not fit the alphabet.
     """
     if name == NO_MODEL:
         return None

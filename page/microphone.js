@@ -1,13 +1,13 @@
 // The recorder: sends the microphone's samples to the program on this computer and shows what comes back.
-// Gradio runs this with `element`, the recorder's own HTML, `props.value`, the word of this page's desk, and `trigger`.
-// While one message is on its way the samples that come are kept for the next one, so that none is lost and none waits long.
+// Gradio runs this with `element` (the recorder's own HTML), `props.value` (the token of this page's desk) and `trigger`.
+// While one message is on its way, new samples are kept for the next one, so that none is lost and none waits long.
 
 const button = () => element.querySelector("button");
 const place = (name) => element.querySelector(`.${name}`);
 let sound = null; // what is open while a recording lasts
 
 function write(name, text) {
-  if (place(name).textContent !== text) place(name).textContent = text; // a screen reader says only what is new
+  if (place(name).textContent !== text) place(name).textContent = text; // a screen reader reads only what is new
 }
 
 async function ask(way, body) {
@@ -27,7 +27,7 @@ function show(said) {
 function why(error) {
   if (!navigator.mediaDevices) return "This page can't use the microphone here: open it as http://127.0.0.1 or http://localhost.";
   if (error.name === "NotAllowedError")
-    return "The browser may not use the microphone: allow it beside the address of this page, and press Record again. You can also drop a file or choose a recorded utterance.";
+    return "The browser may not use the microphone: allow it next to the address of this page, then press Record again. You can also drop a file or choose a recorded utterance.";
   if (error.name === "NotFoundError") return "There is no microphone: plug one in, drop a file, or choose a recorded utterance.";
   if (error.name === "NotReadableError") return "The microphone can't be opened: another program may be using it.";
   if (error instanceof TypeError) return "The program does not answer: is python demo.py still running?";
@@ -46,7 +46,7 @@ async function begin() {
     if (!mine.sending) mine.sending = send(mine).catch(fail);
   };
   context.createMediaStreamSource(mine.stream).connect(samples);
-  mine.sending = ask(`begin?rate=${context.sampleRate}`).then(() => send(mine)); // what is said meanwhile is kept
+  mine.sending = ask(`begin?rate=${context.sampleRate}`).then(() => send(mine)); // audio that comes meanwhile is kept
   mine.sending.catch(fail);
 }
 
@@ -70,14 +70,14 @@ function fail(error) {
 
 async function end() {
   const last = sound;
-  await last.context.close(); // no more samples come; else the silence behind the end would be heard, too
+  await last.context.close(); // stops the samples; otherwise the silence after the end would be included
   last.stream.getTracks().forEach((track) => track.stop());
   await last.sending;
-  if (sound !== last) return; // it has failed meanwhile
+  if (sound !== last) return; // it failed in the meantime
   if (last.kept.length) show(await ask("samples", new Blob(last.kept.splice(0))));
   close();
   await ask("end");
-  trigger("submit"); // what was heard is shown below now
+  trigger("submit"); // now the result is shown below
   show({ text: "", partial: "", note: "", picture: "" });
 }
 

@@ -1,4 +1,4 @@
-// Hands the microphone's samples on, 20 ms at a time.
+// Passes the microphone's samples on, 20 ms at a time.
 registerProcessor("samples", class extends AudioWorkletProcessor {
   kept = [];
   length = 0;

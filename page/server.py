@@ -1,10 +1,10 @@
-"""Serves the page to this computer alone; it asks nothing of any other."""
+"""Serves the page to this computer only, and contacts no other."""
 
 from __future__ import annotations
 
 import os
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is loaded, which must not ask for newer versions of itself
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is loaded, so that it does not look for newer versions
 
 import socket
 from collections.abc import Awaitable, Callable
@@ -23,9 +23,9 @@ from page.layout import HERE, LARGEST_FILE, make_page
 from page.material import Material
 
 HOST = "127.0.0.1"
-# What the browser may load: only what comes from here. Gradio's own page would not ask for more, and now it can't.
+# What the browser may load: only what this server sends. Gradio's own page asks for nothing else, and now it can't.
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'; form-action 'self'"
-MOST_SAMPLES = 2**22  # bytes of one message: ten seconds and more, which only a computer that stood still sends
+MOST_SAMPLES = 2**22  # bytes of one message: over ten seconds, which only a computer that was blocked would send
 
 
 class _Policy:
@@ -44,7 +44,7 @@ class _Policy:
 
 
 def make_app(material: Material, checkpoints: list[Path], lm: Path | None) -> FastAPI:
-    """The program behind the page: Gradio's panels, and the microphone's own way, /recording."""
+    """The program behind the page: Gradio's panels, and /recording for the microphone."""
     app, desks = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Desks(material)
     app.add_middleware(_Policy)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
@@ -68,14 +68,14 @@ def make_app(material: Material, checkpoints: list[Path], lm: Path | None) -> Fa
 
 
 def _answer(desks: Desks, token: str, way: str, body: bytes, rate: str) -> JSONResponse:
-    """What a recording has come to, as ``Desk.listen`` tells it; 400 and a sentence where something is wrong."""
+    """The state of a recording, from ``Desk.listen``; 400 and a sentence if something is wrong."""
     try:
         desk = desks.of(token)
         if way == "begin":
             return JSONResponse(desk.begin(int(float(rate))))
         if way == "samples":
             if len(body) > MOST_SAMPLES or len(body) % 4:
-                raise ValueError("these are no samples of the recorder: load this page again")
+                raise ValueError("these are not samples from the recorder: reload this page")
             return JSONResponse(desk.listen(np.frombuffer(body, "<f4")))
         desk.end()
         return JSONResponse({})
@@ -93,7 +93,7 @@ def serve(material: Material, checkpoints: list[Path], lm: Path | None, port: in
         listening = socket.create_server((HOST, port))
     except OSError as error:
         raise OSError(
-            f"port {port} can't be had ({error.strerror}): is the page open already? Else take --port {port + 1}"
+            f"port {port} is not free ({error.strerror}): the page may be open already; if not, use --port {port + 1}"
         ) from error
     app = make_app(material, checkpoints, lm)
     opened(f"http://{HOST}:{listening.getsockname()[1]}")

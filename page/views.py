@@ -1,4 +1,4 @@
-"""What the page shows of an utterance, as HTML that a telephone, a keyboard and a screen reader can use."""
+"""What the page shows of an utterance, as HTML that works on a phone, with a keyboard and with a screen reader."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from models.transcription import Decoder, warning
 from page.hearing import Recording, Utterance
 from pictures.figures import visible
 
-CELL = 10  # pixels of an output frame, in which its letter can be read
-SHOWN = 6.0  # seconds of a recording that are shown while it comes
-LOUD = (-2.0, 3.0)  # normalised log power that the darkest and the brightest colour stand for, so that they never flicker
+CELL = 10  # pixels per output frame, enough to read its letter
+SHOWN = 6.0  # how many seconds of a recording are shown while it comes in
+LOUD = (-2.0, 3.0)  # normalised log power of the darkest and the brightest colour, fixed so that nothing flickers
 
 
 def picture(features: np.ndarray, alt: str) -> str:
-    """An image of (F, T) features, low frequencies below."""
+    """An image of (F, T) features, with low frequencies at the bottom."""
     file = io.BytesIO()
     colours = {"cmap": "magma", "vmin": LOUD[0], "vmax": LOUD[1]}
     matplotlib.image.imsave(file, features, origin="lower", format="png", pil_kwargs={"compress_level": 1}, **colours)
@@ -31,7 +31,7 @@ def picture(features: np.ndarray, alt: str) -> str:
 
 
 def strip(rows: Tensor, encoder: CharEncoder) -> str:
-    """The likeliest symbol of each of the (T', V) frames: a colour each, the paler the less likely, blanks grey."""
+    """The likeliest symbol of each of the (T', V) frames, each in its colour, paler if less likely; blanks are grey."""
     best, labels = rows.exp().max(1)
     cells = []
     for p, label in zip(best.tolist(), labels.tolist(), strict=True):
@@ -46,7 +46,7 @@ def strip(rows: Tensor, encoder: CharEncoder) -> str:
 def timeline(
     features: Tensor, rows: Tensor, checkpoint: Checkpoint, characters: Sequence[dict] = (), words: Sequence[dict] = ()
 ) -> str:
-    """Spectrogram (F, T), strip of (T', V) frames, and where they are given the times of characters and words (Eq. 13)."""
+    """Spectrogram (F, T), strip of (T', V) frames, and, if given, the times of characters and words (Eq. 13)."""
     model = checkpoint.model
     pixels = CELL / model.seconds_per_output  # of a second
     width = features.shape[1] * model.features.seconds_per_frame * pixels
@@ -69,7 +69,7 @@ def timeline(
 
 
 def live(recording: Recording) -> str:
-    """The last seconds of a recording; the strip ends where the network still waits for what follows."""
+    """The last seconds of a recording; the strip ends where the network still waits for later audio."""
     model = recording.checkpoint.model
     if recording.seconds * model.features.sample_rate < model.features.window:
         return ""
@@ -79,7 +79,7 @@ def live(recording: Recording) -> str:
 
 
 def result(utterance: Utterance, found: dict) -> str:
-    """Text, what was said where that is known, and the alignment over the spectrogram."""
+    """The text, what was said if known, and the alignment over the spectrogram."""
     text = escape(found["text"]) or "nothing"
     said = f'<p class="said">What was said: {escape(utterance.reference)}</p>' if utterance.reference else ""
     doubt = f'<p class="note">{escape(found["doubt"])}</p>' if found["doubt"] else ""
@@ -98,7 +98,7 @@ def result(utterance: Utterance, found: dict) -> str:
 
 LEGEND = (
     '<p class="legend">Above: the features that the network hears, with each letter where forced alignment puts it (Eq. 13). '
-    "The strip: the likeliest symbol of each output frame, paler where less likely; grey with a dot: blank, no new letter.</p>"
+    "The strip: the likeliest symbol of each output frame, paler if less likely; grey with a dot: blank, no new letter.</p>"
 )
 TABLE_HEAD = (
     '<thead><tr><th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'
@@ -107,7 +107,7 @@ TABLE_HEAD = (
 
 
 def nbest_table(found: dict, decoder: Decoder) -> str:
-    """The best texts with the three parts of Eq. 12 that add up to each score."""
+    """The best texts, with the three parts of Eq. 12 that add up to each score."""
     rows = "".join(
         f"<tr><td>{escape(item['text']) or '(nothing)'}</td><td>{item['score']:.2f}</td><td>{item['log_ctc']:.2f}</td>"
         f"<td>{decoder.alpha:g} &times; {item['log_lm']:.2f} = {decoder.alpha * item['log_lm'] + 0.0:.2f}</td>"
@@ -121,12 +121,12 @@ def nbest_table(found: dict, decoder: Decoder) -> str:
 
 
 def _scrolling(label: str) -> str:
-    """The beginning of a part that the arrow keys move sideways where it is wider than the screen."""
+    """The beginning of a part that arrow keys scroll sideways if it is wider than the screen."""
     return f'<div class="scroll" tabindex="0" role="group" aria-label="{label}; scrolls">'
 
 
 def change_of_text(before: str, utterance: Utterance, found: dict) -> str:
-    """What the network makes of a changed utterance, beside what it made of the unchanged one."""
+    """The network's result for a changed utterance, compared with that of the unchanged one."""
     pairs = count_errors([before], [found["text"]], utterance.checkpoint.encoder).alignment[0]
     marked = " ".join(_marked(was, now) for was, now in pairs)
     verdict = "The text stays the same." if found["text"] == before else f"The text changes: {marked}"
@@ -139,14 +139,14 @@ def change_of_text(before: str, utterance: Utterance, found: dict) -> str:
 
 
 def _marked(was: str | None, now: str | None) -> str:
-    """A word that stays, or what it was and what it is now."""
+    """A word that stays, or its old and new form."""
     if was == now:
         return escape(now or "")
     return " ".join(f"<{tag}>{escape(word)}</{tag}>" for tag, word in (("del", was), ("ins", now)) if word is not None)
 
 
 def about(checkpoint: Checkpoint, why_not: str) -> str:
-    """What a checkpoint is, in two sentences; ``why_not`` is why it can't hear a stream."""
+    """A description of a checkpoint in two sentences; ``why_not``: why it can't transcribe a stream."""
     symbols = checkpoint.encoder.vocab_size
     weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
     kind = f"It writes only after the end of a recording: {why_not}." if why_not else "It writes while you speak."
@@ -157,5 +157,5 @@ def about(checkpoint: Checkpoint, why_not: str) -> str:
 
 
 def failure(error: object) -> str:
-    """A sentence that a screen reader says at once."""
+    """A sentence that a screen reader reads at once."""
     return f'<p class="note" role="alert">{escape(str(error))}</p>'

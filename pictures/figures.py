@@ -1,4 +1,4 @@
-"""Pictures of speech, models and runs. Each shows measured values; its caption says of what.
+"""Pictures of speech, models and runs. Each shows measured values, and its caption says what was measured.
 
 Every function returns a ``matplotlib.figure.Figure``: a notebook shows it, a script saves it with ``figure.savefig(path)``.
 The tables of the paper are drawn by ``pictures/paper_charts.py``.
@@ -56,7 +56,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
-    """An empty figure in the house's style and its (rows, columns) axes; ``caption`` stands below and says what was measured."""
+    """An empty figure in the project's style and its (rows, columns) axes; ``caption`` stands below: what was measured."""
     figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
@@ -68,13 +68,13 @@ def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str,
 
 
 def visible(text: str) -> str:
-    """The text with its spaces to be seen."""
+    """The text with visible spaces."""
     return text.replace(" ", "␣")
 
 
 @torch.no_grad()
 def output_of(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> tuple[np.ndarray, Tensor]:
-    """Features (F, T) and log-probabilities (T', V) of one utterance, by the model as it is used, in evaluation."""
+    """Features (F, T) and log-probabilities (T', V) of one utterance, from the model in evaluation mode."""
     was_training = model.training
     batch = collate_batch([sample], encoder, features=model.features).to(next(model.parameters()).device)
     log_probs, _ = model.eval()(batch.features, batch.feature_lengths)
@@ -87,6 +87,42 @@ def draw_spectrogram(axis: Axes, features: np.ndarray, sample: AudioSample) -> N
     extent = (0.0, sample.seconds, 0.0, sample.sample_rate / 2000)
     axis.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
     axis.set(ylabel="frequency, kHz", xlabel="time, s")
+
+
+def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
+    """From sound to text: waveform, features, the likeliest symbol of each output frame, and the greedy text."""
+    features, log_probs = output_of(model, sample, encoder)
+    path = log_probs.argmax(1).tolist()
+    figure, axes = new_figure(4, 1, (7.7, 5.2), caption, sharex=True, gridspec_kw={"height_ratios": [1, 2.2, 0.5, 0.5]})
+    wave, spectrum, symbols, text = axes[:, 0]
+    wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio.numpy(), color=BLUE, linewidth=0.5)
+    draw_spectrogram(spectrum, features, sample)
+    _draw_path(symbols, path, encoder, model.seconds_per_output)
+    text.text(sample.seconds / 2, 0.5, encoder.ctc_decode(path), ha="center", va="center", fontsize=15, family="monospace")
+    for axis, title in (
+        (wave, "1  The samples of a microphone"),
+        (spectrum, "2  The spectrogram: which frequencies are loud at each moment"),
+        (symbols, "3  The network's likeliest symbol in each frame (grey: the blank, which means nothing new)"),
+        (text, "4  Repeats merged, blanks dropped: the text"),
+    ):
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_xlabel("")
+    for axis in (wave, symbols, text):
+        axis.set_yticks([])
+        axis.spines["left"].set_visible(False)
+    text.set(xlabel="time, s", xlim=(0, sample.seconds))
+    return figure
+
+
+def _draw_path(axis: Axes, path: Sequence[int], encoder: CharEncoder, seconds_per_frame: float) -> None:
+    """A box for each frame, with its symbol unless that is the blank; the more frames, the smaller."""
+    size = min(9.0, 500 / max(1, len(path)))
+    for frame, label in enumerate(path):
+        start = frame * seconds_per_frame
+        colour, alpha = (ORANGE, 0.6) if label else (GREY, 0.2)
+        axis.axvspan(start, start + seconds_per_frame, facecolor=colour, alpha=alpha, edgecolor="white", linewidth=1)
+        symbol = visible(encoder.decode([label])) if label else ""
+        axis.text(start + seconds_per_frame / 2, 0.45, symbol, ha="center", va="center", fontsize=size)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -103,7 +139,7 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
     left.plot(epochs, [line["loss"] for line in history], color=BLUE, label="training (augmented)", **style)
     left.plot(epochs, [line["dev_loss"] for line in history], color=ORANGE, label="dev", **style)
     left.set(ylabel="CTC loss, nats per utterance", yscale="log")
-    if "dev_wer" in history[0]:  # not where no space parts words
+    if "dev_wer" in history[0]:  # missing in languages without spaces
         middle.plot(epochs, [100 * line["dev_wer"] for line in history], color=RED, label="dev WER", **style)
     middle.plot(epochs, [100 * line["dev_cer"] for line in history], color=BLUE, label="dev CER", **style)
     middle.set(ylabel="error rate, %", ylim=(0, None))
@@ -122,7 +158,7 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
 def predictions(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, result: dict, caption: str = "measured here"
 ) -> Figure:
-    """Three utterances, the worst, the middle and the best of an evaluation: features above, output symbols below.
+    """Three utterances (the worst, the middle and the best of an evaluation): features above, output symbols below.
 
     Args:
         result: what ``evaluate`` returned for this model and dataset.
@@ -151,7 +187,7 @@ def _shortened(text: str, width: int = 58) -> str:
 
 
 def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
-    """Probability of each symbol of the best path over time, the symbols written above their peaks.
+    """Probability of each symbol of the best path over time, with the symbols written above their peaks.
 
     A symbol that would touch the one before it is written one line higher.
     """
@@ -173,7 +209,7 @@ def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, se
 
 
 def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str = "WER") -> Figure:
-    """Error rate on dev, 'WER' or 'CER', over alpha and beta, the chosen pair marked."""
+    """Error rate on dev, 'WER' or 'CER', over alpha and beta; the chosen pair is marked."""
     figure, axes = new_figure(1, 1, (6, 4.8), caption)
     axis, rates = axes[0, 0], 100 * tuning.errors / tuning.words
     image = axis.imshow(rates, origin="lower", aspect="auto", cmap="cividis_r")
@@ -198,10 +234,10 @@ def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str 
 
 
 def waveform_to_features(sample: AudioSample, features: Features | None = None, caption: str = "measured here") -> Figure:
-    """The way from samples to features (arXiv 3.1): waveform, one windowed frame, its power spectrum, all frames.
+    """From samples to features (arXiv 3.1): waveform, one windowed frame, its power spectrum, all frames.
 
     Args:
-        features: by default with ``n_fft`` 128; they are taken at the sample's rate.
+        features: by default with ``n_fft`` 128; computed at the sample's rate.
     """
     features = replace(features or Features(n_fft=128), sample_rate=sample.sample_rate)
     rate, window, hop = features.sample_rate, features.window, features.hop
@@ -231,7 +267,7 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
 
 
 def _legend_above_the_curves(axis: Axes) -> None:
-    """A legend in one line, with room for it made above all that is drawn."""
+    """A legend in one line, with room made for it above the curves."""
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + 0.16 * (high - low))
     axis.legend(frameon=False, fontsize=9, loc="upper center", ncols=2, borderaxespad=0.1)
@@ -249,7 +285,7 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
 
 
 def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "measured here") -> Figure:
-    """Order of the minibatches in the first and the second epoch (arXiv 3.3), and what padding each way of batching costs."""
+    """Order of the minibatches in the first and the second epoch (arXiv 3.3), and the padding that each order costs."""
     sampler = SortaGradBatchSampler(seconds, batch_size)
     figure, axes = new_figure(1, 3, (12, 3.4), caption, gridspec_kw={"width_ratios": [2, 2, 1.6]})
     lengths, shares = np.asarray(seconds), {}
@@ -283,7 +319,7 @@ def _padding_share(lengths: np.ndarray, batches: Sequence) -> float:
 
 @dataclass
 class _LayerRow:
-    """A row of ``architecture``: what the layer is, the shape that comes out, feature frames to one of its own, weights."""
+    """A row of ``architecture``: the layer, the shape of its output, feature frames per output frame, weights."""
 
     name: str
     shape: str
@@ -320,7 +356,7 @@ def architecture(model: DeepSpeech2, sample_rate: int | None = None, caption: st
 
 
 def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_LayerRow]:
-    """All layers, and what becomes of so many feature frames."""
+    """All layers, with the shapes that this many feature frames take."""
     khz, bins, stride, lengths = sample_rate / 2000, model.n_freq, 1, torch.tensor([frames])
     rows = [_LayerRow(f"log power spectrogram, 0 to {khz:g} kHz", f"{bins} bins × {frames}", stride, 0, GREY)]
     for block, layer in zip(model.convolutions, model.specification, strict=True):
@@ -330,7 +366,7 @@ def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_Laye
         name = f"convolution {height}×{width} (frequency×time), stride {down}×{along}"
         if not height:
             name = f"1D convolution over {width} frames, stride {along}"
-        if isinstance(model, DeepSpeech1):  # whose layers are convolutions over spliced frames, or over one
+        if isinstance(model, DeepSpeech1):  # its layers are convolutions over spliced frames, or over one frame
             name = f"feed-forward, of {width} spliced frames, every second" if width > 1 else "feed-forward"
         shape = f"{layer.channels} ch. × {bins} bins × {int(lengths)}" if height else f"{layer.channels} ch. × {int(lengths)}"
         placed = f"{_placement(block)}, clipped ReLU"
@@ -353,7 +389,7 @@ def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_Laye
 
 
 def _placement(layer: ConvBlock | RecurrentLayer) -> str:
-    """Where a layer has its batch norm."""
+    """Where a layer applies batch norm."""
     if not isinstance(layer.norm, SequenceBatchNorm):
         return "no batch norm"
     placements = {"input": "batch norm on W h (Eq. 8)", "step": "batch norm at each step (Eq. 7)"}
@@ -365,7 +401,7 @@ def _weights(module: torch.nn.Module) -> int:
 
 
 def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, caption: str = "measured here") -> Figure:
-    """The strongest kernels of the first convolution, as it has learnt them: time to the right, frequency upwards."""
+    """The strongest kernels that the first convolution has learnt: time to the right, frequency upwards."""
     weights, one_d = model.convolutions[0].conv.weight.detach().cpu().numpy(), model.specification[0].kernel[0] == 0
     kernels = weights[:, :, 0] if one_d else weights[:, 0]  # (C, bins, frames); 1D: all bins of the features
     count, height, width = kernels.shape
@@ -392,7 +428,7 @@ def activations(
 ) -> Figure:
     """What batch norm does in each layer: values before and after it, and the share that the clipped ReLU cuts.
 
-    Of a layer without one, or with one at each step (Eq. 7): what goes into its clipped ReLU, else what comes out of it.
+    For a layer without batch norm, or with one at each step (Eq. 7): the input of its clipped ReLU, or else its output.
     """
     layers = [*model.convolutions, *model.recurrences]
     figure, axes = new_figure(2, len(layers), (2.6 * len(layers), 5), caption)
@@ -418,7 +454,7 @@ def activations(
 
 
 def _draw_histogram(axis: Axes, values: np.ndarray, colour: str, name: str) -> str:
-    """The values without the outermost thousandths; below, and in the answer, their mean and standard deviation."""
+    """Draws the values without the outermost thousandths; writes below, and returns, their mean and standard deviation."""
     axis.hist(values, bins=60, range=tuple(np.quantile(values, (0.001, 0.999))), color=colour, density=True)
     text = f"{name}: {values.mean().round(2) + 0.0:.2f} ± {values.std():.2f}"  # + 0.0: no -0.00
     axis.set(yticks=[], xlabel=text)
@@ -432,12 +468,12 @@ Layer = ConvBlock | RecurrentLayer
 def _seen_values(
     model: DeepSpeech2, layers: Sequence[Layer], samples: Sequence[AudioSample], encoder: CharEncoder
 ) -> list[tuple[np.ndarray | None, np.ndarray]]:
-    """What goes into and out of each batch norm; without one None, and what a convolution or a recurrence puts out."""
+    """Input and output of each batch norm; for a layer without one None, and the output of its convolution or recurrence."""
     seen: dict[int, tuple[np.ndarray | None, np.ndarray]] = {}
     hooks = [_watched(layer).register_forward_hook(_keep_valid(seen, i)) for i, layer in enumerate(layers)]
     batch = collate_batch(list(samples), encoder, features=model.features).to(next(model.parameters()).device)
     was_training = model.training
-    with plain_definitions():  # in which batch norm is a module of its own, on every machine
+    with plain_definitions():  # then batch norm is a module of its own, on every machine
         model.eval()(batch.features, batch.feature_lengths)
     model.train(was_training)
     for hook in hooks:
@@ -446,19 +482,19 @@ def _seen_values(
 
 
 def _watched(layer: Layer) -> torch.nn.Module:
-    """The batch norm of a layer if it is one over all frames, else the layer."""
+    """The batch norm of a layer if it covers all frames, else the layer."""
     own = isinstance(layer.norm, SequenceBatchNorm) and getattr(layer, "batch_norm", "") != "step"
     return layer.norm if own else layer
 
 
 def _keep_valid(seen: dict, number: int) -> Callable:
-    """A hook for ``_watched``: keeps its values in the frames that are speech."""
+    """A hook for ``_watched``: keeps the values in frames that are not padding."""
 
     def hook(module: torch.nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
         x, lengths = inputs
         if isinstance(module, SequenceBatchNorm):
             seen[number] = _of_speech(x, lengths), _of_speech(output, lengths)
-        elif isinstance(module, ConvBlock):  # its output has been through the clipped ReLU
+        elif isinstance(module, ConvBlock):  # its output has passed the clipped ReLU
             before_relu = module.conv(x.reshape(len(x), module.conv.in_channels, -1, x.shape[3]))
             seen[number] = None, _of_speech(before_relu, output[1])
         else:
@@ -481,9 +517,9 @@ DEPLOYED_LOOKAHEAD = 19  # tau of the model that the authors deployed [paper, Se
 
 
 def row_convolution(model: DeepSpeech2, caption: str = "drawn from the model itself") -> Figure:
-    """Left an example of a row convolution (Eq. 11), right the audio that an output frame of this model waits for.
+    """Left: an example of a row convolution (Eq. 11); right: the audio that an output frame of this model waits for.
 
-    Of a model without a row convolution the picture shows what the paper's would wait for.
+    If the model has no row convolution, the picture shows what the paper's would wait for.
     """
     figure, axes = new_figure(1, 2, (13, 5), caption, gridspec_kw={"width_ratios": [1, 1.25]})
     _draw_lookahead(axes[0, 0])
@@ -493,7 +529,7 @@ def row_convolution(model: DeepSpeech2, caption: str = "drawn from the model its
 
 @torch.no_grad()
 def _draw_lookahead(axis: Axes, present: int = 2) -> None:
-    """Three features, each with a filter of its own over the present frame and the next two; r is what the layer puts out."""
+    """Three features, each with its own filter over the present frame and the next two; r is the layer's output."""
     h = torch.tensor([[0, 2, 1, 3, 1, 0, 2], [1, 0, 2, 2, 0, 1, 3], [2, 1, 3, 1, 0, 2, 1]]).float()  # (H, T)
     layer = RowConvolution(features=3, lookahead=2)
     layer.weight.copy_(torch.tensor([[1, 2, 1], [2, 0, 3], [1, 0, 0]]))
@@ -506,11 +542,11 @@ def _draw_lookahead(axis: Axes, present: int = 2) -> None:
         _draw_cells(axis, r[row], 0, row + 8.4, colour, (present,))
         products = " + ".join(f"{w:g}·{x:g}" for w, x in zip(layer.weight[row], padded[row, present:], strict=False))
         axis.text(present + window + 0.3, row + 4.7, f"{products} = {r[row, present]:g}", va="center", fontsize=9)
-    for place, name in ((-0.25, "h, out of the last recurrent layer: a row for each feature, time to the right"),
+    for place, name in ((-0.25, "h, the output of the last recurrent layer: a row for each feature, time to the right"),
                         (3.95, f"W, times the present frame and the next {layer.lookahead}, row by row"),
-                        (8.15, "r, into the next layer")):  # fmt: skip
+                        (8.15, "r, the input of the next layer")):  # fmt: skip
         axis.text(0, place, name, va="bottom", fontsize=9)
-    axis.text(frames + 0.5 * layer.lookahead, 3.1, "0 behind\nthe end", ha="center", va="top", fontsize=8, color=GREY)
+    axis.text(frames + 0.5 * layer.lookahead, 3.1, "zeros after\nthe end", ha="center", va="top", fontsize=8, color=GREY)
     axis.set(xlim=(-0.1, frames + layer.lookahead + 0.1), ylim=(11.6, -0.9))
     axis.set_title("a row convolution, for example with tau = 2", fontsize=11)
     axis.axis("off")
@@ -519,7 +555,7 @@ def _draw_lookahead(axis: Axes, present: int = 2) -> None:
 def _draw_cells(
     axis: Axes, values: Tensor, left: int, top: float, colour: str, marked: Sequence[int], empty: int | None = None
 ) -> None:  # fmt: skip
-    """A row of numbers, some of them marked; those from ``empty`` on are no frames."""
+    """A row of numbers, some of them marked; from ``empty`` on they are not frames."""
     for place, value in enumerate(values.tolist()):
         outside = empty is not None and place >= empty
         style = {"facecolor": colour if place in marked else "white", "alpha": 0.45 if place in marked else 1}
@@ -530,7 +566,7 @@ def _draw_cells(
 
 @dataclass
 class _Wait:
-    """What a layer waits for: so many frames, or one window, of so many milliseconds each."""
+    """What a layer waits for: a number of frames, or one window, and the milliseconds of each."""
 
     name: str
     frames: int
@@ -539,7 +575,7 @@ class _Wait:
 
 
 def _waits(model: DeepSpeech2) -> list[_Wait]:
-    """What each layer of a forward-only model waits for behind the present frame, from the features upwards."""
+    """What each layer of a forward-only model waits for after the present frame, from the features upwards."""
     features, hop = model.features, 1000 * model.features.seconds_per_frame
     waits = [_Wait("window of\nthe features", 1, 1000 * features.window / features.sample_rate, GREY)]
     for number, block in enumerate(model.convolutions, start=1):
@@ -554,7 +590,7 @@ def _waits(model: DeepSpeech2) -> list[_Wait]:
 
 
 def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
-    """A row for each layer, which begins where the one above it ends; each cell is a frame that comes into the layer."""
+    """A row for each layer, which begins where the row above it ends; each cell is an input frame of the layer."""
     start, total = 0.0, sum(wait.frames * wait.milliseconds for wait in waits)
     for place, wait in enumerate(waits):
         axis.plot((start, start), (place - 0.75, place + 0.25), color=GREY, linewidth=0.8, linestyle=":")
@@ -582,10 +618,10 @@ def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
 
 
 def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
-    """What a trained model puts out for an utterance: features, symbols, and the likeliest path that spells the transcript.
+    """The output of a trained model for an utterance: features, symbols, and the likeliest path that spells the transcript.
 
-    Below, each row is a state of the extended target (blanks between all labels). Blue is the share of all paths that spell
-    the transcript and are in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
+    Below, each row is a state of the extended target (blanks between all labels). Blue shows, of all paths that spell the
+    transcript, the share in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
     """
     features, log_probs = output_of(model, sample, encoder)
     target = encoder.encode(sample.transcript)
@@ -611,7 +647,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
 
 
 def _state_shares(log_probs: Tensor, target: Sequence[int]) -> Tensor:
-    """(T', S): of all paths that spell the target, weighted by their probability, the share in each state in each frame.
+    """(T', S): the share of all paths that spell the target, weighted by probability, in each state in each frame.
 
     ``alpha_t(s) beta_t(s) / y_t``, divided by its sum over s (Graves et al. 2006, Eq. 14).
     """
@@ -624,7 +660,7 @@ def _state_shares(log_probs: Tensor, target: Sequence[int]) -> Tensor:
 def alignment(
     model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, text: str | None = None, caption: str = "measured here"
 ) -> Figure:
-    """Features with the times of each character and word of ``text`` (default: the transcript), by forced alignment."""
+    """Features with the times of each character and word of ``text`` (default: the transcript), from forced alignment."""
     features, log_probs = output_of(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
     figure, axes = new_figure(3, 1, (12, 5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.5, 1]})
@@ -653,8 +689,8 @@ def _draw_spans(axis: Axes, spans: Sequence[tuple[AlignedText, str]]) -> None:
 def beam_tree(
     model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, beam_width: int = 4, caption: str = "measured here"
 ) -> Figure:
-    """Prefix beam search of a short utterance as a tree: each line is a prefix, from the frame that took it into the beam to
-    the one that dropped it; the letter is the one that it adds to the prefix it grew from.
+    """Prefix beam search of a short utterance as a tree. Each line is a prefix, from the frame where it entered the beam to
+    the frame where it left; the letter is what it adds to the prefix it grew from.
     """
     rows = output_of(model, sample, encoder)[1].double().numpy()
     beams = [prefix_beam_search(rows[:frames], beam_width) for frames in range(1, len(rows) + 1)]  # the beam after each frame
@@ -674,7 +710,7 @@ def beam_tree(
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
             name = visible(encoder.decode(prefix[-1:]))
             axis.text(first[prefix] + 0.1, row - 0.12, name, va="bottom", fontsize=9, color=style["color"])
-    endings: dict[int, list[str]] = {}  # by row: a text may be the beginning of another one
+    endings: dict[int, list[str]] = {}  # by row: one text may be the beginning of another
     for hypothesis in beams[-1]:
         text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
         endings.setdefault(place[hypothesis.labels], []).append(text)
@@ -692,7 +728,7 @@ def beam_tree(
 
 
 def _tree_places(first: dict[tuple[int, ...], int], winner: tuple[int, ...]) -> dict[tuple[int, ...], int]:
-    """A row for each prefix: the winner's on row 0, the other branches below, those that leave it last on top."""
+    """A row for each prefix: the winner on row 0, the other branches below, those that branch off last on top."""
     children: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for prefix in sorted(first, key=lambda p: -first[p]):
         if prefix:

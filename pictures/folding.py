@@ -1,10 +1,10 @@
-"""Lines that are wider than the terminal, broken where a reader would break them. Also for Pythons too old for the rest."""
+"""Breaks lines wider than the terminal where a reader would break them. Also runs on Pythons too old for the rest."""
 
 import os
 import re
 import unicodedata
 
-# What stays on one line: a command, to be copied as it is; a rate with its counts; a number with its unit; a word.
+# Parts that stay on one line: a command, so that it can be copied; a rate with its counts; a number with its unit; a word.
 _TOGETHER = re.compile(
     r"[('`]*(?:python3?|pip) .*?(?= - |[;,)](?: |$)|[.`]*$)[^\s]*"
     r"|(?:(?:WER|CER|blank|loss)\s+)?-?[\d.]+ % \([^)]*\)\S*|[^\s\w]*\d[\d.,/]* \S+|\S+"
@@ -14,10 +14,10 @@ _ALIGNED = re.compile(r"REF: (.*)\nHYP: (.*)(?:\n     (.*))?")
 
 
 class Folded:
-    """A stream that writes lines no wider than its terminal; ``stream`` is the one below, for what must stay whole."""
+    """A stream that writes lines no wider than its terminal; ``stream`` is the one below, for lines that must stay whole."""
 
     def __init__(self, stream) -> None:
-        self.stream, self._begun = stream, False  # begun: a line is written in several pieces, and left to itself
+        self.stream, self._begun = stream, False  # begun: a line comes in several pieces, and is not folded
 
     def write(self, text: str) -> int:
         plain = (self._begun and text[:1] != "\n") or "\r" in text or "\x1b" in text  # a bar of tqdm
@@ -35,7 +35,7 @@ class Folded:
 
 
 def folded(stream):
-    """The stream, folded where it is a terminal; files and pipes get their lines whole, for other programs read them."""
+    """The stream, folded if it is a terminal; files and pipes get whole lines, since other programs read them."""
     try:
         return Folded(stream) if stream.isatty() and not isinstance(stream, Folded) else stream
     except (AttributeError, ValueError):  # there is none, or it is closed
@@ -43,7 +43,7 @@ def folded(stream):
 
 
 def width_of(stream) -> int:
-    """Columns of the stream's terminal, as it is now; 80 where it doesn't tell."""
+    """Current columns of the stream's terminal; 80 if unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError, AttributeError):
@@ -56,8 +56,8 @@ def columns(text: str) -> int:
 
 
 def fold(text: str, width: int) -> str:
-    """The text with lines of at most ``width`` columns: broken between fields, else between words, never within a number and
-    its unit, a rate and its counts, or a command. REF and HYP are broken together, in the same places."""
+    """The text with lines of at most ``width`` columns: broken between fields or else between words, but never inside a number
+    with its unit, a rate with its counts, or a command. REF and HYP are broken in the same places."""
     if all(columns(line) <= width for line in text.split("\n")):
         return text
     pieces, end = [], 0
@@ -73,7 +73,7 @@ def _lines(text: str, width: int) -> list:
 
 
 def _fold_line(line: str, width: int) -> str:
-    """A line that is too wide; what follows the first is indented by two, or begins below the text behind a short name."""
+    """Folds a line that is too wide; later lines are indented by two, or begin below the text after a short name."""
     body = line.rstrip()
     name = re.match(r"(\s*)\S*\s*", body)
     indent = columns(name[0]) if len(name[0].rstrip()) + 2 <= len(name[0]) <= width // 3 else columns(name[1]) + 2
@@ -110,7 +110,7 @@ def _chunks(block: re.Match, width: int) -> list:
 
 
 def _cells(text: str) -> list:
-    """A text by the columns it takes: a wide character is followed by an empty cell, an accent stands with its letter."""
+    """A text as columns: an empty cell follows a wide character, and an accent shares the cell of its letter."""
     cells = []
     for char in text:
         if unicodedata.combining(char) and cells:

@@ -1,4 +1,4 @@
-"""Fonts for characters that the usual one lacks, such as Chinese ones: an installed one has them, or what to install is told."""
+"""Fonts for characters that the usual one lacks, such as Chinese: finds an installed one, or says what to install."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# Those that are looked into first, for they have the Chinese characters; then all that are installed.
+# These are tried first, since they have the Chinese characters; then all other installed fonts.
 _USUAL = (
     "CJK SC", "Source Han Sans SC", "WenQuanYi", "PingFang", "Hiragino Sans GB", "YaHei", "SimHei", "CJK", "Droid Sans Fallback",
 )  # fmt: skip
 _INSTALL = "install a font with them, such as the package fonts-noto-cjk (Debian, Ubuntu) or google-noto-sans-cjk-fonts (Fedora)"
-_told: set[str] = set()  # characters whose lack was told already
+_told: set[str] = set()  # missing characters that were already reported
 
 
 class ReadableFigure(Figure):
-    """A figure that finds, when it is drawn, an installed font for each character of its texts; what none has is told once."""
+    """A figure that, when drawn, finds an installed font for each character of its texts; reports missing ones once."""
 
     def draw(self, renderer: RendererBase) -> None:
         give_glyphs(self)
         log = logging.getLogger(font_manager.__name__)
         level = log.level
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing")  # told, all in one line
+            warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing")  # reported above in one line
             log.setLevel(logging.ERROR)  # few fonts with Chinese characters have bold ones
             try:
                 super().draw(renderer)
@@ -39,10 +39,10 @@ class ReadableFigure(Figure):
 
 
 def give_glyphs(figure: Figure) -> None:
-    """Adds to the fonts of each text those that have what they lack; what no font has goes to stderr, once in a process."""
+    """Adds fonts for characters that a text's own fonts lack; prints characters that no font has, once per process."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            axis.get_ticklabels()  # which are written only now
+            axis.get_ticklabels()  # this writes them
     lacking: dict[str, None] = {}
     for text in figure.findobj(Text):
         own = text.get_fontproperties()
@@ -60,7 +60,7 @@ def give_glyphs(figure: Figure) -> None:
 
 @lru_cache(maxsize=1024)
 def fonts_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Families of installed fonts that have the characters between them, and the characters that none has."""
+    """Families of installed fonts that together have the characters, and the characters that none has."""
     families: list[str] = []
     for entry in _by_use(font_manager.fontManager.ttflist):
         if not characters:
@@ -72,7 +72,7 @@ def fonts_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[st
 
 
 def _by_use(entries: Iterable[font_manager.FontEntry]) -> list[font_manager.FontEntry]:
-    """Upright fonts, those with Chinese characters first; not one that has a box for every character."""
+    """Upright fonts, those with Chinese characters first; without fonts that have a box for every character."""
     usable = [entry for entry in entries if entry.style == "normal" and not entry.name.startswith("Last Resort")]
     rank = {name: next((n for n, usual in enumerate(_USUAL) if usual in name), len(_USUAL)) for name in {e.name for e in usable}}
     return sorted(usable, key=lambda entry: (rank[entry.name], entry.name, str(entry.weight)))
@@ -80,7 +80,7 @@ def _by_use(entries: Iterable[font_manager.FontEntry]) -> list[font_manager.Font
 
 @lru_cache(maxsize=1024)
 def glyphs(path: str | Path) -> frozenset[str]:
-    """The characters that a font file has; none of one that can't be read."""
+    """The characters of a font file; none if it can't be read."""
     try:
         return frozenset(map(chr, font_manager.get_font(path).get_charmap()))
     except (OSError, RuntimeError):

@@ -236,7 +236,7 @@ def people() -> Figure:
     return figure
 
 
-# What each shows stands in its docstring, which is also its title.
+# The docstring of each says what it shows, and is also its title.
 CHARTS = {
     "paper_table_1_batch_norm": batch_norm_by_depth,
     "paper_table_2_sortagrad": sortagrad_gain,
@@ -251,7 +251,7 @@ CHARTS = {
 
 
 def titled_chart(name: str) -> Figure:
-    """A chart of ``CHARTS`` under what it shows."""
+    """A chart of ``CHARTS`` under its title."""
     figure = CHARTS[name]()
     figure.suptitle(textwrap.fill(CHARTS[name].__doc__, int(9 * figure.get_figwidth())))  # 9 letters of this size to an inch
     return figure

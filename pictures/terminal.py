@@ -1,4 +1,4 @@
-"""What all scripts have in common: errors of one line, output that any terminal and any reader can take."""
+"""What all scripts share: errors in one line, and output that any terminal and any program can take."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ READER_GONE = 141  # 128 and the number of SIGPIPE, as shells have it
 
 
 def what_is_missing() -> str | None:
-    """What this Python lacks and the command that mends it, in a sentence; None if nothing."""
+    """A sentence that says what this Python lacks and which command installs it; None if it lacks nothing."""
     install, make = "pip install -r requirements.txt", "python3 -m venv .venv"
     enter = r".venv\Scripts\Activate.ps1" if os.name == "nt" else ". .venv/bin/activate"
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have an older one
-        return f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}; is the environment not active? {enter}"
+        return f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}; is the environment active? {enter}"
     missing = ", ".join(name for name in NEEDED if find_spec(name) is None)
     if not missing:
         return None
     if sys.prefix != sys.base_prefix or "CONDA_PREFIX" in os.environ:
         return f"{missing}: not installed yet; {install}"
     made = (Path(__file__).resolve().parents[1] / ".venv").is_dir()
-    how = f"the environment is made, but not active; {enter}" if made else f"{make} && {enter} && {install}"
+    how = f"the environment exists, but is not active; {enter}" if made else f"{make} && {enter} && {install}"
     return f"{missing}: not installed in this Python; {how}"
 
 
-if _missing := what_is_missing():  # said before any import of ours fails with a traceback
+if _missing := what_is_missing():  # printed before one of our imports fails with a traceback
     print(f"error: {_missing}", file=folded(sys.stderr))
     sys.exit(2)
 
 
 def _one_line_after_ctrl_c(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Also while a script is still loading torch, which takes seconds; anything else is shown as Python does."""
+    """Works while a script is still loading torch too, which takes seconds; Python shows any other error as usual."""
     if issubclass(kind, KeyboardInterrupt):
         print("\nstopped", file=sys.stderr)
     else:
@@ -57,17 +57,17 @@ sys.excepthook = _one_line_after_ctrl_c
 
 
 def show_any_name() -> None:
-    """Lets the output name files and texts with characters that the terminal can't show, by their numbers."""
+    """Prints characters that the terminal can't show as their code numbers, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a notebook's has not
+        if hasattr(stream, "reconfigure"):  # a notebook's stream lacks it
             stream.reconfigure(errors="backslashreplace")
 
 
 def script(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
-    """Makes the main function of a script one that ends with an exit code and without a traceback.
+    """Makes the main function of a script end with an exit code and without a traceback.
 
-    What is wrong with what was given is one line and exit code 2; where nobody reads the output any more (``| head -1``)
-    nothing is said, exit code 141; after Ctrl-C 130. Lines wider than the terminal are folded.
+    Bad input gives one line and exit code 2. If nobody reads the output any more (``| head -1``), it prints nothing and
+    returns 141; after Ctrl-C it returns 130. Lines wider than the terminal are folded.
     """
 
     @functools.wraps(main)
@@ -80,7 +80,7 @@ def script(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
 
 
 def _ended(work: Callable[[], int]) -> int:
-    """The exit code of the work, where it fails with the one line that says why."""
+    """The exit code of the work; if it fails, one printed line says why."""
     try:
         return _flushed(work)
     except BrokenPipeError:
@@ -92,7 +92,7 @@ def _ended(work: Callable[[], int]) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as error:  # as Python and numpy, and as torch say that there is no more
+    except (MemoryError, RuntimeError) as error:  # how Python, numpy and torch report that memory has run out
         if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory|size calculation", str(error)):
             raise
         print("error: there is not enough memory for this; ask for less: a smaller model, shorter audio", file=sys.stderr)
@@ -100,7 +100,7 @@ def _ended(work: Callable[[], int]) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says; of one that the system raised the file first, and what to do where it may not be opened."""
+    """The text of an error; for one that the system raised, the file comes first, and advice if access is denied."""
     if not isinstance(error, OSError) or error.filename is None:
         return str(error)
     locked = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -109,7 +109,7 @@ def sentence(error: Exception) -> str:
 
 
 def _flushed(work: Callable[[], int]) -> int:
-    """What the work returns; what it printed is out by then, also where argparse ends it after --help."""
+    """What the work returns, after its output is flushed, even if argparse ends it after --help."""
     try:
         return work()
     finally:
@@ -118,7 +118,7 @@ def _flushed(work: Callable[[], int]) -> int:
 
 
 def _write_nowhere() -> None:
-    """Python writes what is left in its buffers when it ends, and would complain once more."""
+    """At exit Python writes what is left in its buffers; without this it would complain once more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
@@ -131,7 +131,7 @@ def _write_nowhere() -> None:
 
 
 def finite(value: object) -> object:
-    """The same with None in place of nan and infinity, which JSON does not know."""
+    """The same value with None in place of nan and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -140,20 +140,28 @@ def finite(value: object) -> object:
 
 
 def print_json(value: object) -> None:
-    """Prints a line of JSON; characters that the output can't show are escaped as JSON has it."""
+    """Prints a line of JSON; characters that the output can't show are escaped in JSON's way."""
     text = json.dumps(finite(value), ensure_ascii=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(finite(value))
-    print(text, file=getattr(sys.stdout, "stream", sys.stdout), flush=True)  # a line whole, however wide
+    print(text, file=getattr(sys.stdout, "stream", sys.stdout), flush=True)  # never folded, however wide
+
+
+class DefaultsHelp(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to a flag's help, unless the help says it, or the flag is off or unset by default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        said = action.default is None or action.default is False or "default" in (action.help or "")
+        return action.help if said else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the flags, and for a mistyped one which was meant."""
+    """Says in one line what is wrong with the flags, and suggests the flag that a mistyped one is close to."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None) -> tuple:
-        """As argparse; what was given is kept for the message."""
+        """Like argparse's, but keeps the arguments for the error message."""
         self._given = list(sys.argv[1:] if args is None else args)
         return super().parse_known_args(self._given, namespace)
 
@@ -167,7 +175,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} ({os.path.basename(self.prog)} --help lists the flags)\n")
 
     def _unknown_flag(self) -> str | None:
-        """The first flag given, before any ``--``, that none of ours begins with; also one with a single dash, as -epochs."""
+        """The first argument before any ``--`` that looks like a flag, even with one dash (-epochs), but starts none of ours."""
         given = getattr(self, "_given", [])
         given = given[: given.index("--")] if "--" in given else given
         flags = [argument.split("=")[0] for argument in given if argument.startswith("-")]

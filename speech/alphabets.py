@@ -1,4 +1,4 @@
-"""Alphabets: by name, of a corpus, of a file; and pairs of letters as outputs (Section 3.6), for longer strides."""
+"""Alphabets: by name, from a corpus or from a file; and pairs of letters as outputs (Section 3.6), for longer strides."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from speech.utterances import text_code
 class BigramEncoder(CharEncoder):
     """Single characters and pairs of them to CTC labels and back; label 0 is the blank.
 
-    Each word is cut into pairs from its start and a last odd letter stays alone; the space is a unit of its own:
-    the cat sat -> th e _ ca t _ sa t. A pair that is no unit becomes two single characters [ours].
+    Each word is cut into pairs from its start, and an odd last letter stays alone; the space is a unit of its own:
+    the cat sat -> th e _ ca t _ sa t. A pair that is not a unit becomes two single characters [ours].
 
     Args:
-        units: what labels 1, 2, ... stand for: single characters, and pairs of those without a space. ``alphabet`` of
-            another encoder makes the same one.
-        unknown: what ``encode`` does with a character that is no unit: ``'error'`` or ``'drop'``, before words are cut.
+        units: what labels 1, 2, ... stand for: single characters, and pairs of them without a space. The ``alphabet`` of
+            another encoder makes the same encoder.
+        unknown: what ``encode`` does, before it cuts words, with a character that is not a unit: ``'error'`` or ``'drop'``.
 
     Raises:
         ValueError: if units repeat, a unit is neither one character nor a pair of the single ones, a pair holds a space,
-            or ``unknown`` is neither word.
+            or ``unknown`` is another word.
 
     Source: Section 3.6.
     """
@@ -40,13 +40,13 @@ class BigramEncoder(CharEncoder):
         self.alphabet = list(units)
         self._index = {unit: label for label, unit in enumerate(self.alphabet, start=1)}
         if len(self._index) != len(self.alphabet):
-            raise ValueError(f"units must differ, but {Counter(units).most_common(1)[0][0]!r} is there more than once")
+            raise ValueError(f"units must differ, but {Counter(units).most_common(1)[0][0]!r} occurs more than once")
 
     @classmethod
     def learn(
         cls, texts: Iterable[str], alphabet: str | Sequence[str] = "english", min_count: int = 1, unknown: str = "error"
     ) -> BigramEncoder:
-        """Encoder with all characters of an alphabet and the pairs that occur in training transcripts.
+        """Encoder with all characters of an alphabet and the pairs that occur in the training transcripts.
 
         Args:
             texts: transcripts.
@@ -66,13 +66,13 @@ class BigramEncoder(CharEncoder):
         """Labels of a text, letters folded to lower case.
 
         Raises:
-            ValueError: for a character that is no unit, unless ``unknown='drop'``.
+            ValueError: for a character that is not a unit, unless ``unknown='drop'``.
         """
         plain = self._characters.decode(self._characters.encode(text))
         return [self._index[part] for unit in _cut(plain) for part in ([unit] if unit in self._index else unit)]
 
     def reference(self, text: str) -> str:
-        """What error rates compare with: letters folded as in ``encode``, and every character kept, known or not."""
+        """The reference for error rates: letters folded as in ``encode``, and every character kept, known or not."""
         return self._characters.reference(text)
 
 
@@ -88,10 +88,10 @@ def choose_encoder(alphabet: str | Path, texts: Iterable[str] = (), unknown: str
         alphabet: ``'english'`` or ``'mandarin'``, as ``CharEncoder`` takes them; ``'corpus'``: the characters of the texts; else
             a file that ``read_alphabet`` takes.
         texts: transcripts to train on.
-        unknown: as of ``CharEncoder``.
+        unknown: as in ``CharEncoder``.
 
     Raises:
-        ValueError: if there is no such file, or no alphabet in it; or no letter in the texts.
+        ValueError: if there is no such file, no alphabet in it, or no letter in the texts.
     """
     if alphabet in ("english", "mandarin"):
         return CharEncoder(alphabet, unknown)
@@ -99,7 +99,7 @@ def choose_encoder(alphabet: str | Path, texts: Iterable[str] = (), unknown: str
 
 
 def corpus_encoder(texts: Iterable[str], unknown: str = "error") -> CharEncoder:
-    """The encoder of all letters, digits and apostrophes of texts (``plain``), and of the space where it parts words."""
+    """The encoder of all letters, digits and apostrophes of texts (``plain``), and of the space if it separates words."""
     encoder = CharEncoder.from_transcripts(map(plain, texts), unknown)
     if not encoder.alphabet or encoder.alphabet == [" "]:
         raise ValueError("there is no letter in the transcripts to make an alphabet of")
@@ -107,12 +107,12 @@ def corpus_encoder(texts: Iterable[str], unknown: str = "error") -> CharEncoder:
 
 
 def read_alphabet(path: str | Path) -> list[str]:
-    """The characters of a text file in UTF-8, in their order, on one line or on many; one that comes again counts once.
+    """The characters of a UTF-8 text file in their order, on one line or on many; a repeated one counts once.
 
-    A space counts, a line break does not. Letters and their marks are composed (NFC) where they can be. The blank is not in it.
+    A space counts, a line break does not. Letters and their marks are composed (NFC) if possible. The blank is not included.
 
     Raises:
-        ValueError: if there is no such file, no character in it, or it is another program's list of symbols.
+        ValueError: if there is no such file, it has no characters, or it is another program's list of symbols.
     """
     path = Path(path)
     if not path.is_file():
@@ -121,17 +121,15 @@ def read_alphabet(path: str | Path) -> list[str]:
     try:
         lines = unicodedata.normalize("NFC", data.decode(text_code(data))).splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not text in UTF-8; convert the file, which is to hold the characters of an alphabet") from None
+        raise ValueError(f"{path}: not text in UTF-8; convert the file, which must hold the characters of an alphabet") from None
     if mark := next((found[0] for line in lines if (found := re.search(r"<\w+>", line))), None):
-        raise ValueError(f"{path} holds the mark {mark}: take it out, and keep only the characters; the blank is added here")
+        raise ValueError(f"{path} holds the mark {mark}: remove it, and keep only the characters; the blank is added for you")
     written = [line for line in lines if line.strip()]
     if len(written) > 1 and all(re.fullmatch(r"\S\s+\d+", line) for line in written):
-        raise ValueError(
-            f"{path} has a number behind each character: keep only the characters, which are numbered in their order"
-        )
+        raise ValueError(f"{path} has a number after each character: keep only the characters, which are numbered in their order")
     characters = list(dict.fromkeys(char for line in lines for char in line.replace("\t", "")))
     if not set(characters) - {" "}:
-        raise ValueError(f"{path}: there is no character in it; write those of the alphabet into it, such as abc")
+        raise ValueError(f"{path}: it has no characters; write those of the alphabet into it, such as abc")
     return characters
 
 

@@ -1,4 +1,4 @@
-"""What the columns of a manifest say: names as NeMo, Common Voice, Hugging Face and others use them, and times of pieces."""
+"""What the columns of a manifest mean: names that NeMo, Common Voice, Hugging Face and others use, and times of pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-_NAMES = {  # by what they say; the first that is there counts
+_NAMES = {  # by meaning; the first that is there counts
     "path": (
         "path", "audio_filepath", "audio_file_path", "audio_path", "audio_file", "audio_filename", "audio", "file_name",
         "filename", "file_path", "filepath", "file", "wav_filename", "wav_path", "wav_file", "wav",
@@ -33,22 +33,22 @@ _SUSPECT = {
     "start", "begin", "beginning", "beg", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan",
     "tmin", "tmax", "t0", "t1", "timecode",
 }  # fmt: skip
-_SUSPECT_NAMES = re.compile(  # whole names, for their words may mean anything
+_SUSPECT_NAMES = re.compile(  # whole names, since single words of them may mean anything
     rf"{_OWNER}(?:from|to|skip|cut_from|cut_to|st|et|stime|etime|s_time|e_time|in|out|in_point|out_point|tc_in|tc_out|finish){_UNIT}"
 )
-# How long a piece is, perhaps, where nothing else says it.
+# Perhaps the length of a piece, if nothing else gives it.
 _COUNTS = {"frames", "samples", "nframes", "nsamples", "size", "seconds", "secs"}
 _INTERVAL = re.compile(r"[\[({ ]*\d{1,4}(?:\.\d+)? *(?:-|–|,|;|:|\.\.|to) *\d{1,4}(?:\.\d+)?[\])} ]*")  # 0.5-1.0, [0.5, 1.0]
 _MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range", "span", "region", "position", "boundaries"}
-# A number of what, is not said: only obeyed for a piece.
+# Numbers without a stated unit: used only for a piece.
 _MAYBE_LENGTH = ("length", "len", "segment_length", "audio_length", "num_samples", "n_samples")
 
 
-LONGEST = 1e12  # seconds or samples, to which a time may go; no audio is as long
+LONGEST = 1e12  # seconds or samples; no audio is as long, so larger times are refused
 
 
 class ColumnError(ValueError):
-    """A column that may change what the lines mean, and that is not understood."""
+    """A column that is not understood and may change what the lines mean."""
 
 
 class CellError(ValueError):
@@ -57,7 +57,7 @@ class CellError(ValueError):
 
 @dataclass(frozen=True)
 class Piece:
-    """Where in a file an utterance lies: seconds, or samples of the file where ``in_samples`` says so; None: not said."""
+    """Where in a file an utterance lies, in seconds, or in the file's samples if ``in_samples``; None: not given."""
 
     start: float | None = None
     stop: float | None = None
@@ -68,7 +68,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column says what: name by role, and the unit of those that are times."""
+    """The name of the column for each role, and the unit of those that are times."""
 
     names: Mapping[str, str]
     units: Mapping[str, str]
@@ -87,11 +87,11 @@ class Columns:
             if looks if name in self.suspects else _INTERVAL.fullmatch(says):
                 raise ColumnError(
                     f"{where}: the column {name!r} ({row[name]!r}) may say which part of the audio is meant, "
-                    "but is not understood; call it 'start', 'end' or 'duration' (in seconds) or 'channel', or take it out"
+                    "but is not understood; call it 'start', 'end', 'duration' (in seconds) or 'channel', or remove it"
                 )
 
     def piece(self, row: Mapping[str, str]) -> Piece:
-        """The times and the channel of a line; raises ``CellError`` for one that is no number or negative."""
+        """The times and the channel of a line; raises ``CellError`` for a time that is not a number, or negative."""
         times = {role: _time(self.get(row, role), self.names[role]) for role in _TIMES if role in self.names}
         if times.get("start") is None and times.get("stop") is None:
             times = {"seconds": None if self.names.get("seconds") in _MAYBE_LENGTH else times.get("seconds")}
@@ -105,14 +105,14 @@ class Columns:
 
 @lru_cache(maxsize=256)
 def understand(names: tuple[str, ...], transcript: str | None = None) -> Columns:
-    """What columns of these names say.
+    """What columns with these names mean.
 
     Args:
         names: as the manifest writes them.
-        transcript: the one that holds the transcripts; None: the one whose name says it.
+        transcript: name of the column with the transcripts; None: the one whose name says it.
 
     Returns:
-        the role of each that is understood; the others are ignored, or suspect where they look like times or channels.
+        the role of each column that is understood; others are ignored, or suspect if they look like times or channels.
     """
     plain = {_plain(name): name for name in reversed(names)}
     roles = {}
@@ -148,31 +148,31 @@ def _unit(text: str | None) -> str:
 
 
 def _time(text: str, name: str) -> float | None:
-    """Seconds of ``1.5``, ``1,5`` or ``00:01:02.5``; None of an empty cell."""
+    """Seconds from ``1.5``, ``1,5`` or ``00:01:02.5``; None for an empty cell."""
     if not text:
         return None
     text = text if "." in text or text.count(",") != 1 else text.replace(",", ".")
     try:
         hours, minutes, seconds = map(float, ["0", "0", *text.split(":")][-max(3, text.count(":") + 1) :])
         value = 3600 * hours + 60 * minutes + seconds
-    except ValueError:  # also where there are more parts
+    except ValueError:  # also if there are more parts
         value = float("nan")
     if value == -1 and re.match("end|stop", _plain(name)):  # Kaldi: up to the end
         return None
     if not 0 <= value < LONGEST:
-        raise CellError(f"{name} must be a number and not negative, but is {text!r}")
+        raise CellError(f"{name} must be a number of at least 0, not {text!r}")
     return value
 
 
 def channel_numbers(texts: Iterable[str], from_zero: bool = False) -> dict[str, int | None]:
-    """Channels from 0 of what a whole manifest writes: A and B, left and right, or numbers; None where all is meant.
+    """Channel numbers from 0 for what a whole manifest writes: A and B, left and right, or numbers; None: all channels.
 
     Args:
         texts: all different cells of the column.
-        from_zero: its name says that it counts from 0 (NeMo's channel_selector).
+        from_zero: whether the column's name says that it counts from 0 (NeMo's channel_selector).
 
     Returns:
-        by cell; numbers count from 0 where there is a 0, else from 1.
+        the number by cell; cells count from 0 if one of them is 0, else from 1.
 
     Raises:
         ColumnError: for a cell that is none of these.

@@ -1,8 +1,8 @@
-"""Real speech from disk: what a corpus holds, in eight layouts.
+"""Real speech from disk: reads what a corpus holds, in eight layouts.
 
     read_corpus(path) -> Corpus -> preflight.check_problems -> datasets.SpeechDataset -> datasets.JoinedDataset
 
-A line of a corpus that cannot be used becomes a ``Problem`` naming file and line, and its utterance is
+A line of a corpus that cannot be used becomes a ``Problem`` that names file and line, and its utterance is
 left out; nothing is dropped silently. ``python check_corpus.py PATH`` prints what a corpus holds and all of
 its problems.
 """
@@ -35,9 +35,9 @@ class Corpus:
 
     Attributes:
         kind, root: its layout and folder.
-        utterances, problems: what can be used, and what can't, line by line.
+        utterances, problems: usable utterances, and lines that can't be used.
         split_rule: in words, where the splits come from.
-        notes: sentences about what was put right or passed over, which is no problem.
+        notes: sentences about harmless things that were corrected or skipped.
     """
 
     kind: str
@@ -57,43 +57,43 @@ class Corpus:
         return dict(Counter(u.split for u in self.utterances))
 
     def splits_for(self, role: str) -> list[str]:
-        """The splits that are to 'train', as 'dev' or to 'test' by their names: 'dev-clean' and 'dev_other' are for 'dev'."""
+        """The splits whose names say 'train', 'dev' or 'test': 'dev-clean' and 'dev_other' are for 'dev'."""
         return _for(role, self.splits)
 
     def dev_split(self, name: str | None = None) -> str:
         """The split on which weights are chosen.
 
         Args:
-            name: as the user names it; None: the only one there is.
+            name: the user's choice; None: the only one there is.
 
         Raises:
-            CorpusError: if there is none of that name, none at all, or several to choose from.
+            CorpusError: if there is no such split, none at all, or several to choose from.
         """
         names = self.splits_for("dev")
         if name is not None:
             return self._known(name)
         if len(names) > 1 and "dev" not in names:
             raise CorpusError(
-                f"{self.root} has several sets to choose weights on: {', '.join(names)}; name one of them (--dev NAME)"
+                f"{self.root} has several sets to choose the best weights on: {', '.join(names)}; name one with --dev NAME"
             )
         if not names:
             raise CorpusError(f"{self.root}: no utterance is in the split 'dev'. {self.split_advice}")
         return "dev" if "dev" in names else names[0]
 
     def in_roles(self, train: Sequence[str] = (), dev: str | None = None, test: Sequence[str] = ()) -> Corpus:
-        """The same corpus, its splits named for what they are for, as ``roles`` says."""
+        """The same corpus with its splits named by their roles, see ``roles``."""
         roles = self.roles(train, dev, test)
         return replace(self, utterances=[replace(u, split=roles[u.split]) for u in self.utterances])
 
     def roles(self, train: Sequence[str] = (), dev: str | None = None, test: Sequence[str] = ()) -> dict[str, str]:
-        """What each split is for: 'train', 'dev' to choose weights on, or a name that begins with 'test'; else it is unused.
+        """The role of each split: 'train', 'dev' to choose the best weights on, or a name that begins with 'test'; else unused.
 
         Args:
-            train, test: names of splits; none: all that ``splits_for`` names, but for those with another role here.
-            dev: see ``dev_split``; where there is none, none stays.
+            train, test: names of splits; none: all that ``splits_for`` names, except those with another role here.
+            dev: see ``dev_split``; may be missing here.
 
         Raises:
-            CorpusError: if a name is that of no split, or is given two roles.
+            CorpusError: if there is no split of a given name, or a split gets two roles.
         """
         roles: dict[str, str] = {}
         given = [(name, "train") for name in train]
@@ -117,19 +117,19 @@ class Corpus:
 
     @property
     def split_advice(self) -> str:
-        """A sentence on what to add where there is no 'dev' or no 'train'."""
+        """A sentence on what to add if 'dev' or 'train' is missing."""
         there = ", ".join(f"{count} in {name!r}" for name, count in self.splits.items()) or "no utterance at all"
         if self.kind == "manifest":
-            return (f"There are {there}. Give each line a column 'split' with train, dev or test, a tenth of the lines dev; "
-                    "or leave the column out, and give at least 10 lines: then a tenth each becomes dev and test.")  # fmt: skip
+            return (f"There are {there}. Add a column 'split' with train, dev or test, with a tenth of the lines dev; "
+                    "or leave the column out and give at least 10 lines: then a tenth each becomes dev and test.")  # fmt: skip
         return f"There are {there}. Add recordings; with at least 10 that have no split, a tenth each becomes dev and test."
 
     def summary(self, show: int = 5, roles: Mapping[str, str] | None = None) -> str:
         """A few plain lines: utterances, hours, speakers and the longest of each split, notes, and about ``show`` problems.
 
         Args:
-            show: how many problems are named; the first of each kind are, and the others counted.
-            roles: what each split is for, if that is to be told.
+            show: about how many problems are named, the first of each kind among them; the others are counted.
+            roles: what each split is for, if that should be shown.
         """
         lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
         lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in self.splits]
@@ -147,7 +147,7 @@ def _amount(part: Sequence[Utterance]) -> str:
 
 
 def _use(name: str, roles: Mapping[str, str] | None) -> str:
-    """The role of a split in brackets, where its name is not that already."""
+    """The role of a split in brackets, unless its name says it."""
     role = name if roles is None else roles[name]
     if roles is None or (role == name and role.startswith(("train", "dev", "test"))):
         return ""
@@ -155,7 +155,7 @@ def _use(name: str, roles: Mapping[str, str] | None) -> str:
 
 
 def _for(role: str, splits: Iterable[str]) -> list[str]:
-    """Those whose names begin with the role as a word."""
+    """The splits whose names begin with the role as a word."""
     return sorted(name for name in splits if re.match(rf"{role}(?![a-z])", name))
 
 
@@ -177,8 +177,8 @@ def corpus_sample_rate(utterances: Sequence[Utterance], limit: int = 16000) -> i
 
 
 # ---------------------------------------------------------------------------------------------
-# Layouts. Each reader yields ('file:line', utterance), still to be checked, and reports the lines in
-# which it finds no utterance.
+# Layouts. Each reader yields ('file:line', utterance), not yet checked, and reports the lines without
+# an utterance.
 # ---------------------------------------------------------------------------------------------
 
 
@@ -206,25 +206,25 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
             its_part, first = seen.setdefault(name, (part, where))
             if its_part != part:
                 shared[its_part, part] += 1
-            elif first is not where and first.rpartition(":")[0] != where.rpartition(":")[0]:  # those of one file are told later
+            elif first is not where and first.rpartition(":")[0] != where.rpartition(":")[0]:  # in one file: reported later
                 report.problems.append(Problem(where, f"{name} is in this part twice, first at {first}"))
                 continue
             yield where, Utterance(path, "".join(transcript), name.split("-")[0], part)
         report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in recordings.values()]
     report.problems += _missing_parts(root, set(parts.values()))
     for (first, second), count in shared.items():
-        report.notes.append(f"{count} utterances of {second} have the names of utterances of {first}: are they the same speech?")
+        report.notes.append(f"{count} utterances of {second} have the same names as some of {first}: are they the same speech?")
 
 
 def _recordings(files: list[Path], all_kinds: bool) -> dict[str, Path]:
-    """The audio files of a folder by their names without suffix, FLAC before others; only FLAC where not all kinds count."""
+    """The audio files of a folder by their names without suffix, FLAC before others; only FLAC unless ``all_kinds``."""
     suffixes = AUDIO_SUFFIXES if all_kinds else (".flac",)
     found = [file for file in files if file.suffix.lower() in suffixes]
     return {file.stem: file for file in sorted(found, key=lambda file: file.suffix.lower() == ".flac")}
 
 
 def _recording(folder: Path, name: str) -> Path:
-    """The audio of an utterance whose FLAC has not exactly its name: written otherwise, or converted; else where it should be."""
+    """The audio of an utterance without a FLAC of exactly its name: spelt differently, or converted; else where it should be."""
     paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
     return next(filter(None, map(find_file, paths)), paths[0])
 
@@ -232,7 +232,7 @@ def _recording(folder: Path, name: str) -> Path:
 def _part_of(root: Path, folder: Path) -> str:
     """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name.
 
-    The names that are given count, and behind links those of the real folders: part, speaker, chapter.
+    Looks at the names as given, then, behind links, at those of the real folders: part, speaker, chapter.
     """
     given = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
     folders = (*folder.resolve().parts[-3:], *given)
@@ -244,18 +244,18 @@ def _part(name: str) -> str:
 
 
 def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
-    """Parts that are there, but with nothing in them that can be read."""
+    """Parts that exist but hold nothing that can be read."""
     problems = []
     for child in sorted({*root.iterdir(), *(root / "LibriSpeech").glob("*")}):
         name, packed = re.fullmatch(r"(.*?)(\.tar\.gz|\.tgz|\.tar|\.zip)?", child.name).groups()
-        linked_nowhere = child.is_symlink() and not child.exists()  # told already
+        linked_nowhere = child.is_symlink() and not child.exists()  # reported already
         if not _PART.fullmatch(name) or _part(name) in found or linked_nowhere:
             continue
         if packed:
             command = "unzip" if packed == ".zip" else "tar xf"
             problems.append(Problem(str(child), f"is not unpacked: {command} {child.name}"))
         elif child.is_dir():
-            problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?"))
+            problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?"))
     return problems
 
 
@@ -279,9 +279,9 @@ _NO_TRANSCRIPT = re.compile(r"read.?me|licen[cs]e|copying|notice|changes|changel
 
 
 def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
-    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt) in one folder, or of one name in two; folders named train, dev, test: splits.
+    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt), in one folder or in two; folders named train, dev or test are splits.
 
-    Names may differ in capitals and in the normal form of Unicode.
+    Names may differ in capitals and in Unicode's normal form.
     """
     texts = {(file.parent, _stem(file)): file for file in reversed(files) if file.suffix.lower() in _TEXT_SUFFIXES}
     by_stem = defaultdict(list)
@@ -302,11 +302,11 @@ def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
         yield str(text), Utterance(file, " ".join(lines), "", split)
     rest = [file for file in texts.values() if file not in used and not _NO_TRANSCRIPT.match(file.name)]
     if rest:
-        report.notes.append(f"{len(rest)} texts have no audio of their name, the first is {rest[-1]}")
+        report.notes.append(f"{len(rest)} texts have no audio file of the same name; the first is {rest[-1]}")
 
 
 def _split_of(root: Path, folder: Path) -> str:
-    """The split that a folder is named for, or one above it up to the root: train, dev, or test; dev-a and test-b stay apart."""
+    """The split that a folder, or one above it up to the root, is named for: train, dev or test; dev-a and test-b stay apart."""
     for name in reversed(folder.relative_to(root).parts):
         name = _SPLIT_NAMES.get(name.lower(), name.lower())
         if name in ("train", "dev", "test") or re.match("(dev|test)[-_]", name):
@@ -330,7 +330,7 @@ def _stem(file: Path) -> str:
 
 
 def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
-    """``wav.scp`` and ``text``, perhaps ``segments`` and ``utt2spk``, in one folder or in those of several splits."""
+    """``wav.scp`` and ``text``, perhaps ``segments`` and ``utt2spk``, in one folder, or in one folder for each split."""
     for scp in files:
         folder, problems = scp.parent, report.problems
         recordings = {name: (where, path) for where, name, path in _two_columns(scp, problems)}
@@ -345,7 +345,7 @@ def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
                 if recording not in recordings or (pieces and name not in pieces):
                     raise BadLine(f"{name} has no recording in {'segments' if pieces else 'wav.scp'}")
                 if recordings[recording][1].endswith("|"):
-                    raise BadLine(f"{recording} is a command in wav.scp; only files are read: write what it gives into one")
+                    raise BadLine(f"{recording} is a command in wav.scp, but only files are read: write its output into a file")
                 start, stop = _kaldi_times(times)
                 path = _kaldi_path(root, folder, recordings[recording][1])
                 channel = _kaldi_channel(path, times[2] if len(times) > 2 else channels.get(recording, ""))
@@ -361,14 +361,14 @@ def _kaldi_times(times: list[str]) -> tuple[float, float | None]:
     try:
         start, stop = float(times[0]), float(times[1])
     except (ValueError, IndexError):
-        raise BadLine(f"no start and end in segments, but {' '.join(times)!r}") from None
+        raise BadLine(f"segments must hold a start and an end, not {' '.join(times)!r}") from None
     if not 0 <= start < LONGEST or not (start < stop < LONGEST or stop == -1):
-        raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
+        raise BadLine(f"its end, {stop:g} s, is not after its start, {start:g} s")
     return start, None if stop == -1 else stop
 
 
 def _kaldi_path(root: Path, folder: Path, text: str) -> Path:
-    """The file, relative to its list or to a folder above the corpus: Kaldi writes paths of where its recipe runs."""
+    """The file, relative to its list or to a folder above the corpus: Kaldi's paths start where its recipe runs."""
     path = audio_path(folder, text)
     above = (folder / text for folder in root.absolute().parents[:4])
     return path if os.path.isfile(path) else next(filter(None, map(find_file, above)), path)
@@ -418,9 +418,9 @@ def _sphinx(files: list[Path], problems: list[Problem]) -> Lines:
 
 
 def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) -> Iterator[tuple[str, str, str]]:
-    """Replace the id in each ``(where, transcript, id)`` by the line of the ``.fileids`` list that ends in it.
+    """Replaces the id in each ``(where, transcript, id)`` with the line of the ``.fileids`` list that ends in it.
 
-    An id may occur several times (``a/01``, ``b/01``): then in the same order, and equally often, in both files.
+    An id may occur several times (``a/01``, ``b/01``), but then in the same order and equally often in both files.
     """
     transcribed, listed = defaultdict(list), defaultdict(list)
     for entry in entries:
@@ -434,7 +434,7 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
             pairs = zip(found, lines, strict=True)
             yield from ((where, transcript, file_id) for (where, transcript, _), (_, file_id) in pairs)
         else:
-            what = f"{name} is {len(found)} times in the transcription, {len(lines)} times in the list"
+            what = f"{name} occurs {len(found)} times in the transcription, but {len(lines)} times in the list"
             problems += [Problem(where, what) for where, _ in lines]
     for rest in transcribed.values():
         problems += [Problem(where, f"{name} is not in {file.name}") for where, _, name in rest]
@@ -446,29 +446,28 @@ def _with_file_ids(entries: list[tuple], file: Path, problems: list[Problem]) ->
 
 
 def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpus:
-    """Read what a corpus holds, without its audio; only missing durations are looked up in the files.
+    """Reads what a corpus holds, without its audio; looks up durations in the files only if they are missing.
 
-    Recognised are a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, AISHELL-1, THCHS-30, Kaldi's lists, CMU
-    Sphinx, a clone of the Free Spoken Digit Dataset, and audio files with a text of the same name. Where splits are missing
-    they are carved, see ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see
-    ``_compared``.
+    It recognises a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, AISHELL-1, THCHS-30, Kaldi's lists, CMU
+    Sphinx, a clone of the Free Spoken Digit Dataset, and audio files with a text of the same name. Missing splits are carved
+    out, see ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
 
     Args:
         path: the folder of a corpus, or its manifest or transcription file.
-        transcript_column: of a manifest, where several hold transcripts; of THCHS-30 'hanzi', 'pinyin' or 'phones'.
+        transcript_column: the column of a manifest, if several hold transcripts; for THCHS-30 'hanzi', 'pinyin' or 'phones'.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
-        CorpusError: if no layout is recognised, a table lacks its header or that column, a list its transcription, or a manifest
-            has a column that may change what its lines mean and that is not understood.
+        CorpusError: if no layout is recognised, a table lacks its header or that column, a list lacks its transcription, or a
+            manifest has a column that is not understood and may change what its lines mean.
     """
-    with suppress(RuntimeError):  # ~ and a name that is no user's
+    with suppress(RuntimeError):  # ~ with a name that is not a user's
         path = Path(path).expanduser()
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the folder of a corpus or its manifest.")
     if not path.is_file() and not path.is_dir():
-        raise CorpusError(f"{path} is a pipe or a device, no manifest and no folder: write what comes out of it into a file.")
+        raise CorpusError(f"{path} is a pipe or a device, not a manifest or a folder: write its output into a file.")
     report = Report()
     kind, lines = _recognise(path, report, transcript_column)
     root = path if path.is_dir() else path.parent
@@ -477,7 +476,7 @@ def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpu
     durations.keep()
     utterances, rule = _carve_splits(utterances, root)
     if report.of_a_mac:
-        report.notes.append(f"{report.of_a_mac} files named ._* were passed over: a Mac left them, they hold no audio")
+        report.notes.append(f"skipped {report.of_a_mac} files named ._*, left by a Mac; they hold no audio")
     return Corpus(kind, root, utterances, report.problems, rule, report.notes)
 
 
@@ -494,7 +493,7 @@ def _recognise(path: Path, report: Report, transcript_column: str | None = None)
     if any(map(is_thchs30, files)):
         return "THCHS-30", thchs30(path, files, report, transcript_column)
     if transcript_column is not None:
-        raise CorpusError(f"{path} is no manifest, so it has no column {transcript_column!r}: leave out --transcript-column")
+        raise CorpusError(f"{path} is not a manifest, so it has no column {transcript_column!r}: leave out --transcript-column")
     if any(map(is_aishell, files)):
         return "AISHELL-1", aishell(path, files, report)
     if any(file.name.lower().endswith(".trans.txt") for file in files):
@@ -512,17 +511,17 @@ def _recognise(path: Path, report: Report, transcript_column: str | None = None)
         return "pairs of audio and text", _pairs(path, files, report)
     names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
     if path.is_file() and (kind := _NO_CORPUS.get(path.suffix.lower())):
-        raise CorpusError(f"{path} is {kind} and no corpus; give the folder of a corpus or its manifest")
+        raise CorpusError(f"{path} is {kind}, not a corpus; give the folder of a corpus or its manifest")
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
-        f"{path} is no corpus of a known layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
+        f"{path} has no known layout of a corpus: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
         "AISHELL-1's aishell_transcript*.txt, THCHS-30's *.wav.trn, Kaldi's wav.scp, Sphinx's *.transcription, audio files "
         "with a text of the same name (x.wav and x.txt) and digit recordings such as recordings/7_jackson_32.wav."
-        + (f" The folder has {there}." if path.is_dir() else ""))  # fmt: skip
+        + (f" The folder holds {there}." if path.is_dir() else ""))  # fmt: skip
 
 
 def _manifest_files(path: Path) -> dict[Path, str]:
-    """The manifest at a path, or those named for splits that are one corpus; with the split of lines that give none."""
+    """The manifest at a path, or several named for the splits of one corpus; each with the split of lines that give none."""
     if path.is_file():
         is_split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) in ("train", "dev", "test")
         split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) if is_split else ""
@@ -567,7 +566,7 @@ _SPLIT_NAMES = {"valid": "dev", "val": "dev", "validation": "dev", "development"
 
 @dataclass
 class _Checked:
-    """A usable utterance: the line it is from, and whether that line gave its duration."""
+    """A usable utterance, the line it comes from, and whether that line gave its duration."""
 
     where: str
     utterance: Utterance
@@ -585,7 +584,7 @@ def _checked(lines: Lines, report: Report, durations: Durations) -> list[_Checke
             first = good.setdefault(key, _Checked(where, utterance, believed))
             if first.utterance is not utterance:
                 same = "the same" if first.utterance.transcript == utterance.transcript else "a different"
-                raise BadLine(f"{utterance.name} was listed with {same} transcript at {first.where}")
+                raise BadLine(f"{utterance.name} was already listed with {same} transcript at {first.where}")
         except (BadLine, BadAudio) as error:
             report.problems.append(Problem(where, str(error)))
     unsplit = [item.where for item in good.values() if not item.utterance.split]
@@ -620,20 +619,20 @@ _SAMPLE = 20  # lines whose durations are compared
 
 
 def differs(stated: float, actual: float) -> bool:
-    """Whether a stated duration is not the actual one: they differ by more than a tenth and by more than 50 ms."""
+    """Whether a stated duration is wrong: it differs from the actual one by more than a tenth and by more than 50 ms."""
     return abs(stated - actual) > max(0.05, 0.1 * actual)
 
 
 def differs_grossly(stated: float, actual: float) -> bool:
-    """Whether the durations are so different that another recording, or another unit, must be meant."""
+    """Whether the durations differ so much that another recording or another unit must be meant."""
     return abs(stated - actual) > 0.5 and not 2 / 3 < stated / actual < 3 / 2
 
 
 def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
-    """The utterances, their durations compared with the audio: of some lines, of all where one of these is wrong.
+    """The utterances, after comparing durations with the audio: for some lines, or for all if one of these is wrong.
 
-    Where a stated duration is wrong, all are taken from the audio, and a note tells it. A line that is grossly wrong while most
-    are right becomes a problem, and so does a piece that is not in its audio.
+    Wrong durations are replaced by those of the audio, and a note says so. A line that is grossly wrong while most are right
+    becomes a problem, and so does a piece that is not in its audio.
     """
     stated = [item for item in items if item.believed]
     sample = stated[:: -(-len(stated) // _SAMPLE) or 1]
@@ -642,8 +641,8 @@ def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
     wrong = {id(item): says for item in stated if (says := _wrong_times(item))}
     first = next(item for item in stated if id(item) in wrong)
     if len(wrong) > len(stated) / 2 and any(item.utterance.is_piece for item in stated if id(item) in wrong):
-        raise CorpusError(f"{first.where}: {wrong[id(first)]}, and so it is with {len(wrong)} of {len(stated)} pieces. "
-                          "Are the times milliseconds? Then call the columns start_ms, end_ms and duration_ms.")  # fmt: skip
+        raise CorpusError(f"{first.where}: {wrong[id(first)]}; {len(wrong)} of {len(stated)} pieces are wrong like this. "
+                          "If the times are milliseconds, call the columns start_ms, end_ms and duration_ms.")  # fmt: skip
     utterances = []
     for item in items:
         says, utterance = wrong.get(id(item), ""), item.utterance
@@ -653,16 +652,16 @@ def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
         else:
             utterances.append(replace(utterance, seconds=actual) if says else utterance)
     if len(utterances) > len(items) - len(wrong):
-        report.notes.append(f"{len(wrong)} of {len(stated)} lines state a wrong duration, which is taken from the audio instead; "
-                            f"the first, {first.where}: {wrong[id(first)]}")  # fmt: skip
+        report.notes.append(f"{len(wrong)} of {len(stated)} lines state a wrong duration, so it is taken from the audio; "
+                            f"the first is {first.where}: {wrong[id(first)]}")  # fmt: skip
     return utterances
 
 
 def _wrong_times(item: _Checked) -> str:
-    """What is wrong with the times that a line states, with both numbers; empty if nothing is or the audio can't be read."""
+    """What is wrong with the times that a line states, with both numbers; empty if nothing is, or the audio can't be read."""
     utterance, actual = item.utterance, _seconds_of(item.utterance)
     if actual is None:
-        return ""  # told when the utterance is read
+        return ""  # reported when the utterance is read
     if utterance.is_piece and utterance.start + utterance.seconds > actual + PIECE_SLACK:
         return f"it says {utterance.start:g} s to {utterance.start + utterance.seconds:g} s, but its audio lasts {actual:.2f} s"
     if not utterance.is_piece and differs(utterance.seconds, actual):
@@ -678,13 +677,13 @@ def _seconds_of(utterance: Utterance) -> float | None:
 
 
 def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utterance], str]:
-    """Carve dev and test where no split is given, and dev from train where train has no dev beside it.
+    """Carves out dev and test if no split is given, and dev from train if there is a train but no dev.
 
-    A tenth each, chosen by a hash and so the same on every machine. If each utterance names its speaker and
-    there are at least 10, whole speakers are carved, so that no voice is on both sides; otherwise utterances.
+    A tenth each, chosen by a hash and so the same on every machine. If each utterance names its speaker and there
+    are at least 10 speakers, whole speakers are taken, so that no voice is on both sides; otherwise utterances.
 
     Returns:
-        the utterances with their splits, and in words how the splits came about.
+        the utterances with their splits, and in words how the splits were made.
     """
     given = {u.split for u in utterances} - {""}
     if given and (not _for("train", given) or _for("dev", given)):
@@ -701,7 +700,7 @@ def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utteran
 
     order = sorted({key(u) for u in pool}, key=lambda k: hashlib.sha256(k.encode("utf-8", "surrogatepass")).digest())
     if len(order) < 10:
-        rule = "not carved: fewer than 10 utterances. Training needs a 'dev', too: add a column 'split', or more lines"
+        rule = "not carved: fewer than 10 utterances. Training also needs a 'dev': add a column 'split', or more lines"
         return [replace(u, split=u.split or "train") for u in utterances], rule
     size = max(1, round(len(order) / 10))
     split_of = {k: name for n, name in enumerate(carved) for k in order[n * size : (n + 1) * size]}

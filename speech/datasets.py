@@ -1,4 +1,4 @@
-"""Recordings as datasets: read when asked for, and joined into longer utterances."""
+"""Recordings as datasets: read when needed, and joined into longer utterances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from speech.transcripts import joined
 
 
 def read_utterance(utterance: Utterance, sample_rate: int) -> Tensor:
-    """The audio of an utterance: of its file, or of the piece and the channel that it is.
+    """The audio of an utterance: its file, or its piece and channel of the file.
 
     Args:
         utterance: as ``read_corpus`` gives it.
@@ -27,7 +27,7 @@ def read_utterance(utterance: Utterance, sample_rate: int) -> Tensor:
         (samples,) float32.
 
     Raises:
-        BadAudio: as ``read_audio``; and if the audio is much longer or shorter than the utterance says.
+        BadAudio: as in ``read_audio``, and if the audio is much longer or shorter than the utterance states.
     """
     where: dict[str, float] = {"start": utterance.start} if utterance.start else {}
     if utterance.stop is not None:
@@ -37,7 +37,7 @@ def read_utterance(utterance: Utterance, sample_rate: int) -> Tensor:
     audio = read_audio(utterance.path, sample_rate, **where)
     seconds = len(audio) / sample_rate
     if utterance.seconds and differs_grossly(utterance.seconds, seconds):
-        raise BadAudio(f"{utterance.seconds:g} s are stated for it, but it lasts {seconds:.2f} s", utterance.path)
+        raise BadAudio(f"the corpus states {utterance.seconds:g} s for it, but it lasts {seconds:.2f} s", utterance.path)
     return audio
 
 
@@ -47,17 +47,17 @@ def _seconds_of(utterance: Utterance) -> float:
 
 
 class SpeechDataset(Dataset):
-    """Utterances as ``AudioSample``, read from disk when asked for.
+    """Utterances as ``AudioSample``, read from disk when needed.
 
     The lists ``seconds``, ``transcripts`` and ``speakers`` have one entry per utterance.
 
     Args:
         utterances: as ``Corpus.split`` returns them.
         sample_rate: rate of the audio in Hz; other rates are resampled.
-        cache_mb: audio is kept in memory once read, in each process that reads, if all of it fits into so many megabytes.
+        cache_mb: each process that reads keeps the audio in memory if all of it fits into this many megabytes.
 
     Raises:
-        BadAudio: by ``dataset[i]``, if the file cannot be read.
+        BadAudio: from ``dataset[i]``, if the file cannot be read.
     """
 
     def __init__(self, utterances: Sequence[Utterance], sample_rate: int = 16000, cache_mb: int = 0) -> None:
@@ -84,11 +84,11 @@ class JoinedDataset(Dataset):
     """Longer utterances, made by joining several of one speaker; a new choice every epoch.
 
     Item i begins with utterance i; 0 to ``max_join - 1`` others of its speaker follow (uniform, each at most
-    once). The gaps hold noise 60 dB below the speech before them. All is a function of ``(seed, epoch, i)``.
+    once). The gaps hold noise 60 dB below the speech before them. Everything depends only on ``(seed, epoch, i)``.
     ``seconds``, ``transcripts`` and ``speakers`` are those of the joined items of the epoch.
 
     Args:
-        dataset: a ``SpeechDataset``; its utterances without a speaker count as one speaker's.
+        dataset: a ``SpeechDataset``; all utterances without a speaker count as one speaker's.
         max_join: largest number of utterances in one item.
         gap_seconds: shortest and longest gap, in seconds.
         seed: of the random choices, not negative.
@@ -110,7 +110,7 @@ class JoinedDataset(Dataset):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the joins of an epoch; DataLoader workers that are already running do not see it."""
+        """Chooses the joins of an epoch; DataLoader workers that are already running do not see it."""
         self.epoch = epoch
         self._joins = [self._join(index) for index in range(len(self.dataset))]
         seconds, words = self.dataset.seconds, self.dataset.transcripts
@@ -138,7 +138,7 @@ class JoinedDataset(Dataset):
         """Beginning and end of each gap of an item, in seconds."""
         parts, gaps = self._joins[index]
         times, end = [], 0.0
-        for part, gap in zip(parts, gaps, strict=False):  # the last part has no gap behind it
+        for part, gap in zip(parts, gaps, strict=False):  # no gap follows the last part
             start = end + self.dataset.seconds[part]
             end = start + gap / self.dataset.sample_rate
             times.append((start, end))

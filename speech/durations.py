@@ -1,4 +1,4 @@
-"""How long audio files are, read from their headers once and kept in the user's cache folder."""
+"""Durations of audio files, read once from their headers and kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from speech.audio import audio_seconds
 from speech.containers import flac_seconds
 
-MANY = 1000  # files; what takes no second is not kept
+MANY = 1000  # files; fewer take less than a second and are not kept
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again: ``XDG_CACHE_HOME``, else as the system has it."""
+    """The user's folder for data that programs can make again: ``XDG_CACHE_HOME``, else the system's usual one."""
     if given := os.environ.get("XDG_CACHE_HOME"):
         return Path(given) / "deep_speech_2"
     if os.name == "nt":
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 class Durations:
-    """Seconds of the audio files of a corpus. A file that has changed since, by its size or its time, is read again.
+    """Seconds of the audio files of a corpus. A file is read again if its size or time has changed.
 
     Args:
         root: folder of the corpus.
@@ -46,14 +46,14 @@ class Durations:
             name, stamp = str(path), [found.st_size, found.st_mtime_ns]
             key = name.removeprefix(self._below) if name.startswith(self._below) else os.path.relpath(name, self._below)
         except (OSError, ValueError):
-            return audio_seconds(path)  # which says what is wrong
+            return audio_seconds(path)  # raises with what is wrong
         if self._known.get(key, ())[:2] != stamp:
             self._known[key] = [*stamp, _seconds(path)]
             self.read += 1
         return self._known[key][2]
 
     def keep(self) -> None:
-        """Writes them, if many were read; where nothing can be written they are read again the next time."""
+        """Writes the durations if many were read; if nothing can be written, they are read again next time."""
         if self.read < MANY:
             return
         with suppress(OSError, AttributeError, UnicodeError):
@@ -69,7 +69,7 @@ def _seconds(path: Path) -> float:
 
 
 def _read(file: Path) -> dict[str, list]:
-    """What is kept; nothing where the file is missing or no such file."""
+    """The durations kept in a file; none if it is missing or broken."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

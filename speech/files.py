@@ -1,4 +1,4 @@
-"""Files found under other spellings of their names, behind links, and without those that a Mac leaves."""
+"""Finds files under other spellings of their names and behind links, and skips those that a Mac leaves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST = 4096  # characters of a path; no system has longer ones
 
 @lru_cache(maxsize=4096)
 def _names_in(folder: Path, changed: int) -> dict[str, list[str]]:
-    """The names in a folder by the name in one normal form and with a small suffix."""
+    """The names in a folder, by their normal form with the suffix in lower case."""
     names = defaultdict(list)
     for name in sorted(os.listdir(folder)):
         names[_plain_name(name)].append(name)
@@ -34,7 +34,7 @@ def _plain_name(name: str) -> str:
 
 
 def find_file(path: Path) -> Path | None:
-    """A file of that name, or of the same name in another Unicode normal form or with its suffix in capitals; else None."""
+    """The file of that name, or of the same name in another Unicode normal form or with its suffix in capitals; else None."""
     if os.path.isfile(path):
         return path
     if len(str(path)) > _LONGEST:
@@ -48,7 +48,7 @@ def find_file(path: Path) -> Path | None:
 
 
 def _find_folder(folder: Path) -> Path | None:
-    """A folder of that name, or one whose name and those above are written in another Unicode normal form; else None."""
+    """The folder of that path, or the one whose path is the same in another Unicode normal form; else None."""
     if os.path.isdir(folder):
         return folder
     if unicodedata.normalize("NFC", str(folder)) == unicodedata.normalize("NFD", str(folder)):
@@ -70,7 +70,7 @@ def is_of_a_mac(name: str) -> bool:
 
 
 def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files below a folder, sorted, also behind symbolic links, but no hidden ones; what a Mac left is counted besides."""
+    """All files below a folder, sorted, also behind symbolic links, but no hidden ones; counts the files that a Mac left."""
     above = (*above, os.path.realpath(root))
     with os.scandir(root) as entries:
         children = sorted(entries, key=lambda entry: entry.name)
@@ -81,9 +81,9 @@ def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Pa
         elif entry.name.startswith("."):
             continue
         elif entry.is_dir():
-            if os.path.realpath(child) not in above:  # else a circle of links
+            if os.path.realpath(child) not in above:  # otherwise links form a circle
                 yield from walk(child, report, above)
         elif entry.is_symlink() and not child.exists():
-            report.problems.append(Problem(str(child), f"a link to {os.readlink(child)}, which is not there"))
+            report.problems.append(Problem(str(child), f"a link to {os.readlink(child)}, which does not exist"))
         else:
             yield child

@@ -1,6 +1,6 @@
-"""Two Mandarin corpora as their archives unpack: AISHELL-1 (openslr.org/33) and THCHS-30 (openslr.org/18).
+"""Two Mandarin corpora, in the layout of their archives: AISHELL-1 (openslr.org/33) and THCHS-30 (openslr.org/18).
 
-Both write a space between words, which is no part of Chinese writing; the readers leave it out.
+Both put spaces between words, which Chinese writing does not have; the readers leave them out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_thchs30(file: Path) -> bool:
 def aishell(root: Path, files: Sequence[Path], report: Report) -> Lines:
     """``transcript/aishell_transcript_v0.8.txt``, and ``wav/train/S0002/BAC009S0002W0122.wav``: split, speaker, utterance.
 
-    Some hundred of the published recordings have no transcript: a note counts them.
+    A few hundred of the published recordings have no transcript; a note counts them.
     """
     waves = {file.stem: file for file in files if file.suffix.lower() in (".wav", ".flac", ".opus")}
     packed = [file for file in files if re.fullmatch(r"S\d+\.(tar\.gz|tgz|tar)", file.name)]
@@ -45,20 +45,20 @@ def aishell(root: Path, files: Sequence[Path], report: Report) -> Lines:
             if name in waves:
                 wave = waves[name]
                 yield where, Utterance(wave, joined(words), wave.parent.name, _split_above(root, wave))
-            elif not any(archive.name.split(".")[0] in name for archive in packed):  # else told once below
+            elif not any(archive.name.split(".")[0] in name for archive in packed):  # otherwise reported once below
                 report.problems.append(Problem(where, f"there is no recording {name}.wav under {root}"))
     if packed:
-        more = f", and {len(packed) - 1} more of its kind" if len(packed) > 1 else ""
+        more = f", and {len(packed) - 1} more like it" if len(packed) > 1 else ""
         report.problems.append(Problem(str(packed[0]), f"is not unpacked: tar xf {packed[0].name}{more}"))
     if silent := sorted(waves.keys() - named):
-        report.notes.append(f"{len(silent)} recordings have no transcript and are left out, the first is {waves[silent[0]]}")
+        report.notes.append(f"{len(silent)} recordings have no transcript and are left out; the first is {waves[silent[0]]}")
 
 
 def thchs30(root: Path, files: Sequence[Path], report: Report, line: str | None = None) -> Lines:
-    """``data/A11_0.wav`` and ``A11_0.wav.trn``, whose lines are hanzi, pinyin and phones; the folders of splits point to them.
+    """``data/A11_0.wav`` and ``A11_0.wav.trn``, whose lines are hanzi, pinyin and phones; the split folders point to them.
 
-    A text in train, dev or test holds the path of the one in data, and its recording may be a link. Where only data is there, it
-    is read, and splits are carved.
+    A text in train, dev or test holds the path of the one in data, and its recording may be a link. If only data exists, it is
+    read, and splits are carved out.
 
     Args:
         line: 'hanzi', 'pinyin' or 'phones'; None: hanzi.
@@ -84,17 +84,17 @@ def thchs30(root: Path, files: Sequence[Path], report: Report, line: str | None 
 
 
 def _pointed_to(file: Path, problems: list[Problem]) -> Path:
-    """The text itself where a file holds only its path, such as ../data/A11_0.wav.trn."""
+    """The text itself, if a file holds only its path, such as ../data/A11_0.wav.trn."""
     _, first = next(text_lines(file, problems), ("", ""))
     if not first.strip().endswith(".trn"):
         return file
     target = Path(os.path.normpath(file.parent / first.strip()))
     if not target.is_file():
-        raise BadLine(f"it points to {first.strip()}, which is not there: unpack the folder data beside it")
+        raise BadLine(f"it points to {first.strip()}, which does not exist: unpack the folder data beside it")
     return target
 
 
 def _split_above(root: Path, file: Path) -> str:
-    """The split whose folder a file is in, the innermost; ``''`` if there is none."""
+    """The split whose folder, the innermost, holds a file; ``''`` if there is none."""
     folders = (root.resolve().name, *file.relative_to(root).parts[:-1])
     return next((name.lower() for name in reversed(folders) if name.lower() in _SPLITS), "")

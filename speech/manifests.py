@@ -1,4 +1,4 @@
-"""Manifests: tables and lines of JSON that name audio files, their transcripts, and perhaps speaker, split, times and channel."""
+"""Manifests: tables or JSON lines that name audio files, their transcripts, and perhaps speaker, split, times and channel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Row:
 
 
 def read_manifests(files: dict[Path, str], report: Report, transcript: str | None = None) -> Lines:
-    """Manifests that are one corpus, and the split of the lines that give none, by file; ``transcript``: its column."""
+    """Reads manifests that form one corpus; by file, the split of lines that give none; ``transcript``: its column."""
     rows = [(row, split) for file, split in files.items() for row in _manifest_rows(file, report, transcript)]
     channels = _channels(rows, next(iter(files)))
     for row, split in rows:
@@ -46,14 +46,14 @@ def read_manifests(files: dict[Path, str], report: Report, transcript: str | Non
 
 
 def _channels(rows: list[tuple[_Row, str]], file: Path) -> dict[str, int | None]:
-    """Channel from 0 by what the lines write."""
+    """Channel number from 0, by what the lines write."""
     from_zero = any(row.cell("channel name") == "channel_selector" for row, _ in rows)
     try:
         channels = channel_numbers((row.piece.channel for row, _ in rows), from_zero)
     except ColumnError as error:
         raise CorpusError(f"{file}: {error}") from None
     if set(channels) - {""} == {"1"} and not from_zero and not all(_is_mono(row.path) for row, _ in rows[:5]):
-        raise CorpusError(f"{file}: every line says channel 1, and the audio has several: write A or B (the first, the second)")
+        raise CorpusError(f"{file}: every line says channel 1, but the audio has several: write A (the first) or B (the second)")
     return channels
 
 
@@ -61,11 +61,11 @@ def _is_mono(path: Path) -> bool:
     try:
         return audio_channels(path) == 1
     except BadAudio:
-        return True  # told when it is read
+        return True  # reported when it is read
 
 
 def _manifest_rows(file: Path, report: Report, transcript: str | None = None) -> Iterator[_Row]:
-    """Lines of a table or of JSON objects; columns that nothing is known of are ignored."""
+    """Lines of a table or of JSON objects; unknown columns are ignored."""
     suffix, unreadable = file.suffix.lower(), []
     lines = text_lines(file, unreadable)
     if suffix in (".jsonl", ".json"):
@@ -94,10 +94,10 @@ def _manifest_rows(file: Path, report: Report, transcript: str | None = None) ->
 
 
 def _unless_named(columns: Columns, role: str, row: dict[str, str]) -> str:
-    """What to do where no column has a role."""
+    """What to do if no column has a role."""
     told = ", ".join(map(repr, list(row)[:8]))
     call = {"path": "path", "transcript": "text"}[role]
-    return "" if role in columns.names else f": no name is understood as it; call it {call!r} (there are {told})"
+    return "" if role in columns.names else f": no column name is understood; call it {call!r} (there are {told})"
 
 
 def _cells(columns: Columns, row: dict[str, str]) -> Callable[[str], str]:
@@ -117,7 +117,7 @@ def _times(row: _Row) -> tuple[float, float, float | None]:
     start = start or 0.0
     stop = start + seconds if stop is None and seconds else stop
     if stop is not None and stop <= start:
-        raise BadLine(f"its end, {stop:g} s, is not behind its start, {start:g} s")
+        raise BadLine(f"its end, {stop:g} s, is not after its start, {start:g} s")
     return (stop - start if stop is not None else 0.0), start, stop
 
 
@@ -128,14 +128,14 @@ def audio_path(folder: Path, text: str) -> Path:
         raise BadLine(f"{text} is an address, not a file: download it, and write its path")
     if os.name != "nt":
         if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
-            raise BadLine(f"{text} is a path of another, a Windows machine: write it relative to the manifest's folder, with /")
+            raise BadLine(f"{text} is a path of a Windows machine: write it relative to the manifest's folder, with /")
         if "\\" in text and not os.path.isfile(folder / text):
             text = text.replace("\\", "/")
     try:
         path = folder / Path(text).expanduser()
     except (RuntimeError, ValueError):  # no such user, or no name at all
         path = folder / text
-    # Common Voice's folder; the folder where the command is given; an address with %20 for a space
+    # Common Voice's folder; the folder where the command runs; an address with %20 for a space
     beside = (path, folder / "clips" / text, Path(text), folder / unquote(text))
     return next((found for place in beside if (found := find_file(place))), path)
 
@@ -143,10 +143,10 @@ def audio_path(folder: Path, text: str) -> Path:
 def _header(
     file: Path, lines: Iterator[tuple[str, str]], problems: list[Problem], transcript: str | None = None
 ) -> tuple[list[str], str]:
-    """The names of the columns, and what parts them: a tab or a comma as the suffix says, else what makes the line a header."""
+    """The names of the columns and their separator: a tab or a comma by the suffix, else whatever makes the line a header."""
     where, text = next(lines, (f"{file}:1", ""))
     if problems:
-        raise CorpusError(f"{problems[0]}, and so not a header")
+        raise CorpusError(f"{problems[0]}, so it is not a header")
     usual = "\t" if file.suffix.lower() == ".tsv" else ","
     parted_by = next((mark for mark in (usual, ",", ";", "\t", "|") if _is_header(text.split(mark), transcript)), None)
     if parted_by is None and transcript and _is_header(text.split(usual)):
@@ -168,7 +168,7 @@ def _is_header(names: list[str], transcript: str | None = None) -> bool:
 
 
 def _table_row(text: str, parted_by: str, columns: list[str]) -> dict[str, str]:
-    """One line of a table: a cell in quotes may hold what parts cells, but no line break; where a tab parts them it need not."""
+    """One line of a table: a cell in quotes may hold the separator, but no line break; with tabs no quotes are needed."""
     try:
         tabs = parted_by == "\t"
         cells = map(_unquoted, text.split("\t")) if tabs else next(csv.reader([text], delimiter=parted_by, strict=True))
@@ -195,14 +195,14 @@ def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[
             items = json.loads("\n".join(text for _, text in lines))
             return iter([(f"{file}: object {n}", json.dumps(item)) for n, item in enumerate(items, start=1)])
         except (ValueError, RecursionError):
-            pass  # told line by line
+            pass  # reported line by line
     return iter(lines)
 
 
 def _json_row(text: str) -> dict[str, str]:
     try:
         row = json.loads(text)
-    except (ValueError, RecursionError) as error:  # of a number with thousands of digits it is no JSONDecodeError
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits raises no JSONDecodeError
         raise BadLine(f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise BadLine("not a JSON object")

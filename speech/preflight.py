@@ -1,4 +1,4 @@
-"""What of a corpus can be used, and why not: transcripts, audio, and the time that CTC needs."""
+"""Which utterances of a corpus can be used, and why others can't: transcripts, audio, and the time that CTC needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from speech.utterances import listed
 
 
 def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
-    """Refuse a corpus too broken to train on.
+    """Refuses a corpus that is too broken to train on.
 
     Args:
         corpus: as ``read_corpus`` returns it.
@@ -31,13 +31,13 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
     bad, good = len(corpus.problems), len(corpus.utterances)
     if good and bad <= limit * (good + bad):
         return
-    share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}, accepted are {limit:.1%})"
+    share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}; at most {limit:.1%} is accepted)"
     first = "\n".join([f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.", *listed(corpus.problems)])
     raise CorpusError(first)
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
-    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other one."""
+    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other."""
     good, problems = [], []
     for index, item in enumerate(items):
         text = normalise(item.transcript, encoder)
@@ -51,12 +51,12 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
 
 
 def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
-    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time, and the arithmetic for the others."""
+    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time; a problem with numbers for the others."""
     good, problems = [], []
     frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
     for index, (item, outputs) in enumerate(zip(items, output_lengths, strict=True)):
-        if outputs >= 2 * len(item.transcript):  # a character gives one label at most, and that one blank
+        if outputs >= 2 * len(item.transcript):  # a character gives at most one label, and a label needs at most one blank
             good.append(item)
             continue
         labels = encoder.encode(item.transcript)
@@ -66,14 +66,14 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
         else:
             what = (
                 f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
-                f"output frames, {item.seconds:.2f} s give {outputs}"
+                f"output frames, but {item.seconds:.2f} s give {outputs}"
             )
             problems.append(Problem(item_name(item, index), what))
     return good, problems
 
 
 def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
-    """The utterances whose audio can be read to its end (it is read once for this), and a problem for each other one."""
+    """The utterances whose audio can be read to its end (each is read once), and a problem for each other one."""
 
     def problem(utterance: Utterance) -> Problem | None:
         try:
@@ -82,7 +82,7 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
             return Problem(utterance.name, error.reason)
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling leave Python's lock to others
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding and resampling release Python's lock
         problems = list(pool.map(problem, utterances))
     good = [utterance for utterance, bad in zip(utterances, problems, strict=True) if bad is None]
     return good, [bad for bad in problems if bad is not None]
@@ -103,21 +103,21 @@ def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> N
 
 
 def drawn(items: Sequence, n: int | None, name: str, seed: int = 0) -> list:
-    """So many items drawn by the seed, in the order they had: of a sorted corpus the first would be all alike. It is told.
+    """Draws ``n`` items by the seed, in their old order, and prints a line; the first ``n`` of a sorted corpus would be alike.
 
     Args:
-        items: what is drawn from; nothing is drawn where there are not more than ``n``.
+        items: what to draw from; all are taken if there are at most ``n``.
         n: how many; None: all.
-        name: of the set, for the sentence.
-        seed: of the draw, which touches no other random numbers.
+        name: name of the set, for the printed line.
+        seed: seed of the draw, which touches no other random numbers.
     """
     if n is None or n >= len(items):
         return list(items)
     chosen = sorted(np.random.default_rng(seed).choice(len(items), size=n, replace=False).tolist())
-    print(f"{name}: {n} of {len(items)} utterances are taken, drawn by seed {seed}")
+    print(f"{name}: uses {n} of {len(items)} utterances, drawn with seed {seed}")
     return [items[index] for index in chosen]
 
 
 def item_name(item: object, index: int) -> str:
-    """The file of an item where it has one, else its number."""
+    """The file of an item if it has one, else its number."""
     return str(getattr(item, "path", f"utterance {index}"))

@@ -1,4 +1,4 @@
-"""Sound while it comes, in chunks: a file played back, raw samples of another program, a microphone."""
+"""Live audio in chunks: a file played back, raw samples from another program, or a microphone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from speech.audio import BadAudio, read_audio, tell
 
 CHUNK = 0.1  # seconds
-_HEAD = 64  # bytes, by which something else than raw samples is known
+_HEAD = 64  # bytes that show whether it is something other than raw samples
 _HEADS = {
     b"RIFF": "a WAV file", b"RF64": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an OGG file", b"ID3": "an MP3 file",
     b"FORM": "an AIFF file", b"caff": "a CAF file", b".snd": "an AU file", b"NIST_1A": "a SPHERE file",
@@ -24,17 +24,17 @@ _HEADS = {
 
 
 def played(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
-    """(N,) float32 chunks of an audio file at this rate, as they would come; ``BadAudio`` if it can't be read."""
+    """(N,) float32 chunks of an audio file at this rate, as a stream would bring them; ``BadAudio`` if it can't be read."""
     yield from np.array_split(audio := read_audio(path, sample_rate).numpy(), -(-len(audio) // round(CHUNK * sample_rate)))
 
 
 def raw_samples(pipe: BinaryIO, sample_rate: int) -> Iterator[np.ndarray]:
-    """(N,) int16 samples of raw audio, 16 bits, little-endian, one channel, as they come in any pieces.
+    """(N,) int16 samples of raw audio (16 bits, little-endian, one channel), in whatever pieces they come.
 
-    Half a sample at the end is left out, and said.
+    Half a sample at the end is left out with a warning.
 
     Raises:
-        BadAudio: if it begins as an audio file does, whose header would be heard as noise.
+        BadAudio: if it begins like an audio file, whose header would be heard as noise.
     """
     begun, head = b"", True
     while piece := pipe.read1(2 * round(CHUNK * sample_rate)):
@@ -46,27 +46,27 @@ def raw_samples(pipe: BinaryIO, sample_rate: int) -> Iterator[np.ndarray]:
         head, whole = False, len(begun) // 2 * 2
         yield np.frombuffer(begun[:whole], "<i2")
         begun = begun[whole:]
-    if len(begun) > 1:  # all there was is less than a head
+    if len(begun) > 1:  # the whole stream is shorter than a head
         _refuse_other(begun, sample_rate)
         yield np.frombuffer(begun[: len(begun) // 2 * 2], "<i2")
     if len(begun) % 2:
-        tell(object(), "-: the number of bytes is odd; the last one is half a sample of 16 bits and is left out")
+        tell(object(), "-: the number of bytes is odd; the last byte is half a 16-bit sample and is left out")
 
 
 def _refuse_other(head: bytes, sample_rate: int) -> None:
-    """Raises ``BadAudio`` where the first bytes are those of an audio file, or of a text."""
+    """Raises ``BadAudio`` if the first bytes are those of an audio file or of a text."""
     kind = next((kind for start, kind in _HEADS.items() if head.startswith(start)), None)
     kind = "an M4A or MP4 file" if head[4:8] == b"ftyp" else kind
     if kind:
-        raise BadAudio(f"raw samples are expected, but this begins as {kind}; leave out --stream, or send it through "
+        raise BadAudio(f"raw samples are expected, but this begins like {kind}; leave out --stream, or send it through "
                        f"ffmpeg -i - -f s16le -ac 1 -ar {sample_rate} -", Path("-"))  # fmt: skip
     if len(head) >= _HEAD and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:_HEAD]):
-        raise BadAudio("raw samples are expected, but this begins as a text", Path("-"))
+        raise BadAudio("raw samples are expected, but this begins like a text", Path("-"))
 
 
 @contextmanager
 def microphone() -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """The rate of the microphone in Hz, and its (N,) int16 samples; they come until the program stops asking.
+    """The rate of the microphone in Hz, and its (N,) int16 samples, which come until the program stops asking.
 
     Raises:
         BadAudio: if sounddevice, PortAudio, or a microphone is missing; the message says how to get it.
@@ -83,7 +83,7 @@ def microphone() -> Iterator[tuple[int, Iterator[np.ndarray]]]:
 
     def keep(samples: np.ndarray, _frames: int, _time: object, status: object) -> None:
         if status:
-            tell((path, str(status)), f"microphone: {status}: some sound is lost, since the computer is too slow")
+            tell((path, str(status)), f"microphone: {status}: some audio was lost because the computer is too slow")
         chunks.put(samples[:, 0].copy())
 
     try:
@@ -91,17 +91,17 @@ def microphone() -> Iterator[tuple[int, Iterator[np.ndarray]]]:
         with sounddevice.InputStream(rate, round(CHUNK * rate), channels=1, dtype="int16", callback=keep):
             yield rate, _waiting(chunks)
     except sounddevice.PortAudioError as error:
-        raise BadAudio(f"cannot be opened ({error}): is one plugged in, and may this program use it?", path) from error
+        raise BadAudio(f"cannot be opened ({error}): is it plugged in, and may this program use it?", path) from error
 
 
 def _waiting(chunks: queue.SimpleQueue) -> Iterator[np.ndarray]:
     while True:
         with suppress(queue.Empty):
-            yield chunks.get(timeout=0.5)  # Windows sees Ctrl-C only between two waits
+            yield chunks.get(timeout=0.5)  # Windows notices Ctrl-C only between two waits
 
 
 def until_interrupted(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The chunks up to Ctrl-C, which ends them where one is waited for, not where one is worked on."""
+    """The chunks until Ctrl-C, which ends the wait for the next chunk but does not interrupt work on one."""
     waits = interrupted = False
 
     def note(_number: int, _frame: object) -> None:

@@ -1,4 +1,4 @@
-"""What the readers of corpora hand on: utterances, and the lines that are none."""
+"""What the readers of corpora return: utterances, and problems for lines without a usable one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Utterance:
 
     Attributes:
         path: audio file.
-        transcript: as the corpus gives it, but for spaces.
+        transcript: as the corpus gives it, except for spaces.
         speaker, split: ``''`` if unknown.
-        seconds: duration, of the piece where it is one; 0 if unknown.
+        seconds: duration of the recording or piece; 0 if unknown.
         start, stop: where the piece lies in the file, in seconds; a ``stop`` of None is the end of the file.
-        channel: the only channel to listen to, from 0; None: all, mixed.
+        channel: the only channel to use, from 0; None: all, mixed.
     """
 
     path: Path
@@ -33,12 +33,12 @@ class Utterance:
 
     @property
     def is_piece(self) -> bool:
-        """Whether it is less than its file."""
+        """Whether it is only a part of its file."""
         return self.start > 0 or self.stop is not None
 
     @property
     def name(self) -> str:
-        """Its file, and of a piece its times."""
+        """Its file, and its times if it is a piece."""
         end = f"{self.stop:g} s" if self.stop is not None else "the end"
         return f"{self.path}" + (f" from {self.start:g} s to {end}" if self.is_piece else "")
 
@@ -55,16 +55,16 @@ class Problem:
 
     @property
     def kind(self) -> str:
-        """What is wrong without the names and numbers in it; problems of one kind differ in nothing else."""
+        """What is wrong, without names and numbers; problems of one kind differ only in these."""
         return _PARTICULAR.sub("...", self.what)
 
 
 def listed(problems: Sequence[Problem], show: int = 5) -> list[str]:
-    """Lines that name about ``show`` problems, the first of each kind among them, and count the others.
+    """Lines that name about ``show`` problems, including the first of each kind, and count the others.
 
     Args:
         problems: in any order.
-        show: so many are named, all of them where there are no more; of ten kinds at most.
+        show: how many are named, of at most ten kinds; all if there are no more than this.
     """
     if len(problems) <= show:
         return [f"  {problem}" for problem in problems]
@@ -81,7 +81,7 @@ def listed(problems: Sequence[Problem], show: int = 5) -> list[str]:
 
 
 def spoken(seconds: float) -> str:
-    """A length of speech in words: minutes, or from an hour on hours."""
+    """A length of speech in words: in minutes, or in hours from one hour on."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
@@ -95,26 +95,26 @@ class BadLine(Exception):
 
 @dataclass
 class Report:
-    """What the readers of layouts say beside the utterances."""
+    """What the readers of layouts report besides the utterances."""
 
     problems: list[Problem] = field(default_factory=list)
     of_a_mac: int = 0
     notes: list[str] = field(default_factory=list)
 
 
-Lines = Iterator[tuple[str, Utterance]]  # 'file:line', and an utterance that is still to be checked
+Lines = Iterator[tuple[str, Utterance]]  # 'file:line', and an utterance that is not yet checked
 _PARTICULAR = re.compile(r"""'[^']*'|"[^"]*"|\S*[/\\\d]\S*""")  # a text, a path, a number
 _MOST_KINDS = 10  # of problems in a list
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 decode to
+_SURROGATE = re.compile("[\ud800-\udfff]")  # bytes that are not UTF-8 decode to these
 
 
 def is_broken(text: str) -> bool:
-    """Whether a text holds what is no Unicode character, as bytes do that are not UTF-8."""
+    """Whether a text holds anything that is not a Unicode character, as from bytes that are not UTF-8."""
     return _SURROGATE.search(text) is not None
 
 
 def text_code(data: bytes) -> str:
-    """UTF-8, or what UTF-16 the bytes of a text are by their mark or by the zeros between the first letters."""
+    """The encoding of a text's bytes: UTF-8, or a UTF-16 known by its mark or by zeros between the first letters."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     return "utf-16-le" if re.match(rb"[!-~]\0[!-~]\0", data) else "utf-8-sig"
@@ -125,7 +125,7 @@ def text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]
     data = file.read_bytes()
     code = text_code(data)
     text = data.decode(code, errors="surrogateescape" if code == "utf-8-sig" else "replace")
-    if "\n" not in text:  # as an old Mac ends lines
+    if "\n" not in text:  # old Macs end lines with \r
         text = text.replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         if is_broken(line):

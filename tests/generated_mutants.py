@@ -154,7 +154,10 @@ def refused(exercise: Exercise, text: str) -> bool:
     """True if the check refuses the answer."""
     try:
         with warnings.catch_warnings(action="ignore"), patch.object(framework, "SECONDS_PER_CALL", SECONDS):
-            exercise.ladder.climb(load(exercise.solution, text), slow=False, diagnose=False)
+            answer = load(exercise.solution, text)
+            if hasattr(answer, "parts"):  # of exercise 12: the solutions of the others, which have tests of their own
+                framework._passed.update((part.name, module.source) for part, module in answer.parts.modules.items())
+            exercise.ladder.climb(answer, slow=False, diagnose=False)
     except (Exception, Shortcut, SystemExit):
         return True
     return False
@@ -179,7 +182,7 @@ SAME = {  # why nothing changes: which mutants
         '7, 45:61: max(0, 2 * labels - 1) -> max(2 * labels - 1, 0)',
         '9, 27:24: np.logaddexp(masses[place], mass) -> np.logaddexp(mass, masses[place])',
         '9, 30:15: np.logaddexp(p_b, p_nb) -> np.logaddexp(p_nb, p_b)',
-        '10, 16:23: min(table[i - 1][j] + 1, row[j - 1] + 1, table[i - 1][j - 1] + (ref != hyp)) -> min(row[j - 1] + 1, table[i - 1][j] + 1, table[i - 1][j - 1] + (ref != hyp))',
+        '10, 16:23: min(table[i - 1][j] + 1, row[j - 1] + 1, table[i - 1][j - 1] + (ref != hyp)) -> min(row[j - 1] + 1, table[i - 1][j] + 1, table[i - 1][j - 1] + (ref != hyp))',  # noqa: E501
         '10, 23:11: edit_table(reference, hypothesis) -> edit_table(hypothesis, reference)',
         '10, 66:75: max(1, words) -> max(words, 1)',
         '5, 31:32: u.transpose(1, 2) -> u.transpose(2, 1)',
@@ -251,7 +254,7 @@ SAME = {  # why nothing changes: which mutants
         '8, 45:38: 0 -> -1',
     ],
     'what is not above -inf, nan too, is left out later': [
-        '9, 59:15: NEVER if log_lm == NEVER else float(log_ctc + alpha * log_lm + beta * words) -> float(log_ctc + alpha * log_lm + beta * words)',
+        '9, 59:15: NEVER if log_lm == NEVER else float(log_ctc + alpha * log_lm + beta * words) -> float(log_ctc + alpha * log_lm + beta * words)',  # noqa: E501
         '9, 65:53: rank[prefix] > NEVER -> rank[prefix] >= NEVER',
     ],
     'ctc_gradient raises the same ValueError': [

@@ -130,16 +130,21 @@ def test_generated_mutants_are_refused(capsys: pytest.CaptureFixture):
     mutants = [(exercise, name, text) for exercise in EXERCISES for name, text in generated_mutants.sample(exercise, 10)]
     accepted = [name for exercise, name, text in mutants if not generated_mutants.refused(exercise, text)]
     with capsys.disabled():
-        print(
-            f"\n{len(mutants) - len(accepted)} of {len(mutants)} generated mutants refused; {len(MUTANTS)} named ones have a test each"
-        )
+        refused = f"{len(mutants) - len(accepted)} of {len(mutants)} generated mutants refused"
+        print(f"\n{refused}; {len(MUTANTS)} named ones have a test each")
     assert len(mutants) >= 100
     assert len(accepted) <= 0.02 * len(mutants), accepted
 
 
 def test_mutants_that_are_listed_as_equivalent_exist():
-    names = {name for exercise in EXERCISES for name, _ in generated_mutants.generated(exercise)}
-    assert set(generated_mutants.EQUIVALENT) <= names
+    names = [name for exercise in EXERCISES for name, _ in generated_mutants.generated(exercise)]
+    same = generated_mutants.EQUIVALENT
+    assert set(same) <= set(names)
+    readme = " ".join(text_of(ROOT / "exercises" / "README.md").split())
+    assert (
+        f"{len(same)} of these compute the same as the solution; the checks refuse all the others, {len(names) - len(same)}."
+        in readme
+    )
 
 
 @each_exercise
@@ -182,6 +187,7 @@ def test_worked_examples_are_true(exercise: Exercise):
 
 def climb(exercise: Exercise, source: str) -> Failed:
     """What the check says of an answer with this text."""
+    assert exercise.ladder.originals  # taken before the answer is read
     with pytest.raises(Failed) as failed:
         exercise.ladder.climb(load(exercise.solution, source), slow=False)
     return failed.value
@@ -201,10 +207,12 @@ def test_shortcuts_are_refused_by_reading(exercise: Exercise):
 LIBRARY = "vars(torch)['s' + 'ys'].modules['implement' + 'ation']"
 ROADS = {  # how an answer may be asked of torch, the library or the check; what the message says
     "torch.ops": (6, "getattr(torch.ops.aten, 'gru' + '_cell')(x[0, 0], x[0, 0, :, :4], u[0], u[0])", "gru_cell was called"),
-    "in C": (6, "[*map(getattr(torch._C._VariableFunctions, 'gru' + '_cell'), [x[0, 0]], [x[0, 0, :, :4]], [u[0]], [u[0]])]", "gru_cell"),
+    "in C": (6, "[*map(getattr(torch._C._VariableFunctions, 'gru' + '_cell'), [x[0, 0]], [x[0, 0, :, :4]], [u[0]], [u[0]])]",
+             "gru_cell"),
     "a module": (6, "getattr(torch.nn, 'G' + 'RU')(12, 4, dtype=x.dtype)(x[:, 0])", "gru was called"),
     "the library": (6, f"{LIBRARY}.gru_loop(x, u, mask)", "gru_loop of the library was called; it is what you are to write"),
-    "its twin": (6, f"{LIBRARY}.sequence_mask(torch.tensor([1]), 2)", "of the library was called; it is not among what this exercise gives"),
+    "its twin": (6, f"{LIBRARY}.sequence_mask(torch.tensor([1]), 2)",
+                 "of the library was called; it is not among what this exercise gives"),
     "eval": (6, "vars(torch)['__buil' + 'tins__']['ev' + 'al']('1')", "eval was called; an answer stands in its own lines"),
     "a process": (6, "vars(torch)['o' + 's'].system('true')", "system was called; an answer stands in its own lines"),
     "a file": (6, "vars(torch)['__buil' + 'tins__']['op' + 'en'](torch.__file__)", "open was called; an answer stands"),

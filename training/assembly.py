@@ -1,4 +1,4 @@
-"""A run put together from its settings: speech, model, trainer."""
+"""Puts a run together from its settings: speech, model, trainer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from implementation import (
 )
 from models.checkpoints import CheckpointError, ModelConfig, load_checkpoint
 from speech.alphabets import BigramEncoder, choose_encoder, encoder_of
-from speech.augmentation import SENTENCE_AUGMENTATION, SYNTHETIC_AUGMENTATION, Augmentation
+from speech.augmentation import RECORDINGS_AUGMENTATION, SYNTHETIC_AUGMENTATION
 from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sample_rate, read_corpus
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
@@ -37,25 +37,25 @@ from training.report import EVALUATION_CACHE_MB, describe, report_left_out
 from training.run import Parts, Run
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings, default_lr
 
-OF_THE_CHECKPOINT = "checkpoint"  # an alphabet that no flag chooses
-MOST_OF_DEV = 500  # utterances, if no other number is asked for
+OF_THE_CHECKPOINT = "checkpoint"  # the alphabet comes from a checkpoint, and no flag chooses it
+MOST_OF_DEV = 500  # utterances, unless the user gives another number
 TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 16 kHz
 
 
 def start_run(
     speech: SpeechSettings, model: ModelConfig, training: TrainingSettings, output: OutputSettings, command: str
 ) -> Run:
-    """A run that is ready for ``Run.train``, new or taken up again: the whole of train_minimal.py but its last lines.
+    """A run that is ready for ``Run.train``, new or resumed: all of train_minimal.py except its last lines.
 
         run = start_run(SpeechSettings(), ModelConfig(time_strides=[2, 2]), TrainingSettings(), OutputSettings(), "my run")
         run.train()
         finish(run)
 
     Args:
-        command: started the run, as its pictures will say.
+        command: the command that started the run; its pictures show it.
 
     Raises:
-        ValueError, OSError: for settings or speech that can't be used; the message says what to do. Nothing is written then.
+        ValueError, OSError: for settings or speech that can't be used; the message says what to do. Then nothing is written.
     """
     output = from_first(after_restart(output))
     opened = OpenFolder(choose_folder(output), output) if is_first() else None  # first, so that no other run takes it meanwhile
@@ -81,7 +81,7 @@ def start_run(
 
 
 def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSettings) -> Parts:
-    """Speech, model and trainer as the settings say; what is left out of the speech is named."""
+    """Speech, model and trainer as the settings say; prints which utterances are left out."""
     device = _prepared_machine(training)
     corpus = _checked_corpus(speech) if speech.data else None
     if speech.bigrams and training.checkpoint:
@@ -116,7 +116,7 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
 
 
 def _prepared_machine(training: TrainingSettings) -> torch.device:
-    """The device, once threads and seeds are set; a precision that it lacks is refused now, not after the corpus is read."""
+    """Sets threads and seeds and returns the device; refuses a precision it lacks now, not after the corpus is read."""
     if training.threads:
         torch.set_num_threads(training.threads)
     np.random.seed(training.seed)
@@ -127,7 +127,7 @@ def _prepared_machine(training: TrainingSettings) -> torch.device:
 
 
 def _checked_corpus(speech: SpeechSettings) -> Corpus:
-    """What there is and what it is for, told in a few lines; refused if much of it is bad."""
+    """Reads the corpus and prints a summary with the role of each split; refuses it if more than 1 % of the lines are bad."""
     corpus, roles = read_corpus(speech.data, speech.transcript_column), None
     try:
         roles = corpus.roles(speech.train, speech.dev, speech.test)
@@ -138,22 +138,22 @@ def _checked_corpus(speech: SpeechSettings) -> Corpus:
 
 
 def _new_encoder(speech: SpeechSettings, corpus: Corpus | None) -> CharEncoder:
-    """The encoder of a new model, told where it is not that of English."""
+    """The encoder of a new model; prints its alphabet unless that is English."""
     texts = [utterance.transcript for utterance in corpus.split("train")] if corpus else []
     encoder = choose_encoder(speech.alphabet, texts, speech.unknown)
     if speech.alphabet != "english":
         shown = "".join(encoder.alphabet[:60]) + ("..." if len(encoder.alphabet) > 60 else "")
-        without = "" if is_spaced(encoder) else "; no space parts words, so errors are counted by characters, spaces left out"
+        without = "" if is_spaced(encoder) else "; no spaces between words, so errors are counted in characters, without spaces"
         print(f"alphabet {speech.alphabet}: {len(encoder.alphabet)} characters {shown!r}{without}")
     if speech.alphabet == "corpus" and (words := mixed_scripts(texts)):
-        print(f"note: words mix letters of several scripts that look alike: {named(words, 5)}; write each in one script")
+        print(f"note: some words mix look-alike letters of several scripts: {named(words, 5)}; write each word in one script")
     return encoder
 
 
 def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus | None) -> ModelConfig:
     """A new model's settings with the sample rate of the speech."""
     fine = model.features.kind == "logmel" or model.n_fft >= 256
-    limit = 16000 if fine else 8000  # so low that bins are 62.5 Hz apart [ours]
+    limit = 16000 if fine else 8000  # low enough for bins 62.5 Hz apart [ours]
     rate = speech.sample_rate or (corpus_sample_rate(corpus.utterances, limit) if corpus else 16000)
     return dataclasses.replace(model, features=dataclasses.replace(model.features, sample_rate=rate))
 
@@ -166,7 +166,7 @@ def _with_statistics(model: ModelConfig, train: Sequence, seed: int) -> ModelCon
 
 
 def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | None, path: str | Path) -> None:
-    """Raises ``CheckpointError`` where settings other than the defaults are not those of the checkpoint to start from."""
+    """Raises ``CheckpointError`` if the user chose settings that differ from those of the checkpoint to start from."""
     there, defaults = start.flat(), ModelConfig().flat()
     asked = {name: value for name, value in model.flat().items() if value != defaults[name] and name != "sample_rate"}
     other = [name for name, value in asked.items() if value != there[name]]
@@ -174,18 +174,18 @@ def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | No
         others = {"convolutions": "--conv", "bidirectional": "--forward-only"}
         others |= {"normalisation": "--normalize", "kind": "--features"}
         flags = {name: others.get(name, f"--{name.replace('_', '-')}") for name in other}
-        named = ", ".join(f"{flag} (there {there[name]})" for name, flag in flags.items())
+        named = ", ".join(f"{flag} (it has {there[name]})" for name, flag in flags.items())
         raise CheckpointError(f"--checkpoint {path} brings its own model: leave out {named}")
     if rate not in (None, start.sample_rate):
         raise CheckpointError(f"{path} was trained at {start.sample_rate} Hz: add --sample-rate {start.sample_rate}")
 
 
 def synthetic_speech(speech: SpeechSettings, rate: int) -> tuple[list, dict[str, list]]:
-    """Embedded synthetic utterances: to train on, and of other voices to validate on."""
+    """Synthetic utterances to train on, and others by other voices to validate on."""
     n_train, n_val = speech.n_train or 400, speech.n_val or 100
     train = generate_synthetic_dataset(n_train, rate)
     dev = generate_synthetic_dataset(n_val, rate, speakers=VALIDATION_SPEAKERS)
-    print(f"embedded synthetic speech: {n_train} utterances to train on, {n_val} of unheard voices to validate on")
+    print(f"synthetic speech: {n_train} utterances to train on, {n_val} by other voices to validate on")
     return train, {"dev": dev}
 
 
@@ -194,27 +194,27 @@ def recorded_speech(
 ) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
     """Utterances to train on, evaluation sets by name ('dev' first), and what was left out.
 
-    What is taken of train follows the seed; what is taken of dev does not, so that runs of other seeds can be compared.
+    The seed decides which part of train is used, but not which part of dev, so that runs with different seeds can be compared.
     """
     by_split, problems = _usable_splits(speech, corpus, encoder)
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
             what = f"split {name.removeprefix('unused ')!r}: {len(by_split[name])} utterances"
-            print(f"{what}, neither trained nor tested on; --train, --dev and --test name others than train, dev, test...")
+            print(f"{what}, used neither to train nor to test; --train, --dev and --test choose splits by name")
     tests = sorted(name for name, found in by_split.items() if name.startswith("test") and found)
-    names = ("dev", *tests)  # of test the headers alone are read yet
+    names = ("dev", *tests)  # so far only the headers of the test files are read
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}
     train = by_split["train"]
     if speech.max_seconds:
         train = [utterance for utterance in train if utterance.seconds <= speech.max_seconds]
-        print(f"longer than {speech.max_seconds:g} s, left out: {len(by_split['train']) - len(train)} recordings of train")
+        print(f"left out, longer than {speech.max_seconds:g} s: {len(by_split['train']) - len(train)} recordings of train")
     return drawn(train, speech.n_train, "train", seed), evaluation, problems
 
 
 def _usable_splits(
     speech: SpeechSettings, corpus: Corpus, encoder: CharEncoder
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
-    """Utterances by split that can be spelt, those of dev also read, and what can't be; stops where it is much."""
+    """Utterances by split that can be spelt (those of dev can also be read), and the problems; stops if there are many."""
     utterances, problems = encodable(corpus.utterances, encoder)
     suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
     advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
@@ -222,21 +222,21 @@ def _usable_splits(
         _refuse_another_alphabet(speech, problems, len(corpus.utterances), counts)
     if changed := changed_letters((u.transcript for u in corpus.utterances), encoder):
         keeps = "" if speech.alphabet == OF_THE_CHECKPOINT else "; --alphabet corpus keeps them"
-        print(f"note: letters that the alphabet lacks are written with others: {named(changed)}{keeps}")
+        print(f"note: letters that the alphabet lacks are replaced: {named(changed)}{keeps}")
     if speech.unknown == "error":
         advice = f"; not in the alphabet: {named(counts)}; --unknown drop leaves such characters out of the transcripts"
     elif counts:
         print(f"left out of the transcripts, since the alphabet lacks them: {named(counts)}")
     stop_if_many(problems, len(corpus.utterances), advice)
     if speech.unknown == "error" and counts:
-        print(f"not in the alphabet: {named(counts)}; such utterances are left out")
+        print(f"not in the alphabet: {named(counts)}; utterances with these characters are left out")
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
-    if speech.unknown == "drop" and "train" in by_split:  # references keep what is dropped, targets have no trace of it
+    if speech.unknown == "drop" and "train" in by_split:  # targets lose the dropped characters, references keep them
         by_split["train"] = [dataclasses.replace(u, transcript=spelt(u.transcript, encoder)) for u in by_split["train"]]
     for name in ("train", "dev"):
         if not by_split.get(name):
             raise CorpusError(
-                f"{speech.data}: no utterance is in the split {name!r}; there are {corpus.splits}. {corpus.split_advice}"
+                f"{speech.data}: no usable utterance is in the split {name!r}; it has {corpus.splits}. {corpus.split_advice}"
             )
     dev, bad = readable(drawn(by_split["dev"], speech.n_val or MOST_OF_DEV, "dev"))
     stop_if_many(bad, len(dev) + len(bad))
@@ -246,7 +246,7 @@ def _usable_splits(
 
 
 def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem], total: int, counts: Counter[str]) -> None:
-    """Raises ``CorpusError`` where so much of a corpus can't be written, with what would help; not where nothing would."""
+    """Raises ``CorpusError`` with what would help, where the alphabet can't write much of a corpus; not if nothing would."""
     kinds, ways = {unicodedata.category(char)[0] for char in counts}, []
     letters, own = bool(kinds & {"L", "M"}), speech.alphabet == OF_THE_CHECKPOINT
     if "N" in kinds and not letters:
@@ -257,9 +257,7 @@ def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem]
     if not own and speech.alphabet != "mandarin" and not counts.keys().isdisjoint(CharEncoder("mandarin").alphabet):
         ways.append("--alphabet mandarin has 6,763 Chinese ones")
     if speech.unknown == "error" and counts and (2 * len(problems) < total or not (letters and ways)):
-        ways.append(
-            "--unknown drop leaves them out of the training transcripts, and counts those that are spoken as errors elsewhere"
-        )
+        ways.append("--unknown drop leaves them out of the training transcripts, and counts them as errors in dev and test")
     if ways:
         what = f"{len(problems)} of {total} utterances have {'letters' if letters else 'characters'} that the alphabet lacks"
         where = f"{named(counts)}, first in {problems[0].where}"
@@ -267,17 +265,16 @@ def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem]
 
 
 def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, model: DeepSpeech2, seed: int) -> TrainingSet:
-    """What is trained on: recordings are read when needed, and joined if asked; all is augmented if asked."""
+    """The training set: recordings are read when needed, joined if asked, and augmented if asked."""
     if speech.data:
         train = SpeechDataset(train, model.features.sample_rate, cache_mb=TRAINING_CACHE_MB)
         train = JoinedDataset(train, speech.join, seed=seed) if speech.join > 1 else train
-    recordings = SENTENCE_AUGMENTATION if speech.masks == "sentences" else Augmentation()
-    augmentation = recordings if speech.data else SYNTHETIC_AUGMENTATION
+    augmentation = RECORDINGS_AUGMENTATION[speech.masks] if speech.data else SYNTHETIC_AUGMENTATION
     return TrainingSet(train, encoder, model, augmentation if speech.augment else None, seed)
 
 
 def _kept_by_a_resumed_run(speech: SpeechSettings, training: TrainingSettings, texts: Sequence[str]) -> dict:
-    """What, beside the model and the trainer's numbers, a resumed run must have as it was: flags, and the speech by its texts."""
+    """What must stay the same when a run is resumed, besides the model and the trainer's numbers: flags and transcripts."""
     return {
         "join": speech.join, "no_augment": not speech.augment, "no_sortagrad": not training.sortagrad,
         "masks": speech.masks, "optimizer": training.optimizer, "unknown": speech.unknown,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from implementation import Features
 from models.checkpoints import MODELS, OF_DS2, ModelConfig
-from pictures.terminal import Parser
+from pictures.terminal import DefaultsHelp, Parser
 from training.machine import QUICK
 from training.presets import PRESETS, in_full
 from training.settings import (
@@ -28,30 +28,22 @@ from training.settings import (
     default_lr,
 )
 
-BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # what ModelConfig calls the placements
+BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # our flag -> the name in ModelConfig
 MOST = dict.fromkeys(("n_fft", "n_mels", "rnn_hidden", "fc_hidden", "row_conv", "context", "sample_rate"), 10**6)
-MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # of other numbers a billion
-ALPHABETS = ("english", "mandarin", "corpus")  # by name
+MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # the limit of all other numbers is a billion
+ALPHABETS = ("english", "mandarin", "corpus")  # those with names
 AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
-
-
-class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of a flag where its text does not say it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        said = action.default is None or "default" in (action.help or "")
-        return action.help if said else super()._get_help_string(action)
 
 
 def parse_args(
     argv: Sequence[str] | None = None, description: str = "Trains Deep Speech 2."
 ) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
-    """The settings of a run as the command line says; wrong flags end the program with a sentence."""
-    parser = Parser(description=description, formatter_class=_Help)
-    for add_group in (_add_speech, _add_model, _add_training, _add_language_model, _add_output):
+    """The settings of a run from the command line; wrong flags end the program with a one-line message."""
+    parser = Parser(description=description, formatter_class=DefaultsHelp)
+    for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
-    if args.batch_size is not None and args.batch_seconds is not None:  # given both; a preset's number may be replaced
+    if args.batch_size is not None and args.batch_seconds is not None:  # both typed; a preset's number may be replaced
         parser.error("--batch-size and --batch-seconds both say how much a step takes: choose one")
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
@@ -65,7 +57,7 @@ def parse_args(
         args.epochs, args.n_train, args.n_val = 1, 16, 4
         args.rnn_hidden = args.rnn_hidden if args.checkpoint else 16
         units = "" if args.checkpoint else " with 16 hidden units"
-        print(f"DS2_QUICK is set: one epoch of 16 utterances{units}, only to try the command", file=sys.stderr)
+        print(f"DS2_QUICK is set: one epoch of 16 utterances{units}, just to try the command", file=sys.stderr)
     if args.preset:
         print(in_full(args.preset, args))
     return _speech(args), _model(args), _training(args), _output(args)
@@ -91,108 +83,122 @@ def _fill_in(args: argparse.Namespace) -> None:
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
-    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout of the README")
-    several = "splits of --data, such as train-clean-100,train-clean-360; default all that begin with"
-    add("--train", metavar="NAMES", help=f"{several} train")
-    add("--dev", metavar="NAME", help="split of --data to choose weights on, where there are several, such as dev-clean")
-    add("--test", metavar="NAMES", help="splits of --data to test on; default all that begin with test")
-    add("--join", type=int, default=default.join, metavar="N", help="each training example joins 1..N utterances of one speaker")
-    add("--n-train", type=int, help="training utterances; default 400 synthetic ones, or all of --data")
-    add("--n-val", type=int, help="validation utterances; default 100 synthetic ones, or all of --data up to 500")
-    add("--max-seconds", type=float, metavar="S", help="leave out training recordings that are longer; default: none")
-    letters = "english, mandarin (and 6,763 Chinese characters), corpus (those of its transcripts), or a text file with them"
-    add("--alphabet", metavar="NAME|FILE", help=f"{letters}; default english")
-    column = "column of a manifest that holds the transcripts, where there are several, such as pinyin; also of THCHS-30"
+    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in one of the layouts that the README lists")
+    several = "splits of --data to train on, such as train-clean-100,train-clean-360; default: all whose names begin with train"
+    add("--train", metavar="NAMES", help=several)
+    add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")
+    add("--test", metavar="NAMES", help="splits of --data to test on; default: all whose names begin with test")
+    add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker into an example")
+    add("--n-train", type=int, help="number of training utterances; default: 400 synthetic ones, or all of --data")
+    add("--n-val", type=int, help="number of validation utterances; default: 100 synthetic ones, or all of --data up to 500")
+    add("--max-seconds", type=float, metavar="S", help="leave out training recordings longer than this; default: no limit")
+    letters = "english, mandarin (adds 6,763 Chinese characters), corpus (the characters of its transcripts), or a text file"
+    add("--alphabet", metavar="NAME|FILE", help=f"{letters} that lists the characters; default: english")
+    column = "column of a manifest (or THCHS-30) that holds the transcripts, such as pinyin, if there are several"
     add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
-    masks = "what augmentation hides of --data: sentences: spans up to 0.2 s and wider bands, for speech of many words"
-    add("--masks", choices=("words", "sentences"), default=default.masks, help=masks)
-    add("--no-augment", action="store_true", help="train on the clips as they are (arXiv 5.2 adds noise)")
+    masks = "how much of --data augmentation hides: words: a little; sentences: spans up to 0.2 s and wider bands; none: nothing"
+    add("--masks", choices=("words", "sentences", "none"), default=default.masks, help=masks)
+    add("--no-augment", action="store_true", help="train on the clips as they are (the paper adds noise, arXiv 5.2)")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("model").add_argument, ModelConfig
-    which = "lesson: as without; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe of others; "
-    which += "commands: words said alone, while one speaks"
-    add("--preset", choices=tuple(PRESETS), help=f"flags by name, which others given replace. {which}")
-    add("--model", choices=MODELS, default=default.model, help="Deep Speech 2, or 1: five layers, one of them recurrent")
-    splices = "frames that Deep Speech 1 splices on either side [Deep Speech 1: 5, 7 or 9]; of --model ds1"
+    which = "lesson: the defaults; paper: arXiv 6.1; deployed: arXiv 7.4; librispeech-lstm: a small recipe by others; "
+    which += "commands: single words, written while you speak"
+    add("--preset", choices=tuple(PRESETS), help=f"a named set of flags; flags that you also give replace its own. {which}")
+    ds1 = "ds2: Deep Speech 2; ds1: Deep Speech 1, with five layers, one of them recurrent"
+    add("--model", choices=MODELS, default=default.model, help=ds1)
+    splices = "with --model ds1: frames of context on either side of each frame [Deep Speech 1: 5, 7 or 9]"
     add("--context", type=int, default=default.context, metavar="C", help=splices)
-    add("--conv", choices=("2d", "1d"), default="2d", help="convolutions over frequency and time, or time alone, arXiv Table 4")
-    add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help="of them, kernels and strides of arXiv Table 4")
-    add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="recurrent layers [paper: 1 to 7]")
-    units = f"[paper: 768 to 2560]; default {default.rnn_hidden}, of ds1 in all five layers {DS1_HIDDEN}"
+    add("--conv", choices=("2d", "1d"), default="2d", help="convolve over frequency and time, or over time alone (arXiv Table 4)")
+    convolutions = "number of convolutions, with the kernels and strides of arXiv Table 4"
+    add("--n-conv", type=int, default=default.n_conv, metavar="1-3", help=convolutions)
+    add("--n-rnn", type=int, default=default.n_rnn, metavar="1-7", help="number of recurrent layers [paper: 1 to 7]")
+    units = f"[paper: 768 to 2560]; default: {default.rnn_hidden}; with --model ds1: {DS1_HIDDEN}, in all five layers"
     add("--rnn-hidden", type=int, metavar="N", help=f"hidden units per direction {units}")
     kinds, norms = ("gru", "rnn", "lstm"), tuple(BATCH_NORM)
-    add("--forward-only", action="store_true", help="no backward direction: such a model can write while one speaks (arXiv 3.7)")
-    add("--row-conv", type=int, default=default.row_conv, metavar="TAU", help="output frames that a row convolution above "
-        "forward-only layers looks ahead [paper, arXiv 7.4: 19]; 0: none")  # fmt: skip
+    add(
+        "--forward-only",
+        action="store_true",
+        help="no backward direction, so the model can write while someone speaks (arXiv 3.7)",
+    )
+    add("--row-conv", type=int, default=default.row_conv, metavar="TAU", help="number of output frames that a row convolution "
+        "above forward-only layers looks ahead [paper, arXiv 7.4: 19]; 0: none")  # fmt: skip
     add("--fc-hidden", type=int, default=default.fc_hidden, metavar="N", help="units of a fully connected layer before the "
         "output (arXiv Eq. 4) [paper, arXiv 7.4: 2560]; 0: none")  # fmt: skip
-    add("--rnn-type", choices=kinds, default=default.rnn_type, help="recurrence; rnn is the simple one of arXiv Eq. 3")
-    what = "on the output, on W h only as in arXiv Eq. 8, none, or on each step alone (Eq. 7; rnn)"
+    add("--rnn-type", choices=kinds, default=default.rnn_type, help="kind of recurrence; rnn: the simple one of arXiv Eq. 3")
+    what = "output: on the layers' output; paper: on W h only (arXiv Eq. 8); step: on each time step alone (Eq. 7, for rnn)"
     add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
-    add("--time-strides", metavar="2,1", help="of the convolutions [ours; Table 4: 2,1]; default 2,2, with --data 3,1")
-    dropped = f"before each recurrent layer [ours]; default {default.dropout:g}; of ds1 after each other layer, {DS1_DROPOUT:g}"
+    strides = "strides of the convolutions in time [ours; Table 4: 2,1]; default: 2,2; with --data: 3,1"
+    add("--time-strides", metavar="2,1", help=strides)
+    dropped = f"before each recurrent layer [ours]; default: {default.dropout:g}; with --model ds1: "
+    dropped += f"{DS1_DROPOUT:g}, after each layer that is not recurrent"
     add("--dropout", type=float, metavar="SHARE", help=f"share of features dropped {dropped}")
-    add("--bigrams", action="store_true", help="outputs are pairs of letters too (arXiv 3.6), for larger strides such as 3,2")
-    heard = default.features
-    add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel is that of later recipes")
-    add("--n-fft", type=int, default=heard.n_fft, help="Fourier points of spectrograms, which have n_fft/2+1 bins [ours]")
-    add("--n-mels", type=int, default=heard.n_mels, help="mel filters of logmel")
-    windows = "20 [ICML version], of logmel 25; the hop of both is"
-    add("--window-ms", type=float, metavar="MS", help=f"length of a window; default {windows} --stride-ms")
-    add("--stride-ms", type=float, default=heard.stride_ms, metavar="MS", help="from one frame to the next [Deep Speech 1]")
-    over = "features have mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
-    add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default utterance, with --forward-only corpus")
-    add("--sample-rate", type=int, help="Hz; default 16000, with --data their own up to 8000 (up to 16000 from --n-fft 256)")
+    add("--bigrams", action="store_true", help="also output pairs of letters (arXiv 3.6); allows larger strides such as 3,2")
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    add, heard = parser.add_argument_group("features").add_argument, ModelConfig.features
+    add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel: the features of later recipes")
+    add("--n-fft", type=int, default=heard.n_fft, help="Fourier points of a spectrogram, which has n_fft/2+1 bins [ours]")
+    add("--n-mels", type=int, default=heard.n_mels, help="with --features logmel: number of mel filters")
+    windows = "20 [ICML version]; with --features logmel: 25. The hop of both is"
+    add("--window-ms", type=float, metavar="MS", help=f"length of a window; default: {windows} --stride-ms")
+    add("--stride-ms", type=float, default=heard.stride_ms, metavar="MS", help="hop from one frame to the next [Deep Speech 1]")
+    over = "bring features to mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
+    add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default: utterance; with --forward-only: corpus")
+    rates = "in Hz; default: 16000; with --data: that of the recordings, up to 8000 (up to 16000 from --n-fft 256 on)"
+    add("--sample-rate", type=int, help=rates)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("training").add_argument, TrainingSettings
-    passes = f"passes over the speech [paper, Section 6: 20]; default {default.epochs}, with --data {RECORDING_EPOCHS}"
+    passes = f"passes over the speech [paper, Section 6: 20]; default: {default.epochs}; with --data: {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
-    utterances = f"utterances a step, of all processes [paper, Section 6: 512] (default: {default.batch_size})"
+    utterances = f"utterances per step, of all processes together [paper, Section 6: 512] (default: {default.batch_size})"
     add("--batch-size", type=int, help=utterances)
-    add("--batch-seconds", type=float, metavar="S", help="in its place as many utterances a step as S seconds hold, padding "
-        "included, such as 60; a longer one is a step of its own")  # fmt: skip
-    rates = f"default {default_lr('ds2', False):g}, with --data {default_lr('ds2', True):g}, with --model ds1 {DS1_LR:g}"
+    add("--batch-seconds", type=float, metavar="S", help="instead of --batch-size: as many utterances per step as fit into S "
+        "seconds, padding included, such as 60; a longer utterance gets a step of its own")  # fmt: skip
+    rates = f"default: {default_lr('ds2', False):g}; with --data: {default_lr('ds2', True):g}; with --model ds1: {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
-    add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, Nesterov momentum 0.99")
-    add("--schedule", choices=schedules, default=default.schedule, help="anneal: the paper's, /1.2 an epoch")
-    add("--warmup", type=int, default=default.warmup, metavar="STEPS", help="of noam, in which the rate rises; at most a third")
-    add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 orders it by length)")
-    products = "of products; auto: bf16 where in hardware"
+    add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, with Nesterov momentum 0.99")
+    anneal = "how the learning rate changes; anneal: the paper's, divided by 1.2 after each epoch"
+    add("--schedule", choices=schedules, default=default.schedule, help=anneal)
+    warmup = "with --schedule noam: steps in which the rate rises, at most a third of all"
+    add("--warmup", type=int, default=default.warmup, metavar="STEPS", help=warmup)
+    add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 sorts it by length)")
+    products = "number format of matrix products; auto: bf16 if the hardware has it"
     add("--precision", choices=("auto", "fp32", "bf16"), default=default.precision, help=products)
     add("--device", default=default.device, help="cpu, cuda or mps")
     add("--num-workers", type=int, default=default.num_workers, help="processes that prepare features")
-    add("--threads", type=int, help="CPU threads; default torch's choice")
-    add("--seed", type=int, default=default.seed, help="of weights, order, synthetic speech and augmentation")
+    add("--threads", type=int, help="CPU threads; default: torch's choice")
+    add("--seed", type=int, default=default.seed, help="seed of weights, order, synthetic speech and augmentation")
 
 
 def _add_language_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("language model").add_argument
-    add("--lm", metavar="FILE", help="decode with this model too, an ARPA file or a KenLM binary, tuned on dev; "
-        "'train': one of the training transcripts")  # fmt: skip
-    add("--unit", choices=("word", "character"), help="of the language model in FILE; default: as the file tells")
-    add("--lexicon", action="store_true", help="only words of the language model")
-    penalty = "nats by letter of a word that the language model does not know; default log(letters): 3.3 in English"
+    add("--lm", metavar="FILE", help="also decode with this language model, tuned on dev: an ARPA file, a KenLM binary, or "
+        "'train' to make one from the training transcripts")  # fmt: skip
+    add("--unit", choices=("word", "character"), help="unit of the language model in FILE; default: what the file says")
+    add("--lexicon", action="store_true", help="write only words that the language model knows")
+    penalty = "nats per letter of a word that the language model does not know; default: log(number of letters), 3.3 in English"
     add("--unknown-penalty", type=float, metavar="X", help=penalty)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("output").add_argument, OutputSettings
-    add("--output-dir", metavar="DIR", help="default: the next free runs/NNN")
-    add("--overwrite", action="store_true", help="replace the run that stands in --output-dir")
-    newest = "without DIR the newest under runs/ that is not finished"
-    add("--resume", nargs="?", const=True, metavar="DIR", help=f"take up an interrupted run, with the same other flags; {newest}")
-    within = "from one last.pt to the next within an epoch, to go on from with --resume; 0: one after each step"
+    add("--output-dir", metavar="DIR", help="folder of the run; default: the next free runs/NNN")
+    add("--overwrite", action="store_true", help="replace the run that is in --output-dir")
+    newest = "give the same other flags; without DIR: the newest unfinished run under runs/"
+    add("--resume", nargs="?", const=True, metavar="DIR", help=f"continue an interrupted run; {newest}")
+    within = "minutes between saves of last.pt within an epoch, from which --resume continues; 0: save after each step"
     add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
-    averaged = "evaluate in the end by the mean over the audio as it is and moved by half a hop either way [Deep Speech 1]"
+    averaged = "in the final evaluation, average over the audio as it is and shifted by half a hop either way [Deep Speech 1]"
     add("--jitter", action="store_true", help=averaged)
-    add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint (its model flags are taken)")
+    add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint, and keep its model settings")
 
 
 def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -216,7 +222,7 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
     if not 0 <= args.dropout < 1:
         parser.error(f"--dropout must be at least 0 and below 1, not {args.dropout}")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:
-        parser.error(f"--unknown-penalty must be a number from 0 on, not {args.unknown_penalty}")
+        parser.error(f"--unknown-penalty must be 0 or more, not {args.unknown_penalty}")
     for name in ("window_ms", "stride_ms"):
         if getattr(args, name) is not None and not 1 <= getattr(args, name) <= 1000:
             parser.error(f"--{name.replace('_', '-')} must lie between 1 and 1000 ms, not {getattr(args, name)}")
@@ -230,7 +236,7 @@ def _refuse_wrong_values(parser: argparse.ArgumentParser, args: argparse.Namespa
     if args.num_workers < 0:
         parser.error(f"--num-workers must be at least 0, not {args.num_workers}")
     if not 0 <= args.save_minutes < math.inf:
-        parser.error(f"--save-minutes must be a number from 0 on, not {args.save_minutes}")
+        parser.error(f"--save-minutes must be 0 or more, not {args.save_minutes}")
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed must be 0 to 2^32 - 1, not {args.seed}")
 
@@ -245,37 +251,38 @@ def _refuse_what_no_machine_holds(parser: argparse.ArgumentParser, args: argpars
 def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name in ("train", "dev", "test"):
         if getattr(args, name) is not None and not args.data:
-            parser.error(f"--{name} names a split of --data")
+            parser.error(f"--{name} names a split of --data: add --data PATH")
         if getattr(args, name) is not None and not all(map(str.strip, getattr(args, name).split(","))):
-            parser.error(f"--{name} names no split between two commas, or none at all: {getattr(args, name)!r}")
+            parser.error(f"--{name} needs a name before and after each comma, such as a,b, not {getattr(args, name)!r}")
     if args.join > 1 and not args.data:
         parser.error("--join joins recordings of --data; synthetic utterances already hold several words")
     if args.masks != SpeechSettings.masks and (args.no_augment or not args.data):
-        what_to_do = "leave out --no-augment" if args.data else "add it"
-        parser.error(f"--masks {args.masks} is of the augmentation of --data: {what_to_do}")
+        what_to_do = "leave out --no-augment" if args.data else "add --data PATH"
+        parser.error(f"--masks {args.masks} changes how --data is augmented: {what_to_do}")
     if args.max_seconds is not None and not (args.data and args.max_seconds > 0):
         parser.error("--max-seconds leaves out long recordings of --data; it must be above 0")
     _refuse_flags_of_the_other_model(parser, args)
     if args.batch_norm == "step" and args.rnn_type != "rnn":
-        parser.error("--batch-norm step is that of the simple recurrence (arXiv Eq. 7): add --rnn-type rnn")
+        parser.error("--batch-norm step works with the simple recurrence only (arXiv Eq. 7): add --rnn-type rnn")
     if args.row_conv and not (args.forward_only or args.checkpoint):
         parser.error(
-            "--row-conv looks ahead for layers that cannot; bidirectional ones have heard the whole utterance: add --forward-only"
+            "--row-conv is for forward-only layers; bidirectional ones hear the whole utterance anyway: add --forward-only"
         )
     if args.features == "logmel" and args.n_fft != ModelConfig().n_fft:
-        parser.error("--n-fft is of spectrograms: log-mel features take the power of two that holds the window; see --n-mels")
+        parser.error("--n-fft is for spectrograms; log-mel features use the smallest power of two that holds the window: "
+                     "leave out --n-fft, see --n-mels")  # fmt: skip
     if args.unknown_penalty is not None and not args.lm:
-        parser.error("--unknown-penalty is of words that a language model does not know: add --lm train, or --lm FILE")
+        parser.error("--unknown-penalty needs a language model: add --lm train, or --lm FILE")
     if args.lexicon and not args.lm:
-        parser.error("--lexicon allows only words of a language model: add --lm train, or --lm FILE")
+        parser.error("--lexicon needs a language model: add --lm train, or --lm FILE")
     if args.unit and args.lm in (None, "train"):
-        parser.error("--unit says how the model of --lm FILE is to be read; 'train' makes one of words, or of Chinese characters")
+        parser.error("--unit says how to read the model of --lm FILE; --lm train itself chooses words or Chinese characters")
     if args.lm and args.lm != "train" and not Path(args.lm).exists():
         parser.error(f"--lm {args.lm}: no such file; give an ARPA file, a KenLM binary, or 'train'")
     if args.resume not in (None, True) and args.output_dir and Path(args.resume) != Path(args.output_dir):
-        parser.error("--resume goes on in its own folder; leave out --output-dir")
+        parser.error("--resume continues in its own folder: leave out --output-dir")
     if args.resume and args.overwrite:
-        parser.error("--resume takes up the run, --overwrite replaces it: choose one")
+        parser.error("--resume continues the run, --overwrite replaces it: choose one")
     if args.preset and args.checkpoint:
         parser.error("--checkpoint brings its own model: leave out --preset")
     if args.bigrams and args.checkpoint:
@@ -286,7 +293,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
 def _refuse_wrong_alphabets(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name in ("alphabet", "transcript_column"):
         if getattr(args, name) is not None and not args.data:
-            parser.error(f"--{name.replace('_', '-')} is of the transcripts of --data; the embedded voice speaks English")
+            parser.error(f"--{name.replace('_', '-')} is for the transcripts of --data; the synthetic voice speaks English")
     if args.alphabet is not None and args.checkpoint:
         parser.error("--checkpoint brings its own alphabet: leave out --alphabet")
     if args.alphabet is not None and args.alphabet not in ALPHABETS and not Path(args.alphabet).is_file():
@@ -299,11 +306,11 @@ def _refuse_flags_of_the_other_model(parser: argparse.ArgumentParser, args: argp
     if args.model == "ds1" and given:
         parser.error(f"--model ds1 has layers of its own, see --context and --rnn-hidden: leave out {', '.join(given)}")
     if args.model != "ds1" and args.context != ModelConfig.context:
-        parser.error("--context is of Deep Speech 1: add --model ds1; Deep Speech 2 convolves")
+        parser.error("--context is for Deep Speech 1: add --model ds1; Deep Speech 2 has convolutions instead")
 
 
 def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int] | None:
-    """Strides in time of the convolutions, as the flag says or by default; None: those of the checkpoint to start from."""
+    """Strides of the convolutions in time, from the flag or by default; None: those of the checkpoint to start from."""
     if args.model == "ds1":
         return None
     if not args.time_strides:
@@ -312,9 +319,9 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     try:
         strides = [int(stride) for stride in args.time_strides.split(",")]
     except ValueError:
-        parser.error(f"--time-strides wants whole numbers with commas between, such as 2,1, not {args.time_strides!r}")
+        parser.error(f"--time-strides needs whole numbers with commas between them, such as 2,1, not {args.time_strides!r}")
     if not 1 <= min(strides) <= max(strides) <= 1000 or (len(strides) != args.n_conv and not args.checkpoint):
-        parser.error(f"--time-strides wants {args.n_conv} strides of 1 to 1000, one a convolution, not {strides}")
+        parser.error(f"--time-strides needs {args.n_conv} strides of 1 to 1000, one per convolution, not {strides}")
     return strides
 
 

@@ -1,4 +1,4 @@
-"""The folder of a run: chosen, made and locked at once, so that no two runs write into one; cleared once the run can start."""
+"""The folder of a run: chosen, made and locked at once, so that two runs never share it; cleared once the run can start."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ except ImportError:  # elsewhere
 RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
 PICTURES = ("training_curves.png", "predictions.png", "tuning.png")
 LOCK_FILE = "run.lock"
-LOCKED_BYTE = 1 << 30  # far behind what is written, which on Windows can then be read by others
+LOCKED_BYTE = 1 << 30  # far behind the text, so that on Windows other processes can read the text
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 def choose_folder(output: OutputSettings) -> Path:
-    """Where the run goes; a run that stands there is refused unless it is to be replaced or resumed. Nothing is written yet."""
+    """Where the run goes; refuses a folder that already holds a run, unless asked to replace or resume it. Writes nothing."""
     if output.resume is True:
         return newest_unfinished(Path("runs"), bool(output.language_model))
     if output.resume:
         if Path(output.resume).is_file():
             raise CheckpointError(f"--resume {output.resume} is a file: give the folder of the run, {Path(output.resume).parent}")
         if not (Path(output.resume) / "last.pt").is_file():
-            raise CheckpointError(f"--resume {output.resume}: no last.pt there, so no run to take up")
+            raise CheckpointError(f"--resume {output.resume}: there is no last.pt in it, so there is no run to resume")
         return Path(output.resume)
     if output.folder is None:
         number = 1
@@ -52,17 +52,17 @@ def choose_folder(output: OutputSettings) -> Path:
         raise ValueError(f"{folder} holds a run already: choose another --output-dir, --resume {folder}, or --overwrite")
     lm = output.language_model and output.language_model.file
     if lm and Path(lm).resolve() in [(folder / name).resolve() for name in RUN_FILES]:
-        raise ValueError(f"--overwrite would delete {lm}, which --lm wants to read: copy it to another folder first")
+        raise ValueError(f"--overwrite would delete {lm}, which --lm reads: copy it to another folder first")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output-dir {folder} is a file: choose another folder")
     return folder
 
 
 def newest_unfinished(parent: Path, decoded: bool) -> Path:
-    """The run that was saved last of those that can be taken up: not finished, and no other process at work there. Says which.
+    """The unfinished run that was saved last and in which no other process is at work. Prints which it is.
 
     Args:
-        decoded: whether a finished run has also decoded with a language model.
+        decoded: whether a run counts as finished only once it has decoded with a language model.
 
     Raises:
         CheckpointError: if there is none.
@@ -70,9 +70,9 @@ def newest_unfinished(parent: Path, decoded: bool) -> Path:
     last_file = "decoder.json" if decoded else "results.json"
     for saved in sorted(parent.glob("*/last.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
         if not (saved.parent / last_file).exists() and not _at_work(saved.parent):
-            print(f"--resume: {saved.parent} is the newest run that is not finished")
+            print(f"--resume: {saved.parent} is the newest unfinished run")
             return saved.parent
-    raise CheckpointError(f"--resume: in {parent}{os.sep} no run is left unfinished: give its folder, or leave out --resume")
+    raise CheckpointError(f"--resume: no run in {parent}{os.sep} is unfinished: name the folder of a run, or leave out --resume")
 
 
 def _at_work(folder: Path) -> bool:
@@ -80,13 +80,13 @@ def _at_work(folder: Path) -> bool:
         FolderLock(folder).close()
     except ValueError:
         return True
-    except OSError:  # said once it is to be resumed
+    except OSError:  # reported when the run is resumed
         return False
     return False
 
 
 def refuse_unwritable(folder: Path, advice: str) -> None:
-    """Raises ``ValueError`` with the advice if no file can be written into the folder; now, not after the work."""
+    """Raises ``ValueError`` with the advice if no file can be written into the folder: before the work, not after it."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -98,8 +98,8 @@ class OpenFolder:
     """A folder that one run writes into, locked from the first second until ``close`` or the end of the process.
 
     Args:
-        folder: where ``choose_folder`` says; the next free number where another run, begun meanwhile, has taken this one.
-        output: the settings that it was chosen by.
+        folder: from ``choose_folder``; if another run has taken it in the meantime, the next free number.
+        output: the settings from which it was chosen.
 
     Raises:
         ValueError: if another run is at work there, or nothing can be written there.
@@ -117,7 +117,7 @@ class OpenFolder:
             raise ValueError(f"{folder}: this folder can't be made or written to ({reason}): {instead}") from None
 
     def clear(self, left_out: Sequence[Problem]) -> None:
-        """For a run that is ready to start: deletes the one to be replaced, writes down what is left out, and torchrun's job."""
+        """When the run is ready to start: deletes the run to be replaced, notes the left-out utterances and torchrun's job."""
         for path in (self.path / name for name in RUN_FILES + PICTURES):
             temporary_of(path).unlink(missing_ok=True)  # left by a process that was killed
             if not self.resumed:
@@ -131,11 +131,11 @@ class OpenFolder:
             write_whole(self.path / "left_out.txt", "".join(f"{problem}\n" for problem in left_out))
 
     def close(self) -> None:
-        """Lets other runs in; a second time nothing happens."""
+        """Lets other runs in; a second call does nothing."""
         self._lock.close()
 
     def give_up(self) -> None:
-        """For a run that did not come to anything: its files go too, and folders made for it, if nothing else is there."""
+        """When the run can't start: deletes its files, and the folders made for it if they are empty."""
         for name in (*RUN_FILES, JOB_FILE) if self._begun else ():
             (self.path / name).unlink(missing_ok=True)
         self.close()
@@ -145,7 +145,7 @@ class OpenFolder:
 
 
 def _make(folder: Path, numbered: bool) -> tuple[Path, list[Path]]:
-    """Makes the folder, or the next one whose number is free; also returns what was made, the innermost first."""
+    """Makes the folder, or the next one with a free number; also returns the folders it made, innermost first."""
     while True:
         made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
@@ -158,7 +158,7 @@ def _make(folder: Path, numbered: bool) -> tuple[Path, list[Path]]:
 
 
 class FolderLock:
-    """A lock that the system takes away when the process ends, however it ends; the file left then stands in nobody's way.
+    """A lock that the system releases when the process ends, however it ends; a lock file that stays behind blocks nobody.
 
     Raises:
         ValueError: if another run holds it.
@@ -178,14 +178,14 @@ class FolderLock:
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):
                     break
-            self._file.close()  # a run that ended just now has taken this file away
+            self._file.close()  # a run that has just ended deleted this file
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()
         _held.add(self)
 
     def close(self) -> None:
-        """Gives the lock back and takes the file away."""
+        """Releases the lock and deletes its file."""
         if not self._file.closed:
             if fcntl:  # elsewhere an open file can't be deleted
                 self._path.unlink(missing_ok=True)
@@ -195,7 +195,7 @@ class FolderLock:
                     self._path.unlink(missing_ok=True)
 
     def leave_to_parent(self) -> None:
-        """In a process that was forked, such as one that prepares features: it must not keep the lock of a parent that dies."""
+        """In a forked process, such as one that prepares features: it must not keep the lock of a parent that has died."""
         self._file.close()
 
 
@@ -205,7 +205,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _locked(file: object) -> bool:
-    """Whether the lock was free and is now ours; on a file system that has no locks nobody is kept out."""
+    """Whether the lock was free and is now ours; always true on a file system without locks."""
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

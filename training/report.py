@@ -1,4 +1,4 @@
-"""What a run says: what it is made of, what is left out, and how well it did, with and without a language model."""
+"""What a run prints: its parts, what is left out, and its error rates with and without a language model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LM_ORDER = 4
 BEAM_OF_WORDS, BEAM_OF_CHARACTERS = 50, 200  # [ours], [paper, Section 6: Mandarin]
 EVALUATION_CACHE_MB = 200  # of audio, for each set
 BINS = {"spectrogram": "bins", "logmel": "log-mel bins"}
-BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
+BATCH_NORMS = {  # where it is applied, by DeepSpeech2's names for that
     "output": "batch norm on the layers' output",
     "input": "batch norm on W h (the paper's Eq. 8)",
     "step": "batch norm on each step alone (the paper's Eq. 7)",
@@ -41,7 +41,7 @@ BATCH_NORMS = {  # where it stands, by the names that DeepSpeech2 has for it
 
 
 def report_left_out(problems: Sequence[Problem], too_short: Sequence[Problem] = ()) -> None:
-    """Names about ten utterances that will not be used, of each reason some; all of them go to left_out.txt."""
+    """Names about ten utterances that will not be used, some for each reason; all of them go to left_out.txt."""
     for what, found in (("bad", problems), ("too short for their text", too_short)):
         if found:
             print(f"left out, {what}: {len(found)}" + (", all in left_out.txt" if len(found) > 10 else ""))
@@ -59,15 +59,13 @@ def describe(parts: Parts) -> None:
         f"{model.features.normalisation}, an output every {1000 * model.seconds_per_output:g} ms"
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
-    together = f"{count()} processes, of each: " if count() > 1 else ""
+    together = f"{count()} processes, each with " if count() > 1 else ""
     print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
     seconds, budget = utterance_seconds(data.samples), trainer.settings.batch_seconds
     steps = f"{'about ' if budget else ''}{len(trainer.sampler)}"
-    print(f"training: {len(data)} utterances, {spoken(sum(seconds))}, {steps} steps an epoch, {trainer.epochs} epochs")
+    print(f"training: {len(data)} utterances, {spoken(sum(seconds))}, {steps} steps per epoch, {trainer.epochs} epochs")
     if longer := sum(length > budget for length in seconds) if budget else 0:
-        print(
-            f"longer than --batch-seconds {budget:g}, each a step of its own: {longer} utterances of {max(seconds):.1f} s at most"
-        )
+        print(f"{longer} utterances of up to {max(seconds):.1f} s exceed --batch-seconds {budget:g}: each is a step of its own")
 
 
 def _layers(config: ModelConfig, convolutions: int) -> str:
@@ -76,7 +74,7 @@ def _layers(config: ModelConfig, convolutions: int) -> str:
     if config.model == "ds1":
         spliced = f"Deep Speech 1, {config.context} frames spliced on either side, every second kept"
         return f"{spliced},\n       five layers of {config.rnn_hidden}, the fourth a {directions} simple recurrence"
-    ahead = f", {config.row_conv} frames looked ahead" if config.row_conv else ""
+    ahead = f", a row convolution that looks {config.row_conv} frames ahead" if config.row_conv else ""
     connected = f", a fully connected layer of {config.fc_hidden}" if config.fc_hidden else ""
     recurrent = f"{config.n_rnn} {directions} {config.rnn_type} layers of {config.rnn_hidden}{ahead}{connected}"
     return f"{convolutions} convolutions, {recurrent},\n       {BATCH_NORMS[config.batch_norm]}"
@@ -88,23 +86,23 @@ def show_result(name: str, result: dict, encoder: CharEncoder) -> None:
     words = f"WER {result['words']}, " if is_spaced(encoder) else ""
     print(f"\n{name}: {result['n_samples']} utterances, {words}CER {result['characters']}")
     if result["n_infeasible"]:
-        print(f"  {result['n_infeasible']} utterances have too few frames for their text; their loss is infinite")
+        print(f"  {result['n_infeasible']} utterances have too few frames for their text, so their loss is infinite")
     ranked = errors.from_worst_to_best()
     for utterance in dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])):
         print(errors.aligned_lines(utterance))
 
 
 def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter: bool = False) -> None:
-    """Evaluates the weights best on dev, draws the pictures, writes results.json; decodes with the language model if given.
+    """Evaluates the best weights on dev, draws the pictures, writes results.json; decodes with the language model if given.
 
-    With ``jitter`` all rates are those of ``models.jitter``; what is saved is not touched by it.
+    With ``jitter`` all error rates are those of ``models.jitter``; the saved model is unchanged.
 
     Raises:
-        CorpusError: if more than 1 % of a test set can't be read; the other sets are evaluated all the same.
+        CorpusError: if more than 1 % of a test set can't be read; the other sets are still evaluated.
     """
     with run:
         best = load_checkpoint(run.folder / "checkpoint.pt", run.trainer.device)
-        best = replace(best, encoder=run.parts.encoder)  # which drops unknown characters where it is to
+        best = replace(best, encoder=run.parts.encoder)  # knows whether to drop unknown characters
         sets, too_bad = readable_sets(run.parts.evaluation)
         heard = jittered(best) if jitter else best
         results = {name: evaluate(heard.model, dataset, best.encoder) for name, dataset in sets.items()}
@@ -127,14 +125,14 @@ def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter
 
 
 def keep_calibration(run: Run, best: Checkpoint, dev: Sequence) -> None:
-    """Puts into checkpoint.pt what the model's confidence means, by the words of dev."""
+    """Calibrates the model's confidence on the words of dev, and saves the calibration in checkpoint.pt."""
     heard = ((torch.from_numpy(output.log_probs), output.reference) for output in network_outputs(best.model, dev, best.encoder))
     best.training["calibration"] = asdict(calibrate_on(heard, best.encoder))
     save_checkpoint(run.folder / "checkpoint.pt", best.model, best.config, best.encoder, best.training)
 
 
 def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:
-    """The sets without the test utterances whose audio can't be read, which are named; a sentence for each set with many such."""
+    """The sets without test utterances whose audio can't be read (it prints them); a sentence for each set with many of them."""
     sets, too_bad = {"dev": evaluation["dev"]}, []  # dev was read before the training
     for name, dataset in evaluation.items():
         if name != "dev":
@@ -142,7 +140,7 @@ def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence],
             report_left_out(bad)
             try:
                 stop_if_many(bad, len(dataset))
-            except CorpusError as error:  # said at the end: the other results are not lost for it
+            except CorpusError as error:  # reported at the end, so that the other results are not lost
                 too_bad.append(f"{name}: {error}")
                 continue
             sets[name] = SpeechDataset(good, dataset.sample_rate, cache_mb=EVALUATION_CACHE_MB) if bad else dataset
@@ -150,7 +148,7 @@ def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence],
 
 
 def decode_with_language_model(run: Run, best: Checkpoint, sets: dict[str, Sequence], lm: LanguageModelSettings) -> None:
-    """Decodes the sets again by beam search; 'train' makes the language model of the training transcripts first."""
+    """Decodes the sets again by beam search; 'train' first makes a language model from the training transcripts."""
     if lm.file == "train":
         lm = replace(lm, file=run.folder / "lm.arpa")
         texts = [best.encoder.decode(best.encoder.encode(text)) for text in run.parts.texts]
@@ -169,7 +167,7 @@ def tune_and_compare(
     encoder = checkpoint.encoder
     scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon, lm.unknown_penalty)
     outputs = {name: network_outputs(checkpoint.model, data, encoder) for name, data in sets.items()}
-    outputs["dev"] = list(outputs["dev"])  # searched many times; of the others each output goes when it was searched
+    outputs["dev"] = list(outputs["dev"])  # searched many times; outputs of the other sets are freed once searched
     with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
     alpha, beta = tuning.best

@@ -1,4 +1,4 @@
-"""One training run in its folder: epochs, evaluation on dev, checkpoints, metrics; taken up again where it was stopped."""
+"""One training run in its folder: epochs, evaluation on dev, checkpoints, metrics; it resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Parts:
     """What a run is made of.
 
     Attributes:
-        trainer, config, encoder: what is trained, and how it is saved.
-        evaluation: sets by name, 'dev' first.
+        trainer, config, encoder: the trainer, and what a checkpoint needs besides the weights.
+        evaluation: evaluation sets by name, 'dev' first.
         texts: transcripts of the training utterances, before they are joined.
-        left_out: what can't be used of the speech.
-        settings: what else a resumed run must have as it was, by the names of the flags.
+        left_out: utterances that can't be used.
+        settings: other settings that must stay the same when the run is resumed, by the names of their flags.
     """
 
     trainer: Trainer
@@ -48,10 +48,10 @@ class Run:
     """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics.
 
     Args:
-        parts: what it is made of.
-        folder: where all of it goes; an ``OpenFolder`` is kept locked until ``close``, at the latest until the process ends.
-        command: started it, as the pictures say.
-        save_minutes: from one last.pt to the next within an epoch.
+        parts: what the run is made of.
+        folder: where its files go; an ``OpenFolder`` stays locked until ``close`` or the end of the process.
+        command: the command that started it; the pictures show it.
+        save_minutes: minutes between two saves of last.pt within an epoch.
 
     ``with run: ...`` closes it in the end.
     """
@@ -62,10 +62,10 @@ class Run:
         self.opened = folder if isinstance(folder, OpenFolder) else None
         self.parts, self.trainer, self.folder = parts, parts.trainer, self.opened.path if self.opened else Path(folder)
         self.caption = f"measured here: {command}"  # of the pictures
-        self.measure = measure_of(parts.encoder)  # by which weights are chosen: WER, or CER where no space parts words
+        self.measure = measure_of(parts.encoder)  # chooses the best weights: WER, or CER in languages without spaces
         self.best, self.history = float("inf"), []
         self.save_minutes, self._saved = save_minutes, time.monotonic()  # when last.pt was written
-        self.report: EpochReport | None = None  # of an epoch that is trained and not yet evaluated
+        self.report: EpochReport | None = None  # of an epoch that is trained but not yet evaluated
 
     def __enter__(self) -> Run:
         return self
@@ -81,11 +81,11 @@ class Run:
 
     @property
     def metrics_file(self) -> Path:
-        """A line for each epoch."""
+        """The file with one line per epoch."""
         return self.folder / "metrics.jsonl"
 
     def resume(self) -> None:
-        """Takes up the state in last.pt; raises ``CheckpointError`` if it was made with other settings."""
+        """Loads the state in last.pt; raises ``CheckpointError`` if it was made with other settings."""
         checkpoint = load_checkpoint(self.folder / "last.pt", self.trainer.device)
         self._refuse_another(checkpoint)
         state = checkpoint.training
@@ -98,7 +98,7 @@ class Run:
         print(f"{self.folder}: resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
 
     def _refuse_another(self, checkpoint: Checkpoint) -> None:
-        """Raises ``CheckpointError`` where the checkpoint's run had another model or other settings, or there is no run in it."""
+        """Raises ``CheckpointError`` if the checkpoint's run had another model or other settings, or if it holds no run."""
         if checkpoint.encoder.alphabet != self.parts.encoder.alphabet:
             refuse_to_resume("another alphabet", self._other_outputs(checkpoint.encoder))
         was, now = (
@@ -107,17 +107,17 @@ class Run:
         )
         refuse_to_resume("another model", differences(was, now))
         if "trainer" not in checkpoint.training:
-            raise CheckpointError(f"{self.folder / 'last.pt'} holds weights alone, no run to take up: use it with --checkpoint")
+            raise CheckpointError(f"{self.folder / 'last.pt'} holds only weights, no run to resume: use it with --checkpoint")
         settings = self.parts.settings
-        was = {"masks": "words"} | checkpoint.training.get("settings", settings)  # which older runs had, and did not keep
+        was = {"masks": "words"} | checkpoint.training.get("settings", settings)  # older runs used "words" without saving it
         refuse_to_resume("other settings", differences(was, settings))
 
     def _other_outputs(self, encoder: CharEncoder) -> list[str]:
-        """In what the outputs of another encoder differ from the run's."""
+        """How the outputs of another encoder differ from the run's."""
         units = sorted(set(encoder.alphabet) ^ set(self.parts.encoder.alphabet))
         if not units:
             return ["the outputs' order differs"]
-        sizes = f"there were {encoder.vocab_size} outputs, and are {self.parts.encoder.vocab_size}; "
+        sizes = f"there were {encoder.vocab_size} outputs, now there are {self.parts.encoder.vocab_size}; "
         more = f" and {len(units) - 30} others" if len(units) > 30 else ""
         return [f"{sizes}the outputs differ in {', '.join(map(repr, units[:30]))}{more}"]
 
@@ -131,13 +131,13 @@ class Run:
         return [line for line in history if line["epoch"] <= evaluated]
 
     def save(self, name: str) -> None:
-        """Writes a checkpoint and how well it did on dev (inf: it was not tried); last.pt also holds what a resumed run needs.
+        """Writes a checkpoint and its error rate on dev (inf: not measured yet); last.pt also holds what a resumed run needs.
 
-        Of several processes that train together the first one writes.
+        If several processes train together, only the first one writes.
 
         Raises:
-            FloatingPointError: if weights are not finite; the file that was there stays.
-            OSError: if it can't be written; the file that was there stays.
+            FloatingPointError: if weights are not finite; the old file stays.
+            OSError: if it can't be written; the old file stays.
         """
         if not is_first():
             return
@@ -152,61 +152,61 @@ class Run:
             self._saved = time.monotonic()
 
     def _save_if_due(self) -> None:
-        """Writes last.pt in the middle of an epoch; not while steps are skipped, so that it stays the last good one."""
+        """Writes last.pt in the middle of an epoch, but not while steps are skipped, so that it stays the last good one."""
         if time.monotonic() - self._saved >= 60 * self.save_minutes and not self.trainer.skipped_in_a_row:
             self.save("last.pt")
 
     def _refuse_broken_weights(self) -> None:
         if broken := not_finite(unwrapped(self.trainer.model).state_dict()):
-            raise FloatingPointError(f"there is nan or infinity in the weights ({broken}); lower the learning rate")
+            raise FloatingPointError(f"the weights hold nan or infinity ({broken}); lower the learning rate")
 
     @contextlib.contextmanager
     def _saved_before_is_named(self) -> Iterator[None]:
-        """Adds to the sentence about what can't be written what there is to go on from."""
+        """Adds to an error of writing which checkpoint is whole and how to resume from it."""
         try:
             yield
         except OSError as error:
             last = self.folder / "last.pt"
             if not last.exists():
                 raise
-            raise OSError(f"{error}. {last} is whole, as it was before; once this is mended: --resume {self.folder}") from error
+            raise OSError(f"{error}. {last} is whole; once this is fixed, continue with --resume {self.folder}") from error
 
     def _last_good(self) -> str:
         last, best = (self.folder / name for name in ("last.pt", "checkpoint.pt"))
         if not last.exists():
             return "no checkpoint was saved before"
-        also = f"; the weights best on dev are in {best}" if best.exists() else ""
-        return f"the last good checkpoint is {last}, for --checkpoint in a new run{also}"
+        also = f"; the best weights on dev are in {best}" if best.exists() else ""
+        return f"the last good checkpoint is {last}: start a new run from it with --checkpoint{also}"
 
     def save_stopped(self) -> str:
-        """Writes the state after Ctrl-C, as last.pt, and as checkpoint.pt where no epoch was evaluated yet.
+        """Writes the state after Ctrl-C to last.pt, and to checkpoint.pt if no epoch was evaluated yet.
 
         Returns:
-            what to say: what was saved, if anything, and how to go on.
+            a message: what was saved, if anything, and how to continue.
         """
         with self:
             if self.trainer.step == 0 or (self.trainer.within_step and not (self.folder / "last.pt").exists()):
                 if self.opened:
                     self.opened.give_up()
-                return "stopped before there was anything to save; nothing was saved"
+                return "stopped before the first step was done; nothing was saved"
             if not self.trainer.within_step:
                 self.save("last.pt")
                 if not (self.folder / "checkpoint.pt").exists():
                     self.save("checkpoint.pt")
-        again = f"the same command with --resume {self.folder}, without --output-dir and --overwrite"
-        return f"stopped; the state is in {self.folder}. To go on: {again}"
+        again = f"run the same command with --resume {self.folder}, without --output-dir and --overwrite"
+        return f"stopped; the state is in {self.folder}. To continue, {again}"
 
     def train(self) -> None:
-        """Trains all epochs that are left, saved before the first step, every ``save_minutes``, and after each epoch.
+        """Trains the remaining epochs; saves before the first step, every ``save_minutes``, and after each epoch.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP, for ``save_stopped``.
-            FloatingPointError: when the training has diverged; the message names the last good checkpoint.
+            FloatingPointError: if the training diverges; the message names the last good checkpoint.
         """
         try:
             with interrupts_noted() as interrupted:
                 if self.trainer.step == 0:
-                    self.save("last.pt")  # whenever the process is killed from now on, there is something to resume
+                    self.save("last.pt")  # from now on a killed process can be resumed
                 while self.trainer.epoch < self.trainer.epochs or self.report:
                     self.epoch(interrupted)
         except FloatingPointError as error:
@@ -215,7 +215,7 @@ class Run:
     def epoch(self, interrupted: Interrupts | None = None) -> None:
         """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6).
 
-        Of several processes that train together the first one evaluates. One that is asked to stop stops all of them.
+        If several processes train together, the first one evaluates. If one is asked to stop, all of them stop.
         """
         trainer, interrupted = self.trainer, Interrupts() if interrupted is None else interrupted
         title = f"epoch {trainer.epoch + 1}"
@@ -230,7 +230,7 @@ class Run:
                 bar.set_postfix(loss=f"{loss:.1f}")
                 self._save_if_due()
 
-            if self.report is None:  # else Ctrl-C came while the epoch was evaluated
+            if self.report is None:  # otherwise Ctrl-C came while the epoch was evaluated
                 self.report = trainer.run_epoch(on_step)
         try:
             if is_first():
@@ -240,7 +240,7 @@ class Run:
         self.report = None
 
     def _evaluate(self, interrupted: Interrupts) -> None:
-        """The end of an epoch: what it came to on dev is written down, the weights are kept."""
+        """Ends an epoch: evaluates on dev, writes the metrics, and saves the weights."""
         trainer, report = self.trainer, self.report
         with interrupted.ending_at_once():
             result = evaluate(trainer.model, self.parts.evaluation["dev"], self.parts.encoder)
@@ -251,7 +251,7 @@ class Run:
         if rate <= self.best:
             self.best = rate
             self.save("checkpoint.pt")
-        self.report = None  # not before: who is stopped here evaluates once more, and saves the weights
+        self.report = None  # only now: a run stopped earlier evaluates once more and saves the weights
         self.save("last.pt")
         print(self._line(report, result), flush=True)
         for problem in report.problems:
@@ -270,6 +270,6 @@ class Run:
 
 
 def _stop_if_asked(interrupted: Interrupts) -> None:
-    """Raises ``Stopped`` in all processes that train together, at the same step, when one of them was asked to stop."""
+    """Raises ``Stopped`` at the same step in all processes that train together, once one of them is asked to stop."""
     if number := highest(interrupted[0] if interrupted else 0):
         raise Stopped(number)

@@ -75,12 +75,12 @@ MUTANTS = [
     ),
     Mutant(
         "the offset is left in",
-        "A sound card may add a constant to all samples. It is no speech, but it fills the lowest bins and counts in the power.",
+        "A sound card may add a constant to all samples. It is not speech, but it fills the lowest bins and counts in the power.",
         "docstring, step 1",
         (("    audio = audio - audio.mean()\n", ""),),
     ),
     Mutant(
-        "time and frequency are exchanged",
+        "time and frequency are swapped",
         "The result is (F, T), frequency first; unfold gives one frame a row, (T, F).",
         "docstring, Returns",
         (("torch.log(power + 1e-3).t()", "torch.log(power + 1e-3)"),),

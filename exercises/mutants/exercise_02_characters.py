@@ -43,7 +43,7 @@ MUTANTS = [
     ),
     Mutant(
         "capital letters are unknown",
-        "The alphabet has lower case only, transcripts have both: a letter that is not found is tried as its lower case.",
+        "The alphabet has lower case only, transcripts have both: a letter that is not found is tried in lower case.",
         "docstring of encode",
         (("char = char if char in self.alphabet else char.lower()", "char = char"),),
     ),
@@ -65,7 +65,7 @@ MUTANTS = [
         (("for char in text:", "for char in text.strip():"),),
     ),
     Mutant(
-        "characters outside the alphabet vanish without a word",
+        "characters outside the alphabet are left out silently",
         "The model would be trained as if the digits of a transcript were silent. Leave such characters out only if unknown is 'drop'.",
         "docstring of encode",
         (('elif self.unknown == "error":', 'elif self.unknown == "never":'),),
@@ -82,7 +82,7 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "negative labels are taken",
+        "negative labels are accepted",
         "In Python alphabet[-1] is the last character, so a label below 0 silently gives a letter. The docstring asks for a ValueError.",
         "docstring of decode",
         (("if any(not 0 <= label < self.vocab_size", "if any(not label < self.vocab_size"),),

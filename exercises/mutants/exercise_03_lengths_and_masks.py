@@ -24,7 +24,7 @@ MUTANTS = [
         (("lengths + 2 * padding", "lengths + padding"),),
     ),
     Mutant(
-        "the utterance without the kernel is forgotten",
+        "the length of the kernel is not subtracted",
         "T / s is right only for some kernels; subtract the kernel's own length first.",
         FORMULA,
         (("(lengths + 2 * padding - kernel) // stride + 1", "lengths // stride"),),
@@ -90,7 +90,7 @@ MUTANTS = [
         )
     ),
     Mutant(
-        "the lengths of the input are given on",
+        "the lengths of the input are passed on",
         "After a stride of 2 an utterance has half as many frames. Batch norm, recurrence and loss need the new number.",
         "arXiv Section 3.6",
         (("        lengths = self.output_lengths(lengths)\n", ""),),

@@ -87,13 +87,13 @@ MUTANTS = [
     ),
     Mutant(
         "the variance divides by n - 1",
-        "The batch is normalised with the plain variance, by n. Only the running average keeps the one without bias.",
+        "The batch is normalised with the variance that divides by n. Only the running average takes the one that divides by n - 1.",
         "docstring; as torch",
         (("square().sum(dims) / n", "square().sum(dims) / max(n - 1, 1)"), ("var * n / max(n - 1, 1)", "var")),
     ),
     Mutant(
-        "the running variance is the one with bias",
-        "The running average takes the variance without bias, n / (n - 1) times the other.",
+        "the running variance divides by n",
+        "The running average takes the variance that divides by n - 1. It is n / (n - 1) times the other.",
         "docstring; as torch",
         (("var * n / max(n - 1, 1)", "var"),),
     ),
@@ -107,7 +107,7 @@ MUTANTS = [
         for result, divided in (("nan", "var * n / (n - 1)"), ("a division by zero", "var * (n / (n - 1))"))
     ),
     Mutant(
-        "eps outside of the root",
+        "eps outside the root",
         "sqrt(Var + eps), not sqrt(Var) + eps: where the variance is small the two differ a lot.",
         EQ6,
         (("(var.view(shape) + self.eps).sqrt()", "(var.view(shape).sqrt() + self.eps)"),),
@@ -145,7 +145,7 @@ MUTANTS = [
         (("        if self.training:\n", "        if self.training and torch.is_grad_enabled():\n"),),
     ),
     Mutant(
-        "without lengths an utterance is as long as the batch is large",
+        "without lengths the size of the batch is taken for the number of frames",
         "None means all T frames of all B utterances: (B,) lengths, each T. In (B, C, F, T) T is the last axis.",
         "docstring of forward (lengths)",
         (("torch.full((batch,), frames) if lengths", "torch.full((batch,), min(batch, frames)) if lengths"),),

@@ -80,7 +80,7 @@ MUTANTS = [
         (("torch.bmm(h, u.transpose(1, 2))", "(h @ u[0].t())"),),
     ),
     Mutant(
-        "the state before the first step is given out",
+        "the result begins with the state before the first step",
         "Step s of the result is the state after step s; the zero state at the beginning is not part of it.",
         EQ3,
         (("        h = (x_s", "        before = h\n        h = (x_s"), ("states.append(h)", "states.append(before)")),
@@ -126,7 +126,7 @@ MUTANTS = [
         (("torch.stack((mask, mask.flip(0)), dim=1)", "torch.stack((mask, mask), dim=1)"),),
     ),
     Mutant(
-        "the padding is run through",
+        "the loop runs through the padding",
         "The layer runs its loop without the mask of the lengths: what stands after an utterance's end must have no influence, and is 0 in the output.",
         "docstring of BidirectionalRNNLayer",
         (
@@ -169,7 +169,7 @@ MUTANTS = [
         (("self.weight_ih[0].t(), lengths)", "self.weight_ih[0].t())"),),
     ),
     Mutant(
-        "the clip of the layer is not given on",
+        "the clip of the layer is not passed on",
         "The layer's clip is the clip of its recurrence.",
         "docstring of BidirectionalRNNLayer",
         (("masks, self.clip)", "masks)"),),

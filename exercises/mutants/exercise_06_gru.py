@@ -8,8 +8,8 @@ HERE = "docstring; as torch's nn.GRU"
 MUTANTS = [
     Mutant(
         "z weighs the new candidate",
-        "That is the paper's own way round. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
-        "do not fit the other unless the signs of x_z and U_z are turned.",
+        "That is the paper's way. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
+        "do not fit the other unless x_z and U_z change their signs.",
         HERE,
         (("(1 - z) * n + z * h", "z * n + (1 - z) * h"),),
     ),
@@ -32,7 +32,7 @@ MUTANTS = [
         (("x_n + r * g_n", "x_n + g_n"),),
     ),
     Mutant(
-        "r and z are exchanged",
+        "r and z are swapped",
         "The gates stand in torch's order r, z, n, in x and in the rows of u. (Eq. 10 lists z first.)",
         HERE,
         (("x_r, x_z, x_n = x_s", "x_z, x_r, x_n = x_s"), ("g_r, g_z, g_n =", "g_z, g_r, g_n =")),
@@ -80,7 +80,7 @@ MUTANTS = [
         (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h) * mask_s + h * (1 - mask_s)"),),
     ),
     Mutant(
-        "only what is given out is masked",
+        "only the result is masked",
         "The mask belongs to the state itself: h times mask is also what the next step starts from.",
         "docstring",
         (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h)"), ("states.append(h)", "states.append(h * mask_s)")),

@@ -6,8 +6,8 @@ G = "Graves et al. 2006, Section 4.1"
 
 MUTANTS = [
     Mutant(
-        "equal neighbours are skipped to without a blank",
-        "From a to the next a a path must pass the blank between: without it both collapse into one a. Skip only where l'_s differs from l'_{s-2}.",
+        "the blank between equal labels is skipped",
+        "A path must pass the blank between two equal labels: without it both collapse into one. Skip only where l'_s differs from l'_{s-2}.",
         G + " (recursion); the collapse, Section 3.1",
         ((" and label != states[s - 2]", ""),),
     ),
@@ -37,7 +37,7 @@ MUTANTS = [
         (("s >= 2 and label != 0 and label != states[s - 2]", "s >= 2 and (label == 0 or label != states[s - 2])"),),
     ),
     Mutant(
-        "a state is not kept",
+        "a path never stays in a state",
         "A symbol may be held: alpha_{t-1}(s) itself belongs to the sum.",
         G + " (recursion)",
         (("torch.stack((before[2:], before[1:-1], ", "torch.stack((before[1:-1], "),),

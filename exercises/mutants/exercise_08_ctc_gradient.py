@@ -91,7 +91,7 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "equal neighbours are skipped to without a blank",
+        "the blank between equal labels is skipped",
         "Two equal labels without a blank between collapse into one: s + 2 may be entered only if its label differs from that of s.",
         G + ", Eq. 10 and 11; the collapse, Section 3.1",
         ((" and entered != left", ""),),

@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant(
         "the beam is not pruned",
-        "After each frame only the beam_width best prefixes go on; the number doubles and doubles otherwise.",
+        "After each frame only the beam_width best prefixes go on; otherwise their number keeps growing.",
         "docstring",
         (("key=rank.get, reverse=True)[:beam_width]", "key=rank.get, reverse=True)"),),
     ),

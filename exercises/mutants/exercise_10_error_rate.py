@@ -115,7 +115,7 @@ MUTANTS = [
         ((" / max(1, words)", " / words if words else 0.0"),),
     ),
     Mutant(
-        "insertions and deletions are exchanged",
+        "insertions and deletions are swapped",
         "A deletion is a reference word that is missing in the hypothesis (None on the right), an insertion is an extra word (None on the left).",
         COUNTS,
         (
@@ -142,7 +142,7 @@ MUTANTS = [
         (("align(reference.split(), hypothesis.split())", 'align(reference.split(" "), hypothesis.split(" "))'),),
     ),
     Mutant(
-        "only a list is taken for a corpus",
+        "only a list counts as a corpus",
         "Any sequence of texts is one, a tuple too. Ask whether it is a str, not whether it is a list.",
         COUNTS,
         (
@@ -157,7 +157,7 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "only some white space parts words",
+        "words are split at some kinds of white space only",
         "White space is more than blank, tab and line end. There are \\r\\n of other systems and the wide space of Japanese. text.split() knows them all.",
         COUNTS,
         (

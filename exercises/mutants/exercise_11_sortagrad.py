@@ -132,7 +132,7 @@ MUTANTS = [
     ),
     Mutant(
         "two utterances share one random factor",
-        "Then their order never changes, in no epoch. Draw as many factors as there are utterances.",
+        "Then their order is the same in every epoch. Draw as many factors as there are utterances.",
         "docstring",
         (
             (

@@ -11,7 +11,7 @@ MUTANTS = [
     ),
     Mutant(
         "the recurrences get the lengths before the convolutions",
-        "Batch norm and mask would take the padding for speech: give on the lengths that the last convolution gave back.",
+        "Batch norm and mask would take the padding for speech: pass on the lengths that the last convolution gave back.",
         "arXiv Section 3.6",
         (("layer(self.dropout(x), lengths)", "layer(self.dropout(x), feature_lengths)"),),
     ),
@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant(
         "the mode is left as it was",
-        "After an evaluation the model is in evaluation mode: each step says model.train() itself.",
+        "After an evaluation the model is in evaluation mode: each step calls model.train() itself.",
         "docstring of train_step",
         (("    model.train()\n", ""),),
     ),
@@ -130,7 +130,7 @@ MUTANTS = [
         (("log_probs.backward(ctc_gradient", "log_probs.backward(-ctc_gradient"),),
     ),
     Mutant(
-        "an infinite loss passes unseen",
+        "an infinite loss goes unnoticed",
         "Too few frames for the text: ValueError, and no weight is updated.",
         "docstring of train_step",
         (

@@ -25,13 +25,13 @@ MUTANTS = [
     ),
     Mutant(
         "zeros on both sides",
-        "Half of them before and half behind is the convolution of the image lessons, which looks back as far as ahead. All tau stand behind.",
+        "Half of them before and half behind is what one does for images: such a window looks as far back as ahead. All tau stand behind.",
         EQ11,
         ((PADDED, "half = self.lookahead // 2\n        return self.over(torch.cat((future[:half], x, future[half:])))"),),
     ),
     Mutant(
         "the window is turned round",
-        "The first weight is that of the present frame, the last that of the furthest one. (A convolution of the textbooks turns it round; torch's conv1d does not.)",
+        "The first weight is that of the present frame, the last that of the furthest one. (The convolution of the textbooks turns it round; torch's conv1d does not.)",
         EQ11,
         (("self.weight[:, j] *", "self.weight[:, self.lookahead - j] *"),),
     ),
@@ -170,7 +170,7 @@ MUTANTS = [
     ),
     Mutant(
         "the frame itself is added once more",
-        "The present frame comes in with its weight W_{i,1} alone; there is no road around the sum.",
+        "The present frame comes in with its weight W_{i,1} only; nothing is added to the sum.",
         EQ11,
         ((SUM, SUM + " + x[:frames]"),),
     ),
@@ -196,8 +196,8 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the axes are reshaped, not exchanged",
-        "reshape and view cut the same numbers into other rows, so that features and utterances get mixed up. permute exchanges the axes.",
+        "the axes are reshaped, not permuted",
+        "reshape and view cut the same numbers into other rows, so that features and utterances get mixed up. permute swaps axes.",
         DOC,
         (
             (

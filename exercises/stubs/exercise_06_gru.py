@@ -28,7 +28,7 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
         h = (1 - z) o n + z o h
 
     x_r = W_r x + b_r and so on are ready in ``x``; o multiplies unit by unit. As in Eq. 10 the reset gate r scales the product
-    U_n h, so that all three products with h are one. (In other texts it scales h before the product.)
+    U_n h, so one product with h serves all three gates. (In other texts it scales h before the product.)
 
     Departs from the paper: there z weighs the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the old state.
     Since sigmoid(-a) = 1 - sigmoid(a), changing the signs of x_z and U_z turns one form into the other.

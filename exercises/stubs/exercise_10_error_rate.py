@@ -51,6 +51,7 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
 
 def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
     """Word errors of one text (a str) or of a corpus (a sequence of str, list or tuple); words are separated by white space.
+    A text may have thousands of words.
 
     Example, by hand: three of four words are right, one is missing.
 

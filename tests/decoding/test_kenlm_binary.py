@@ -103,7 +103,7 @@ def test_the_beam_search_finds_the_same(name, encoder, lexicon, capsys):
 @needs_kenlm
 def test_capitals_of_a_binary_are_read_in_the_case_of_the_alphabet(capsys):
     scorer = make_scorer(MADE / "capitals.probing", ENGLISH, lexicon=True)
-    assert "read in lower case, as the alphabet has them: 11 of the 12 words that it knows, " in capsys.readouterr().err
+    assert "read in lower case, to fit the alphabet: 11 of the 12 words that it knows, " in capsys.readouterr().err
     assert scorer.unwritable == ["CAFÉ"] and scorer.unknown_words("the cat CAT zoo") == ["CAT", "zoo"]
     words = NGramModel.read_arpa(MADE / "words.arpa")
     assert scorer.model.score("the cat's dog") == pytest.approx(words.score("the cat's dog"), **NEAR)
@@ -231,7 +231,7 @@ def test_a_binary_of_another_form_is_refused(tmp_path, old, new, what):
 
 @needs_kenlm
 def test_a_binary_without_its_words_is_refused():
-    with pytest.raises(KenlmError, match=r"does not hold its words, which the search needs; make it again without -v"):
+    with pytest.raises(KenlmError, match=r"does not hold its words, which the search needs; build it again without -v"):
         make_scorer(MADE / "words.without_words", ENGLISH)
 
 
@@ -252,6 +252,6 @@ def test_a_binary_that_kenlm_crashes_on_is_refused(tmp_path, name, at):
     data[at : at + 4] = b"\xff" * 4
     (tmp_path / "lm.bin").write_bytes(data)
     with pytest.raises(
-        KenlmError, match=r"lm\.bin: the binary is damaged, for KenLM crashes on it; get it again, or make it from"
+        KenlmError, match=r"lm\.bin: the binary is damaged, since KenLM crashes on it; get it again, or make it from"
     ):
         read_language_model(tmp_path / "lm.bin")

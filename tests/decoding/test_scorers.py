@@ -405,7 +405,7 @@ def test_an_unknown_character_costs_the_penalty_where_the_model_has_no_unk():
             "word",
             "THE CAT",
             None,
-            "cannot write 2 of the 2 words that it knows, commonest of them 'CAT', 'THE';",
+            "cannot write 2 of the 2 words that it knows, above all 'CAT', 'THE';",
         ),
         (WordScorer, "word", "the cat", ["no", "new york", "N", "5"], "cannot write 3 of its words, such as '5'"),
         (WordScorer, "word", "the cat", [], "it is empty"),
@@ -414,7 +414,7 @@ def test_an_unknown_character_costs_the_penalty_where_the_model_has_no_unk():
             "character",
             "THE Cat",
             None,
-            "write 4 of the 6 characters .* commonest of them 'C', 'E', 'H', ...",
+            "write 4 of the 6 characters .* above all 'C', 'E', 'H', ...",
         ),
     ],
 )
@@ -468,7 +468,7 @@ def test_capitals_are_read_in_the_case_of_the_alphabet(tmp_path, capsys, unit, c
     scorer = make_scorer(packed, ENGLISH)
     assert isinstance(scorer.model.ngrams, dict) == careful
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "3-gram.arpa.gz: read in lower case, as the alphabet has them: " in told
+    assert told.count("\n") == 1 and "3-gram.arpa.gz: read in lower case, to fit the alphabet: " in told
     assert ("6 of the 6 words" if unit == "word" else "8 of the 9 characters") in told
     expected = NGramModel.train([text.lower() for text in texts], 3, unit)
     for text in ("the cat's sat", "a cat on", "zoo the"):
@@ -481,7 +481,10 @@ def test_no_two_words_become_one_where_capitals_are_read_as_small_letters(tmp_pa
     path = saved(tmp_path, ["The cat", "the Moon", "MOON", "Moon", "the", "Café"], 1)
     scorer, model = make_scorer(path, ENGLISH), NGramModel.read_arpa(path)
     assert scorer.unwritable == ["Café", "MOON", "The"]  # "the" stays what it is, "Moon" is likelier than "MOON"
-    assert "1 of the 6 words that it knows, 'Moon'; not so 2 that would be spelt like another, " in capsys.readouterr().err
+    assert (
+        "1 of the 6 words that it knows, 'Moon'; 2 stay as they are, since they would be spelt like another: "
+        in capsys.readouterr().err
+    )
     for spelling, word in (("the", "the"), ("moon", "Moon"), ("cat", "cat")):
         assert scorer.model.log_p((), [spelling]) == model.log_p((), [word])
     assert not scorer.model.knows("Moon")
@@ -528,7 +531,9 @@ def test_marks_of_other_tools_do_not_make_words_of_characters(tmp_path):
 
 def test_where_the_unit_can_not_be_told_it_is_asked(tmp_path):
     letters = saved(tmp_path, ["a b c d e f g h i j", "double"])
-    with pytest.raises(ValueError, match=r"lm\.arpa: 10 of the 11 words are single characters, but 'double' not.*--unit word or"):
+    with pytest.raises(
+        ValueError, match=r"lm\.arpa: 10 of the 11 words are single characters, but not 'double', so.*--unit word or"
+    ):
         make_scorer(letters, ENGLISH)
     assert isinstance(make_scorer(letters, ENGLISH, "word"), WordScorer)
     words = saved(tmp_path, ["你好 号", "号"])

@@ -193,7 +193,7 @@ def test_posteriors_of_a_long_utterance_sum_to_one_in_float32():
 def test_a_target_of_probability_0_has_no_alignment():
     log_probs = torch.randn(6, 4).log_softmax(-1)
     log_probs[:, 2] = -math.inf
-    with pytest.raises(ValueError, match="every path that spells the target has the probability 0"):
+    with pytest.raises(ValueError, match="every path that spells the target has probability 0"):
         forced_alignment(log_probs, [1, 2])
     assert forced_alignment(log_probs, [1, 3])
 

@@ -470,7 +470,7 @@ def test_equation_7_takes_running_averages_in_evaluation():
 
 
 def test_equation_7_is_for_the_simple_recurrence():
-    with pytest.raises(ValueError, match=r"batch_norm='step' is Eq\. 7, written for the simple recurrence"):
+    with pytest.raises(ValueError, match=r"batch_norm='step' \(Eq\. 7\) works with the simple recurrence only"):
         RecurrentLayer(3, 4, "gru", "step")
 
 

@@ -117,7 +117,7 @@ def test_an_utterance_alone_is_heard_as_in_company():
 
 
 def test_row_convolution_above_bidirectional_layers_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match="bidirectional layers have heard the whole utterance: it would add nothing"):
+    with pytest.raises(ValueError, match="bidirectional layers hear the whole utterance, so it would add nothing"):
         DeepSpeech2(n_freq=9, vocab_size=5, row_conv=2)
     with pytest.raises(ValueError, match="row_conv and fc_hidden must be at least 0, not -1 and 0"):
         DeepSpeech2(n_freq=9, vocab_size=5, bidirectional=False, row_conv=-1)

@@ -181,12 +181,12 @@ def test_over_a_corpus_a_frame_does_not_depend_on_those_behind_it():
 def test_statistics_that_are_missing_or_of_other_bins_are_refused():
     with pytest.raises(ValueError, match="need its statistics"):
         Features(normalisation="corpus")(torch.randn(400))
-    with pytest.raises(ValueError, match="statistics are of 33 bins, the features have 65"):
+    with pytest.raises(ValueError, match="statistics have 33 bins, but the features have 65"):
         Features(n_fft=128, normalisation="corpus", corpus=CorpusStatistics(1.0, (0.0,) * 33, (1.0,) * 33))
 
 
 def test_features_of_another_kind_or_without_samples_are_refused():
     with pytest.raises(ValueError, match="not 'mfcc'"):
         Features(kind="mfcc")
-    with pytest.raises(ValueError, match=r"at 16000 Hz 20\.0 ms every 0\.01 ms hold no sample"):
+    with pytest.raises(ValueError, match=r"at 16000 Hz, 20\.0 ms every 0\.01 ms hold no sample"):
         Features(stride_ms=0.01)

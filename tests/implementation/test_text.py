@@ -130,7 +130,9 @@ def test_the_alphabet_of_transcripts_holds_their_characters_once_in_lower_case()
 
 
 def test_a_mark_of_decomposed_unicode_is_named_with_what_to_do():
-    with pytest.raises(ValueError, match=r"COMBINING ACUTE ACCENT, a mark of decomposed Unicode: compose texts by unicodedata"):
+    with pytest.raises(
+        ValueError, match=r"COMBINING ACUTE ACCENT, a mark of decomposed Unicode: compose the text with unicodedata"
+    ):
         ENCODER.encode("cafe\u0301")
 
 

@@ -52,7 +52,9 @@ def test_half_precision_is_loaded_as_float32_with_its_list_of_words(tmp_path):
 def test_a_list_of_words_that_is_none_is_refused(tmp_path, words):
     trainer = make_trainer()
     save_checkpoint(tmp_path / "c.pt", trainer.model, SMALL, trainer.data.encoder, {"words": words})
-    with pytest.raises(CheckpointError, match=r"c\.pt: no model can be built from its settings: its list of words is none"):
+    with pytest.raises(
+        CheckpointError, match=r"c\.pt: no model can be built from its settings: its 'words' are not a list of words"
+    ):
         load_checkpoint(tmp_path / "c.pt")
 
 
@@ -213,7 +215,9 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
     for name in names[:2]:
         content["model"][name].view(-1)[0] = value
     torch.save(content, tmp_path / "c.pt")
-    with pytest.raises(CheckpointError, match=f"c.pt: there is nan or infinity in {names[0]}, {names[1]}; no text"):
+    with pytest.raises(
+        CheckpointError, match=f"c.pt: there is nan or infinity in {names[0]}, {names[1]}, so it can give no text"
+    ):
         load_checkpoint(tmp_path / "c.pt")
     for name in names:
         content["model"][name].view(-1)[0] = value
@@ -225,8 +229,8 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
 @pytest.mark.parametrize(
     ("weights", "what"),
     [
-        (lambda old: [1], "what stands where its weights should be are none"),
-        (lambda old: old | {"output.bias": "x"}, "what stands where its weights should be are none"),
+        (lambda old: [1], "it holds no weights where they should be"),
+        (lambda old: old | {"output.bias": "x"}, "it holds no weights where they should be"),
         (
             lambda old: old | {"more": torch.zeros(1)},
             r'settings stored with them \(Unexpected key\(s\) in state_dict: "more".\); train',
@@ -250,5 +254,5 @@ def test_the_settings_are_also_had_flat():
 
 def test_a_language_model_in_place_of_a_checkpoint_is_named(tmp_path):
     (tmp_path / "lm.arpa").write_text("\n\\data\\\nngram 1=3\n")
-    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, and no checkpoint; train_minimal\.py makes one"):
+    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, not a checkpoint; train_minimal\.py makes one"):
         load_checkpoint(tmp_path / "lm.arpa")

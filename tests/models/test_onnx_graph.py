@@ -160,12 +160,12 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     whole, stream = (OnnxModel(onnx_model(trained(STREAMS["gru"]), s).SerializeToString()) for s in (False, True))
     with pytest.raises(ValueError, match="takes whole utterances: export a forward-only one with --stream"):
         OnnxStream(whole)
-    with pytest.raises(ValueError, match="takes streams, OnnxStream, and no batch"):
+    with pytest.raises(ValueError, match="use OnnxStream, since it takes no batch"):
         stream.batch([np.zeros(500)])
     (tmp_path / "text.onnx").write_text("not a model")
-    with pytest.raises(ValueError, match=r"text\.onnx: no ONNX model that onnxruntime can run"):
+    with pytest.raises(ValueError, match=r"text\.onnx: not an ONNX model that onnxruntime can run"):
         OnnxModel(tmp_path / "text.onnx")
     graph = onnx_model(trained(STREAMS["gru"]))
     del graph.metadata_props[:]
-    with pytest.raises(ValueError, match=r"none that export\.py wrote"):
+    with pytest.raises(ValueError, match=r"not one that export\.py wrote"):
         OnnxModel(graph.SerializeToString())

@@ -283,9 +283,9 @@ def test_streams_served_together_are_refused_before_any_has_heard():
     trained = checkpoint()
     one, other = StreamingRecognizer(trained), StreamingRecognizer(trained)
     for recognizers, parts, message in (
-        ([one, one], [speech(), speech()], "each stream has one chunk"),
-        ([one], [speech(), speech()], "not 1 streams 2 chunks"),
-        ([one, one, other], [speech(), speech()], "not 3 streams 2 chunks"),
+        ([one, one], [speech(), speech()], "one chunk for each stream"),
+        ([one], [speech(), speech()], "2 chunks for 1 streams"),
+        ([one, one, other], [speech(), speech()], "2 chunks for 3 streams"),
         ([one, other], [speech(), np.array([np.nan])], "nan or infinity"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -327,7 +327,7 @@ def test_after_the_end_nothing_is_accepted():
     recognizer.finish()
     with pytest.raises(ValueError, match="the stream is finished: make a new StreamingRecognizer"):
         recognizer.accept(speech())
-    with pytest.raises(ValueError, match="finished already"):
+    with pytest.raises(ValueError, match="already finished"):
         recognizer.finish()
 
 
@@ -354,14 +354,14 @@ def test_a_model_that_needs_the_end_is_refused_with_the_reason_and_the_remedy(tm
     with pytest.raises(CheckpointError, match=r"bidirectional, so they need the end .* --forward-only"):
         StreamingRecognizer(tmp_path / "c.pt")
     forward = ModelConfig(Features(n_fft=64), n_conv=1, n_rnn=1, rnn_hidden=8, bidirectional=False)
-    with pytest.raises(CheckpointError, match="normalised over the utterance, whose end is not there yet"):
+    with pytest.raises(CheckpointError, match="normalised over the utterance, which has not ended yet"):
         StreamingRecognizer(Checkpoint(forward.build(ENCODER), forward, ENCODER))
 
 
 def test_a_model_that_gives_nan_is_told_as_that():
     trained = checkpoint()
     trained.model.output.weight.data.fill_(float("inf"))
-    with pytest.raises(CheckpointError, match="the stream: the model gives nan in place of probabilities"):
+    with pytest.raises(CheckpointError, match="the stream: the model gives nan instead of probabilities"):
         StreamingRecognizer(trained).accept(speech())
 
 

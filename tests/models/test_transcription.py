@@ -83,7 +83,7 @@ def test_a_model_that_gives_nan_is_no_silence(small_corpus):
     checkpoint = load_checkpoint(small_corpus[0] / "run" / "checkpoint.pt")
     next(norm for name, norm in checkpoint.model.named_buffers() if name.endswith("running_var")).fill_(-1)
     for decoder in (None, transcribe.Decoder(beam=4)):
-        with pytest.raises(CheckpointError, match=r"0\.wav: the model gives nan in place of probabilities"):
+        with pytest.raises(CheckpointError, match=r"0\.wav: the model gives nan instead of probabilities"):
             transcribe.transcribe(checkpoint, small_corpus[0] / "0.wav", decoder)
 
 

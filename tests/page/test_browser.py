@@ -20,7 +20,7 @@ import pytest
 import soundfile
 
 from helpers import ROOT
-from page.material import at_hand
+from page.material import NO_MODEL, OF_TRAINING, at_hand
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("gradio", reason="the page needs Gradio: pip install -r requirements-demo.txt")
@@ -156,6 +156,17 @@ def test_all_of_it_goes_by_keyboard_and_has_a_name(page):
     assert text(page, "#nbest tbody") != before
 
 
+def test_without_a_language_model_its_weights_cannot_be_moved(page):
+    alpha = page.locator("input[type=range][aria-label*='Alpha']")
+    playwright.expect(alpha).to_be_enabled()
+    page.get_by_role("combobox", name="Language model").click()
+    page.get_by_role("option", name=NO_MODEL).click()
+    playwright.expect(alpha).to_be_disabled(timeout=30_000)
+    page.get_by_role("combobox", name="Language model").click()
+    page.get_by_role("option", name=OF_TRAINING).click()
+    playwright.expect(alpha).to_be_enabled(timeout=30_000)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -196,4 +207,4 @@ def test_a_port_that_is_taken_is_said(folder):
         port = str(taken.getsockname()[1])
         command = [sys.executable, str(ROOT / "demo.py"), "--no-browser", "--port", port]
         done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert done.returncode == 2 and f"port {port} can't be had" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and f"port {port} is not free" in done.stderr and "Traceback" not in done.stderr

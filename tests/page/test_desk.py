@@ -107,7 +107,7 @@ def test_only_the_newest_pages_are_remembered():
     desks = Desks(at_hand())
     tokens = [desks.open() for _ in range(MOST_DESKS + 1)]
     assert len(set(tokens)) == len(tokens) and desks.of(tokens[-1]) is not desks.of(tokens[1])
-    with pytest.raises(ValueError, match="load this page again"):
+    with pytest.raises(ValueError, match="reload this page"):
         desks.of(tokens[0])
     with pytest.raises(ValueError, match="choose another one"):
         desks.of(tokens[1]).take_file("a.wav")  # nothing is chosen yet

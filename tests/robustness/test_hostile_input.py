@@ -44,8 +44,8 @@ from training.settings import OutputSettings
 @pytest.mark.parametrize(
     ("column", "cell", "what"),
     [
-        ("start", "1:" * 200 + "1", "start must be a number and not negative"),
-        ("start", "1e308", "start must be a number and not negative"),
+        ("start", "1:" * 200 + "1", "start must be a number of at least 0"),
+        ("start", "1e308", "start must be a number of at least 0"),
         ("path", "~\0/a.wav", "audio file .* not found"),
         ("path", "x" * 300, "audio file .* not found"),
         ("path", "é/" * 1800, "audio file .* not found"),
@@ -121,11 +121,11 @@ SHORT_FRAME = b"\xff\xf3\x14\x00" + bytes(17) + b"Xing"  # of MPEG 2 at 24 kHz a
 @pytest.mark.parametrize(
     ("name", "data", "what"),
     [
-        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is no rate of speech"),
-        ("quick.wav", with_number(wave(), 24, 2_000_000_000), "its header says 2000000000 Hz, which is no rate"),
+        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is not a sample rate of speech"),
+        ("quick.wav", with_number(wave(), 24, 2_000_000_000), "its header says 2000000000 Hz, which is not a sample rate"),
         ("a.sph", b"NIST_1A\n   1x24\nsample_count -i 9\n".ljust(1024) + bytes(18), "SPHERE"),
         ("a.au", wave(format="AU")[:4] + b"\xff" * 4 + bytes(4) + wave(format="AU")[12:], "audio"),
-        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "is joined of more files than can be"),
+        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "is joined from too many files to be"),
     ],
 )  # fmt: skip
 def test_audio_whose_header_is_absurd_is_refused(tmp_path, name, data, what):
@@ -177,10 +177,10 @@ def test_what_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(arpa, "_NOT_MUCH", 2**20)
     monkeypatch.setattr(sentences, "_NOT_MUCH", 2**20)
     (tmp_path / "lm.arpa").write_bytes(pack(b"a" * 2**22))
-    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+    with pytest.raises(ArpaError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
         read_arpa_file(tmp_path / "lm.arpa")
     if pack is gzip.compress:
-        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it comes to more than 100 times its size"):
+        with pytest.raises(ValueError, match=r"cannot be unpacked to its end \(it unpacks to more than 100 times its size"):
             read_sentences(tmp_path / "lm.arpa")
 
 
@@ -206,7 +206,7 @@ NO_JSON_OF_OURS = ["[1]", "5", "{}", "[" * 100_000, '{"epoch": "x"}', '{"alpha":
 @pytest.mark.parametrize("text", NO_JSON_OF_OURS)
 def test_json_beside_a_checkpoint_that_is_not_ours_is_told(tmp_path, text):
     (tmp_path / "a").write_text(text)
-    with pytest.raises(ValueError, match=r"a has a line that is no epoch's: take it out"):
+    with pytest.raises(ValueError, match=r"a has a line that does not describe an epoch: remove it"):
         read_metrics(tmp_path / "a")
     with pytest.raises(ValueError, match=r"a is broken: tune again with tune_decoder\.py"):
         read_tuned(tmp_path / "a")

@@ -31,7 +31,7 @@ def test_problems_are_listed_and_told_by_the_exit_status(tmp_path, monkeypatch, 
 def test_the_splits_are_shown_with_what_they_are_for(tmp_path, capsys):
     rows = "".join(f"{name}.wav\tx\t{split}\n" for name, split in zip("abc", ("train-x", "dev-x", "dev-y"), strict=True))
     path = str(manifest(tmp_path, "path\ttext\tsplit\n" + rows))
-    advice = "several sets to choose weights on: dev-x, dev-y; name one of them (--dev NAME)"
+    advice = "several sets to choose the best weights on: dev-x, dev-y; name one with --dev NAME"
     assert check_corpus.main([path]) == 0 and advice in capsys.readouterr().out
     assert check_corpus.main([path, "--dev", "dev-y", "--test", "dev-x", "--train", "train-x"]) == 0
     out = capsys.readouterr().out

@@ -62,7 +62,7 @@ def test_files_and_streams_are_transcribed(folder, capsys, monkeypatch):
 def test_jitter_and_a_stream_exclude_one_another(folder, capsys):
     with pytest.raises(SystemExit):
         transcribe.main([str(folder / "run" / "checkpoint.pt"), str(folder / "a.wav"), "--stream", "--jitter"])
-    assert "--jitter hears whole files three times: leave it out, or --stream" in capsys.readouterr().err
+    assert "--jitter needs whole files: leave out --jitter or --stream" in capsys.readouterr().err
 
 
 def test_another_run_starts_from_its_weights_without_the_models_flags(folder, tmp_path, capsys):

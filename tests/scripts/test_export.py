@@ -47,7 +47,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     assert (status, err) == (0, "") and re.match(
         r"model\.onnx: 1\.\d MB; two utterances of noise differ from torch by \de-0[5-9] at most\n", out
     )
-    assert "takes utterances at 16000 Hz, gives 29 log-probabilities each 40 ms" in out
+    assert "takes utterances at 16000 Hz, gives 29 log-probabilities every 40 ms" in out
     soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
     exec(compile(example(), "README.md", "exec"), {"__name__": "__main__"})
@@ -55,7 +55,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     assert len(text) > 5 and " ".join(capsys.readouterr().out.split()) == text
     before = Path("model.onnx").read_bytes()
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
-    assert (status, out) == (2, "") and "model.onnx exists already; give another name, or --overwrite" in err
+    assert (status, out) == (2, "") and "model.onnx exists already: give another name, or --overwrite" in err
     assert Path("model.onnx").read_bytes() == before
     status, out, _ = run(capsys, checkpoint, "-o", "model.onnx", "--overwrite", "--json")
     told = json.loads(out)
@@ -74,7 +74,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     [
         (["missing.pt", "-o", "m.onnx"], "missing.pt: no such file"),
         (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint of this library"),
-        (["text.pt", "-o", "m.pt"], "m.pt: an ONNX file's name ends in .onnx: write -o m.onnx"),
+        (["text.pt", "-o", "m.pt"], "m.pt: the name of an ONNX file must end in .onnx: write -o m.onnx"),
         (["text.pt", "-o", "no/m.onnx"], "the folder of no/m.onnx does not exist; make it first"),
     ],
 )
@@ -90,4 +90,4 @@ def test_errors_are_one_sentence(tmp_path, capsys, monkeypatch, arguments, what)
 def test_without_its_packages_it_says_how_to_get_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnx" else object())
     status, out, err = run(capsys, tmp_path / "c.pt", "-o", tmp_path / "m.onnx")
-    assert (status, out, err) == (2, "", "error: onnx: not installed yet; pip install -r requirements-export.txt\n")
+    assert (status, out, err) == (2, "", "error: onnx: not installed yet: pip install -r requirements-export.txt\n")

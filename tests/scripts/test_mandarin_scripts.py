@@ -94,7 +94,7 @@ def test_a_run_is_taken_up_with_its_alphabet_alone(hanzi, tmp_path, capsys):
     flags = ["--data", str(hanzi), *SMALL, "--epochs", "2", "--resume", str(hanzi / "run")]
     assert train_minimal.main([*flags, "--alphabet", "mandarin"]) == 2
     error = capsys.readouterr().err
-    assert "can't resume with another alphabet: there were 9 outputs, and are 6792; the outputs differ in ' '" in error
+    assert "can't resume with another alphabet: there were 9 outputs, now there are 6792; the outputs differ in ' '" in error
     assert {path.name: path.read_bytes() for path in (hanzi / "run").iterdir()} == before
     with pytest.raises(SystemExit):
         train_minimal.main(["--data", str(hanzi), "--checkpoint", str(hanzi / "run" / "checkpoint.pt"), "--alphabet", "corpus"])
@@ -137,7 +137,7 @@ def test_warning_and_tuning_are_in_characters(hanzi, tmp_path, capsys, monkeypat
     state = {"best_cer": 0.9, "epoch": 1, "epochs": 9}
     save_checkpoint(tmp_path / "c.pt", checkpoint.model, checkpoint.config, checkpoint.encoder, state)
     assert transcribe.main([str(tmp_path / "c.pt"), str(hanzi / "0.wav")]) == 0
-    assert "had 90 % of the characters of its dev set wrong after 1 of 9 epochs" in capsys.readouterr().err
+    assert "got 90 % of the characters in its dev set wrong after 1 of 9 epochs" in capsys.readouterr().err
     assert tune_decoder.main([str(tmp_path / "c.pt"), "--data", str(hanzi), "--lm", str(hanzi / "run" / "lm.arpa")]) == 0
     out = capsys.readouterr().out
     assert "WER" not in out and any(line.startswith("test") and "beam 200 + language model" in line for line in out.splitlines())
@@ -175,7 +175,7 @@ def test_language_models_are_of_characters_where_no_space_parts_words(hanzi, tmp
 def test_pictures_are_made_with_or_without_a_font(hanzi, tmp_path, capsys):
     flags = ["--checkpoint", str(hanzi / "run" / "checkpoint.pt"), "--data", str(hanzi), "--output-dir", str(tmp_path)]
     assert visualization.main(flags) == 0
-    assert "it did not learn from: CER" in capsys.readouterr().out and (tmp_path / "ctc_output.png").is_file()
+    assert "the model did not train on: CER" in capsys.readouterr().out and (tmp_path / "ctc_output.png").is_file()
 
 
 @pytest.mark.slow

@@ -47,11 +47,14 @@ def test_an_environment_is_named_or_made(capsys, monkeypatch):
     monkeypatch.setattr(sys, "base_prefix", "/usr")
     assert setup.main([]) == 1
     out = capsys.readouterr().out
-    assert f"virtual environment: {sys.prefix}\n" in out and "mend it: pip install" in out
+    assert f"virtual environment: {sys.prefix}\n" in out and "to install what is missing: pip install" in out
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
     assert setup.main([]) == 1
     out = capsys.readouterr().out
-    assert "virtual environment: none; " in out and "mend it: python3 -m venv .venv && . .venv/bin/activate && pip install" in out
+    assert (
+        "virtual environment: none; " in out
+        and "to install what is missing: python3 -m venv .venv && . .venv/bin/activate && pip install" in out
+    )
 
 
 def test_a_fit_python_passes_in_silence(capsys):
@@ -69,7 +72,7 @@ def test_an_old_python_is_one_sentence(capsys, monkeypatch, arguments):
     assert capsys.readouterr() == ("", f"{needed}get it from https://www.python.org/downloads/\n")
     monkeypatch.setattr(setup.shutil, "which", lambda name: name if name == "python3.12" else None)
     assert setup.main(arguments) == 1
-    assert capsys.readouterr().err == f"{needed}python3.12 is here, so write python3.12 in place of python3\n"
+    assert capsys.readouterr().err == f"{needed}python3.12 is here, so write python3.12 for python3\n"
 
 
 def test_a_python_without_venv_is_one_sentence(capsys, monkeypatch):
@@ -114,7 +117,7 @@ def test_what_is_missing_and_where_the_environment_is(monkeypatch, tmp_path):
     make = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt"
     assert terminal.what_is_missing() == f"soxr, tqdm: not installed in this Python; {make}"
     (tmp_path / ".venv").mkdir()
-    assert terminal.what_is_missing().endswith("the environment is made, but not active; . .venv/bin/activate")
+    assert terminal.what_is_missing().endswith("the environment exists, but is not active; . .venv/bin/activate")
     monkeypatch.setattr(sys, "version_info", (3, 10, 2))
     assert terminal.what_is_missing().startswith("Python 3.11 or newer is needed, and this is ")
 

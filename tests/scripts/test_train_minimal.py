@@ -146,7 +146,7 @@ def test_resume_wants_the_same_speech_and_flags_and_a_whole_state(run_folder, tm
     assert "metrics.jsonl has a broken line" in capsys.readouterr().err
     shutil.copy(tmp_path / "run" / "checkpoint.pt", tmp_path / "run" / "last.pt")
     assert train_minimal.main(command) == 2
-    assert "holds weights alone" in capsys.readouterr().err
+    assert "holds only weights" in capsys.readouterr().err
 
 
 def test_resume_wants_the_same_settings(run_folder, capsys):
@@ -155,7 +155,7 @@ def test_resume_wants_the_same_settings(run_folder, capsys):
     assert train_minimal.main([*TINY, "--epochs", "2", "--time-strides", "3,1", "--resume", str(run_folder)]) == 2
     assert "another model: time_strides was [2, 2], is [3, 1]" in capsys.readouterr().err
     assert train_minimal.main([*TINY, "--epochs", "2", "--bigrams", "--resume", str(run_folder)]) == 2
-    assert "another alphabet: there were 29 outputs, and are " in capsys.readouterr().err
+    assert "another alphabet: there were 29 outputs, now there are " in capsys.readouterr().err
 
 
 def test_training_starts_from_a_checkpoint(run_folder, tmp_path, capsys):
@@ -164,7 +164,7 @@ def test_training_starts_from_a_checkpoint(run_folder, tmp_path, capsys):
     flags[3] = str(tmp_path / "c")
     assert train_minimal.main([*flags, "--rnn-hidden", "32", "--batch-norm", "paper"]) == 2
     said = capsys.readouterr().err
-    assert "brings its own model: leave out --rnn-hidden (there 16), --batch-norm (there output)" in said
+    assert "brings its own model: leave out --rnn-hidden (it has 16), --batch-norm (it has output)" in said
 
 
 def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path):
@@ -188,8 +188,8 @@ def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path)
     ("flags", "message"),
     [
         (["--data", "no/such/folder"], "no/such/folder"),
-        (["--resume", "no/such/run"], "no last.pt there"),
-        (["--resume", "no/such/run", "--output-dir", "no/such/run/"], "no last.pt there"),
+        (["--resume", "no/such/run"], "there is no last.pt in it"),
+        (["--resume", "no/such/run", "--output-dir", "no/such/run/"], "there is no last.pt in it"),
         (["--resume", __file__], "is a file: give the folder of the run"),
         (["--output-dir", __file__], "is a file: choose another folder"),
         (["--checkpoint", "no.pt"], "no.pt: no such file"),
@@ -244,7 +244,7 @@ def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     out, unseen = capsys.readouterr().out, sum("\ttest_unseen\t" in row for row in rows)
     assert unseen > 50 and "gone.flac" in out and f"test_unseen: {unseen} utterances" in out and "8000 Hz" in out
     longer = sum(float(row.split("\t")[3]) > 0.6 for row in rows[1:] if "\ttrain\t" in row)
-    assert longer and f"longer than 0.6 s, left out: {longer} recordings of train" in out
+    assert longer and f"left out, longer than 0.6 s: {longer} recordings of train" in out
     assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()
 
 
@@ -380,11 +380,11 @@ def test_splits_to_train_choose_weights_and_test_on_are_named(tmp_path, capsys):
     (tmp_path / "manifest.tsv").write_text("\n".join(rows))
     command = ["--data", str(tmp_path), "--n-fft", "64", "--n-rnn", "1", "--rnn-hidden", "8", "--epochs", "1"]
     assert train_minimal.main([*command, "--output-dir", str(tmp_path / "run")]) == 2
-    assert "several sets to choose weights on: dev-a, dev-b; name one of them (--dev NAME)" in capsys.readouterr().err
+    assert "several sets to choose the best weights on: dev-a, dev-b; name one with --dev NAME" in capsys.readouterr().err
     roles = ["--train", "train-b", "--dev", "dev-b", "--test", "test-a, dev-a"]
     assert train_minimal.main([*command, *roles, "--output-dir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, neither trained nor tested on" in out
+    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, used neither to train nor to test" in out
     assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {"dev", "test-a", "test dev-a"}
     assert train_minimal.main([*command, "--dev", "dev-a", "--output-dir", str(tmp_path / "all")]) == 0
     assert "training: 8 utterances" in capsys.readouterr().out

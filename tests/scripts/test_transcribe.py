@@ -50,7 +50,7 @@ def test_a_checkpoint_of_a_stopped_run_is_warned_of(run_folder, tmp_path, capsys
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(8000), 8000)
     trained = load_checkpoint(run_folder / "checkpoint.pt")
     assert trained.training["best_wer"] > 0.5 and trained.training["epoch"] in (1, 2) and trained.training["epochs"] == 2
-    expected = {0.97: "97 % of the words of its dev set wrong", float("inf"): "no try on its dev set yet", 0.2: ""}
+    expected = {0.97: "got 97 % of the words in its dev set wrong", float("inf"): "was not tried on a dev set", 0.2: ""}
     for wer, words in expected.items():
         state = {"best_wer": wer, "epoch": 1, "epochs": 9}
         save_checkpoint(tmp_path / "c.pt", trained.model, trained.config, trained.encoder, state)
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_a_stopped_run_is_warned_of(run_folder, tmp_path, capsys
 def test_audio_in_the_checkpoints_place_is_named(tmp_path, content, capsys):
     (tmp_path / "mine.wav").write_bytes(content)
     assert transcribe.main([str(tmp_path / "mine.wav"), "checkpoint.pt"]) == 2
-    assert "mine.wav: not a checkpoint of this library" in capsys.readouterr().err
+    assert "mine.wav: this is audio, not a checkpoint" in capsys.readouterr().err
 
 
 def test_swapped_arguments_are_told_with_the_right_command(run_folder, tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_words_that_the_language_model_does_not_know_are_told(small_corpus, tmp_
         assert transcribe.main(["c.pt", str(folder / "0.wav"), "--json", "--lm", str(tmp_path / "lm.arpa")]) == 0
         out, err = capsys.readouterr()
         assert (json.loads(out)["text"], json.loads(out)["unknown"]) == (text, unknown)
-        assert ("0.wav: 2 of its words not in the language model: zebra, quick\n" in err) == bool(unknown)
+        assert ("0.wav: 2 of its words are not in the language model: zebra, quick\n" in err) == bool(unknown)
 
 
 def test_the_penalty_of_a_letter_is_the_flags_or_else_the_tuned_or_else_the_alphabets(small_corpus, tmp_path, monkeypatch):
@@ -191,11 +191,11 @@ def test_transcribe_with_a_language_model_shows_scores_and_times(small_corpus, c
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--unknown-penalty", "0"], "--unknown-penalty is of a language model: add --lm FILE"),
+        (["--unknown-penalty", "0"], "--unknown-penalty needs a language model: add --lm FILE"),
         (["--lm", "x.arpa", "--unknown-penalty", "-1"], "--unknown-penalty must be at least 0, not -1"),
         (["--lm", "x.arpa", "--unknown-penalty", "nan"], "--unknown-penalty must be at least 0, not nan"),
-        (["--alpha", "0"], "--alpha is of a language model: add --lm FILE"),
-        (["--alpha", "1"], "--alpha is of a language model: add --lm FILE"),
+        (["--alpha", "0"], "--alpha needs a language model: add --lm FILE"),
+        (["--alpha", "1"], "--alpha needs a language model: add --lm FILE"),
         (["--lm", "x.arpa", "--alpha", "-1"], "--alpha must be at least 0, not -1"),
         (["--nbest", "3"], "--nbest 3 needs a beam search at least as wide"),
         (["--beam", "0"], "--beam must be at least 1, not 0"),
@@ -321,14 +321,14 @@ def test_a_stream_shows_the_end_of_its_text_and_what_may_change(capsys):
 @pytest.mark.parametrize(
     ("sent", "code", "said"),
     [
-        (b"", 1, "-: no sound came"),
-        (b"x", 1, "-: no sound came"),
+        (b"", 1, "-: no audio arrived"),
+        (b"x", 1, "-: no audio arrived"),
         (noise(1, 16000).tobytes()[:200], 1, "-: lasts 6.2 ms, too short for speech: one window takes 20 ms"),
-        (b"some words of a text, which is no sound at all, but long enough\n" * 9, 1, "but this begins as a text"),
+        (b"some words of a text, which is no sound at all, but long enough\n" * 9, 1, "but this begins like a text"),
         (bytes(40000), 0, "-: no speech found: it is silent"),
-        (noise(1, 16000).tobytes() + b"x", 0, "the last one is half a sample"),
+        (noise(1, 16000).tobytes() + b"x", 0, "the last byte is half a 16-bit sample"),
         (np.full(16000, 32767, "<i2").tobytes(), 0, "100% of its samples are at full scale: turn the recording level down"),
-        (b"RIFF" + bytes(100), 1, "raw samples are expected, but this begins as a WAV file"),
+        (b"RIFF" + bytes(100), 1, "raw samples are expected, but this begins like a WAV file"),
     ],
     ids=["empty", "half", "short", "text", "silent", "odd", "clipped", "wav"],
 )
@@ -342,17 +342,17 @@ def test_a_stream_that_is_no_speech_is_said_in_a_sentence(forward_only, sent, co
     ("flags", "message"),
     [
         (["--stream"], "no audio given: name files, - for the standard input, or --microphone"),
-        (["--microphone", "a.wav"], "--microphone hears no files"),
+        (["--microphone", "a.wav"], "--microphone takes no files"),
         (["--stream", "-", "-"], "- is named twice"),
-        (["--stream", "a.wav", "--rate", "8000"], "--rate is of raw audio on the standard input"),
-        (["-", "--rate", "8000"], "--rate is of raw audio on the standard input"),
+        (["--stream", "a.wav", "--rate", "8000"], "--rate is for raw audio from the standard input"),
+        (["-", "--rate", "8000"], "--rate is for raw audio from the standard input"),
         (["--stream", "-", "--rate", "16"], "--rate must lie between 1000 and 768000 Hz, not 16"),
-        (["--stream", "-", "--settle-after", "2"], "--settle-after is of a beam search in a stream"),
+        (["--stream", "-", "--settle-after", "2"], "--settle-after needs a stream with a beam search"),
         (
             ["--stream", "-", "--beam", "4", "--settle-after", "-2"],
             "--settle-after must be a number of seconds",
         ),
-        (["--stream", "-", "--nbest", "2", "--beam", "4"], "--nbest is of whole files: a stream has one text"),
+        (["--stream", "-", "--nbest", "2", "--beam", "4"], "--nbest needs whole files, since a stream has one text"),
     ],
 )
 def test_flags_that_fit_no_stream_are_refused(forward_only, flags, message, capsys):

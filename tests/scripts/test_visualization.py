@@ -35,7 +35,7 @@ def test_draws_everything_of_a_run(run_folder, tmp_path, monkeypatch, capsys):
     flags = ["--checkpoint", str(run_folder / "checkpoint.pt"), "--output-dir", str(tmp_path)]
     assert visualization.main(flags) == 0
     pictures = {path.stem for path in tmp_path.glob("*.png")}
-    measured = "waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
+    measured = "pipeline waveform_to_features architecture first_layer_filters activations ctc_output alignment beam_search_tree "
     assert pictures == {*measured.split(), "predictions", "row_convolution", "sortagrad", "training_curves", *paper_charts.CHARTS}
     assert len(set(drawn)) == len(pictures) and all(figure.axes for figure in drawn)
     for name in ("architecture", "beam_search_tree"):
@@ -79,7 +79,7 @@ def test_the_utterances_looked_at_are_drawn_from_all_of_dev(small_corpus, monkey
     subject = visualization.read_subject(folder / "run" / "checkpoint.pt", folder)
     drawn = sorted(np.random.default_rng(0).choice(3, size=2, replace=False))
     assert [sample.transcript for sample in subject.speech] == [samples[6 + index].transcript for index in drawn]
-    assert "dev: 2 of 3 utterances are taken, drawn by seed 0" in capsys.readouterr().out
+    assert "dev: uses 2 of 3 utterances, drawn with seed 0" in capsys.readouterr().out
 
 
 def test_a_folder_that_can_not_be_written_to_is_told_before_anything_is_drawn(run_folder, tmp_path, monkeypatch, capsys):
@@ -103,4 +103,4 @@ def test_a_folder_that_can_not_be_made_is_told_before_the_speech_is_read(tmp_pat
     (tmp_path / "file").touch()
     monkeypatch.setattr(visualization, "read_subject", None)
     assert visualization.main(["--checkpoint", "c.pt", "--output-dir", str(tmp_path / "file" / "plots")]) == 2
-    assert "no such folder can be made" in capsys.readouterr().err
+    assert "this folder can't be made" in capsys.readouterr().err

@@ -134,11 +134,11 @@ def test_a_file_holds_characters_in_their_order_composed_and_once(tmp_path, code
     ("content", "what"),
     [
         (None, "no such alphabet; give english, mandarin, corpus, or a text file"),
-        (b"", "no character in it"),
-        (b" \n\n", "no character in it"),
+        (b"", "it has no characters"),
+        (b" \n\n", "it has no characters"),
         ("中".encode("gb2312"), "not text in UTF-8"),
-        (b"<blank>\na\nb\n", "holds the mark <blank>: take it out"),
-        ("中 1\n文 2\n".encode(), "a number behind each character"),
+        (b"<blank>\na\nb\n", "holds the mark <blank>: remove it"),
+        ("中 1\n文 2\n".encode(), "a number after each character"),
     ],
 )
 def test_what_is_no_alphabet_is_refused_in_a_sentence(tmp_path, content, what):

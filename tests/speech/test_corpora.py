@@ -192,8 +192,8 @@ def test_sphinx_lines_that_do_not_match(tmp_path):
             f"{etc}.transcription:5: x is not in words_train.fileids",
             f"{etc}.transcription:6: {tmp_path}/wav/d.sph: a SPHERE file whose compression is not read here; "
             f"convert it: sph2pipe -f wav {tmp_path}/wav/d.sph {tmp_path}/wav/d.wav",
-            f"{etc}.fileids:3: c is 0 times in the transcription, 1 times in the list",
-            f"{etc}.fileids:5: e is 2 times in the transcription, 1 times in the list",
+            f"{etc}.fileids:3: c occurs 0 times in the transcription, but 1 times in the list",
+            f"{etc}.fileids:5: e occurs 2 times in the transcription, but 1 times in the list",
         ]
     )
 
@@ -220,14 +220,14 @@ def test_a_lone_transcription(tmp_path, name, folder):
 def test_what_is_not_there_or_not_known(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist; give the folder"):
         read_corpus(tmp_path / "nowhere")
-    with pytest.raises(CorpusError, match=r"The folder has nothing\."):
+    with pytest.raises(CorpusError, match=r"The folder holds nothing\."):
         read_corpus(tmp_path)
     for n in range(9):
         write_audio(tmp_path / f"{n}.wav")
-    with pytest.raises(ValueError, match=r"looked for manifest\.tsv.*The folder has 0\.wav, 1\.wav.*7\.wav, \.\.\.\.$"):
+    with pytest.raises(ValueError, match=r"looked for manifest\.tsv.*The folder holds 0\.wav, 1\.wav.*7\.wav, \.\.\.\.$"):
         read_corpus(tmp_path)
     (tmp_path / "notes.txt").write_text("just text\n")
-    with pytest.raises(CorpusError, match=r"notes\.txt is no corpus of a known layout.*jackson_32\.wav\.$"):
+    with pytest.raises(CorpusError, match=r"notes\.txt has no known layout of a corpus.*jackson_32\.wav\.$"):
         read_corpus(tmp_path / "notes.txt")
 
 
@@ -251,13 +251,16 @@ BAD_LINES = [
     (b"gone.wav\tx\t0.1\ttrain", "audio file {folder}/gone.wav not found"),
     (b"b.wav\tx\t0.1", "3 columns, but the header has 4"),
     (b"b.wav\tx\ty\t0.1\ttrain", "5 columns, but the header has 4"),
-    (b"b.wav\tx\tlong\ttrain", "seconds must be a number and not negative, but is 'long'"),
-    (b"b.wav\tx\tnan\ttrain", "seconds must be a number and not negative, but is 'nan'"),
-    (b"b.wav\tx\t-1\ttrain", "seconds must be a number and not negative, but is '-1'"),
+    (b"b.wav\tx\tlong\ttrain", "seconds must be a number of at least 0, not 'long'"),
+    (b"b.wav\tx\tnan\ttrain", "seconds must be a number of at least 0, not 'nan'"),
+    (b"b.wav\tx\t-1\ttrain", "seconds must be a number of at least 0, not '-1'"),
     (b"b.wav\tx\t0\ttrain", "zero-length audio"),
     (b"b.wav\tcaf\xe9\t0.1\ttrain", "not valid UTF-8"),
-    (b"a.wav\tx\t0.1\ttrain", "{folder}/a.wav was listed with the same transcript at {folder}/manifest.tsv:2"),
-    (b"sub/../a.wav\ty\t0.1\ttrain", "{folder}/sub/../a.wav was listed with a different transcript at {folder}/manifest.tsv:2"),
+    (b"a.wav\tx\t0.1\ttrain", "{folder}/a.wav was already listed with the same transcript at {folder}/manifest.tsv:2"),
+    (
+        b"sub/../a.wav\ty\t0.1\ttrain",
+        "{folder}/sub/../a.wav was already listed with a different transcript at {folder}/manifest.tsv:2",
+    ),
     (b"b.wav\tx\t0.1\t", "no split is given, but other lines have one"),
     (b"empty.wav\tx\t\ttrain", "{folder}/empty.wav: zero-length audio"),
     (b"text.wav\tx\t\ttrain", "{folder}/text.wav: cannot be read as audio ({bare}"),
@@ -267,7 +270,7 @@ BAD_LINES = [
 ]
 
 
-BARE = "it begins like no format of audio; bare samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav)"
+BARE = "it begins like no known audio format; raw samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav)"
 
 
 @pytest.mark.parametrize(("line", "what"), BAD_LINES)
@@ -304,8 +307,8 @@ def test_a_bad_csv_line(tmp_path, line, what):
         ('{"path": "b.wav", ', "not JSON (Expecting property name"),
         ('["b.wav", "x"]', "not a JSON object"),
         ('{"text": "x"}', "no path"),
-        ('{"path": "b.wav"}', "no transcript: no name is understood as it; call it 'text' (there are 'path')"),
-        ('{"target": "b"}', "no path: no name is understood as it; call it 'path' (there are 'target')"),
+        ('{"path": "b.wav"}', "no transcript: no column name is understood; call it 'text' (there are 'path')"),
+        ('{"target": "b"}', "no path: no column name is understood; call it 'path' (there are 'target')"),
         ('{"path": "b.wav", "text": 5}', "path and transcript must be strings"),
         ('{"path": "b.wav", "text": "\\ud800"}', "not valid Unicode"),
         ("[" * 100_000, "not JSON ("),
@@ -326,7 +329,7 @@ def test_a_bad_json_line(tmp_path, line, what):
         ("m.csv", b"path,text,Text,text\na.wav,hello,x,y\n", ":1: 2 columns are called 'text'; give them different names"),
         ("m.csv", b"path,speaker\n", ":1: the first line must be a header"),
         ("m.tsv", b"", ":1: the first line must be a header"),
-        ("m.tsv", "path\tt\xe9xt\n".encode("latin-1"), ":1: not valid UTF-8, and so not a header"),
+        ("m.tsv", "path\tt\xe9xt\n".encode("latin-1"), ":1: not valid UTF-8, so it is not a header"),
     ],
 )
 def test_a_table_without_header(tmp_path, name, text, what):
@@ -456,8 +459,8 @@ def test_pieces_of_one_file_are_one_corpus_and_are_read_as_such(tmp_path):
     corpus = read_corpus(table(tmp_path, "path text offset duration split", *lines))
     assert corpus.splits == {"train": 9, "dev": 1}
     (problem,) = corpus.problems
-    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was listed with a different "
-                            f"transcript at {tmp_path}/manifest.tsv:2")  # fmt: skip
+    assert str(problem) == (f"{tmp_path}/manifest.tsv:11: {tmp_path}/a.wav from 0.1 s to 0.2 s was already listed with a "
+                            f"different transcript at {tmp_path}/manifest.tsv:2")  # fmt: skip
     dataset = SpeechDataset(corpus.utterances, RATE)
     whole = read_audio(tmp_path / "a.wav", RATE)
     assert torch.equal(dataset[3].audio, whole[round(0.4 * RATE) : round(0.5 * RATE)]) and dataset.seconds[3] == pytest.approx(
@@ -505,7 +508,7 @@ def test_both_channels_of_a_file_are_two_utterances_and_sound_different(tmp_path
 
 def test_channel_1_of_all_lines_is_refused_where_it_may_be_the_first_or_the_second(tmp_path):
     file = table(tmp_path, "path text channel", "a.wav x 1", "b.wav x 1")
-    with pytest.raises(CorpusError, match="every line says channel 1, and the audio has several: write A or B"):
+    with pytest.raises(CorpusError, match="every line says channel 1, but the audio has several: write A"):
         read_corpus(file)
     for stem in "ab":
         write_audio(tmp_path / f"{stem}.wav")  # mono
@@ -552,11 +555,11 @@ def test_columns_that_are_no_times_are_no_matter(tmp_path):
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("b.wav x 0.5 0.5", "its end, 0.5 s, is not behind its start, 0.5 s"),
-        ("b.wav x 0.5 0.2", "its end, 0.2 s, is not behind its start, 0.5 s"),
-        ("b.wav x -0.5 1", "start must be a number and not negative, but is '-0.5'"),
-        ("b.wav x nan 1", "start must be a number and not negative, but is 'nan'"),
-        ("b.wav x 1 inf", "end must be a number and not negative, but is 'inf'"),
+        ("b.wav x 0.5 0.5", "its end, 0.5 s, is not after its start, 0.5 s"),
+        ("b.wav x 0.5 0.2", "its end, 0.2 s, is not after its start, 0.5 s"),
+        ("b.wav x -0.5 1", "start must be a number of at least 0, not '-0.5'"),
+        ("b.wav x nan 1", "start must be a number of at least 0, not 'nan'"),
+        ("b.wav x 1 inf", "end must be a number of at least 0, not 'inf'"),
         ("b.wav x 3 .", "it begins at 3 s, but its audio lasts 2 s"),
         ("b.wav x 1.5 2.5", "it says 1.5 s to 2.5 s, but its audio lasts 2.00 s"),
     ],
@@ -569,9 +572,7 @@ def test_a_bad_piece_is_named(tmp_path, line, what):
 
 def test_pieces_in_milliseconds_are_refused_with_the_columns_name(tmp_path):
     file = table(tmp_path, "path text start end", "a.wav x 0 900", "a.wav x 900 1900")
-    with pytest.raises(
-        CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s, .* 2 of 2 pieces\. .*start_ms"
-    ):
+    with pytest.raises(CorpusError, match=r"tsv:2: it says 0 s to 900 s, but its audio lasts 2\.00 s; 2 of 2 pieces .*start_ms"):
         read_corpus(file)
 
 
@@ -592,7 +593,7 @@ def test_durations_in_another_unit_are_taken_from_the_audio_and_it_is_told(tmp_p
     file = table(tmp_path, "path text duration", *(f"{name}.wav x {says}" for name in "abc"))
     corpus = read_corpus(file)
     assert [u.seconds for u in corpus.utterances] == [2.0] * 3 and not corpus.problems
-    assert corpus.notes == [f"3 of 3 lines state a wrong duration, which is taken from the audio instead; the first, {file}:2: "
+    assert corpus.notes == [f"3 of 3 lines state a wrong duration, so it is taken from the audio; the first is {file}:2: "
                             f"it says {number:g} s, but its audio lasts 2.00 s"]  # fmt: skip
     assert f"note: {corpus.notes[0]}" in corpus.summary()
 
@@ -626,7 +627,7 @@ def test_every_duration_is_compared_when_the_audio_is_read(tmp_path):
     dataset = SpeechDataset([Utterance(path, "x", seconds=seconds) for seconds in (1.0, 1.3, 0.8, 1000.0, 0.1)], RATE)
     assert [len(dataset[n].audio) for n in range(3)] == [RATE] * 3
     for n, number in ((3, "1000"), (4, "0.1")):
-        with pytest.raises(BadAudio, match=rf"a\.wav: {number} s are stated for it, but it lasts 1\.00 s"):
+        with pytest.raises(BadAudio, match=rf"a\.wav: the corpus states {number} s for it, but it lasts 1\.00 s"):
             dataset[n]
 
 
@@ -675,7 +676,7 @@ def test_what_a_mac_leaves_is_counted_and_passed_over(tmp_path):
     for name in "ldm":
         corpus = read_corpus(tmp_path / name)
         assert not corpus.problems
-        assert corpus.notes == ["2 files named ._* were passed over: a Mac left them, they hold no audio"]
+        assert corpus.notes == ["skipped 2 files named ._*, left by a Mac; they hold no audio"]
 
 
 def test_tilde_and_paths_as_windows_writes_them(tmp_path, monkeypatch):
@@ -695,7 +696,7 @@ def test_tilde_and_paths_as_windows_writes_them(tmp_path, monkeypatch):
     file = manifest(tmp_path / "set", "path\ttext\n" + "".join(f"{line}\tx\n" for line in lines), audio="")
     corpus = read_corpus(file)
     assert [u.path.name for u in corpus.utterances] == ["h.wav", "b.wav", "c.wav", "f f.wav", "g g.wav"]
-    windows = "is a path of another, a Windows machine: write it relative to the manifest's folder, with /"
+    windows = "is a path of a Windows machine: write it relative to the manifest's folder, with /"
     assert [str(p) for p in corpus.problems] == [
         f"{file}:7: C:\\data\\a.wav {windows}", f"{file}:8: \\\\host\\a.wav {windows}",
         f"{file}:9: https://host/a.wav is an address, not a file: download it, and write its path"]  # fmt: skip
@@ -708,7 +709,7 @@ def test_a_pipe_in_a_manifest(tmp_path):
     assert "p.wav is a pipe, which can be read only once: write it into a file" in str(problem)
     os.mkfifo(tmp_path / "m.csv")
     for path in (tmp_path / "m.csv", os.devnull):
-        with pytest.raises(CorpusError, match=f"{path} is a pipe or a device, no manifest"):
+        with pytest.raises(CorpusError, match=f"{path} is a pipe or a device, not a manifest"):
             read_corpus(path)
 
 
@@ -726,7 +727,7 @@ def test_librispeech_behind_links(tmp_path):
     (tmp_path / "l/gone-1").symlink_to(tmp_path / "nowhere")
     corpus = read_corpus(tmp_path / "l")
     assert corpus.splits == {"train-clean-100": 2, "dev-clean": 2, "test-other": 2}
-    assert [str(p) for p in corpus.problems] == [f"{tmp_path}/l/gone-1: a link to {tmp_path}/nowhere, which is not there"]
+    assert [str(p) for p in corpus.problems] == [f"{tmp_path}/l/gone-1: a link to {tmp_path}/nowhere, which does not exist"]
     (tmp_path / "dev-clean").symlink_to(tmp_path / "store/train-clean-100")
     assert read_corpus(tmp_path / "dev-clean").splits == {"dev-clean": 2}  # the name that is given counts
 
@@ -759,7 +760,7 @@ def test_parts_of_dev_and_of_test_stay_apart(tmp_path):
     assert set(corpus.splits) == {"train-clean-100", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other"}
     assert corpus.splits_for("dev") == ["dev-clean", "dev-other"] and corpus.splits_for("test") == ["test-clean", "test-other"]
     assert corpus.dev_split("dev-other") == "dev-other"
-    with pytest.raises(CorpusError, match="several sets to choose weights on: dev-clean, dev-other; name one of them"):
+    with pytest.raises(CorpusError, match="several sets to choose the best weights on: dev-clean, dev-other; name one with"):
         corpus.dev_split()
     with pytest.raises(CorpusError, match="no utterance is in the split 'dev-x'; there are dev-clean, dev-other, test-clean"):
         corpus.dev_split("dev-x")
@@ -779,7 +780,7 @@ def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_
         f"{chapter}/84-7-0002.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-clean/84/8/84-8-0000.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xf dev-other.tar.gz",
-        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and may it be read?",
+        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?",
         f"{tmp_path}/train-clean-360.zip: is not unpacked: unzip train-clean-360.zip"]  # fmt: skip
 
 
@@ -806,14 +807,12 @@ def test_utterances_of_librispeech_that_are_there_twice_are_named(tmp_path):
     ]
     (root / "dev-clean/84/linked").unlink()
     first.write_text("84-7-0000 A\n84-7-0001 B\n84-7-0000 A\n")
-    assert "84-7-0000.flac was listed with the same transcript at" in str(read_corpus(root).problems[0])
+    assert "84-7-0000.flac was already listed with the same transcript at" in str(read_corpus(root).problems[0])
     first.write_text("84-7-0000 A\n84-7-0001 B\n")
     shutil.copytree(root / "dev-clean/84", root / "train-clean-100/84")
     corpus = read_corpus(root)  # noisy copies have the names of what they are copied from, so both stay
     assert corpus.splits["train-clean-100"] == 4 and not corpus.problems
-    assert corpus.notes == [
-        "2 utterances of train-clean-100 have the names of utterances of dev-clean: are they the same speech?"
-    ]
+    assert corpus.notes == ["2 utterances of train-clean-100 have the same names as some of dev-clean: are they the same speech?"]
 
 
 def test_a_line_of_librispeech_finds_its_flac_in_either_normal_form(tmp_path):
@@ -856,7 +855,7 @@ def test_pairs_of_audio_and_text(tmp_path):
     assert sorted(str(p) for p in corpus.problems) == [
         f"{tmp_path}/test/lone.wav: no transcript beside it: lone.txt (or .lab)",
         f"{tmp_path}/txt/f.txt: no split is given, but other lines have one"]  # fmt: skip
-    assert corpus.notes == [f"2 texts have no audio of their name, the first is {tmp_path}/test/bad.txt"]
+    assert corpus.notes == [f"2 texts have no audio file of the same name; the first is {tmp_path}/test/bad.txt"]
 
 
 def test_pairs_whose_names_differ_in_form_or_have_both_suffixes(tmp_path):
@@ -904,8 +903,8 @@ def test_kaldi(tmp_path):
         ("nine", "", "dev"), ("HELLO world", "ann", "train"), ("yes", "bob", "train")]  # fmt: skip
     text = tmp_path / "data/train/text"
     assert [str(p) for p in corpus.problems] == [
-        f"{text}:3: u3 has no recording in segments", f"{text}:4: its end, 0.5 s, is not behind its start, 1 s",
-        f"{text}:5: r2 is a command in wav.scp; only files are read: write what it gives into one",
+        f"{text}:3: u3 has no recording in segments", f"{text}:4: its end, 0.5 s, is not after its start, 1 s",
+        f"{text}:5: r2 is a command in wav.scp, but only files are read: write its output into a file",
         f"{text}:6: u6 has no recording in segments"]  # fmt: skip
 
 
@@ -949,9 +948,9 @@ def test_hugging_face_names(tmp_path):
 
 def test_what_to_add_where_there_is_no_dev(tmp_path):
     corpus = read_corpus(unsplit(tmp_path, 1, 5))
-    with pytest.raises(CorpusError, match=r"in the split 'dev'\. There are 5 in 'train'\. Give each line a column 'split'"):
+    with pytest.raises(CorpusError, match=r"in the split 'dev'\. There are 5 in 'train'\. Add a column 'split'"):
         corpus.dev_split()
-    assert "Training needs a 'dev', too: add a column 'split', or more lines" in corpus.summary()
+    assert "Training also needs a 'dev': add a column 'split', or more lines" in corpus.summary()
 
 
 # ---------------------------------------------------------------------------------------------
@@ -1086,7 +1085,7 @@ def test_the_dev_part_that_is_named_becomes_dev():
     corpus = of_splits("train", "dev-clean", "dev-other", "test")
     assert corpus.in_roles(dev="dev-other").splits == {"train": 1, "unused dev-clean": 1, "dev": 1, "test": 1}
     with pytest.raises(
-        CorpusError, match=r"several sets to choose weights on: dev-clean, dev-other; name one of them \(--dev NAME\)"
+        CorpusError, match=r"several sets to choose the best weights on: dev-clean, dev-other; name one with --dev NAME"
     ):
         corpus.in_roles()
     assert of_splits("train", "dev-clean").in_roles().splits == {"train": 1, "dev": 1}
@@ -1098,5 +1097,5 @@ def test_the_dev_part_that_is_named_becomes_dev():
 )
 def test_a_file_of_another_kind_in_place_of_a_corpus_is_named(name, kind, tmp_path):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CorpusError, match=f"{name} is {kind} and no corpus; give the folder of a corpus or its manifest"):
+    with pytest.raises(CorpusError, match=f"{name} is {kind}, not a corpus; give the folder of a corpus or its manifest"):
         read_corpus(tmp_path / name)

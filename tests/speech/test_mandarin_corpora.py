@@ -60,7 +60,7 @@ def test_of_aishell_speakers_that_are_still_packed_are_named_once(tmp_path):
     with open(root / "data_aishell" / "transcript" / "aishell_transcript_v0.8.txt", "a", encoding="utf-8") as file:
         file.write("BAC009S0003W0123 没 有\nBAC009S0004W0123 没 有\n")
     problems = read_corpus(root).problems
-    assert [problem.what for problem in problems] == ["is not unpacked: tar xf S0003.tar.gz, and 1 more of its kind"]
+    assert [problem.what for problem in problems] == ["is not unpacked: tar xf S0003.tar.gz, and 1 more like it"]
 
 
 TEXTS = {
@@ -108,7 +108,7 @@ def test_of_thchs30_a_text_that_points_nowhere_is_named(tmp_path):
     (root / "data" / "A11_0.wav.trn").unlink()
     (root / "data" / "B2_5.wav.trn").write_text("")
     problems = {problem.where.rpartition("/")[2]: problem.what for problem in read_corpus(root).problems}
-    assert "points to ../data/A11_0.wav.trn, which is not there" in problems["A11_0.wav.trn"]
+    assert "points to ../data/A11_0.wav.trn, which does not exist" in problems["A11_0.wav.trn"]
     assert problems["B2_5.wav.trn"] == "it has 0 lines, but its hanzi should be line 1"
 
 
@@ -134,5 +134,5 @@ def test_in_lines_of_json_too(tmp_path):
 def test_other_layouts_have_no_columns(tmp_path):
     write_audio(tmp_path / "a.wav")
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(CorpusError, match="is no manifest, so it has no column 'pinyin': leave out --transcript-column"):
+    with pytest.raises(CorpusError, match="is not a manifest, so it has no column 'pinyin': leave out --transcript-column"):
         read_corpus(tmp_path, "pinyin")

@@ -20,7 +20,7 @@ def test_check_problems():
     with pytest.raises(CorpusError) as error:
         check_problems(make_corpus(93, 7))
     assert str(error.value) == (
-        "root: 7 of 100 lines are bad (7.0%, accepted are 1.0%).\n  m.tsv:2: bad\n  m.tsv:3: bad\n  m.tsv:4: bad\n"
+        "root: 7 of 100 lines are bad (7.0%; at most 1.0% is accepted).\n  m.tsv:2: bad\n  m.tsv:3: bad\n  m.tsv:4: bad\n"
         "  m.tsv:5: bad\n  m.tsv:6: bad\n  ... and 2 more"
     )
     with pytest.raises(CorpusError, match="no utterance is usable"):
@@ -36,7 +36,7 @@ class TestWhatCanBeUsed:
         good, problems = feasible(samples, self.encoder, model)
         # 3 letters + 1 repeat need 4 outputs; 0.07 s are 6 frames and 3 outputs, 0.08 s are 7 and 4.
         assert good == samples[3:]
-        assert str(problems[2]) == ("utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, 0.07 s give 3")
+        assert str(problems[2]) == ("utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, but 0.07 s give 3")
 
     def test_agrees_with_the_real_features(self):
         model = SMALL.build(self.encoder)
@@ -86,7 +86,7 @@ def test_a_part_is_drawn_by_the_seed_in_the_order_of_the_corpus_and_told(capsys)
     items = list(enumerate(words))
     part = drawn(items, 300, "train", 4)
     assert part == sorted(part) and len(set(part)) == 300 and len({word for _, word in part}) == 10
-    assert capsys.readouterr().out == "train: 300 of 1600 utterances are taken, drawn by seed 4\n"
+    assert capsys.readouterr().out == "train: uses 300 of 1600 utterances, drawn with seed 4\n"
     assert drawn(items, 300, "train", 4) == part != drawn(items, 300, "train", 5)
     state = np.random.get_state()[1].copy()
     for n in (None, 1600, 5000):

@@ -24,7 +24,7 @@ def test_a_text_in_another_code_packed_or_with_marks(tmp_path, code, pack):
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"PK\3\4\0\0hello", "no text, there are zero bytes in it"),
+        (b"PK\3\4\0\0hello", "not a text, since it holds zero bytes"),
         (b" \n", "there is no text in it"),
         (b"", "there is no text in it"),
         (gzip.compress(b"hello there", mtime=0)[:-9], "is compressed, but cannot be unpacked"),
@@ -43,7 +43,7 @@ def test_a_missing_text_says_what_to_give(tmp_path):
 
 def test_a_language_model_is_no_text(tmp_path):
     (tmp_path / "lm.txt").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1 a\n\\end\\\n")
-    with pytest.raises(ValueError, match=r"lm\.txt is a language model already"):
+    with pytest.raises(ValueError, match=r"lm\.txt is already a language model"):
         read_sentences(tmp_path / "lm.txt")
 
 
@@ -71,6 +71,6 @@ def test_another_alphabet_keeps_its_own_characters():
 
 
 def test_an_alphabet_that_can_not_be_meant_is_refused():
-    with pytest.raises(ValueError, match=r"'english' can write 2 of the 5 characters of these texts; .*'any'"):
+    with pytest.raises(ValueError, match=r"'english' can write only 2 of the 5 characters of these texts; .*'any'"):
         in_alphabet(["你好", "号 ok"])
     assert in_alphabet(["你好 abc"]) == (["abc"], {"你": 1, "好": 1})

@@ -52,7 +52,7 @@ def test_raw_samples_come_whole_whatever_the_pieces(sizes):
 def test_half_a_sample_at_the_end_is_left_out_and_said(count, whole, caplog):
     found = list(raw_samples(Pieces(SAMPLES.tobytes()[:count], [1, 1, 2]), 16000))
     np.testing.assert_array_equal(np.concatenate([*found, SAMPLES[:0]]), SAMPLES[:whole])
-    assert ("half a sample" in caplog.text) == bool(count % 2)
+    assert ("half a 16-bit sample" in caplog.text) == bool(count % 2)
 
 
 HEADS = [b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3\x04", b"FORM", b"caff", b".snd", b"NIST_1A", b"\x1aE\xdf\xa3", b"1234ftypM4A"]
@@ -65,7 +65,7 @@ def test_an_audio_file_is_not_heard_as_raw_samples(head):
 
 
 def test_a_text_is_not_heard_as_raw_samples_but_samples_that_look_like_one_for_a_moment_are():
-    with pytest.raises(BadAudio, match="this begins as a text"):
+    with pytest.raises(BadAudio, match="this begins like a text"):
         list(raw_samples(Pieces(b"# A title\n\nand some more words, as there are in every text\n" * 9, [5]), 16000))
     for head in (b"abcdefgh", np.array([-1025, 3000], "<i2").tobytes()):
         data = head + SAMPLES.tobytes()
@@ -97,12 +97,12 @@ def test_a_microphone_gives_its_own_rate_and_all_blocks(monkeypatch, caplog):
     with microphone() as (rate, chunks):
         assert rate == 44100
         np.testing.assert_array_equal(np.concatenate([next(chunks), next(chunks)]), SAMPLES[:25])
-    assert "input overflow: some sound is lost" in caplog.text
+    assert "input overflow: some audio was lost" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("module", "message"),
-    [(None, "pip install sounddevice"), (Device([], missing=True), "is one plugged in, and may this program use it")],
+    [(None, "pip install sounddevice"), (Device([], missing=True), "is it plugged in, and may this program use it")],
 )
 def test_what_a_microphone_lacks_is_said_with_the_remedy(module, message, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", module)

@@ -50,9 +50,12 @@ def test_recordings_are_augmented_as_the_flags_say():
     model = ModelConfig().build(CharEncoder())
     changed = {
         flags: assembly.training_set(parse_args(["--data", "x", *flags.split()])[0], [], CharEncoder(), model, 0).augmentation
-        for flags in ("", "--masks sentences", "--no-augment")
+        for flags in ("", "--masks sentences", "--masks none", "--no-augment")
     }
-    assert changed == {"": Augmentation(), "--masks sentences": SENTENCE_AUGMENTATION, "--no-augment": None}
+    unmasked = Augmentation(time_masks=0, frequency_masks=0)
+    assert changed == {
+        "": Augmentation(), "--masks sentences": SENTENCE_AUGMENTATION, "--masks none": unmasked, "--no-augment": None
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,7 @@ def test_a_checkpoint_to_start_from_wants_its_own_model_and_rate(run_folder):
     training = TrainingSettings(checkpoint=run_folder / "checkpoint.pt")
     few = SpeechSettings(n_train=2, n_val=1)
     assert assemble(few, ModelConfig(), training).config == load_checkpoint(run_folder / "checkpoint.pt").config
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt brings its own model: leave out --dropout \(there 0\.0\)"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt brings its own model: leave out --dropout \(it has 0\.0\)"):
         assemble(few, ModelConfig(dropout=0.5), training)
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt was trained at 16000 Hz: add --sample-rate 16000"):
         assemble(SpeechSettings(n_train=2, n_val=1, sample_rate=8000), ModelConfig(), training)
@@ -113,8 +116,8 @@ def test_parts_of_recordings_are_drawn_by_the_seed_and_told(small_corpus, capsys
         assert list(parts.texts) == [samples[index].transcript for index in sorted(train)]
         assert parts.evaluation["dev"].transcripts == [samples[6 + index].transcript for index in sorted(dev)]
         out = capsys.readouterr().out
-        assert f"train: 3 of 6 utterances are taken, drawn by seed {seed}\n" in out
-        assert "dev: 2 of 3 utterances are taken, drawn by seed 0\n" in out
+        assert f"train: uses 3 of 6 utterances, drawn with seed {seed}\n" in out
+        assert "dev: uses 2 of 3 utterances, drawn with seed 0\n" in out
         taken[seed] = list(parts.texts)
     assert taken[1] != taken[2]
 
@@ -122,7 +125,7 @@ def test_parts_of_recordings_are_drawn_by_the_seed_and_told(small_corpus, capsys
 def test_the_usual_limit_of_dev_is_a_part_too(small_corpus, monkeypatch, capsys):
     monkeypatch.setattr(assembly, "MOST_OF_DEV", 2)
     parts = assemble(SpeechSettings(data=small_corpus[0]), ModelConfig(rnn_hidden=16), TrainingSettings())
-    assert len(parts.evaluation["dev"]) == 2 and "dev: 2 of 3 utterances are taken" in capsys.readouterr().out
+    assert len(parts.evaluation["dev"]) == 2 and "dev: uses 2 of 3 utterances" in capsys.readouterr().out
 
 
 def test_bigrams_and_a_checkpoint_are_refused_from_python_too(run_folder):
@@ -138,7 +141,7 @@ def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "manifest.tsv").write_text(manifest)
     assemble(SpeechSettings(data=tmp_path), ModelConfig(rnn_hidden=16), TrainingSettings())
-    assert "split 'eval': 3 utterances, neither trained nor tested on" in capsys.readouterr().out
+    assert "split 'eval': 3 utterances, used neither to train nor to test" in capsys.readouterr().out
 
 
 def test_a_part_that_is_not_there_is_said_in_one_sentence_below_what_is_there(tmp_path, capsys):

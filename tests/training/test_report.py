@@ -48,7 +48,7 @@ def test_the_best_weights_and_the_search_are_on_the_device_of_the_run(small_corp
             {"bidirectional": False, "convolutions": "1-layer 1D", "time_strides": [2]},
             "1 convolutions, 1 forward-only gru layers",
         ),
-        ({"bidirectional": False, "row_conv": 4}, "gru layers of 16, 4 frames looked ahead, batch norm"),
+        ({"bidirectional": False, "row_conv": 4}, "gru layers of 16, a row convolution that looks 4 frames ahead, batch norm"),
         ({"fc_hidden": 5}, "gru layers of 16, a fully connected layer of 5, batch norm"),
         ({"time_strides": [3, 1]}, "33 bins at 16000 Hz, normalised over the utterance, an output every 30 ms"),
     ],

@@ -20,5 +20,5 @@ def test_nothing_different_is_no_refusal_and_anything_is_told_with_what_to_do():
         refuse_to_resume("another model", ["n_rnn was 1, is 2", "dropout was 0, is 1"])
     assert str(told.value) == (
         "can't resume with another model: n_rnn was 1, is 2; dropout was 0, is 1. Give the flags that the run was started with, "
-        "or begin a new run from its weights with --checkpoint"
+        "or start a new run from its weights with --checkpoint"
     )
