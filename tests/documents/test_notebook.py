@@ -60,7 +60,8 @@ def test_pictures_and_sound_are_stored():
 def test_the_stored_run_reached_its_error_rate_and_heard_real_speech():
     text = printed(CODE)
     greedy, beam, with_model = word_error_rates(text)
-    assert greedy <= 10 and beam <= 10 and with_model <= greedy
+    assert float(re.search(r"^greedy: ([\d.]+) %", text, re.MULTILINE)[1]) <= 5
+    assert with_model <= 5 < beam < greedy <= 20  # in noise
     assert re.search(r"epoch 6 +loss .* dev: WER [\d.]+ % \(\d+/\d+", text)
 
 
@@ -74,4 +75,4 @@ def test_it_runs_from_top_to_bottom():
     client = NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}})
     client.execute(env=os.environ | data)
     greedy, _, with_model = word_error_rates(printed([cell for cell in notebook.cells if cell.cell_type == "code"]))
-    assert greedy <= 10 and with_model <= 10
+    assert greedy <= 20 and with_model <= 10
