@@ -180,7 +180,7 @@ def _windowed_frames(audio: Tensor, window_length: int, hop: int, n_fft: int) ->
     """(samples,) -> (T, n_fft): Hann-windowed frames, folded where the window is longer than n_fft."""
     audio = F.pad(audio, (0, max(0, window_length - len(audio))))
     pieces = -(-window_length // n_fft)
-    zeros = pieces * n_fft - window_length  # behind the window, and behind the last frame
+    zeros = pieces * n_fft - window_length  # after the window, and after the last frame
     window = F.pad(torch.hann_window(window_length, dtype=audio.dtype, device=audio.device), (0, zeros))
     frames = F.pad(audio, (0, zeros)).unfold(0, pieces * n_fft, hop) * window  # (T, pieces * n_fft)
     return frames.unflatten(1, (pieces, n_fft)).sum(1) if pieces > 1 else frames  # (T, n_fft)

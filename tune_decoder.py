@@ -81,7 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--lexicon", action="store_true", help="write only words that the language model knows")
     add("--unknown-penalty", type=float, metavar="X", help="nats per letter of a word that the language model does not know; "
         "default: log(number of letters), 3.3 in English")  # fmt: skip
-    add("--join", type=int, default=1, metavar="N", help="join 1 to N utterances of one speaker to an item")
+    add("--join", type=int, default=1, metavar="N", help="join 1 to N utterances of one speaker into one item")
     add("--beam", type=int, default=default.beam, help="width of the beam search [paper, Section 6: 500]; default: "
         f"{BEAM_OF_WORDS}; {BEAM_OF_CHARACTERS} in languages without spaces between words")  # fmt: skip
     add("--tune-beam", type=int, default=default.tune_beam, help="width of the beam search while tuning")

@@ -1,10 +1,10 @@
-"""Forced alignment against the truth: word boundaries of joined recordings, whose joins are known.
+"""Compares forced alignment with the truth: word boundaries of joined recordings, whose joins are known.
 
     python train_minimal.py --data fsdd --join 5 ...
     python benchmarks/alignment.py runs/001/checkpoint.pt --data fsdd [--split test --join 5]
 
-Each item joins 1..N takes of one speaker with gaps of noise between. The measured boundary lies halfway between the end of one
-word and the beginning of the next (``word_times``, of the Viterbi path, arXiv Eq. 13); the true one in the middle of the gap.
+Each item joins 1 to N takes of one speaker with gaps of noise between them. The measured boundary is halfway between the end of
+one word and the beginning of the next (``word_times`` of the Viterbi path, arXiv Eq. 13); the true one is the middle of the gap.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from speech.datasets import JoinedDataset, SpeechDataset
 
 @torch.no_grad()
 def boundary_errors(checkpoint: Checkpoint, dataset: JoinedDataset) -> tuple[list[float], int]:
-    """Measured less true boundary of neighbouring words, in seconds, and how many items were too short to align."""
+    """Measured minus true boundary between neighbouring words, in seconds, and how many items were too short to align."""
     model, encoder, errors, skipped = checkpoint.model, checkpoint.encoder, [], 0
     for index in range(len(dataset)):
         sample = dataset[index]
@@ -45,8 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", help="checkpoint.pt of a run with --join")
     parser.add_argument("--data", required=True, help="a corpus of single words")
-    parser.add_argument("--split", default="test", help="(default: test)")
-    parser.add_argument("--join", type=int, default=5, help="(default: 5)")
+    parser.add_argument("--split", default="test", help="split of the corpus (default: test)")
+    parser.add_argument("--join", type=int, default=5, help="most takes joined into one item (default: 5)")
     args = parser.parse_args()
     try:
         checkpoint = load_checkpoint(args.checkpoint)

@@ -4,9 +4,8 @@
     python benchmarks/arpa.py [--ngrams 1300000 --order 3 --rounds 3]
     python benchmarks/arpa.py --file lm.arpa
 
-The file holds the n-grams of random sentences, whose words are frequent and rare as in Zipf's law. Each reading is in a process
-of its own, alternating; memory is how far the process's peak grows. The scores of 1,000 sentences must agree. Run nothing
-else meanwhile.
+The file holds the n-grams of random sentences, whose words follow Zipf's law. The readers take turns, each in a process of its
+own; memory is the growth of the process's peak. The scores of 1,000 sentences must agree. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ PACKAGES = [name for name in ("numpy", "kenlm") if importlib.util.find_spec(name
 
 
 def random_words(rng: np.random.Generator) -> list[str]:
-    """Different words of two to nine letters, the marks of a model before them."""
+    """The marks of a model, then different words of two to nine letters."""
     letters = rng.integers(97, 123, (WORDS, 9), dtype=np.uint8)
     words = (bytes(row[:length]).decode() for row, length in zip(letters, rng.integers(2, 10, WORDS), strict=True))
     return [UNKNOWN, BOS, EOS, *dict.fromkeys(words)]
 
 
 def random_sentences(count: int, words: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, 12) numbers of words: <s>, ten words, each drawn as in Zipf's law, </s>."""
+    """(count, 12) numbers of words: <s>, ten words drawn by Zipf's law, </s>."""
     chances = 1 / np.arange(1, words - 2)
     drawn = 3 + rng.choice(words - 3, (count, 10), p=chances / chances.sum())
     return np.pad(drawn, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 2)))
@@ -90,8 +89,8 @@ def read(reader: str, path: Path, texts: list[str]) -> tuple[float, float, list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--file", type=Path, help="read this file; default: a new one")
-    parser.add_argument("--ngrams", type=int, default=1_300_000, help="in the new file, at least")
-    parser.add_argument("--order", type=int, default=3, choices=(2, 3, 4), help="of the new file")
+    parser.add_argument("--ngrams", type=int, default=1_300_000, help="n-grams in the new file, at least")
+    parser.add_argument("--order", type=int, default=3, choices=(2, 3, 4), help="order of the new file")
     parser.add_argument("--rounds", type=int, default=3, help="readings by each reader")
     args = parser.parse_args()
     rng = np.random.default_rng(0)

@@ -1,11 +1,11 @@
-"""Synchronous SGD in several processes of one thread each against one such process, with the same joined minibatch.
+"""Compares synchronous SGD in several processes of one thread each with one such process, on the same whole minibatch.
 
     python benchmarks/data_parallel.py [--processes 2 --batch 16 --frames 400 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
 
 The processes divide each minibatch as in training (training/parallel.py). They take turns with the first process alone,
-which then has all of the minibatch, or only its share, while the others wait: with its share it takes no less time than the
-processes together could at best. Medians are printed. It wants as many free cores as processes: run nothing else meanwhile.
---plot FILE draws what more processes would have to send one another, beside what they compute (Section 4.1).
+which then has the whole minibatch, or only its share, while the others wait. The time for its share alone is the best that the
+processes together could reach. Medians are printed. It needs as many free cores as processes: run nothing else meanwhile.
+--plot FILE draws what more processes would have to send one another, and what they compute (Section 4.1).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.machine import keep_freed_memory
 from training.optimisation import make_optimizer
 from training.parallel import ParallelModel, shares
 
-UNTIMED = 2  # rounds in which memory is set aside, and buckets are filled
+UNTIMED = 2  # rounds in which memory is allocated and buckets are filled
 
 
 def batch_of(utterances: list[int], args: argparse.Namespace) -> SpectrogramBatch:
@@ -50,7 +50,7 @@ def batch_of(utterances: list[int], args: argparse.Namespace) -> SpectrogramBatc
 
 
 def measure(args: argparse.Namespace) -> None:
-    """What one process does; the first one writes the seconds of its steps down."""
+    """What one process does; the first one writes down the seconds of its steps."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{args.meeting}", rank=args.rank, world_size=args.processes)
     torch.manual_seed(0)
@@ -128,9 +128,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sizes = {"processes": 2, "batch": 16, "frames": 400, "bins": 129, "hidden": 256, "layers": 3, "rounds": 10}
     for name, value in sizes.items():
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--rnn-type", choices=("gru", "rnn", "lstm"), default="gru", help="(default: gru)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws gradient traffic against computing")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw gradient traffic against computing")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--meeting", help=argparse.SUPPRESS)
     args = parser.parse_args()

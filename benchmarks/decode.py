@@ -1,17 +1,17 @@
-"""Prefix beam search of this library against pyctcdecode's, without and with a language model.
+"""Compares this library's prefix beam search with pyctcdecode's, without and with a language model.
 
     pip install pyctcdecode kenlm   # optional; without them only this library is timed
     python benchmarks/decode.py [--width 100 --utterances 20]
     python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,792 symbols
-    python benchmarks/decode.py --mandarin --width 200   # the last of these alone, as wide as the paper's (Section 6)
+    python benchmarks/decode.py --mandarin --width 200   # only those of 6,792 symbols, as wide as the paper's (Section 6)
 
-All decode the same log-probabilities, made from random words (of 6,792 symbols: random characters, frequent and rare ones as in
-Zipf's law) with two or three frames a label and noise, alternating in one process. Of 6,792 symbols twice: unclear, where nearly
-every frame leaves 40 labels, and clear, as a trained network gives them, where most leave one or two. Pruned: this library with
-the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults. Unpruned: all
-symbols and all prefixes up to the width. The language models are trained on 500 other texts; a scorer remembers what it was
-asked, and each round begins with one that remembers nothing. Times are the processor's, which other programs change less than
-those of the clock; run nothing else meanwhile all the same.
+All decode the same log-probabilities, made from random words (with 6,792 symbols: from random characters that follow Zipf's
+law) with two or three frames per label and noise. They take turns in one process. The 6,792 symbols come twice: unclear, where
+nearly every frame leaves 40 labels, and clear, as from a trained network, where most frames leave one or two. Pruned: this
+library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults.
+Unpruned: all symbols and all prefixes up to the width. The language models are trained on 500 other texts. A scorer remembers
+its answers, and each round begins with one that remembers nothing. Times are processor times, which other programs change less
+than clock times; still, run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Search = Callable[[np.ndarray], str]
 
 @dataclass
 class Task:
-    """Log-probabilities to decode, what they say, and the contestants: each makes a search that has nothing in its memory."""
+    """Log-probabilities to decode, their texts, and the contestants: each makes a search with an empty memory."""
 
     name: str
     inputs: Sequence[np.ndarray]
@@ -76,7 +76,7 @@ def ours(
 
 
 def theirs(encoder: CharEncoder, width: int, arpa: Path | None = None) -> dict[str, Callable[[], Search]]:
-    """pyctcdecode's search, where it is installed, and KenLM if a language model is given."""
+    """pyctcdecode's search, if installed, with KenLM if a language model is given."""
     try:
         from pyctcdecode import build_ctcdecoder
 
@@ -174,10 +174,10 @@ def run(task: Task, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("width", 100), ("utterances", 20), ("words", 10), ("rounds", 3)):
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
-    parser.add_argument("--noise", type=float, default=1.0, help="of the logits (default: 1.0)")
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
+    parser.add_argument("--noise", type=float, default=1.0, help="noise of the logits (default: 1.0)")
     parser.add_argument("--language-model", action="store_true", help="time the searches with language models")
-    parser.add_argument("--mandarin", action="store_true", help="of these those of 6,792 symbols alone")
+    parser.add_argument("--mandarin", action="store_true", help="of these, time only those with 6,792 symbols")
     args = parser.parse_args()
     print(f"{machine('numpy')}; width {args.width}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,11 +1,11 @@
-"""The features of this library against the same ones by scipy.signal.stft and, if it is installed, librosa.stft.
+"""Compares this library's features with the same ones from scipy.signal.stft and, if installed, librosa.stft.
 
     python benchmarks/features.py [--rate 8000 --n-fft 512 128 --utterances 100 --threads 1]
 
-Same window, hop, bins, logarithm and normalisation; before anything is timed all must agree in float64. Where n_fft is
-smaller than the window, the others take the next multiple of n_fft and keep every k-th bin, the same values. Utterances
-of random length, one at a time, in one process, alternating; medians are printed. All in float32, and scipy also in
-float64, which is what one gets without asking for less. Run nothing else meanwhile.
+Same window, hop, bins, logarithm and normalisation; before anything is timed, all must agree in float64. If n_fft is
+smaller than the window, the others use the next multiple of n_fft and keep every k-th bin, which has the same value.
+Utterances have random lengths and come one at a time; the methods take turns in one process; medians are printed. All use
+float32, and scipy also float64, its default. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def largest_difference(methods: dict[str, Features], audio: list[torch.Tensor], 
     """Largest difference to this library in float64, over all utterances and methods.
 
     Raises:
-        SystemExit: if it is more than rounding.
+        SystemExit: if the difference is larger than rounding.
     """
     largest = 0.0
     for clip in audio:
@@ -90,7 +90,7 @@ def largest_difference(methods: dict[str, Features], audio: list[torch.Tensor], 
 def measure(
     methods: dict[str, Features], audio: list[torch.Tensor], rate: int, n_fft: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds for all utterances, a value a round; the first round is not counted."""
+    """Seconds for all utterances, one value per round; the first round is not counted."""
     seconds = {name: [] for name in methods}
     for round_number in range(rounds + 1):
         for name, features in methods.items():
@@ -106,9 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--rate", type=int, default=16000, help="sample rate in Hz")
     parser.add_argument("--n-fft", type=int, nargs="+", default=[512, 128], help="Fourier points; 128 folds the window")
-    parser.add_argument("--utterances", type=int, default=100, help="of 1 to 6 seconds")
+    parser.add_argument("--utterances", type=int, default=100, help="number of utterances of 1 to 6 seconds")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; scipy and librosa use one")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; scipy and librosa use one")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, in one line."""
+"""Describes the machine that a benchmark runs on in one line."""
 
 from __future__ import annotations
 

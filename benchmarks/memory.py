@@ -1,14 +1,14 @@
-"""Peak memory of training steps, over 2,000 of them, of a run on 100 hours of speech, and of an hour that is transcribed.
+"""Peak memory of training steps, over 2,000 steps, of a run on 100 hours of speech, and of transcribing an hour.
 
     python benchmarks/memory.py [--lengths 2 4 8 16 --hours 100 --data path/to/corpus --rounds 3] [flags of train_minimal.py]
     python benchmarks/memory.py --only growth [--steps 2000] [flags of train_minimal.py]
     python benchmarks/memory.py --only recording [--minutes 1 60] [flags of train_minimal.py]
 
-Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each the
-name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), a tenth more for dev and test. So
-the disk's cache holds all audio and only the work is measured. The run starts as train_minimal.py does, with durations in
-the manifest and, alternating, without (LibriSpeech has none); medians are printed. Then it reads and trains on, to show
-what memory comes to. Linux or macOS; run nothing else meanwhile.
+Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each with the
+name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), plus a tenth for dev and test. So the
+disk's cache holds all audio, and only the work is measured. The run starts like train_minimal.py, in turn with and without
+durations in the manifest (LibriSpeech has none); medians are printed. Then it keeps reading and training, to show what memory
+grows to. Linux or macOS; run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from training.loop import Trainer
     from training.settings import TrainingSettings
 
-# torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
+# Only the measuring processes import torch and the library: a process's peak starts at its parent's memory.
 
 Entry = tuple[Path, str, float]  # audio file, transcript, seconds
 MANIFESTS = ("durations given", "no durations")
@@ -63,7 +63,7 @@ def peak_mb() -> float:
 
 
 def model_of(flags: list[str]) -> tuple[int, TrainingSettings, Callable[[Sequence], Trainer]]:
-    """Sample rate, settings, and what makes a trainer of one epoch from samples, for the flags of train_minimal.py."""
+    """Sample rate, settings, and a function that makes a one-epoch trainer from samples, from train_minimal.py's flags."""
     import torch
 
     from implementation import CharEncoder
@@ -83,7 +83,7 @@ def model_of(flags: list[str]) -> tuple[int, TrainingSettings, Callable[[Sequenc
 
 
 def peak_of_steps(seconds: float, steps: int, flags: list[str]) -> tuple[float, float, int]:
-    """Peak in MB before and after ``steps`` training steps on utterances of that length; threads."""
+    """Peak in MB before and after ``steps`` training steps on utterances of this length, and the number of threads."""
     import torch
 
     from implementation import SYNTHETIC_WORDS, AudioSample
@@ -119,7 +119,7 @@ def show_steps(args: argparse.Namespace, flags: list[str]) -> None:
 
 
 class Noise:
-    """Utterances of ever other lengths, which are made where they are asked for."""
+    """Utterances of changing lengths, made when needed."""
 
     def __init__(self, count: int, longest: float, rate: int) -> None:
         rng = random.Random(0)
@@ -139,14 +139,14 @@ class Noise:
 
 
 def resident_mb() -> float:
-    """Of this process, now."""
+    """Current memory of this process."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def memory_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float, float]]:
     """MB in use, the peak so far, and seconds, of utterances of 1 to ``longest`` seconds in random order.
 
-    After 100 steps and after all; training gives freed memory back every 50 steps, and so before both.
+    Measured after 100 steps and after all; training gives freed memory back every 50 steps, so just before both.
     """
     rate, training, trainer_of = model_of(["--no-sortagrad", *flags])
     trainer = trainer_of(Noise(steps * training.batch_size, longest, rate))
@@ -198,7 +198,7 @@ def transcribing(path: Path, flags: list[str]) -> tuple[float, float, float]:
 
 
 def write_recording(path: Path, minutes: float) -> None:
-    """Synthetic speech at 16 kHz, with pauses, over and over."""
+    """Synthetic speech at 16 kHz with pauses, repeated."""
     import numpy as np
     import soundfile
 
@@ -250,7 +250,7 @@ def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
 
 
 def write_manifests(folder: Path, entries: list[Entry], hours: float) -> tuple[list[Path], int]:
-    """Manifests with ``hours`` to train on and a twentieth of it each as dev and test; their paths and number of lines."""
+    """Manifests with ``hours`` to train on, and a twentieth each for dev and test; their paths and number of lines."""
     count = round(1.1 * hours * 3600 * len(entries) / sum(seconds for _, _, seconds in entries))
     rows = []
     for number in range(count):
@@ -270,7 +270,7 @@ class FirstStep(Exception):
 
 
 class Stages:
-    """Seconds spent in named stages, and the peak memory in MB when each was last left."""
+    """Seconds spent in named stages, and the peak memory in MB at the end of each."""
 
     def __init__(self, started: float) -> None:
         self.started, self.found = started, {}
@@ -291,7 +291,7 @@ class Stages:
         setattr(module, name, watched)
 
     def close(self) -> None:
-        """What has passed since the start and is in no stage, and the sum."""
+        """The time since the start that is in no stage, and the sum."""
         total = time.time() - self.started
         self.add("all else", total - sum(seconds for seconds, _ in self.found.values()))
         self.add("to the end of the first step", total)
@@ -308,7 +308,7 @@ WATCHED = (
 
 
 def start_run(started: float, manifest: Path, flags: list[str], go_on_hours: float) -> dict[str, tuple[float, float]]:
-    """Stages of a run up to its first step, and after that, where wished, the peaks that it comes to."""
+    """Stages of a run up to its first step, and, if wanted, its later peaks."""
     stages = Stages(started)
     from training.assembly import assemble
     from training.flags import parse_args
@@ -383,14 +383,14 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False,
         epilog="Further flags go to train_minimal.py, such as --rnn-hidden 256 --threads 2.",
     )  # fmt: skip
-    parser.add_argument("--only", choices=QUESTIONS, help="one of the questions")
-    parser.add_argument("--lengths", type=float, nargs="+", default=[2, 4, 8, 16], help="of utterances, in seconds")
-    parser.add_argument("--steps", type=int, help="training steps a length, default 3; of growth 2000")
-    parser.add_argument("--longest", type=float, default=8, help="of the utterances of growth, in seconds")
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60], help="of the recordings")
-    parser.add_argument("--hours", type=float, default=100, help="of simulated training speech")
-    parser.add_argument("--data", help="corpus whose files are repeated; default synthetic speech")
-    parser.add_argument("--files", type=int, default=36, help="synthetic files that are repeated")
+    parser.add_argument("--only", choices=QUESTIONS, help="answer only this question")
+    parser.add_argument("--lengths", type=float, nargs="+", default=[2, 4, 8, 16], help="lengths of utterances in seconds")
+    parser.add_argument("--steps", type=int, help="training steps per length; default: 3; for growth: 2000")
+    parser.add_argument("--longest", type=float, default=8, help="longest utterance for growth, in seconds")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1, 60], help="lengths of the recordings in minutes")
+    parser.add_argument("--hours", type=float, default=100, help="hours of simulated training speech")
+    parser.add_argument("--data", help="corpus whose files are repeated; default: synthetic speech")
+    parser.add_argument("--files", type=int, default=36, help="number of synthetic files that are repeated")
     parser.add_argument("--go-on", type=float, default=5, help="hours of audio read after the first step, to fill caches")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     args, flags = parser.parse_known_args()

@@ -1,11 +1,11 @@
-"""Seconds to decode and to score a test set, and the word errors against jiwer's.
+"""Seconds to decode and to score a test set; compares the word errors with jiwer's.
 
     python benchmarks/metrics.py [--utterances 2600 --words 20 --rounds 7]
 
 2,600 utterances of 20 words are about LibriSpeech's test-clean. The hypotheses are the references with random words
-replaced, left out and put in; the log probabilities are made from them, about 2.5 frames a letter. Before anything is timed
-greedy decoding must give the hypotheses back and both counts of word errors must agree. One process, alternating; medians
-are printed. Run nothing else meanwhile.
+replaced, left out and inserted; the log-probabilities are made from them, about 2.5 frames per letter. Before anything is
+timed, greedy decoding must give the hypotheses back, and both counts of word errors must agree. The tasks take turns in one
+process; medians are printed. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def measure(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--utterances", type=int, default=2600)
-    parser.add_argument("--words", type=int, default=20, help="of a reference")
+    parser.add_argument("--words", type=int, default=20, help="words of a reference")
     parser.add_argument("--batch-size", type=int, default=16, help="utterances decoded at once")
-    parser.add_argument("--error-share", type=float, default=0.2, help="share of words made wrong, above 0")
+    parser.add_argument("--error-share", type=float, default=0.2, help="share of words that are changed, above 0")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds")
     args = parser.parse_args()
     torch.manual_seed(0)

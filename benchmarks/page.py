@@ -1,4 +1,4 @@
-"""How long after the end of a word its text stands on the page of demo.py, in a real browser."""
+"""Measures how long after the end of a word its text appears on the page of demo.py, in a real browser."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from models.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
-QUIET, LASTING = 0.02, 150  # of the loudest: where a word has ended; milliseconds after which that is sure
-# In the page: hears the microphone beside the recorder, and notes when each word ended and when the text changed.
+QUIET, LASTING = 0.02, 150  # share of the loudest at which a word has ended; milliseconds until that is sure
+# In the page: listens to the microphone too, and notes when each word ended and when the text changed.
 WATCH = """
 const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 window.ends = []; window.texts = [];
@@ -52,7 +52,7 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
 
 
 def spoken(words: list[str], speaker: int) -> np.ndarray:
-    """The words with a gap behind each, at RATE."""
+    """The words with a gap after each, at RATE."""
     rng, parts = np.random.default_rng(0), []
     for word in ["", *words]:
         if word:
@@ -104,9 +104,9 @@ def served(checkpoint: Path) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="of a forward-only model that understands the embedded voice")
-    parser.add_argument("--words", default="hello moon little book way", help="that are spoken, one by one")
-    parser.add_argument("--rounds", type=int, default=4, help="each by another voice")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of a forward-only model that understands the synthetic voice")
+    parser.add_argument("--words", default="hello moon little book way", help="words that are spoken one by one")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds, each with another voice")
     args = parser.parse_args()
     words, model = args.words.split(), load_checkpoint(args.checkpoint).model
     print(machine("torch", "gradio", threads=1))

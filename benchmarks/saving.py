@@ -1,9 +1,9 @@
-"""What writing last.pt costs, and which share of the time it takes when it is written every so many minutes.
+"""Measures what writing last.pt costs, and the share of time it takes at a given interval.
 
     python benchmarks/saving.py [--rounds 20 --minutes 10 --folder DIR]
 
-Two models with the state of AdamW: the default one, and one of 5 layers of 512. Each save is that of training: serialised, synced
-to the disk, renamed, the folder synced. Medians are printed. Run nothing else meanwhile.
+Two models with the state of AdamW: the default one, and one with 5 layers of 512. Each save is the same as in training:
+serialised, synced to the disk, renamed, the folder synced. Medians are printed. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def milliseconds(run: Run, rounds: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20, help="(default: 20)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="from one save to the next (default: 10)")
-    parser.add_argument("--folder", help="on the disk to measure; default: that of temporary files")
+    parser.add_argument("--rounds", type=int, default=20, help="number of saves (default: 20)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="minutes from one save to the next (default: 10)")
+    parser.add_argument("--folder", help="a folder on the disk to measure; default: the one for temporary files")
     args = parser.parse_args()
     print(machine("torch"))
     for name, config in MODELS.items():

@@ -4,9 +4,9 @@
 
 The simulated LibriSpeech has as many utterances and speakers in each part as the real one: folders part/speaker/chapter, a
 *.trans.txt in each chapter, and FLACs that are hard links to a few files of 1.5 to 24.5 seconds. So the disk's cache holds all
-audio and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the first
-reads the durations, the second takes them from the folder in which the first kept them. The steps up to the first minibatch are
-those of train_minimal.py. Run nothing else meanwhile; where that can't be, the processor's time says more than the clock's.
+audio, and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the
+first reads the durations, and the second takes them from the folder where the first kept them. The steps up to the first
+minibatch are those of train_minimal.py. Run nothing else meanwhile; otherwise trust the processor time, not the clock.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import machine
 from memory import WATCHED, FirstStep, Stages, in_fresh_process
 
-# torch and the library are imported in the measuring processes only: a process's peak starts at what its parent held.
+# Only the measuring processes import torch and the library: a process's peak starts at its parent's memory.
 
 PARTS = {  # utterances and speakers
     "train-clean-100": (28539, 251), "train-clean-360": (104014, 921), "train-other-500": (148688, 1166),
@@ -56,7 +56,7 @@ def make_files(folder: Path, count: int) -> list[tuple[Path, str]]:
 
 
 def chapters(share: float) -> Iterator[tuple[str, str, int]]:
-    """Folder, name and number of utterances of each chapter; of each part a share."""
+    """Folder, name and number of utterances of each chapter, for a share of each part."""
     speaker = 0
     for part, (utterances, speakers) in PARTS.items():
         utterances, speakers = max(1, round(share * utterances)), max(1, round(share * speakers))
@@ -112,8 +112,8 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False,
         epilog="Further flags go to train_minimal.py, such as --threads 1.",
     )  # fmt: skip
-    parser.add_argument("--share", type=float, default=1.0, help="of the utterances and speakers of each part")
-    parser.add_argument("--files", type=int, default=36, help="different audio files")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the utterances and speakers of each part")
+    parser.add_argument("--files", type=int, default=36, help="number of different audio files")
     parser.add_argument("--rounds", type=int, default=1, help="measured rounds")
     args, flags = parser.parse_known_args()
     print(machine("torch", "numpy", "soundfile"))

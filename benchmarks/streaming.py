@@ -1,14 +1,14 @@
-"""What streaming costs: computing, memory, a training step without the backward direction, and many streams at once.
+"""Measures what streaming costs: computing, memory, a training step without the backward direction, and many streams at once.
 
     python benchmarks/streaming.py                          # computing for 100 ms of audio, and forward-only training steps
-    python benchmarks/streaming.py --memory 60              # memory after that many minutes of audio
+    python benchmarks/streaming.py --memory 60              # memory after this many minutes of audio
     python benchmarks/streaming.py --dispatch --plot FILE   # live streams served one by one or in batches (Section 7.1)
 
-The model is that of Section 7.4 with 256 in place of 2,560 units, its weights random: five forward-only GRU layers, a row
+The model is that of Section 7.4 with 256 instead of 2,560 units and random weights: five forward-only GRU layers, a row
 convolution of 19 frames, a fully connected layer; 65 bins at 16 kHz, an output every 20 ms. Live streams send 100 ms of audio
-every 100 ms, each beginning at a time of its own; a chunk's latency is from its arrival to its text. One by one: the chunk that
-waits longest is served next. In batches, eagerly: as soon as the last batch is done, all chunks that wait are served together.
-Run nothing else meanwhile.
+every 100 ms, each starting at its own time; the latency of a chunk is the time from its arrival to its text. One by one: the
+chunk that has waited longest is served next. In batches, eagerly: as soon as one batch is done, all waiting chunks are served
+together. Run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | No
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:
-    """Shares of the work by size of the batch, and latencies, both against the number of streams (as Figures 5 and 6)."""
+    """Shares of the work by batch size, and latencies, both against the number of streams (as in Figures 5 and 6)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -226,13 +226,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--hidden", type=int, default=256)
-    add("--seconds", type=float, default=20.0, help="of audio, or of live streams")
-    add("--rounds", type=int, default=9, help="of training steps")
-    add("--frames", type=int, default=400, help="of an utterance in a training step")
+    add("--seconds", type=float, default=20.0, help="seconds of audio, or of live streams")
+    add("--rounds", type=int, default=9, help="rounds of training steps")
+    add("--frames", type=int, default=400, help="frames of an utterance in a training step")
     add("--memory", type=int, metavar="MINUTES")
     add("--dispatch", action="store_true")
     add("--streams", type=int, nargs="+", default=[1, 2, 5, 8, 10, 12, 15, 20, 30, 40])
-    add("--threads", type=int, default=1, help="of torch, but for training steps")
+    add("--threads", type=int, default=1, help="threads of torch, except in training steps")
     add("--plot", type=Path)
     args = parser.parse_args(argv)
     keep_freed_memory()

@@ -1,10 +1,10 @@
-"""A training step of this library against the same model put together from PyTorch's own layers.
+"""Compares a training step of this library with the same model built from PyTorch's own layers.
 
     python benchmarks/train_step.py [--batch 8 --frames 200 --bins 129 --hidden 256 --layers 3 --rnn-type gru]
-    python benchmarks/train_step.py --symbols 6792   # this library's step with so many output symbols too, in place of 29
+    python benchmarks/train_step.py --symbols 6792   # also this library's step with this many output symbols instead of 29
 
 The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU (or nn.LSTM) + nn.BatchNorm1d +
-nn.Hardtanh, same shapes, same batch, same loss and optimiser. Both run in one process, alternating; medians are printed. Run
+nn.Hardtanh, same shapes, same batch, same loss and optimiser. Both take turns in one process; medians are printed. Run
 nothing else meanwhile.
 """
 
@@ -34,7 +34,7 @@ STOCK_LAYERS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class StockModel(nn.Module):
-    """What one would compose; padding is not masked, which only makes it quicker."""
+    """The model that one would build; it does not mask padding, which only makes it faster."""
 
     def __init__(self, bins: int, vocab: int, hidden: int, layers: int, rnn_type: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def random_batch(args: argparse.Namespace) -> SpectrogramBatch:
 
 
 def step_operations(args: argparse.Namespace) -> float:
-    """Billions of multiplications and additions of a step by the definition of its layers: forward once, backward twice."""
+    """Billions of multiplications and additions per step, by the definition of its layers: forward once, backward twice."""
     frames, bins, channels, products = -(-args.frames // 2), args.bins, 1, 0
     for layer in CONVOLUTIONS["2-layer 2D"]:
         bins = -(-bins // layer.stride[0])
@@ -90,7 +90,7 @@ def step_operations(args: argparse.Namespace) -> float:
 
 
 def matrix_peak() -> float:
-    """Billions of multiplications and additions a second of a large square product."""
+    """Billions of multiplications and additions per second of a large square matrix product."""
     a, seconds = torch.randn(1536, 1536), []
     for _ in range(7):
         start = time.perf_counter()
@@ -115,7 +115,7 @@ def contestants(args: argparse.Namespace, batch: SpectrogramBatch) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("batch", 8), ("frames", 200), ("bins", 129), ("hidden", 256), ("layers", 3), ("rounds", 10)):
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"(default: {value})")
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     parser.add_argument("--symbols", type=int, metavar="V", help="also time this library with V output symbols, blank included")
     parser.add_argument("--rnn-type", choices=tuple(STOCK_LAYERS), default="gru", help="(default: gru)")
     args = parser.parse_args()
@@ -123,7 +123,7 @@ def main() -> None:
     batch = random_batch(args)
     steps = contestants(args, batch)
     seconds = {name: [] for name in steps}
-    keep_freed_memory()  # all profit; without it the stock model takes longer still
+    keep_freed_memory()  # helps both; without it the stock model takes even longer
     for round_number in range(args.rounds + 2):
         for name, step in steps.items():
             start = time.perf_counter()

@@ -1,7 +1,7 @@
 """ARPA files: reads them as any tool writes them, and holds their n-grams in little memory.
 
-Two readers give the same n-grams: a fast one, which gives up at whatever it doesn't expect, and then a careful one, which
-reads line by line and says what is wrong with which. Logarithms are those of the file: base 10.
+Two readers give the same n-grams: a fast one, which gives up at anything unexpected, and then a careful one, which reads
+line by line and says which line is wrong and why. Logarithms are those of the file: base 10.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class ArpaError(ValueError):
 
 
 def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
-    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that is announced.
+    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that the file announces.
 
     The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
-    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` is told on stderr.
+    instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` gives a warning.
 
     Raises:
         ArpaError: if there is no such file or it is broken; the message names file, line and what to do.
@@ -63,7 +63,7 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
 _MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (text gives 3 to 20); bytes read in any case
-_NO_MODEL = "and no language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
+_NO_MODEL = "not a language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # first bytes of a file -> what it is, and what helps
     b"mmap lm http://kheafield.com/code": (
         "a KenLM binary, no ARPA file; --lm takes such a file as it is, not compressed, where the package kenlm is installed: "

@@ -1,7 +1,7 @@
 """KenLM's binaries, of every kind that ``build_binary`` makes, read with the package ``kenlm``.
 
-The file is mapped, not read: one of 7 GB opens at once, and takes the memory of what is asked of it. Only the words, which
-stand at its end, are read. Scores are in single precision, and of a quantised file as near as its bits let them be.
+The file is mapped, not read: one of 7 GB opens at once and uses memory only for the parts that are needed. Only the words at
+its end are read. Scores are in single precision; those of a quantised file are as precise as its bits allow.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class KenlmModel(LanguageModel):
     def __init__(self, path: Path | str, unit: str | None = None) -> None:
         self._path = Path(path)
         _refuse_without_package(self._path)
-        words = _read_words(self._path)  # first, for most files that are cut off lack some of them
+        words = _read_words(self._path)  # first, since most files that are cut off lack some of them
         _refuse_what_crashes(self._path, words)
         self._open()
         self._words = {word: word for word in words}  # as they are spelt here -> in the file
@@ -190,7 +190,7 @@ def _read_words(path: Path) -> list[str]:
             raise KenlmError(f"{path}: the binary does not hold its words, which the search needs; {again}")
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
-        while end.count(b"\0") < count + 2 and length < size:  # more than there are words, so that <unk> is whole
+        while end.count(b"\0") < count + 2 and length < size:  # more zeros than words, so that <unk> is complete
             length = min(size, 2 * length + 16 * count)
             file.seek(size - length)
             end = file.read(length)

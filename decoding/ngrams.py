@@ -2,7 +2,7 @@
 
     texts -> NGramModel.train -> write_arpa -> lm.arpa -> read_arpa -> scorers.WordScorer or CharacterScorer -> beam search
 
-Logarithms are natural, except in ``ngrams``, which holds what an ARPA file holds: base 10.
+Logarithms are natural, except in ``ngrams``, where they are base 10 as in an ARPA file.
 ``python train_language_model.py sentences.txt -o lm.arpa`` makes such a file.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
-_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; so few next tokens are examined one by one
+_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; up to 16 next tokens are examined singly
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)
@@ -35,8 +35,8 @@ _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as 
 def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dict[NGram, int]]:
     """The counts c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
 
-    Of the highest order, and where g begins with <s>, c(g) is how often g occurs. Below, it is the continuation count: before how
-    many different tokens. So "Francisco", frequent but only after "San", gets little where "San" is not before it.
+    For the highest order, and if g begins with <s>, c(g) is how often g occurs. Below that it is the continuation count: after
+    how many different tokens g occurs. So "Francisco", frequent but only after "San", gets little after other words.
     """
     counts: list[dict[NGram, int]] = [Counter() for _ in range(min(order, 2 + max(map(len, sentences), default=0)))]
     for sentence in sentences:
@@ -84,8 +84,8 @@ def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple
 class LanguageModel(ABC):
     """What the scorers need from an n-gram model over words or characters, however its n-grams are stored.
 
-    Characters are tokens of their own, a space the token ``<space>``; letters keep their case. A state is what the model needs
-    of the tokens so far, and can be the key of a dict.
+    Each character is a token, and a space is the token ``<space>``; letters keep their case. A state is what the model needs to
+    know about the tokens so far, and can be the key of a dict.
 
     Args:
         order: length of the longest n-grams.
@@ -213,9 +213,9 @@ class NGramModel(LanguageModel):
     def train(cls, texts: Iterable[str], order: int = 3, unit: str = "word") -> NGramModel:
         """Interpolated Kneser-Ney smoothing: p(w|h) = max(c(hw) - D, 0) / c(h) + gamma(h) p(w|h').
 
-        c is a continuation count below the highest order, D = n1 / (n1 + 2 n2) of each order, gamma(h) what the
-        discounts leave. Departs from the paper: nothing is pruned, the vocabulary is all that occurs, and the order is 3,
-        not 5 (Section 3.8), for small corpora.
+        Below the highest order c is a continuation count; D = n1 / (n1 + 2 n2) for each order; gamma(h) is what the
+        discounts leave. Departs from the paper: nothing is pruned, the vocabulary is all words that occur, and the order is
+        3, not 5 (Section 3.8), for small corpora.
 
         Args:
             texts: sentences; blank ones are left out.

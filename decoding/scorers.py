@@ -1,13 +1,13 @@
-"""What a language model tells the beam search: scores of the labels that may extend a prefix.
+"""Scores that a language model gives the beam search for the labels that may extend a prefix.
 
-The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). From
-here come log p_lm and word_count; alpha and beta are the search's. A prefix of labels leads to a state, and both scorers
-say what from there each label adds. Labels are letters, or pairs of letters (Section 3.6), as the encoder has them.
+The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). This
+module gives log p_lm and word_count; the search has alpha and beta. A prefix of labels leads to a state, and both scorers say
+what each label adds in that state. Labels are the encoder's: letters, or pairs of letters (Section 3.6).
 
-Words that the model does not know are spelt by a second model, in which each letter of the alphabet is as likely as the
-others: they cost ``unknown_penalty`` = log(letters) nats by letter, log 27 = 3.3 in English. So ``zebra quick`` costs what
-``zebraquick`` does: words are neither joined nor parted for being unknown. A price by word, such as p(<unk>), would join them,
-so it counts for nothing here.
+A second model spells words that the language model does not know. In it all letters of the alphabet are equally likely, so
+such words cost ``unknown_penalty`` = log(number of letters) nats per letter, log 27 = 3.3 in English. So ``zebra quick`` costs
+as much as ``zebraquick``: unknown words are neither joined nor split. A penalty per word, such as p(<unk>), would join them, so
+it is not used.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ class WordScorer:
     """Scores a prefix by a model over words: a word counts when a space, or the end of the text, completes it.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, letters of the
-    word begun). A space at the start or after a space completes no word and adds nothing.
+    current word). A space at the start or after a space completes no word and adds nothing.
 
-    An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as its letters begin no known word (else the search
-    would favour long words, which have not paid yet), and tells nothing of the words after it.
+    An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as no known word begins with them (otherwise the
+    search would favour long words, which have not paid yet). It gives no context for the words after it.
 
     Args:
         model: a language model over words.
         encoder: its labels are those with which the beam search extends prefixes.
-        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write: what begins none of
-            them scores -inf. None allows every word.
-        unknown_penalty: nats by letter of a word that the model does not know, at least 0; None: log(letters of the alphabet)
-            [ours]. With alpha and beta tuned on dev it does well whatever share of the words is known; the more of what is
-            said is unknown, the lower the alpha that suits it.
+        lexicon: the only words allowed, or True for all that the model knows and the alphabet can write; letters with which
+            none of them begins score -inf. None allows every word.
+        unknown_penalty: nats per letter of a word that the model does not know, at least 0; None: log(size of the alphabet)
+            [ours]. With alpha and beta tuned on dev it works well for any share of known words; the more words are unknown,
+            the lower the best alpha.
 
     Attributes:
         unwritable: words that the model knows but the alphabet cannot write, the likeliest first.
@@ -445,7 +445,7 @@ def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) ->
         return model
     known = len(model.vocabulary - {SPACE})
     what = f"{len(spellings)} of the {known} {model.unit}s that it knows, {_listed(spellings, 3)}"
-    twins = f"; except {len(left)} that would be spelt like another, {_listed(left, 3)}" if left else ""
+    twins = f"; {len(left)} stay as they are, since they would be spelt like another: {_listed(left, 3)}" if left else ""
     print(f"{path}: read in lower case, to fit the alphabet: {what}{twins}", file=sys.stderr)
     return model.respelt(spellings)
 

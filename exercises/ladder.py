@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -290,7 +291,7 @@ class Failed(Exception):
         """The message in lines of so many columns."""
         lines = fold(self.heading, width).split("\n") if self.heading else []
         rows = [("checked", self.what), ("input", self.given), ("got", self.got), ("wanted", self.wanted)]
-        rows += [("where", self.where), ("because", self.why)]
+        rows += [("note", self.where), ("because", self.why)]
         if self.mistake:
             rows.append(("mistake", f"{self.mistake.name}. {self.mistake.why} [{self.mistake.source}]"))
         digits = next((n for n in (5, 7, 9, 12) if self.text_of(self.got, n) != self.text_of(self.wanted, n)), 17)
@@ -330,16 +331,22 @@ def describe(value: Any, limit: int = 90, digits: int = 5) -> str:
             return f"{shape} {dtype}"
         text = f"{_rounded(value.tolist(), digits)} ({shape} {dtype})"
         return text if len(text) <= max(limit, 200) else f"{shape} {dtype}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        text = f"{type(value).__name__}({', '.join(f'{key}={describe(part, 40, digits)}' for key, part in vars(value).items())})"
+        return text if len(text) <= max(limit, 300) else type(value).__name__
     if isinstance(value, list | tuple | float):
         value = _rounded(value, digits)
     plain = isinstance(value, str | numbers.Number | list | dict | tuple | None)
     text = repr(value) if plain else type(value).__name__
-    if len(text) <= limit:
-        return text
+    return text if len(text) <= limit else _cut(value, text[: limit - 4])
+
+
+def _cut(value: Any, text: str) -> str:
+    """The beginning of a value's text, and how long the value is."""
     size = (
         f" ({len(value)} {'characters' if isinstance(value, str) else 'items'})" if isinstance(value, str | list | tuple) else ""
     )
-    return f"{text[: limit - 4].rpartition(', ')[0] or text[: limit - 4]} ...{size}"
+    return f"{text.rpartition(', ')[0] or text} ...{size}"
 
 
 def _rounded(value: Any, digits: int) -> Any:
@@ -541,7 +548,9 @@ class Checker:
         if isinstance(got, Tensor | bool) or not isinstance(got, numbers.Real):
             raise Failed(what, self.given, got, f"a number, {wanted:.6g}", why=why)
         if not np.isclose(float(got), wanted, rtol=1e-7, atol=tolerance, equal_nan=True):
-            apart = f"{float(got) - wanted:.2g} too {'high' if got > wanted else 'low'}" if math.isfinite(got - wanted) else ""
+            apart = (
+                f"{abs(float(got) - wanted):.2g} too {'high' if got > wanted else 'low'}" if math.isfinite(got - wanted) else ""
+            )
             raise Failed(what, self.given, float(got), float(wanted), apart, why)
 
     def that(self, what: str, holds: bool, got: Any, wanted: Any, why: str = "") -> None:

@@ -1,1 +1,1 @@
-"""What a trained model is kept in, and what it is used for."""
+"""Trained models: their files, and what they are used for."""

@@ -236,7 +236,7 @@ def _is_weight(value: object) -> bool:
 
 
 def _check_training(training: Mapping) -> None:
-    """Raises ``TypeError`` if the training data that a checkpoint needs outside a resumed run have the wrong types."""
+    """Raises ``TypeError`` if error rates, calibration or words in a checkpoint have the wrong types."""
     calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
     rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
     if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:

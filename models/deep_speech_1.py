@@ -21,12 +21,12 @@ class DeepSpeech1(DeepSpeech2):
         h5_t = g(W5 h4_t + b5)
         p_t = softmax(W6 h5_t + b6)
 
-    with ``g(z) = min(max(z, 0), 20)``. Before the utterance and behind its end the spliced frames are 0. With C = 1
+    with ``g(z) = min(max(z, 0), 20)``. Before the utterance and after its end the spliced frames are 0. With C = 1
 
         x       a b c d e
         spliced 0ab  bcd  de0       what layer 1 sees of five frames
 
-    A matrix times 2C + 1 spliced frames is a convolution over so many frames: the same products, added in another order. So
+    A matrix times 2C + 1 spliced frames is a convolution over 2C + 1 frames: the same products, added in another order. So
     layer 1 is a ``ConvBlock`` of stride 2, layers 2 and 3 are such blocks of one frame, and whatever takes a ``DeepSpeech2``
     takes this model too. The shapes of a one-second utterance on its way through ``DeepSpeech1(n_freq=65, vocab_size=29)``:
 
@@ -44,7 +44,7 @@ class DeepSpeech1(DeepSpeech2):
             [Deep Speech 1, Section 2.1: 0.05 to 0.1].
         bidirectional: False leaves out ``bwd`` [ours], for a model that can write while someone speaks.
 
-    At first W1, W2, W3 and W5 are normal with variance 2 / inputs, so that the layers keep the size of what goes through them
+    Initially W1, W2, W3 and W5 are normal with variance 2 / inputs, so that signals keep their size through the layers
     (He et al. 2015) [ours]. ValueError for sizes out of range.
     """
 

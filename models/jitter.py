@@ -37,8 +37,8 @@ class JitteredFeatures(Features):
 class Jittered(nn.Module):
     """A model that takes each utterance as it is and shifted by half a hop to either side, and averages the probabilities.
 
-    With frames every 10 ms these are the 5 ms of Deep Speech 1 (Section 2.1); that the utterance as it stands is among the
-    three is ours. Each takes the time of a whole evaluation. It stands wherever the model does that is evaluated or transcribes.
+    With frames every 10 ms these are the 5 ms of Deep Speech 1 (Section 2.1); including the unshifted utterance is ours. Each
+    of the three takes the time of a whole evaluation. Use it wherever a model is evaluated or transcribes.
     """
 
     def __init__(self, model: DeepSpeech2) -> None:

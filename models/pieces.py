@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 LONGEST = 60.0  # seconds that are transcribed whole: longer than a corpus' utterances, and fits into any memory [ours]
-SHORTEST_PIECE, LONGEST_PIECE = 10.0, 30.0  # seconds, as utterances of LibriSpeech may last [ours]
+SHORTEST_PIECE, LONGEST_PIECE = 10.0, 30.0  # seconds, like LibriSpeech's utterances [ours]
 CONTEXT = 2.0  # seconds on either side that go through the model with a piece, but whose text is not used [ours]
 PAUSE = 0.3  # seconds over which the power is averaged to find a pause [ours]
 QUIET_DB = -40.0  # a piece whose loudest moment is this far below the recording's is a pause [ours]

@@ -149,7 +149,8 @@ def accept_together(
         ValueError: as in ``accept``, before any stream has changed; or if a stream is named twice.
     """
     if not len(set(map(id, recognizers))) == len(recognizers) == len(chunks):
-        raise ValueError(f"give one chunk for each stream, not {len(chunks)} chunks for {len(recognizers)} streams")
+        given = f"{len(chunks)} chunks for {len(recognizers)} streams"
+        raise ValueError(f"give one chunk for each stream, and no stream twice; there are {given}")
     checked = [recognizer._checked(chunk) for recognizer, chunk in zip(recognizers, chunks, strict=True)]
     alike: dict[tuple, list[tuple[int, Tensor]]] = {}
     for number, (recognizer, samples) in enumerate(zip(recognizers, checked, strict=True)):

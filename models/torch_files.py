@@ -1,7 +1,7 @@
 """Files of ``torch.save``, read whole or not at all: their checksums are tested first, and nothing in them is ever run.
 
-torch writes a CRC-32 of each record of its zip archive, and ``torch.load`` does not look at it: with one bit of a weight
-flipped, another model comes back, and nothing is said. And a pickle, which such an archive holds, is a program.
+torch writes a CRC-32 for each record of its zip archive, but ``torch.load`` does not check it: if one bit of a weight is
+flipped, it silently returns another model. And a pickle, which such an archive holds, is a program.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class BadFile(ValueError):
 def read_torch_file(path: Path, device: str | torch.device) -> object:
     """The plain tensors, numbers, texts, lists and dicts that ``torch.save`` wrote.
 
-    Each record must have its checksum, so that a flip of any bit that matters is found; and lie in the file as it is, not
-    compressed, so that nothing takes more memory than the file. The pickle may name no function but those that make dicts and
-    tensors; what it names is looked at without running it, and then read by torch's own reader, which runs nothing else either.
+    Each record must match its checksum, so that any flipped bit that matters is found, and must be uncompressed, so that
+    nothing takes more memory than the file. The pickle may name only functions that make dicts and tensors. These names are
+    checked without running it; then torch's own reader reads it, which runs nothing else either.
 
     Args:
         path: of the file.

@@ -23,7 +23,7 @@ LOUD = (-2.0, 3.0)  # normalised log power of the darkest and the brightest colo
 
 
 def picture(features: np.ndarray, alt: str) -> str:
-    """An image of (F, T) features, low frequencies below."""
+    """An image of (F, T) features, with low frequencies at the bottom."""
     file = io.BytesIO()
     colours = {"cmap": "magma", "vmin": LOUD[0], "vmax": LOUD[1]}
     matplotlib.image.imsave(file, features, origin="lower", format="png", pil_kwargs={"compress_level": 1}, **colours)
@@ -98,7 +98,7 @@ def result(utterance: Utterance, found: dict) -> str:
 
 LEGEND = (
     '<p class="legend">Above: the features that the network hears, with each letter where forced alignment puts it (Eq. 13). '
-    "The strip: the likeliest symbol of each output frame, paler where less likely; grey with a dot: blank, no new letter.</p>"
+    "The strip: the likeliest symbol of each output frame, paler if less likely; grey with a dot: blank, no new letter.</p>"
 )
 TABLE_HEAD = (
     '<thead><tr><th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'

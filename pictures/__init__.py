@@ -1,1 +1,1 @@
-"""Pictures of speech, models, runs and the paper's tables; names that any terminal can show."""
+"""Pictures of speech, models, runs and the paper's tables; output that any terminal can show."""

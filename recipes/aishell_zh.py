@@ -1,11 +1,11 @@
-"""Makes the manifest of the README's Mandarin sentences from AISHELL-1, with the very split used.
+"""Makes the manifest of the README's Mandarin sentences from AISHELL-1, with exactly the split used.
 
     python recipes/aishell_zh.py data_aishell
 
-data_aishell is what data_aishell.tgz of openslr.org/33 unpacks to. In its folder wav two archives must be unpacked, too:
+Unpacking data_aishell.tgz of openslr.org/33 gives data_aishell. In its folder wav, unpack two more archives:
 S0150.tar.gz and S0252.tar.gz. The script writes data_aishell/manifest.tsv and changes no recording. aishell_zh.tsv beside this
-file has the sentences used of these two speakers, their split and their pinyin. The results were measured on the same sound as
-Opus of 28 kbit/s.
+file lists the sentences used from these two speakers, their split and their pinyin. The results were measured on the same audio
+as Opus at 28 kbit/s.
 """
 
 from __future__ import annotations

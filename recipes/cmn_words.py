@@ -1,10 +1,10 @@
-"""Makes the manifest of the README's Mandarin words by one voice from a clone of audio-cmn, with the very split used.
+"""Makes the manifest of the README's Mandarin words by one voice from a clone of audio-cmn, with exactly the split used.
 
     git clone https://github.com/hugolpz/audio-cmn cmn_words
     python recipes/cmn_words.py cmn_words
 
-It writes cmn_words/manifest.tsv beside the recordings and changes none of them. cmn_words.tsv beside this file has the words,
-their split and their pinyin. The results were measured on clips whose silence at both ends was cut; these are whole.
+It writes cmn_words/manifest.tsv beside the recordings and changes none of them. cmn_words.tsv beside this file lists the words,
+their split and their pinyin. The results were measured on clips without the silence at both ends; these are whole.
 """
 
 from __future__ import annotations

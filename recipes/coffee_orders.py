@@ -1,11 +1,11 @@
-"""Makes the manifest of the README's coffee orders from a clone of speech-to-intent-benchmark, with the very split used.
+"""Makes the manifest of the README's coffee orders from a clone of speech-to-intent-benchmark, with exactly the split used.
 
     git clone https://github.com/Picovoice/speech-to-intent-benchmark barista_en
     python recipes/coffee_orders.py barista_en
 
-It writes barista_en/manifest.tsv beside the recordings and changes none of them. The clone has the audio, and in its labels the
-drink, size, roast, shots, milk and sugar of each order. coffee_orders.tsv beside this file adds what is published nowhere: the
-words around them, the voice (an estimate: groups of like voices), and the piece of the clip that was used.
+It writes barista_en/manifest.tsv beside the recordings and changes none of them. The clone has the audio, and labels with the
+drink, size, roast, shots, milk and sugar of each order. coffee_orders.tsv beside this file adds what is not published: the
+words around them, the voice (an estimate: groups of similar voices), and the piece of the clip that was used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from recipes.manifest import piece_start, piece_times, read_list, write_manifest
 
 LIST = Path(__file__).with_suffix(".tsv")
 DEV, TEST = ("v21", "v22", "v30", "v31"), ("v10", "v14", "v19", "v32")  # voices; all others are train
-SLOTS = {  # by our name for it, the label's
+SLOTS = {  # our name -> the label's name
     "DRINK": "coffeeDrink", "SIZE": "size", "ROAST": "roast", "SHOTS": "numberOfShots",
     "MILK": "milkAmount", "SUGAR": "sugarAmount",
 }  # fmt: skip
@@ -36,9 +36,9 @@ class Order:
 
     Attributes:
         clip: the first eight characters of the clip's name.
-        voice: a group of like voices.
+        voice: a group of similar voices.
         samples, head: length of the piece used, and the CRC-32 of its first 1600 samples.
-        phrase: the words, with slots such as SIZE in place of what the label has.
+        phrase: the words, with slots such as SIZE for the words in the label.
     """
 
     clip: str
@@ -66,14 +66,14 @@ def find_clips(clone: Path, listed: list[Order]) -> list[Path]:
     """The clip of each order.
 
     Raises:
-        ValueError: if one is missing, or the labels are.
+        ValueError: if a clip is missing.
     """
     folder = clone / "data" / "speech" / "clean"
     by_name = {file.name[:8]: file for file in folder.glob("*.wav")}
     missing = [order.clip for order in listed if order.clip not in by_name]
     if missing:
         raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} clips used are missing, the first is "
-                         f"{missing[0]}-*.wav; is it a clone of speech-to-intent-benchmark?")  # fmt: skip
+                         f"{missing[0]}-*.wav; is this a clone of speech-to-intent-benchmark?")  # fmt: skip
     return [by_name[order.clip] for order in listed]
 
 
@@ -97,7 +97,7 @@ def coffee_rows(clone: Path, listed: list[Order]) -> list[tuple[str, ...]]:
         try:
             text = transcript(order.phrase, labels[clip.name])
         except KeyError as error:
-            raise ValueError(f"{clone / 'data/label/label.json'}: {clip.name} has no {error}, which the order names") from None
+            raise ValueError(f"{clone / 'data/label/label.json'}: {clip.name} has no {error}, which the order needs") from None
         times = piece_times(piece_start(clip, order.samples, order.head), order.samples)
         rows.append((clip.relative_to(clone).as_posix(), order.voice, order.split, *times, text))
     return rows

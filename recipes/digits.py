@@ -1,9 +1,9 @@
-"""Makes the manifest of the README's spoken digits from a clone of the Free Spoken Digit Dataset, with the very split used.
+"""Makes the manifest of the README's spoken digits from a clone of the Free Spoken Digit Dataset, with exactly the split used.
 
     git clone https://github.com/Jakobovski/free-spoken-digit-dataset fsdd
     python recipes/digits.py fsdd
 
-It writes fsdd/manifest.tsv beside the recordings and changes none of them. docs/results.md says what to run then.
+It writes fsdd/manifest.tsv beside the recordings and changes none of them. docs/results.md says what to run next.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Makes the manifest of the README's Mandarin words from a clone of DSPSpeech-20, with the very split used.
+"""Makes the manifest of the README's Mandarin words from a clone of DSPSpeech-20, with exactly the split used.
 
     git clone https://github.com/zhongyuchen/DSPSpeech-20 dsp20_zh
     python recipes/dsp20_zh.py dsp20_zh
 
 It writes dsp20_zh/manifest.tsv beside the recordings and changes none of them. dsp20_zh.tsv beside this file lists what was
 used: three takes of each of the twelve Chinese words by 29 of the 34 speakers, and which piece of each recording. Speakers have
-numbers there, not the names they have in the clone; the script knows them by their recordings. With --all it takes all
-recordings of these words, about 8,160, whole, with another split: of ten speakers one is test and one dev.
+numbers there, not the clone's names; the script recognises them by their recordings. With --all it uses all recordings of
+these words, about 8,160, whole and with another split: of ten speakers one is test and one dev.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def recognise(takes: Takes, listed: list[Piece]) -> dict[str, str]:
     if unknown := sorted({piece.speaker for piece in listed} - found.keys()):
         raise ValueError(
             f"{len(unknown)} of the listed speakers are not recognised by their recordings, the first is {unknown[0]}: "
-            "the sound differs from what was used; --all takes what the clone has"
+            "the audio differs from what was used; --all uses what the clone has"
         )
     return found
 
@@ -122,7 +122,7 @@ def all_rows(clone: Path) -> list[tuple[str, ...]]:
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clone", type=Path, help="folder of the clone, with a folder of recordings for each speaker")
-    parser.add_argument("--all", action="store_true", help="all recordings of the twelve words, whole, split in another way")
+    parser.add_argument("--all", action="store_true", help="use all recordings of the twelve words, whole, with another split")
     args = parser.parse_args(argv)
     if args.all:
         write_manifest(args.clone, ("path", "speaker", "split", "transcript", "pinyin"), all_rows(args.clone))

@@ -1,8 +1,8 @@
 """Joins corpora into one, to train on all of them: python recipes/joined.py commands speech_commands fsdd
 
-It writes commands/manifest.tsv, which names the recordings where they lie, and changes none of them. The splits of the first
-corpus keep their names. What the others have to train on is trained on too; the name of their folder is put behind the names of
-their other splits, such as ``test_fsdd``, so that each has error rates of its own. dev is that of the first corpus alone.
+It writes commands/manifest.tsv, which lists the recordings where they are, and changes none of them. The splits of the first
+corpus keep their names. The training splits of the others join its train; their other splits get the name of their folder,
+such as ``test_fsdd``, so that each has its own error rates. dev is that of the first corpus alone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ COLUMNS = ("path", "speaker", "split", "start", "duration", "transcript")
 
 
 def joined_rows(folder: Path, corpora: dict[str, Corpus]) -> list[tuple[str, ...]]:
-    """A line for each utterance of the corpora by name, paths relative to the folder; voices of two corpora are never one.
+    """A line for each utterance of the corpora by name, with paths relative to the folder; corpora never share a voice.
 
     Raises:
-        ValueError: for an utterance of one channel of several, which these columns can't tell.
+        ValueError: for an utterance that is one of several channels, which these columns can't express.
     """
     rows = []
     for number, (name, corpus) in enumerate(corpora.items()):
         for u in corpus.utterances:
             if u.channel is not None:
-                raise ValueError(f"{u.path}: one channel of several; write each channel to a file of its own first")
+                raise ValueError(f"{u.path}: one channel of several; first write each channel to its own file")
             split = u.split if number == 0 or u.split == "train" else f"{u.split}_{name}"
             path = Path(os.path.relpath(u.path, folder)).as_posix()
             speaker, start = f"{name}/{u.speaker}" if u.speaker else "", f"{u.start:.6f}" if u.is_piece else ""
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names = [path.resolve().name for path in args.corpora]
     if len(set(names)) < len(names):
-        parser.error(f"two of the corpora are called the same, {', '.join(names)}: rename a folder")
+        parser.error(f"two of the corpora have the same name, {', '.join(names)}: rename a folder")
     corpora = {name: read_corpus(path) for name, path in zip(names, args.corpora, strict=True)}
     for corpus in corpora.values():
         check_problems(corpus)

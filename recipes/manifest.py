@@ -1,4 +1,4 @@
-"""What the recipes share: lists of what was used, pieces of clips found by a checksum, and writing the manifest."""
+"""What the recipes share: reading lists of clips, finding pieces of clips by a checksum, and writing the manifest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-RATE, HEAD = 16000, 1600  # Hz; samples from its beginning by which a piece is found in its clip
+RATE, HEAD = 16000, 1600  # Hz; first samples of a piece, by which it is found in its clip
 
 
 def read_list(file: Path) -> list[list[str]]:
@@ -19,12 +19,12 @@ def read_list(file: Path) -> list[list[str]]:
 
 
 def piece_start(clip: Path, samples: int, head: int, step: int = 1) -> int | None:
-    """The sample at which a piece begins in its clip, None if it is not in it.
+    """The sample at which a piece begins in its clip; None if it is not there.
 
     Args:
         clip: 16 bits, 16 kHz, one channel.
         samples, head: length of the piece, and the CRC-32 of its first ``HEAD`` samples.
-        step: of which its beginning is a multiple.
+        step: the beginning is a multiple of this.
     """
     audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
     if rate != RATE or audio.shape[1] != 1:
@@ -35,15 +35,15 @@ def piece_start(clip: Path, samples: int, head: int, step: int = 1) -> int | Non
 
 
 def piece_times(start: int | None, samples: int) -> tuple[str, str]:
-    """Offset and duration in seconds as a manifest has them; empty where the clip is taken whole."""
+    """Offset and duration in seconds, as in a manifest; empty if the whole clip is used."""
     return ("", "") if start is None else (f"{start / RATE:.7f}", f"{samples / RATE:.7f}")  # a sample is 62.5 us
 
 
 def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Writes ``folder``/manifest.tsv and prints how many utterances each split has; clips without their piece are told.
+    """Writes ``folder``/manifest.tsv, prints how many utterances each split has, and names the number of clips used whole.
 
     Raises:
-        ValueError: if there is one with other lines.
+        ValueError: if there is already one with other lines.
     """
     file = folder / "manifest.tsv"
     text = "".join("\t".join(row) + "\n" for row in [columns, *rows])
@@ -54,5 +54,5 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     print(f"{file}: {len(rows)} utterances, " + ", ".join(f"{count} {name}" for name, count in sorted(splits.items())))
     whole = sum(row[list(columns).index("offset")] == "" for row in rows) if "offset" in columns else 0
     if whole:
-        print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, and are taken whole: "
-              "rates will differ a little from those of the README")  # fmt: skip
+        print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, so they are used whole: "
+              "error rates will differ a little from those of the README")  # fmt: skip

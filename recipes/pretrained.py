@@ -1,9 +1,9 @@
-"""Makes a small checkpoint of a run on single words, such as models/commands_en.pt, and counts its errors.
+"""Makes a small checkpoint from a run on single words, such as models/commands_en.pt, and counts its errors.
 
     python recipes/pretrained.py runs/commands/checkpoint.pt --data commands -o models/commands_en.pt
 
-The weights are written in half precision, half the bytes, and what only a resumed run needs is left out. The words that were
-trained on are written beside them: transcribe.py then finds these words alone.
+It writes the weights in half precision (half the bytes), leaves out what only a resumed run needs, and adds the words of the
+training set: transcribe.py then writes only these words.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from speech.corpora import Utterance, read_corpus
 from speech.datasets import SpeechDataset
 
 COMMANDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-KEPT = ("epoch", "epochs", "best_wer", "best_cer")  # of what training leaves
+KEPT = ("epoch", "epochs", "best_wer", "best_cer")  # kept from the training results
 
 
 def small(checkpoint: Checkpoint, words: Iterable[str], dev: Sequence[Utterance]) -> Checkpoint:
-    """The checkpoint with weights of half precision (float16), its list of words, and a confidence calibrated for them on dev."""
+    """The checkpoint with half-precision weights (float16), its list of words, and a confidence calibrated for them on dev."""
     kept = {name: checkpoint.training[name] for name in KEPT if name in checkpoint.training} | {"words": sorted(set(words))}
     rounded = replace(checkpoint, model=checkpoint.model.half().float(), training=kept)
     found = [(word, u) for u in dev for word in transcribe(rounded, u.path, decoder_of(rounded))["words"]]
@@ -43,13 +43,13 @@ def small(checkpoint: Checkpoint, words: Iterable[str], dev: Sequence[Utterance]
 
 
 def outputs_of(checkpoint: Checkpoint, utterances: Sequence[Utterance]) -> list[Output]:
-    """What the network says of each utterance."""
+    """The network's output for each utterance."""
     dataset = SpeechDataset(utterances, checkpoint.config.sample_rate)
     return list(network_outputs(checkpoint.model, dataset, checkpoint.encoder))
 
 
 def likeliest_word(output: Output, words: Sequence[str], encoder: CharEncoder) -> str:
-    """The word with the highest CTC probability, of an utterance that is known to be one of the words."""
+    """The word with the highest CTC probability, for an utterance that is known to be one of the words."""
     targets = [torch.tensor(encoder.encode(word)) for word in words]
     rows = torch.from_numpy(output.log_probs)[:, None].expand(-1, len(words), -1)  # (T', words, V)
     lengths = torch.full((len(words),), len(rows)), torch.tensor([len(target) for target in targets])
@@ -57,7 +57,7 @@ def likeliest_word(output: Output, words: Sequence[str], encoder: CharEncoder) -
 
 
 def errors_of(checkpoint: Checkpoint, outputs: Sequence[Output]) -> dict[str, ErrorCounts]:
-    """Word errors: greedily; of the likeliest text of its words, as transcribe.py finds it; of the likeliest one word."""
+    """Word errors of greedy decoding, of the likeliest text of its words (as in transcribe.py), and of the likeliest word."""
     encoder, decoder = checkpoint.encoder, decoder_of(checkpoint)
     references = [output.reference for output in outputs]
     greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]

@@ -1,11 +1,11 @@
-"""Makes the manifest of the README's spoken commands from the public download, with the very clips and split used.
+"""Makes the manifest of the README's spoken commands from the public download, with exactly the clips and split used.
 
     wget http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz
     mkdir speech_commands && tar -xzf speech_commands_v0.02.tar.gz -C speech_commands
     python recipes/speech_commands.py speech_commands
 
-It writes speech_commands/manifest.tsv beside the recordings and changes none of them. The 4,157 clips that are
-used stand in speech_commands.tsv beside this file, by voice; the download has many more.
+It writes speech_commands/manifest.tsv beside the recordings and changes none of them. speech_commands.tsv beside this file
+lists the 4,157 clips that are used, by voice; the download has many more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pictures.terminal import Parser, script
 from recipes.manifest import write_manifest
 
 LIST = Path(__file__).with_suffix(".tsv")
-MOST_MISSING = 0.06  # of the clips: 237 are from version 0.01, and version 0.02 may lack some of these
+MOST_MISSING = 0.06  # share of the clips: 237 are from version 0.01, and version 0.02 may lack some of these
 
 
 def command_rows(file: Path = LIST) -> list[tuple[str, ...]]:
@@ -37,7 +37,7 @@ def command_rows(file: Path = LIST) -> list[tuple[str, ...]]:
 @script
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of the unpacked download, which holds yes/, no/ and the others")
+    parser.add_argument("folder", type=Path, help="folder of the unpacked download, which holds yes/, no/ and so on")
     folder = parser.parse_args(argv).folder
     rows = command_rows()
     missing = [row[0] for row in rows if not (folder / row[0]).is_file()]
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"{folder}: {len(missing)} of the {len(rows)} clips used are missing, the first is {missing[0]}; "
                          "is Speech Commands unpacked there?")  # fmt: skip
     if missing:
-        print(f"note: {len(missing)} of the {len(rows)} clips used are missing and left out, such as {missing[0]}")
+        print(f"note: {len(missing)} of the {len(rows)} clips used are missing and are left out, such as {missing[0]}")
     write_manifest(folder, ("path", "speaker", "split", "transcript"), [row for row in rows if row[0] not in set(missing)])
     return 0
 

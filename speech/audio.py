@@ -1,4 +1,4 @@
-"""Audio files to samples: read to their end, one channel, at the wanted rate; what is wrong is said."""
+"""Audio files to samples: read to their end, as one channel, at the wanted rate; errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from torch import Tensor
 
 from speech.containers import Bytes, Contents, bytes_of, contents_of
 
-_log = logging.getLogger(__name__)  # without further ado its warnings are plain lines on the standard error
-_told: set[object] = set()  # what was said already, in this process
+_log = logging.getLogger(__name__)  # unless configured, its warnings are plain lines on the standard error
+_told: set[object] = set()  # warnings that this process has already printed
 
 
 class BadAudio(Exception):
-    """An audio file cannot be read: ``reason`` says why, ``path`` which (None after a DataLoader worker)."""
+    """An audio file that cannot be read: ``reason`` says why, ``path`` says which (None after a DataLoader worker)."""
 
     def __init__(self, reason: str, path: Path | None = None) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class BadAudio(Exception):
 
 
 def tell(key: object, text: str) -> None:
-    """A warning, once for each key in a process."""
+    """Prints a warning, once for each key in a process."""
     if key not in _told:
         _told.add(key)
         _log.warning(text)
@@ -49,16 +49,16 @@ def tell(key: object, text: str) -> None:
 # From a path to the streams in it
 # ---------------------------------------------------------------------------------------------
 
-# A truncated file of another format (W64, VOC, SVX, AVR) is shortened to what is there by libsndfile, and only its log tells.
+# libsndfile shortens a truncated file of some formats (W64, VOC, SVX, AVR) to what is there, and says so only in its log.
 _SHORTENED = re.compile(r"^\s*(?:riff|BODY)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _COUNTED = re.compile(r"^\s*Frames\s*: (\d+)$", re.MULTILINE)
 _LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
-RATES = range(1000, 768_001)  # Hz, of sound that is spoken or sung
+RATES = range(1000, 768_001)  # Hz, for speech or song
 _MPEG = (".mp3", ".mp2", ".mpga", ".mpeg")
 
 
 class Audio:
-    """An audio file whose streams (nearly always one) are opened one after the other by iteration."""
+    """An audio file; iterating opens its streams (nearly always one) one after the other."""
 
     def __init__(self, path: Path, data: Bytes, contents: Contents, in_memory: bool) -> None:
         self.path, self._data, self._contents, self._in_memory = path, data, contents, in_memory
@@ -74,7 +74,7 @@ class Audio:
                 if file.frames > 2**40:
                     raise BadAudio("its header gives no length", self.path)
                 if file.samplerate not in RATES:
-                    raise BadAudio(f"its header says {file.samplerate} Hz, which is no rate of speech", self.path)
+                    raise BadAudio(f"its header says {file.samplerate} Hz, which is not a sample rate of speech", self.path)
                 if file.frames == 0 and len(self) == 1:
                     more = f": its header counts no audio, though the file has {len(self._data):,} bytes"
                     raise BadAudio(f"zero-length audio{more if len(self._data) > 8192 else ''}", self.path)
@@ -95,19 +95,19 @@ class Audio:
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[Audio]:
-    """An audio file, a pipe, or ``-`` for the standard input; what goes wrong inside the block is raised as ``BadAudio``, too."""
+    """An audio file, a pipe, or ``-`` for the standard input; errors inside the block are raised as ``BadAudio`` too."""
     with _all_bytes(path) as data:
         try:
             in_memory = (isinstance(data, bytes) and len(data) > 0) or not _is_named_in_utf_8(path)
             yield Audio(path, data, _contents(path, data), in_memory)
         except RecursionError as error:
-            raise BadAudio("is joined of more files than can be taken apart: give them one by one", path) from error
+            raise BadAudio("is joined from too many files to be taken apart: give them one by one", path) from error
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({_plainly(error)})", path) from error
 
 
 def _is_named_in_utf_8(path: Path) -> bool:
-    """Whether libsndfile can be given the name."""
+    """Whether libsndfile can open a file of this name."""
     try:
         return bool(str(path).encode("utf-8"))
     except UnicodeEncodeError:
@@ -116,7 +116,7 @@ def _is_named_in_utf_8(path: Path) -> bool:
 
 @contextmanager
 def _all_bytes(path: Path) -> Iterator[Bytes]:
-    """The bytes of a file, of a pipe those that come until it is closed."""
+    """The bytes of a file; for a pipe, all bytes until it is closed."""
     if str(path) == "-":
         if sys.stdin is None:
             raise BadAudio("the standard input is closed: send audio into it with | or <", path)
@@ -170,7 +170,7 @@ def _contents_of_file(path: Path, size: int, changed: int) -> Contents:
         return contents_of(data, path.suffix.lower() in _MPEG)
 
 
-# Files that others read: what they begin with, or their suffix, and what they are. Where it is None, at any place.
+# Formats that other programs read: how such files begin, what they are, and their suffixes.
 _OTHERS = (
     (r"....ftyp", "MPEG-4 audio (AAC or ALAC, as in .m4a)", (".m4a", ".m4b", ".mp4", ".3gp", ".mov")),
     (r"\xff[\xf0\xf1\xf8\xf9]|ADIF", "AAC", (".aac",)),
@@ -189,24 +189,24 @@ _OTHERS = (
 
 
 def _plainly(error: Exception) -> str:
-    """What libsndfile says, where that means something to who has the file."""
+    """libsndfile's error, in words that mean something to the user."""
     said = str(getattr(error, "error_string", error))
     if re.search("not recognised|not a regular file|sample.?rate", said):
-        return "it begins like no format of audio; bare samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
+        return "it begins like no known audio format; raw samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
     if re.search("Internal|malformed", said):
         return "its header is broken, or its end is missing: copy it again"
     if "flac decoder" in said:
-        return "it is damaged or cut off, a frame of FLAC breaks off: copy it again"
+        return "it is damaged or cut off, since a FLAC frame is incomplete: copy it again"
     return said
 
 
 def _foreign(path: Path, data: Bytes) -> str:
-    """What a file that libsndfile cannot read is, and the command that helps; empty if that is not known."""
+    """What kind of file it is that libsndfile cannot read, and the command that helps; empty if unknown."""
     head, suffix = bytes(data[:1024]), path.suffix.lower()
     wav = shlex.quote(str(path.with_suffix(".wav") if suffix != ".wav" else path.with_name(f"{path.stem}_converted.wav")))
     source = shlex.quote(str(path))
     if not head.strip(b"\0"):
-        return "holds nothing but zeros: copy it again" if head else "the file is empty, it has 0 bytes: copy it again"
+        return "holds nothing but zeros: copy it again" if head else "the file is empty (0 bytes): copy it again"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the audio itself; fetch it: git lfs pull"
     if re.match(rb"\s*<(?:!doctype|html|\?xml)", head, re.IGNORECASE):
@@ -218,7 +218,7 @@ def _foreign(path: Path, data: Bytes) -> str:
             return f"{name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
     for _, name, suffixes in _OTHERS:
         if suffix in suffixes and not head[:256].isascii():
-            return f"by its name {name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
+            return f"judging by its name {name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
     return ""
 
 
@@ -228,25 +228,25 @@ def _foreign(path: Path, data: Bytes) -> str:
 
 
 def audio_rate(path: Path | str) -> int:
-    """Sample rate of an audio file in Hz, of joined streams that of the first; ``BadAudio`` if it can't be read."""
+    """Sample rate of an audio file in Hz (of the first of joined streams); ``BadAudio`` if it can't be read."""
     with open_audio(Path(path)) as audio:
         return next(file.samplerate for file in audio)
 
 
 def audio_channels(path: Path | str) -> int:
-    """Number of channels of an audio file, of joined streams that of the first; ``BadAudio`` if it can't be read."""
+    """Number of channels of an audio file (of the first of joined streams); ``BadAudio`` if it can't be read."""
     with open_audio(Path(path)) as audio:
         return next(file.channels for file in audio)
 
 
 def audio_seconds(path: Path | str) -> float:
-    """Duration of an audio file in seconds, the same that ``read_audio`` gives; hardly ever something is decoded.
+    """Duration of an audio file in seconds, the same that ``read_audio`` gives, nearly always without decoding.
 
     Args:
-        path: as of ``read_audio``.
+        path: as in ``read_audio``.
 
     Returns:
-        the seconds of all streams in the file; counted from its bytes where the header has no or a wrong length.
+        the seconds of all streams in the file; counted from its bytes if the header has no length or a wrong one.
 
     Raises:
         BadAudio: if the file is unreadable, empty or cut off.
@@ -258,14 +258,14 @@ def audio_seconds(path: Path | str) -> float:
 def read_audio(
     path: Path | str, sample_rate: int, start: float = 0.0, seconds: float | None = None, channel: int | None = None
 ) -> Tensor:
-    """Read an audio file, or a piece of it, as one channel at the wanted rate.
+    """Reads an audio file, or a piece of it, as one channel at the wanted rate.
 
     Args:
         path: anything libsndfile reads: WAV, FLAC, OGG, MP3; streams joined in one file are read one after the other. A pipe is
             read to its end; ``-`` is the standard input.
         sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
         start: where the piece begins, in seconds.
-        seconds: how long it is; None: up to the end. A file with one stream is read only there.
+        seconds: length of the piece; None: up to the end. In a file with one stream, only the piece is read.
         channel: the channel to take, from 0; None: all, mixed as ``mix`` does.
 
     Returns:
@@ -282,7 +282,7 @@ def read_audio(
     parts = []
     with open_audio(path) as streams:
         for file in streams:
-            alone = len(streams) == 1  # only then it is known without reading where the piece lies
+            alone = len(streams) == 1  # only then the place of the piece is known without reading
             begin, count = _place(start, seconds, _length(file), file.samplerate, path) if alone else (0, _length(file))
             if count:
                 audio = _frames(file, begin, count, path)
@@ -297,7 +297,7 @@ def read_audio(
 
 
 def _length(file: soundfile.SoundFile) -> int:
-    """Frames of a stream; counted by decoding for kinds of MPEG audio of which libsndfile only guesses them."""
+    """Frames of a stream; counted by decoding for kinds of MPEG audio where libsndfile only guesses."""
     if not file.subtype.startswith("MPEG_LAYER") or (file.format == "MP3" and file.subtype == "MPEG_LAYER_III"):
         return file.frames
     frames = len(_read_in_blocks(file, file.frames))
@@ -318,13 +318,13 @@ def _place(start: float, seconds: float | None, frames: int, rate: int, path: Pa
     return begin, min(count, frames - begin)
 
 
-_MOST_SAMPLES = 2**31  # that are taken into memory, 8 GB: 37 hours of one channel at 16 kHz
-_BLOCK = 2**26  # samples that are asked for at once
+_MOST_SAMPLES = 2**31  # read into memory at most, 8 GB: 37 hours of one channel at 16 kHz
+_BLOCK = 2**26  # samples that are read at once
 _SEEK_MPEG = 60  # seconds; up to there decoding is quick, and libsndfile complains on the standard error when it jumps
 
 
 def _frames(file: soundfile.SoundFile, begin: int, count: int, path: Path) -> np.ndarray:
-    """(count, channels) float32; raises ``BadAudio`` where less comes than the header says."""
+    """(count, channels) float32; raises ``BadAudio`` if less comes than the header says."""
     skip = begin if file.format == "MP3" and begin < _SEEK_MPEG * file.samplerate else 0
     if (skip + count) * file.channels > _MOST_SAMPLES:
         hours = (skip + count) / file.samplerate / 3600
@@ -338,7 +338,7 @@ def _frames(file: soundfile.SoundFile, begin: int, count: int, path: Path) -> np
 
 
 def _read_in_blocks(file: soundfile.SoundFile, count: int) -> np.ndarray:
-    """(frames, channels) float32, count of them or what is there: a header that promises more takes no memory for it."""
+    """(frames, channels) float32, ``count`` frames or fewer; a header that promises too much costs no memory."""
     block, blocks = max(1, _BLOCK // file.channels), []
     while count > 0 and (not blocks or len(blocks[-1]) == block):
         blocks.append(file.read(min(count, block), dtype="float32", always_2d=True))
@@ -352,7 +352,7 @@ def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | 
     if not np.isfinite(largest):
         raise BadAudio("holds samples that are not finite", path)
     if largest > 1e15:  # its power would be infinite; sound lies between -1 and 1
-        raise BadAudio(f"holds samples as large as {largest:.2g}, which are no sound", path)
+        raise BadAudio(f"holds samples as large as {largest:.2g}, which can't be sound", path)
     if channel is not None and not 0 <= channel < audio.shape[1]:
         raise BadAudio(f"has no channel {channel} (from 0): it has {audio.shape[1]}", path)
     audio = mix(audio, path) if channel is None else audio[:, channel]  # (frames,)
@@ -363,19 +363,19 @@ def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | 
     return np.ascontiguousarray(audio)
 
 
-_LOST = 0.2  # of the louder channel's power; where the other channel is silent a quarter is left, and nothing is lost
+_LOST = 0.2  # of the louder channel's power; if the other channel is silent, a quarter is left, and nothing is lost
 _MIX_BLOCK = 1000  # frames; channels are compared in each
 
 
 def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
-    """The mean of the channels; where they cancel each other, as with an inverted one, the louder channel.
+    """The mean of the channels; where they cancel each other, because one is inverted, the louder channel.
 
-    The channels are compared block by block, and the passage from one way to the other is gradual. The first file of a process
-    where this happens is named in a warning.
+    Channels are compared block by block, and the change between both ways is gradual. A warning names the first file of a
+    process where this happens.
 
     Args:
         audio: (frames, channels) float32.
-        name: of the file, for the warning.
+        name: name of the file, for the warning.
 
     Returns:
         (frames,) float32.
@@ -388,11 +388,11 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
     if not lost.any():
         return mean
-    lost[1:-1] |= lost[:-2] | lost[2:]  # a block where it begins or ends
+    lost[1:-1] |= lost[:-2] | lost[2:]  # also the blocks where it begins or ends
     if loudest[lost].sum() > 0.01 * loudest.sum():
         told = "its channels cancel each other (one may be inverted), so the louder one is taken where they do"
-        tell("mix", f"{name}: {told}. Other files like it are mixed the same way and not named.")
-    take = np.where(power[:, total] >= loudest / 4, total, power.argmax(axis=1))  # rather the same one throughout
+        tell("mix", f"{name}: {told}. Other files like it are mixed the same way without a warning.")
+    take = np.where(power[:, total] >= loudest / 4, total, power.argmax(axis=1))  # preferably the same one throughout
     weights = np.full(power.shape, 1 / audio.shape[1], dtype=np.float32)
     weights[lost] = np.eye(audio.shape[1], dtype=np.float32)[take[lost]]
     centres, at = (np.arange(len(weights)) + 0.5) * _MIX_BLOCK, np.arange(len(audio))
@@ -400,8 +400,8 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
 
 
 def _block_power(audio: np.ndarray) -> np.ndarray:
-    """(frames, channels) -> (blocks, channels): sums of squares, of differences, in which hum and a constant count for little."""
-    powers, many = [], 1000 * _MIX_BLOCK  # of an hour bit by bit
+    """(frames, channels) -> (blocks, channels): sums of squared differences, in which hum and a constant count for little."""
+    powers, many = [], 1000 * _MIX_BLOCK  # an hour is processed bit by bit
     for start in range(0, len(audio), many):
         before = audio[max(0, start - 1) : max(1, start)]
         change = np.diff(audio[start : start + many], axis=0, prepend=before)

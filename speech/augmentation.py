@@ -1,7 +1,7 @@
 """Augmentation of training speech: cut ends, speed, gain, noise (arXiv 5.2), channel, vocal tract, tempo, masks.
 
-Every change is drawn from a generator that the caller seeds, so an utterance of an epoch always gets the
-same ones, in whatever order and process it is made. In evaluation nothing here is called.
+Every change is drawn from a generator that the caller seeds. So an utterance always gets the same changes in an
+epoch, in whatever order and process it is made. Evaluation uses nothing of this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Timing:
     tempo: float = 1.0
 
     def seconds(self, seconds: float) -> float:
-        """Length after the changes of an utterance so long before."""
+        """Length after the changes of an utterance of this length."""
         return (seconds - self.start - self.end) / (self.speed * self.tempo)
 
 
@@ -34,17 +34,17 @@ class Augmentation:
     """How far training speech is changed; the defaults are ours unless they name a source.
 
     Attributes:
-        trim_ms, trim_share: most that is cut off at either end (every second time nothing), and its greatest share of the clip.
+        trim_ms, trim_share: most that is cut off at either end (half the time nothing), and its largest share of the clip.
         speed: largest relative change of speed, pitch and length together.
         tempo: largest relative change of length alone.
-        tract: largest relative stretch of the frequency axis, as another vocal-tract length would make.
+        tract: largest relative stretch of the frequency axis, as if the vocal tract had another length.
         gain_db: largest slow change of loudness within the clip, in dB.
         noise_share: share of utterances that get noise [paper, arXiv Section 5.2: 0.4].
         snr_db: range of the signal-to-noise ratio in dB [ICML version: 0 to 30].
         channel: size of a random smooth curve over frequency (microphone, room), in standard deviations of the features.
-        time_masks, time_width: number of masked spans and their greatest width in frames.
-        frames_per_mask: there are as many masked spans as these frames go into the utterance, if that is more; None: it is not.
-        frequency_masks, frequency_width: number of masked bands and their greatest share of all bins.
+        time_masks, time_width: number of masked spans and their largest width in frames.
+        frames_per_mask: one masked span for every so many frames, if that gives more than ``time_masks``; None: not used.
+        frequency_masks, frequency_width: number of masked bands and their largest share of all bins.
     """
 
     trim_ms: float = 60.0
@@ -63,7 +63,7 @@ class Augmentation:
     frequency_width: float = 0.12
 
     def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:
-        """Changes of length; drawn first, so that the length of an utterance is known without making it."""
+        """Draws the changes of length first, so that the length of an utterance is known without making it."""
         widest = min(self.trim_ms / 1000, self.trim_share * seconds)
         start, end, speed, tempo = rng.random(4).tolist()  # in one call: a large corpus needs many of these before an epoch
         return Timing(
@@ -101,12 +101,12 @@ class Augmentation:
         return features
 
 
-# For the embedded voice [ours]: it has 500 speakers, so little is needed; its letters are short, a mask takes whole ones away.
+# For the synthetic voice [ours]: it has 500 speakers, so little is needed; its letters are so short that a mask hides whole ones.
 SYNTHETIC_AUGMENTATION = Augmentation(
     trim_ms=0.0, speed=0.05, tempo=0.05, tract=0.05, channel=0.1, time_masks=0, frequency_masks=0
 )
 
-# For sentences, whose words tell each other [ours, after SpecAugment, Park et al. 2019]: about an eighth of the frames is masked.
+# For sentences, whose words can be guessed from each other [ours, after SpecAugment, Park et al. 2019]: masks 1/8 of the frames.
 SENTENCE_AUGMENTATION = Augmentation(time_width=20, frames_per_mask=80, frequency_masks=2, frequency_width=0.2)
 
 RECORDINGS_AUGMENTATION = {  # by --masks
@@ -117,7 +117,7 @@ RECORDINGS_AUGMENTATION = {  # by --masks
 
 
 def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:
-    """Adds noise whose power falls with frequency by a random slope (white to brown) at ``snr_db``."""
+    """Adds noise at ``snr_db``; its power falls with frequency by a random slope (white to brown)."""
     n = len(audio)
     size = 1 << max(8, (n - 1).bit_length())  # a power of two is quick to transform
     spectrum = torch.fft.rfft(torch.from_numpy(rng.standard_normal(size).astype(np.float32)))
@@ -132,7 +132,7 @@ def _between(low: float, high: float, share: float) -> float:
 
 
 def _warped_bins(bins: int, stretch: float) -> Tensor:
-    """Places to read the frequency axis: stretched up to 4/5 of the band, then straight on to its end."""
+    """Where to read the frequency axis: stretched up to 4/5 of the band, then linear to its end."""
     knee = 0.8 * (bins - 1) * min(1.0, 1.0 / stretch)
     axis = torch.arange(bins, dtype=torch.float32)
     above = knee * stretch + (axis - knee) * (bins - 1 - knee * stretch) / (bins - 1 - knee)

@@ -1,7 +1,7 @@
-"""Where audio lies in the bytes of a file: whole, cut off, joined from several, or with a length that its header has wrong.
+"""Finds the audio in the bytes of a file: whole, cut off, joined from several, or with a wrong length in its header.
 
-libsndfile believes the header. Here the bytes are walked through: the chunks of WAV and AIFF, the last frame of FLAC, the pages
-of Ogg, the frames of MP3. Where header and bytes differ, the streams are handed on with a header that fits them.
+libsndfile believes the header. This module walks through the bytes: the chunks of WAV and AIFF, the last frame of FLAC, the
+pages of Ogg, the frames of MP3. If header and bytes differ, it passes the streams on with a header that fits them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Stream = tuple[bytes | tuple[int, int], ...]  # bytes made here, and (begin, end
 
 @dataclass(frozen=True)
 class Contents:
-    """The streams that libsndfile shall read, none where it may read the file as it stands.
+    """The streams for libsndfile to read; none if it can read the file as it is.
 
     Attributes:
-        streams: one after the other they are the audio; each is to be opened as a file of its own.
-        cut: what is missing, where the file is cut off; else empty.
+        streams: one after the other they are the audio; each must be opened as a file of its own.
+        cut: what is missing, if the file is cut off; else empty.
         remark: what may be missing or wrong though the audio can be read; else empty.
     """
 
@@ -38,7 +38,7 @@ def contents_of(data: Bytes, is_mpeg: bool = False) -> Contents:
 
     Args:
         data: the whole file.
-        is_mpeg: its name says MP3, so that frames are looked for behind other bytes, too.
+        is_mpeg: its name says MP3, so frames are also searched after other bytes.
 
     Returns:
         for a format that is not walked through here, an empty ``Contents``.
@@ -78,34 +78,34 @@ def _behind_id3(data: Bytes, at: int) -> int:
 
 # ---- WAV and AIFF: chunks -------------------------------------------------------------------
 
-_NO_LENGTH = 0x7F00_0000  # bytes; what writes to a pipe puts about 2**31 or 2**32 as the length
-_SLIP = 1024  # bytes; a size too large by less is more often a mistake of who wrote it than a file that is cut off
+_NO_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+_SLIP = 1024  # bytes; a smaller excess in the size is more often the writer's mistake than a file that is cut off
 _KNOWN_CHUNK = re.compile(
     rb"(?:LIST|INFO|id3 |ID3 |bext|JUNK|junk|fact|cue |smpl|inst|iXML|_PMX|PEAK|afsp|acid|slnt|COMT|NAME|ANNO|AUTH)"
 )
 
 
 def _short(size: int, there: int) -> Contents:
-    """The verdict where fewer bytes of audio are there than a header counts."""
+    """The verdict on a file with fewer bytes of audio than its header counts."""
     if size - there < min(_SLIP, size / 10):
         remark = (
-            f"its header counts {size - there} bytes of audio more than there are: a wrong size, or its last moment is missing"
+            f"its header counts {size - there} more bytes of audio than there are: the size is wrong, or the very end is missing"
         )
         return Contents(remark=remark)
     return Contents(cut=f"{there} of {size} bytes of audio are there")
 
 
 def _left_behind(data: Bytes, begin: int, size: int) -> str:
-    """A remark where more than zeros stand behind the audio that a header counts."""
+    """A remark if something other than zeros follows the audio that a header counts."""
     rest = len(data) - begin - size
     if not data[begin + size : begin + size + 65536].strip(b"\0"):
         return ""
-    return f"{rest} bytes behind the {size} bytes of audio that its header counts are not read"
+    return f"{rest} bytes after the {size} bytes of audio that its header counts are not read"
 
 
 def _chunked(data: Bytes) -> Contents:
     order = "big" if data[:4] in (b"RIFX", b"FORM") else "little"
-    sizes: dict[bytes, tuple[int, int]] = {}  # by name: where its content begins, its size
+    sizes: dict[bytes, tuple[int, int]] = {}  # by name: where the chunk's content begins, and its size
     at, odd = 12, data[:4] == b"BW64"  # odd: as libsndfile can't read it
     while at + 8 <= len(data) and b"SSND" not in sizes and not sizes.keys() >= {b"data", b"fmt "}:
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], order)
@@ -136,7 +136,7 @@ _WAV_BEGIN = re.compile(rb"RIFF....WAVE", re.DOTALL)
 
 
 def _joined_wav(data: Bytes, end: int) -> Contents | None:
-    """One WAV after the other, as ``cat a.wav b.wav`` makes them; None if none begins where the first ends."""
+    """WAVs one after the other, as ``cat a.wav b.wav`` makes them; None if no WAV begins where the first ends."""
     second = _WAV_BEGIN.search(data[end : end + 65536])
     if not second or not _chunks_to_the_end(data[: end + second.start()], end, "little"):
         return None
@@ -147,7 +147,7 @@ def _joined_wav(data: Bytes, end: int) -> Contents | None:
 
 
 def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str, odd: bool) -> Contents:
-    """The verdict on a WAV whose data chunk begins at ``begin`` and shall hold ``size`` of the ``whole`` file's bytes."""
+    """The verdict on a WAV whose data chunk begins at ``begin`` and should hold ``size`` of the ``whole`` file's bytes."""
     there, align = len(data) - begin, max(1, int.from_bytes(fmt[12:14], order))
     length, remark = size, ""
     if size >= there or size == 0:
@@ -170,7 +170,7 @@ def _wav(data: Bytes, begin: int, size: int, whole: int, fmt: bytes, order: str,
 
 
 def _wav_head(fmt: bytes, length: int, order: str) -> bytes:
-    """The header of a WAV with so many bytes of audio; where they are more than it can say, libsndfile reads up to the end."""
+    """The header of a WAV with ``length`` bytes of audio; if it can't express them, libsndfile reads up to the end."""
 
     def number(value: int) -> bytes:
         return min(value, 0xFFFF_FFFF).to_bytes(4, order)
@@ -197,7 +197,7 @@ def _is_chunk(data: Bytes, at: int) -> bool:
 
 
 def _without_chunks(data: Bytes, begin: int, order: str) -> int:
-    """Bytes from ``begin`` to the end, without known chunks that stand there."""
+    """Number of bytes from ``begin`` to the end, without known chunks at the end."""
     window = max(begin, len(data) - 65536)
     for found in _KNOWN_CHUNK.finditer(data[window:]):
         if _chunks_to_the_end(data, window + found.start(), order):
@@ -215,7 +215,7 @@ def _aiff(data: Bytes, begin: int, size: int) -> Contents:
 
 
 def _au(data: Bytes) -> Contents:
-    """Sun's AU: where the audio begins, its size, and no chunks."""
+    """Sun's AU: the header says where the audio begins and its size; there are no chunks."""
     order = "big" if data[:4] == b".snd" else "little"
     begin, size = (int.from_bytes(data[at : at + 4], order) for at in (4, 8))
     there = max(0, len(data) - begin)
@@ -227,7 +227,7 @@ def _au(data: Bytes) -> Contents:
 
 
 def _caf(data: Bytes) -> Contents:
-    """Apple's CAF: chunks with sizes of 8 bytes; that of the last one may be -1, up to the end."""
+    """Apple's CAF: chunks with 8-byte sizes; the last size may be -1, which means up to the end."""
     at = 8
     while at + 12 <= len(data) and data[at : at + 4] != b"data":
         at += 12 + int.from_bytes(data[at + 4 : at + 12], "big")
@@ -262,7 +262,7 @@ _FLAC_MORE = 1 << 16  # bytes before the first frame: tags, a table for seeking,
 
 
 def _flac(data: Bytes, begin: int) -> Contents:
-    """Joined streams apart; where there are not as many samples as the header states, their number put right."""
+    """Takes joined streams apart; corrects the number of samples if the header states a wrong one."""
     begins = [found.start() for found in _FLAC_BEGIN.finditer(data, begin)] or [begin]
     streams: list[Stream] = []
     remark = ""
@@ -281,11 +281,11 @@ def _flac(data: Bytes, begin: int) -> Contents:
 
 
 def flac_seconds(path: Path) -> float | None:
-    """Duration of a FLAC file by its two ends; None where all of it must be looked at, as ``contents_of`` does.
+    """Duration of a FLAC file from its two ends; None if the whole file must be examined, as ``contents_of`` does.
 
-    So a large corpus is not read whole for this. The last frame must end where the header says, and the file be no larger than
-    its largest frames allow. Streams of the very same length that are joined in one file can pass for one; where the
-    audio is read they are found, and refused for their length.
+    So a large corpus need not be read in full for this. The last frame must end where the header says, and the file must be no
+    larger than its largest frames allow. Joined streams of exactly the same length can pass for one stream; they are found,
+    and refused for their length, when the audio is read.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -305,9 +305,9 @@ def flac_seconds(path: Path) -> float | None:
 
 
 def _flac_end(tail: bytes, info: bytes, stated: int) -> int | None:
-    """Samples up to the end of the last frame in a FLAC stream's last bytes; None if there is none.
+    """Samples up to the end of the last frame in a FLAC stream's last bytes; None if there is no frame.
 
-    Those stated where a frame ends there.
+    The stated number, if a frame ends there.
     """
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
@@ -319,7 +319,7 @@ def _flac_end(tail: bytes, info: bytes, stated: int) -> int | None:
 
 
 def _flac_frame_end(head: bytes, info: bytes) -> int | None:
-    """Number of the sample behind the frame that begins with these bytes; None if they are no frame header of this stream."""
+    """Number of the sample after the frame that begins with these bytes; None if they are not a frame header of this stream."""
     if len(head) < 6 or head[0] != 0xFF or head[1] not in (0xF8, 0xF9) or head[3] & 1:
         return None
     code, rate_code = head[2] >> 4, head[2] & 15
@@ -382,7 +382,7 @@ def _pages(data: Bytes, at: int) -> Iterator[_Page]:
 
 
 def _ogg(data: Bytes, begin: int) -> Contents:
-    """Streams that follow each other (not those side by side) begin at a first page that stands behind other pages."""
+    """Streams that follow each other (not interleaved ones) begin at a first page that follows other pages."""
     links: list[list[_Page]] = []
     for page in _pages(data, begin):
         if not links or (page.flags & 2 and not links[-1][-1].flags & 2):
@@ -409,7 +409,7 @@ def _ogg(data: Bytes, begin: int) -> Contents:
 
 
 def _lost_pages(pages: list[_Page]) -> int:
-    """How many numbers of pages are left out, stream by stream; a recorded broadcast may jump behind its headers."""
+    """How many page numbers are missing, stream by stream; a recorded broadcast may skip some after its headers."""
     last: dict[bytes, int] = {}
     lost = 0
     for page in pages:
@@ -420,7 +420,7 @@ def _lost_pages(pages: list[_Page]) -> int:
 
 
 def _flac_in_ogg(data: Bytes, pages: list[_Page]) -> Stream:
-    """Native FLAC: the content of the pages without the nine bytes that say "FLAC in Ogg"."""
+    """Native FLAC: the content of the pages without the nine bytes that mark FLAC in Ogg."""
     ranges = [(page.body, page.end) for page in pages]
     ranges[0] = (pages[0].body + 9, pages[0].end)
     native = bytes_of(tuple(ranges), data)
@@ -470,7 +470,7 @@ def _mpeg_frame(head: bytes) -> _MpegFrame | None:
 
 
 def _next_frame(data: Bytes, at: int) -> int:
-    """Where the next frame begins that another of its kind, or the end, follows; -1 if none does."""
+    """Where the next frame begins that is followed by another of its kind or by the end; -1 if there is none."""
     while (at := data.find(b"\xff", at)) >= 0:
         frame = _mpeg_frame(data[at : at + 4])
         if frame:
@@ -482,7 +482,7 @@ def _next_frame(data: Bytes, at: int) -> int:
 
 
 def _behind_tags(data: Bytes, at: int) -> int:
-    """Where the tags (ID3v1, ID3v2, APE) that stand at ``at`` end."""
+    """Where the tags (ID3v1, ID3v2, APE) at ``at`` end."""
     before = None
     while at != before:
         before = at
@@ -497,7 +497,7 @@ def _behind_tags(data: Bytes, at: int) -> int:
 
 @dataclass
 class _Take:
-    """Frames of one kind that follow each other; ``info`` is the frame before them that tells their number."""
+    """Frames of one kind that follow each other; ``info`` is the frame before them that states their number."""
 
     frame: _MpegFrame
     info: bytes
@@ -527,7 +527,7 @@ def _mpeg(data: Bytes) -> Contents:
 
 
 def _takes(data: Bytes) -> tuple[list[_Take], int, bool]:
-    """All frames; how many bytes are neither frames nor tags; and whether a part of a frame stands at the end."""
+    """All frames, the number of bytes that are neither frames nor tags, and whether the file ends with part of a frame."""
     at, takes, loose = _behind_tags(data, 0), [], 0
     while at < len(data):
         frame = _mpeg_frame(data[at : at + 4])
@@ -549,7 +549,7 @@ def _takes(data: Bytes) -> tuple[list[_Take], int, bool]:
 
 
 def _take(data: Bytes, at: int, frame: _MpegFrame, takes: list[_Take]) -> None:
-    """Puts one frame where it belongs: to the last take, or as the head of a new one."""
+    """Puts one frame where it belongs: into the last take, or at the head of a new one."""
     tag = data[at + frame.info_at : at + frame.info_at + 16]
     has_tag = tag[:4] in (b"Xing", b"Info") and frame.length >= frame.info_at + 16  # short frames have no room for it
     is_info = frame.kind[1] == 3 and (has_tag or data[at + 36 : at + 40] == b"VBRI")
@@ -570,14 +570,14 @@ def _take(data: Bytes, at: int, frame: _MpegFrame, takes: list[_Take]) -> None:
 
 
 def _blank_info(head: bytes, frame: _MpegFrame) -> bytes:
-    """A frame with a head such as the others have, which holds no audio but the tag 'Info' with two numbers, still 0."""
+    """A frame with a header like the others', without audio, but with the tag 'Info' and two numbers, still 0."""
     head = bytes([head[0], head[1] | 1, head[2] & 0x0D | 0x80, head[3]])  # no checksum, no padding, long enough
     body = bytes(frame.info_at - 4) + b"Info" + (3).to_bytes(4, "big")
     return (head + body).ljust(_frame_of(head).length, b"\0")
 
 
 def _with_count(take: _Take) -> Stream:
-    """The stream of a take: the frame that tells how many frames (and bytes) there are, put right, and the frames."""
+    """The stream of a take: the frame that states the number of frames (and bytes), corrected, and then the frames."""
     if not take.info:
         return tuple(take.ranges)
     info, at = bytearray(take.info), take.frame.info_at

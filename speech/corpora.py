@@ -330,7 +330,7 @@ def _stem(file: Path) -> str:
 
 
 def _kaldi(root: Path, files: list[Path], report: Report) -> Lines:
-    """``wav.scp`` and ``text``, perhaps ``segments`` and ``utt2spk``, in one folder or in those of several splits."""
+    """``wav.scp`` and ``text``, perhaps ``segments`` and ``utt2spk``, in one folder, or in one folder for each split."""
     for scp in files:
         folder, problems = scp.parent, report.problems
         recordings = {name: (where, path) for where, name, path in _two_columns(scp, problems)}
@@ -476,7 +476,7 @@ def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpu
     durations.keep()
     utterances, rule = _carve_splits(utterances, root)
     if report.of_a_mac:
-        report.notes.append(f"skipped {report.of_a_mac} files named ._*, which a Mac has left and which hold no audio")
+        report.notes.append(f"skipped {report.of_a_mac} files named ._*, left by a Mac; they hold no audio")
     return Corpus(kind, root, utterances, report.problems, rule, report.notes)
 
 

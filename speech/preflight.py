@@ -103,7 +103,7 @@ def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> N
 
 
 def drawn(items: Sequence, n: int | None, name: str, seed: int = 0) -> list:
-    """Draws ``n`` items by the seed, in their old order, and prints so: the first of a sorted corpus would be all alike.
+    """Draws ``n`` items by the seed, in their old order, and prints a line; the first ``n`` of a sorted corpus would be alike.
 
     Args:
         items: what to draw from; all are taken if there are at most ``n``.

@@ -1,8 +1,8 @@
-"""Transcripts brought to the alphabet of a model: other ways to write the same characters, and what parts words.
+"""Brings transcripts to the alphabet of a model: other ways to write the same characters, and what separates words.
 
     "Don’t — it’s the naïve ﬁancé’s twenty-five"  ->  "Don't it's the naive fiance's twenty five"
 
-A character of the alphabet is never changed, so that an alphabet with é keeps it and one of Chinese characters keeps those.
+A character of the alphabet is never changed: an alphabet with é keeps it, and one with Chinese characters keeps those.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from implementation import CharEncoder, without_spaces
 
-# Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before, accents behind.
+# Other ways to write a character, tried in this order; NFKC (full-width forms, ligatures) comes before these, accents after.
 _SAME = {
     "ʼ": "'", "＇": "'", "‛": "'", "’": "'", "‘": "'", "`": "'", "´": "'", "′": "'", "ʹ": "'", "ʻ": "'",
     "ꞌ": "'", "Ꞌ": "'", "ʾ": "'", "ˈ": "'", "׳": "'", "՚": "'", "ߴ": "'",
@@ -27,12 +27,12 @@ _SAME = {
 }  # fmt: skip
 _PARTS_WORDS = set("/\\_|·•‧…~～〜")  # beside dashes, spaces and line breaks
 _SPOKEN = set("&@%#§‰＆＠％＃")  # unlike other punctuation
-_GAP = "\0"  # stands for what parts words, until it is known what is on its sides
+_GAP = "\0"  # stands for a separator of words, until both sides of it are known
 _ZERO_WIDTH_SPACE = "\u200b"
 _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
-_WITH_MARKS = re.compile(  # of marks no more at once than anyone writes, for to sort many takes long
+_WITH_MARKS = re.compile(  # no more marks at once than anyone writes, since sorting many takes long
     "[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]{1,30}"
 )
 _QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
@@ -40,16 +40,16 @@ _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 
 
 def normalise(text: str, encoder: CharEncoder) -> str:
-    """A transcript in the characters of an alphabet, as far as they are the same characters written otherwise.
+    """A transcript in the characters of an alphabet, where they are the same characters written differently.
 
-    Dashes, slashes, underscores, ellipses and unusual spaces part words; typographic apostrophes and quotes, ligatures,
-    full-width forms and accents become what the alphabet has; invisible characters go. Where the encoder drops what it does not
-    know, punctuation parts words, too, and other unknown characters get a space on both sides, so that dropping them glues
-    nothing together. All else stays as it is: see ``unknown_characters``.
+    Dashes, slashes, underscores, ellipses and unusual spaces separate words; typographic apostrophes and quotes, ligatures,
+    full-width forms and accents become what the alphabet has; invisible characters are removed. If the encoder drops unknown
+    characters, punctuation also separates words, and other unknown characters get a space on both sides, so that dropping them
+    joins nothing. Everything else stays as it is: see ``unknown_characters``.
 
     Args:
         text: as the corpus gives it.
-        encoder: whose alphabet counts.
+        encoder: has the alphabet.
 
     Returns:
         the text with single spaces. Doing it twice changes nothing more.
@@ -57,7 +57,7 @@ def normalise(text: str, encoder: CharEncoder) -> str:
     known = _known(tuple(encoder.alphabet))
     if not known.issuperset(text):
         drops = encoder.unknown == "drop"
-        text = "".join(char for char in text if char in known or not _is_invisible(char))  # else it keeps a letter from its mark
+        text = "".join(char for char in text if char in known or not _is_invisible(char))  # they would part letters and marks
         text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
         text = _QUOTED.sub(r'"\1\2"', text)
         text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
@@ -70,7 +70,7 @@ def normalise(text: str, encoder: CharEncoder) -> str:
 
 
 def _composed(cluster: str, known: frozenset[str]) -> str:
-    """A letter with its marks as one character where there is one; marks on Latin letters that the alphabet lacks go."""
+    """A letter with its marks as one character if there is one; removes marks on Latin letters that the alphabet lacks."""
     if known.issuperset(cluster):
         return cluster
     composed = unicodedata.normalize("NFC", cluster)
@@ -85,16 +85,16 @@ def _is_invisible(char: str) -> bool:
 
 
 def _set_apart(text: str, known: frozenset[str]) -> str:
-    """A word whose unknown characters will be dropped, with gaps where they would glue together what they stand between."""
+    """A word whose unknown characters will be dropped, with gaps so that the characters beside them are not joined."""
     word = "".join(char if char in known else f"{_GAP}{char}{_GAP}" for char in text)
     return word.replace(_GAP * 2, "")
 
 
 def plain(text: str) -> str:
-    """A transcript for an alphabet that is yet to be made of it: its letters, marks, digits, apostrophes in words, and spaces.
+    """A transcript from which an alphabet will be made: its letters, marks, digits, apostrophes in words, and spaces.
 
-    Letters and digits in their compatible, composed form (NFKC): full-width ones as usual ones, ligatures as letters. All
-    apostrophes are one. Punctuation and symbols part words, beside Chinese characters they only go, as spaces there do.
+    Letters and digits are in their compatible, composed form (NFKC): full-width ones as usual ones, ligatures as letters. All
+    apostrophes are the same. Punctuation and symbols separate words; beside Chinese characters they and spaces are removed.
     """
     text = unicodedata.normalize("NFC", "".join(char for char in text if not _is_invisible(char)))
     text = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(map(_plain_character, text)))
@@ -111,7 +111,7 @@ def _plain_character(char: str) -> str:
 
 
 def joined(texts: Iterable[str]) -> str:
-    """Texts said one after the other: with a space between them, but none where a script is written without."""
+    """Joins texts that are said one after the other: with a space between them, unless their script has no spaces."""
     whole = ""
     for text in texts:
         whole += " " * bool(whole and text and not without_spaces(whole[-1]) and not without_spaces(text[0])) + text
@@ -128,13 +128,13 @@ def mixed_scripts(texts: Iterable[str]) -> Counter[str]:
 
 
 def _alike(char: str) -> str:
-    """The script of a letter that may look like one of another script; else empty."""
+    """The script of a letter that may look like a letter of another script; else empty."""
     script = unicodedata.name(char, "").partition(" ")[0]
     return script.capitalize() if script in ("LATIN", "GREEK", "CYRILLIC") else ""
 
 
 def spelt(text: str, encoder: CharEncoder) -> str:
-    """What an encoder writes of a text, with single spaces also where it drops what it does not know; ValueError as by it."""
+    """What an encoder can write of a text, with single spaces even where it drops characters; ValueError if it raises one."""
     return " ".join(encoder.decode(encoder.encode(text)).split())
 
 
@@ -144,7 +144,7 @@ def is_known(text: str, encoder: CharEncoder) -> bool:
 
 
 def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
-    """How often characters that the alphabet lacks stand in the texts, once normalised; the encoder refuses or drops them."""
+    """How often characters that the alphabet lacks occur in the normalised texts; the encoder refuses or drops them."""
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:
@@ -155,7 +155,7 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
 
 
 def changed_letters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
-    """How often letters occur for which the alphabet has another one, such as e for é: "é as e" with its count."""
+    """How often letters occur that the alphabet replaces by another, such as é by e: "é as e" with its count."""
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:
@@ -171,7 +171,7 @@ def _decomposed(text: str) -> str:
 
 
 def named(counts: Counter[str], show: int = 8) -> str:
-    """The commonest characters or words: "',' 12 times, '5' 3 times, and 4 others"; look-alikes by their script, too."""
+    """The most common characters or words: "',' 12 times, '5' 3 times, and 4 others"; with the script of look-alikes."""
     characters = (char for char in counts if len(char) == 1 and not char.isascii())
     alike = {char: f" ({_alike(char)})" for char in characters if _alike(char) in ("Greek", "Cyrillic")}
     times = {char: f"{count} times" if count > 1 else "once" for char, count in counts.items()}
@@ -190,7 +190,7 @@ def _known(units: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def _written(char: str, known: frozenset[str], drops: bool) -> str:
-    """A character as the alphabet writes it; one that it can't write stays, or where it will be dropped, is set apart."""
+    """A character as the alphabet writes it; one that it can't write stays, or is set apart if it will be dropped."""
     if char in known or char == " ":
         return char
     for way in _ways(char):
@@ -227,10 +227,10 @@ def _ways(char: str) -> Iterable[str]:
 
 
 def _is_ideograph(text: str) -> bool:
-    """One Chinese character: what texts taken from a PDF write as a radical, ⼈ for 人, is a symbol to Unicode."""
+    """Whether it is one Chinese character; texts from a PDF may hold a radical instead, ⼈ for 人, a symbol in Unicode."""
     return len(text) == 1 and unicodedata.name(text, "").startswith("CJK UNIFIED")
 
 
 def _is_european(char: str) -> bool:
-    """Latin or Greek, where a mark is an accent; in other scripts it makes another letter: が is not か, й not и."""
+    """Whether it is Latin or Greek, where marks are accents; elsewhere they make other letters: が is not か, й not и."""
     return "LATIN" in unicodedata.name(char, "") or "GREEK" in unicodedata.name(char, "")

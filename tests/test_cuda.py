@@ -223,5 +223,5 @@ def test_the_gpu_is_chosen_by_itself_and_bf16_where_it_has_it():
     assert device.type == "cuda"
     expected = torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float32
     assert machine.choose_precision("auto", device) == expected
-    with pytest.raises(ValueError, match="'cuda:99' is not here; this machine has: cpu, cuda"):
+    with pytest.raises(ValueError, match="there is no device 'cuda:99'; this machine has: cpu, cuda"):
         machine.choose_device("cuda:99")

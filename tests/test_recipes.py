@@ -287,7 +287,7 @@ def test_what_lacks_of_a_clone_of_dsp20_is_one_sentence(dsp20, capsys):
     (dsp20 / "speech_data/222/222-10-15.wav").unlink()
     assert "take 15 of word 10 by 222 is missing" in error()
     soundfile.write(dsp20 / "speech_data/222/222-00-01.wav", np.zeros(5000), 16000)
-    assert "1 of the listed speakers are not recognised by their recordings, the first is s07: the sound differs" in error()
+    assert "1 of the listed speakers are not recognised by their recordings, the first is s07: the audio differs" in error()
     for file in dsp20.rglob("*.wav"):
         file.unlink()
     assert "there are no recordings such as speech_data/SPEAKER/SPEAKER-00-01.wav" in error("--all")
@@ -389,4 +389,4 @@ def test_corpora_are_joined_where_they_lie_and_each_keeps_its_tests(tmp_path, ca
     (tmp_path / "x" / "one").mkdir(parents=True)
     with pytest.raises(SystemExit):
         joined.main([*folders[:2], str(tmp_path / "x" / "one")])
-    assert "called the same" in capsys.readouterr().err
+    assert "have the same name" in capsys.readouterr().err

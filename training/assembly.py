@@ -38,7 +38,7 @@ from training.run import Parts, Run
 from training.settings import OutputSettings, SpeechSettings, TrainingSettings, default_lr
 
 OF_THE_CHECKPOINT = "checkpoint"  # the alphabet comes from a checkpoint, and no flag chooses it
-MOST_OF_DEV = 500  # utterances, if no other number is asked for
+MOST_OF_DEV = 500  # utterances, unless the user gives another number
 TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 16 kHz
 
 

@@ -1,4 +1,4 @@
-"""Minibatches by a budget of seconds in place of a number of utterances."""
+"""Minibatches by a budget of seconds instead of a number of utterances."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from implementation import SortaGradBatchSampler
 
 
 class BudgetBatchSampler(SortaGradBatchSampler):
-    """Minibatches of as many utterances of like lengths as a budget of seconds holds, padding included.
+    """Minibatches of as many utterances of similar lengths as fit into a budget of seconds, padding included.
 
-    ``number of utterances x seconds of the longest <= budget``: what a step takes of memory and time is bounded, whatever the
-    lengths. The order is that of ``SortaGradBatchSampler``: by length in the first epoch, then minibatches of like lengths in
-    random order, each utterance once an epoch. An utterance longer than the budget is a minibatch of its own. How many
-    minibatches there are depends on the lengths, so that it may differ from epoch to epoch.
+    ``number of utterances x seconds of the longest <= budget``: this bounds the memory and time of a step, whatever the
+    lengths. The order is that of ``SortaGradBatchSampler``: by length in the first epoch, then minibatches of similar lengths
+    in random order, each utterance once per epoch. An utterance longer than the budget is a minibatch of its own. The number
+    of minibatches depends on the lengths, so it may differ from epoch to epoch.
 
     >>> list(BudgetBatchSampler([5, 1, 9, 3, 7, 20], budget=14))
     [[1, 3], [0, 4], [2], [5]]
 
     Args:
-        seconds, sortagrad, jitter, seed: as of ``SortaGradBatchSampler``.
+        seconds, sortagrad, jitter, seed: as in ``SortaGradBatchSampler``.
         budget: seconds of a minibatch.
 
     Raises:
@@ -34,7 +34,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
     ) -> None:  # fmt: skip
         if not 0 < budget < math.inf:
             raise ValueError(f"a minibatch needs a number of seconds above 0, not {budget}")
-        super().__init__(seconds, max(1, len(seconds)), sortagrad, jitter, seed)  # whose one minibatch is the order
+        super().__init__(seconds, max(1, len(seconds)), sortagrad, jitter, seed)  # its single minibatch is the order
         self.budget = budget
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
     def _cut(self) -> list[list[int]]:
         """The minibatches from short to long."""
         batches: list[list[int]] = []
-        longest = 0.0  # of the minibatch that is being filled
+        longest = 0.0  # longest utterance of the minibatch being filled
         for index in next(super().__iter__(), []):
             longest = max(longest, self.seconds[index])
             if not batches or (len(batches[-1]) + 1) * longest > self.budget:
@@ -60,7 +60,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
 
 
 def largest_batch(sampler: SortaGradBatchSampler) -> tuple[int, float]:
-    """How many utterances and seconds of each a minibatch may come to, padding included, in any epoch."""
+    """The most utterances, and seconds of each, that a minibatch of any epoch may have, padding included."""
     utterances, longest = len(sampler.seconds), float(max(sampler.seconds, default=0.0))
     if not isinstance(sampler, BudgetBatchSampler) or not longest:
         return min(sampler.batch_size, utterances), longest

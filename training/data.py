@@ -28,21 +28,21 @@ from speech.augmentation import Augmentation
 from speech.corpora import Problem
 from speech.preflight import item_name
 
-MOST_FOR_STATISTICS = 500  # utterances [ours]; their bins' means are known to a few thousandths
+MOST_FOR_STATISTICS = 500  # utterances [ours]; enough to know the bins' means to a few thousandths
 
 
 class TrainingSet(Dataset):
     """Features and transcripts for training, augmented anew each epoch.
 
-    Item i is ``(features (F, T), text)``, or a ``Problem`` where the audio can't be read or is too short for its
-    text. It depends on (seed, epoch, i) alone, so workers and resumed runs see the same.
+    Item i is ``(features (F, T), text)``, or a ``Problem`` if the audio can't be read or is too short for its
+    text. It depends only on (seed, epoch, i), so workers and resumed runs see the same.
 
     Args:
-        samples: utterances; their lengths are known without reading audio where the dataset knows them.
+        samples: utterances; no audio is read for their lengths if the dataset knows them.
         encoder: spells the transcripts.
-        model: whose features and convolutions count; the network itself is not kept, so that no worker process gets it.
+        model: its features and convolutions are used; the network itself is not kept, so no worker process gets it.
         augmentation: None leaves the clips as they are.
-        seed: of the augmentation.
+        seed: seed of the augmentation.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class TrainingSet(Dataset):
     ) -> None:  # fmt: skip
         self.samples, self.encoder, self.augmentation, self.seed, self.epoch = samples, encoder, augmentation, seed, 0
         self.features, self.specification = model.features, model.specification
-        self._seconds: list[float] | None = None  # of this epoch, once they were asked for
-        self._shared_epoch: Tensor | None = None  # that of the main process
-        self.reading = torch.empty(0, dtype=torch.long)  # item that each worker process is at, in shared memory
+        self._seconds: list[float] | None = None  # of this epoch, once computed
+        self._shared_epoch: Tensor | None = None  # the main process's epoch
+        self.reading = torch.empty(0, dtype=torch.long)  # the item that each worker process is reading, in shared memory
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
     def seconds(self) -> list[float]:
-        """Length of each utterance as this epoch's augmentation makes it; known without reading audio."""
+        """Length of each utterance after this epoch's augmentation; known without reading audio."""
         if self._seconds is None:
             seconds = utterance_seconds(self.samples)
             if self.augmentation is not None:
@@ -85,13 +85,13 @@ class TrainingSet(Dataset):
             self.samples.set_epoch(epoch)
 
     def share_with(self, workers: int) -> None:
-        """Before so many worker processes start: where they will read the epoch, and say what they are at."""
+        """Before worker processes start: makes shared memory for the epoch, and for the item that each is reading."""
         if self._shared_epoch is None:
             self._shared_epoch = torch.tensor(self.epoch).share_memory_()
         self.reading = torch.full((workers,), -1).share_memory_()
 
     def name(self, index: int) -> str:
-        """File of an item where there is one, those of a joined item, else its number."""
+        """The file of an item if it has one (the files of a joined item), else its number."""
         samples = getattr(self.samples, "dataset", self.samples)  # what was joined
         parts = self.samples.parts(index) if samples is not self.samples else [index]
         return " + ".join(item_name(samples.utterances[part] if hasattr(samples, "utterances") else None, part) for part in parts)
@@ -104,7 +104,7 @@ class TrainingSet(Dataset):
             return self._item(index)
 
     def _follow(self, worker: int, index: int) -> None:
-        """In a worker process, which lives on from epoch to epoch: says what it is at, and takes over the epoch."""
+        """In a worker process, which lives through all epochs: notes the item it reads, and takes over the epoch."""
         if self._shared_epoch is not None:
             self.reading[worker] = index
             self._show(int(self._shared_epoch))
@@ -117,13 +117,13 @@ class TrainingSet(Dataset):
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
         try:
             features = self._augmented(sample, self._rng(index)) if self.augmentation is not None else None
-            if features is None or self._output_frames(features) < needed:  # changed to be too short for its text: as it is
+            if features is None or self._output_frames(features) < needed:  # too short for its text when augmented: unchanged
                 features = self.features(sample.audio, sample.sample_rate)
         except ValueError as error:  # so loud that its level is infinite
             return Problem(self.name(index), str(error))
         frames = self._output_frames(features)
         if frames < needed:
-            return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, its audio gives {frames}")
+            return Problem(self.name(index), f"{sample.transcript!r} needs {needed} output frames, but its audio gives {frames}")
         if not torch.isfinite(features).all():
             return Problem(self.name(index), "its features are not finite (nan or inf); the recording is broken")
         return features, sample.transcript
@@ -138,7 +138,7 @@ class TrainingSet(Dataset):
         return int(output_lengths(torch.tensor([features.shape[1]]), self.specification))
 
     def collate(self, items: list) -> tuple[SpectrogramBatch | None, list[Problem]]:
-        """Items of a minibatch -> the batch (None if nothing is left) and the problems among them."""
+        """The items of a minibatch -> the batch (None if nothing is left), and the problems."""
         problems = [item for item in items if isinstance(item, Problem)]
         good = [item for item in items if not isinstance(item, Problem)]
         batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
@@ -146,10 +146,10 @@ class TrainingSet(Dataset):
 
 
 def corpus_features(features: Features, samples: Sequence[AudioSample], seed: int = 0) -> Features:
-    """The same features, normalised by the level, and by each bin's mean and deviation, of the samples (Section 7).
+    """The same features, normalised by the samples' level and by the mean and deviation of each bin (Section 7).
 
     Args:
-        samples: training speech as it is, not augmented; of more than 500 utterances so many are drawn by ``seed``.
+        samples: training speech, not augmented; if there are more than 500 utterances, ``seed`` draws 500 of them.
 
     Raises:
         ValueError: if no audio can be read, or all of it is silent.
@@ -174,13 +174,13 @@ def corpus_features(features: Features, samples: Sequence[AudioSample], seed: in
 
 def _readable(samples: Sequence[AudioSample], chosen: Sequence[int]) -> Iterator[AudioSample]:
     for index in chosen:
-        with contextlib.suppress(BadAudio):  # which training names when it comes to it
+        with contextlib.suppress(BadAudio):  # training reports it when it reads it
             yield samples[index]
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """As in the worker processes of a DataLoader: a sum that is divided among threads is rounded otherwise."""
+    """Uses one thread, like the worker processes of a DataLoader: a sum over several threads is rounded differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -88,7 +88,7 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--train", metavar="NAMES", help=several)
     add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")
     add("--test", metavar="NAMES", help="splits of --data to test on; default: all whose names begin with test")
-    add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker to a training example")
+    add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker into an example")
     add("--n-train", type=int, help="number of training utterances; default: 400 synthetic ones, or all of --data")
     add("--n-val", type=int, help="number of validation utterances; default: 100 synthetic ones, or all of --data up to 500")
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings longer than this; default: no limit")
@@ -165,7 +165,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, with Nesterov momentum 0.99")
-    anneal = "of the learning rate; anneal: the paper's, divided by 1.2 after each epoch"
+    anneal = "how the learning rate changes; anneal: the paper's, divided by 1.2 after each epoch"
     add("--schedule", choices=schedules, default=default.schedule, help=anneal)
     warmup = "with --schedule noam: steps in which the rate rises, at most a third of all"
     add("--warmup", type=int, default=default.warmup, metavar="STEPS", help=warmup)
@@ -194,7 +194,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace the run that is in --output-dir")
     newest = "give the same other flags; without DIR: the newest unfinished run under runs/"
     add("--resume", nargs="?", const=True, metavar="DIR", help=f"continue an interrupted run; {newest}")
-    within = "minutes between two saves of last.pt, from which --resume continues; 0: save after each step"
+    within = "minutes between saves of last.pt within an epoch, from which --resume continues; 0: save after each step"
     add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
     averaged = "in the final evaluation, average over the audio as it is and shifted by half a hop either way [Deep Speech 1]"
     add("--jitter", action="store_true", help=averaged)

@@ -1,4 +1,4 @@
-"""The loop over epochs: state that can be saved at any step and taken up again."""
+"""The loop over epochs, with a state that can be saved and resumed at any step."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from training.parallel import agreed, count, in_parallel, rank, seed_step, share
 from training.settings import TrainingSettings, differences, refuse_to_resume
 from training.stopping import workers_survive
 
-MOST_SKIPPED_IN_A_ROW = 20  # steps without a finite loss and gradient; then the training has diverged [ours]
+MOST_SKIPPED_IN_A_ROW = 20  # steps without a finite loss and gradient; more mean that the training has diverged [ours]
 MOST_NAMED = 20  # utterances of such a step
-GIVE_BACK_EVERY = 50  # steps; clearing the memory anew takes a part of one step's time [ours]
+GIVE_BACK_EVERY = 50  # steps; getting the memory back costs a part of one step's time [ours]
 
 
 @dataclass
 class EpochReport:
-    """What an epoch of training did: mean loss per utterance (nats), seconds of time and of audio, problems, steps skipped."""
+    """Results of an epoch of training: mean loss per utterance (nats), seconds of time and of audio, problems, skipped steps."""
 
     epoch: int
     loss: float
@@ -61,7 +61,7 @@ class EpochReport:
 
 
 def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
-    """The rates of ``evaluate`` as files hold them, with the counts of the one that counts: no WER where no space parts words."""
+    """The rates of ``evaluate`` as saved in files, with the counts of the leading one; no WER in languages without spaces."""
     encoder = encoder or CharEncoder()
     unit = "word" if is_spaced(encoder) else "character"
     errors = leading_errors(result, encoder)
@@ -70,7 +70,7 @@ def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
 
 
 def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder | None = None) -> dict:
-    """A line of metrics.jsonl: what an epoch did, and what ``evaluate`` then found on dev; by default of English."""
+    """A line of metrics.jsonl: an epoch's report, and the result of ``evaluate`` on dev; the default encoder is English."""
     return {
         "epoch": report.epoch, "loss": report.loss, "dev_loss": result["loss"],
         **{f"dev_{name}": value for name, value in error_rates(result, encoder).items()},
@@ -80,12 +80,12 @@ def epoch_metrics(report: EpochReport, result: dict, encoder: CharEncoder | None
 
 
 def metrics_line(metrics: dict) -> str:
-    """The line as it is written; what is not a number (dev has no utterance that fits its frames) is null, as JSON wants it."""
+    """The line as it is written; nan (if no dev utterance fits its frames) becomes null, as JSON requires."""
     return json.dumps({name: value if math.isfinite(value) else None for name, value in metrics.items()}) + "\n"
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """The lines of a metrics.jsonl, none where there is no file; null is read as nan.
+    """The lines of a metrics.jsonl, none if there is no file; null is read as nan.
 
     Raises:
         ValueError: if a line is broken.
@@ -97,13 +97,13 @@ def read_metrics(path: Path) -> list[dict]:
     except (ValueError, AttributeError, KeyError, RecursionError):
         broken = True
     if broken:
-        raise ValueError(f"{path} has a line that is no epoch's: take it out")
+        raise ValueError(f"{path} has a line that does not describe an epoch: remove it")
     return found
 
 
 @dataclass
 class Tally:
-    """What is counted over an epoch, also across interruptions: losses of the steps, seconds of time and of audio, frames."""
+    """Counts of an epoch, kept across interruptions: losses of the steps, seconds of time and of audio, frames."""
 
     losses: list[float] = field(default_factory=list)
     utterances: list[int] = field(default_factory=list)  # of each step
@@ -115,7 +115,7 @@ class Tally:
     skipped: list[str] = field(default_factory=list)  # a sentence for each step that was skipped
 
     def add(self, loss: float, batch: SpectrogramBatch, features: Features, shared: bool = False) -> None:
-        """Counts a step, of a shared minibatch with the shares of all processes."""
+        """Counts a step; for a shared minibatch, the shares of all processes."""
         speech, frames = int(batch.feature_lengths.sum()), batch.features.shape[0] * batch.features.shape[3]
         padding = int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
         utterances = len(batch.texts)
@@ -129,14 +129,14 @@ class Tally:
 
     @property
     def loss(self) -> float:
-        """Mean over the utterances; nan if there was none."""
+        """Mean loss over the utterances; nan if there were none."""
         return float(np.average(self.losses, weights=self.utterances)) if self.losses else math.nan
 
 
 class RemainingBatches(Sampler[list[int]]):
-    """Minibatches of the epoch under way that come after the first ``done``; for one ``DataLoader`` over all epochs.
+    """Minibatches of the current epoch after the first ``done``; for one ``DataLoader`` over all epochs.
 
-    Where several processes train, this one's shares of them.
+    If several processes train, this process's shares of them.
     """
 
     def __init__(self, sampler: SortaGradBatchSampler) -> None:
@@ -165,11 +165,11 @@ def _close(trainer: weakref.ref[Trainer]) -> None:
 
 
 class Trainer:
-    """Trains a model epoch by epoch; its state can be saved at any step and taken up again.
+    """Trains a model epoch by epoch; its state can be saved and resumed at any step.
 
     Args:
-        model, data: what to train, on what; the order of the utterances follows the seed of ``data``.
-        settings: how; ``device``, ``threads``, ``seed`` and ``checkpoint`` are for those who make model and data.
+        model, data: what to train, and on what; the order of the utterances follows the seed of ``data``.
+        settings: how to train; ``device``, ``threads``, ``seed`` and ``checkpoint`` are used where model and data are made.
     """
 
     def __init__(self, model: DeepSpeech2, data: TrainingSet, settings: TrainingSettings) -> None:
@@ -180,11 +180,11 @@ class Trainer:
         self.optimizer = make_optimizer(settings.optimizer, model, settings.lr)
         self.sampler = _sampler(data, settings)
         self.epoch = 0  # complete epochs
-        self.batch = 0  # steps done in the epoch under way
+        self.batch = 0  # steps done in the current epoch
         self.step = 0  # steps done since the start
         self.within_step = False  # whether weights, schedule and counts may be at odds
         self.skipped_in_a_row = 0  # steps, up to now
-        self._per_epoch = len(self.sampler)  # by the lengths as they are; augmented they may give some more or less
+        self._per_epoch = len(self.sampler)  # by the original lengths; augmented ones may give a few more or less
         self.start_epoch()
         self.scheduler = self._scheduler()
         self.tally = Tally()
@@ -203,7 +203,7 @@ class Trainer:
         keep_few_kernels()
 
     def close(self) -> None:
-        """Ends the worker processes, at the latest when the program ends: it waits for them, and they heed no signal."""
+        """Ends the worker processes; also called when the program ends, which would wait for them, as they ignore signals."""
         self._loader = None
 
     @property
@@ -212,7 +212,7 @@ class Trainer:
         return self.settings.epochs
 
     def start_epoch(self) -> int:
-        """Turns data and order to the epoch under way, whose lengths augmentation and joins change; how many steps it has."""
+        """Sets data and order to the current epoch, whose lengths augmentation and joins change; returns its number of steps."""
         self.data.set_epoch(self.epoch)
         self.sampler.seconds = np.asarray(self.data.seconds)
         self.sampler.set_epoch(self.epoch)
@@ -226,22 +226,22 @@ class Trainer:
         )  # fmt: skip
 
     def _place(self, step: int) -> float:
-        """Where a step of the epoch under way stands in the schedule, for which all epochs have as many steps.
+        """The place of a step of the current epoch in the schedule, in which all epochs have equally many steps.
 
-        Epochs may differ in their steps, and those to come aren't known; so each counts as the same share of the schedule.
+        Epochs may differ in steps, and later ones are unknown, so each counts as the same share of the schedule.
         """
         done = step - (self.step - self.batch)  # in this epoch
         return self.epoch * self._per_epoch + done * self._per_epoch / max(1, self._steps)
 
     def run_epoch(self, on_step: Callable[[float, int], None] | None = None) -> EpochReport:
-        """Trains one epoch, or what is left of the one under way.
+        """Trains one epoch, or the rest of the current one.
 
         Args:
             on_step: called after each step with its loss (nan: it was skipped, see ``Tally.skipped``) and its utterances.
 
         Raises:
-            CorpusError: when more than 1 % of the utterances turn out to be bad, or a worker process dies.
-            FloatingPointError: when 20 steps in a row were skipped, since loss or gradient were not finite.
+            CorpusError: if more than 1 % of the utterances turn out to be bad, or a worker process dies.
+            FloatingPointError: if 20 steps in a row are skipped because loss or gradient is not finite.
         """
         tally, start = self.tally, time.perf_counter()
         with self._worker_deaths_named():
@@ -274,9 +274,9 @@ class Trainer:
         return iter(self._loader)
 
     def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
-        """The loss; nan where it or the gradient is not finite: then the step is skipped, and nothing has changed.
+        """The loss; nan if the loss or the gradient is not finite: then the step is skipped, and nothing changes.
 
-        Loss and gradient are those of all processes, so all of them skip the same step.
+        Loss and gradient are those of all processes together, so all of them skip the same step.
         """
         seed_step(self.data.seed, self.step, shared)
         try:
@@ -300,15 +300,15 @@ class Trainer:
     def _stop_if_diverged(self) -> None:
         if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             raise FloatingPointError(
-                f"{self.skipped_in_a_row} steps in a row without a finite loss and gradient, the last: {self.tally.skipped[-1]}; "
-                "the training diverged, lower the learning rate"
+                f"{self.skipped_in_a_row} steps in a row had a loss or gradient that is not finite: {self.tally.skipped[-1]}; "
+                "the training diverged: lower the learning rate"
             )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
 
     def _advance_schedule(self, stepped: bool) -> None:
-        """A minibatch of which every clip was left out counts too; torch would warn that the optimiser made no step."""
+        """Counts minibatches whose clips were all left out too; torch would warn that the optimiser made no step."""
         if stepped:
             self.scheduler.step()
             return
@@ -317,12 +317,12 @@ class Trainer:
             self.scheduler.step()
 
     def try_longest_batch(self) -> None:
-        """Forward and backward of silence as long as the longest minibatch: memory runs out now, not late in the first epoch.
+        """Runs silence as long as the longest minibatch forward and back, so that memory runs out now, not late in the epoch.
 
         Weights, running averages and random numbers stay as they are.
 
         Raises:
-            CorpusError: if there is not enough memory, with what to change.
+            CorpusError: if there is not enough memory; the message says what to change.
         """
         batch_size, longest = largest_batch(self.sampler)
         batch_size = -(-batch_size // count())  # of each process
@@ -349,19 +349,19 @@ class Trainer:
 
     @contextlib.contextmanager
     def _worker_deaths_named(self) -> Iterator[None]:
-        """A worker process that dies raises wherever this process happens to be; say what the workers were reading."""
+        """A worker process that dies raises an error at any point here; adds what the workers were reading."""
         try:
             yield
         except (RuntimeError, ConnectionError, EOFError) as error:
             broken = isinstance(error, ConnectionError | EOFError)  # it died while its minibatch was on the way
-            if not broken and "DataLoader worker (pid" not in str(error):  # an exception within a worker has its own traceback
+            if not broken and "DataLoader worker (pid" not in str(error):  # an exception inside a worker has its own traceback
                 raise
-            with contextlib.suppress(RuntimeError):  # the system's word of it comes a moment later, and raises, too
+            with contextlib.suppress(RuntimeError):  # the system reports it a moment later, and that raises too
                 time.sleep(1.0 if broken else 0.0)
             at = ", ".join(self.data.name(index) for index in self.data.reading.tolist() if index >= 0)
             raise CorpusError(
-                f"a worker process died, out of memory or killed; the workers were at: {at}. "
-                "Look at that audio alone, or try --num-workers 0"
+                f"a worker process died, out of memory or killed; the workers were reading: {at}. "
+                "Check that audio by itself, or try --num-workers 0"
             ) from error
 
     def _note(self, problems: list[Problem]) -> None:
@@ -369,12 +369,12 @@ class Trainer:
         stop_if_many(list(self.problems.values()), len(self.data))
 
     def _settings(self) -> dict:
-        """What a resumed run must have as it was."""
+        """Settings that must stay the same when a run is resumed."""
         names = ("epochs", "lr", "schedule", "batch_size", "batch_seconds")
         return {name: getattr(self.settings, name) for name in names} | {"seed": self.data.seed, "utterances": len(self.data)}
 
     def state_dict(self) -> dict:
-        """Everything beside the weights that a resumed run needs to go on as if it had never stopped."""
+        """Everything besides the weights that a resumed run needs to continue as if it had never stopped."""
         on_cuda = self.device.type == "cuda"
         return self._settings() | {
             "epoch": self.epoch, "batch": self.batch, "step": self.step, "skipped_in_a_row": self.skipped_in_a_row,
@@ -384,7 +384,7 @@ class Trainer:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Takes up a saved state, also of a version that kept less of it.
+        """Loads a saved state, also from a version that saved less.
 
         Raises:
             CheckpointError: if the run was made with other data or settings; the message names them.
@@ -395,7 +395,7 @@ class Trainer:
         self.start_epoch()
         self.step = state.get("step", self.epoch * self._per_epoch + self.batch)
         tally = self.tally
-        tally.utterances += [self.settings.batch_size] * (len(tally.losses) - len(tally.utterances))  # older versions kept none
+        tally.utterances += [self.settings.batch_size] * (len(tally.losses) - len(tally.utterances))  # older versions saved none
         self.problems = {problem["where"]: Problem(**problem) for problem in state.get("problems", ())}
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler = self._scheduler()

@@ -1,4 +1,4 @@
-"""The machine that trains: device, precision, memory, and trying a command in seconds."""
+"""The machine that trains: device, precision, memory, and DS2_QUICK, which tries a command in seconds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 
 
 def is_switched_on(value: str) -> bool:
-    """Whether an environment variable says yes: anything but nothing, zero, false, no, off, none and disabled."""
+    """Whether an environment variable means yes: any text except an empty one, zero, false, no, off, none or disabled."""
     value = value.strip().strip("\"'").lower()
     return value.strip("0.") != "" and value not in ("false", "f", "no", "n", "off", "none", "null", "disabled")
 
 
-KERNELS = 128  # of several steps [ours]
-QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts cut their trainings down to seconds, to try a command
+KERNELS = 128  # enough for several steps [ours]
+QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts then train for seconds only, to try a command
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto', or a device by name; refuses one that this machine lacks and says what it has."""
+    """The device for 'auto' or a name; refuses a device that this machine lacks, and says which it has."""
     available = ["cpu"]
     if torch.cuda.is_available():
         available.append("cuda")
@@ -35,7 +35,7 @@ def choose_device(name: str) -> torch.device:
         device = None
     missing = device is None or device.type not in available
     if missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
-        raise ValueError(f"device {name!r} is not here; this machine has: {', '.join(available)}")
+        raise ValueError(f"there is no device {name!r}; this machine has: {', '.join(available)}")
     return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing to "cpu:0"
 
 
@@ -51,7 +51,7 @@ def _says_yes(check: Callable[[], bool] | None) -> bool:
     """The answer of a check that this version of torch may lack."""
     try:
         return check is not None and bool(check())
-    except Exception:  # whatever a build lacks
+    except Exception:  # a build may lack anything
         return False
 
 
@@ -78,8 +78,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def keep_freed_memory() -> None:
     """Asks the C library (glibc) to keep freed memory for the next step instead of giving it back to the system.
 
-    Each step frees and asks for the same large buffers; having the system clear them anew takes a quarter of the
-    time of a step. Elsewhere than on Linux with glibc this does nothing. See ``give_back_freed_memory``.
+    Each step frees and requests the same large buffers; if the system has to clear them anew, that takes a quarter
+    of a step's time. Without Linux and glibc this does nothing. See ``give_back_freed_memory``.
     """
     if (mallopt := _of_glibc("mallopt")) is None:
         return
@@ -92,24 +92,24 @@ def keep_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Gives back to the system what ``keep_freed_memory`` kept.
 
-    Minibatches of ever other lengths leave gaps that none after them fits into. Training does this every so many steps.
+    Minibatches of changing lengths leave gaps that later ones do not fit into. Training calls this at regular intervals.
     """
     if malloc_trim := _of_glibc("malloc_trim"):
         malloc_trim(0)
 
 
 def keep_few_kernels() -> None:
-    """Bounds what torch and oneDNN keep of each shape of a product in bf16, in a store of 1024 shapes each.
+    """Limits what torch and oneDNN keep for each shape of a bf16 product; each has a store of 1024 shapes.
 
-    Minibatches of ever other lengths have ever other shapes, about twenty a step: 0.6 MB for each shape, and the gaps around
-    them. It counts from the first such product of a process on, and leaves what the environment says.
+    Minibatches of changing lengths bring new shapes, about twenty per step: 0.6 MB for each shape, and the gaps around them.
+    It takes effect from a process's first such product on, and respects values already set in the environment.
     """
     for store in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(store, str(KERNELS))
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:
-    """A function of the C library, where it is glibc."""
+    """A function of the C library, if that is glibc."""
     if sys.platform != "linux":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Optimisers, and the learning rate over the steps."""
+"""Optimisers, and how the learning rate changes over the steps."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Opti
 
 
 def learning_rate_factor(schedule: str, step: float, total: int, per_epoch: int, warmup: int = 10_000) -> float:
-    """Learning rate at a step as a share of the highest.
+    """Learning rate at a step, as a share of the highest.
 
-    'onecycle': up in the first 15 % of the steps, then down to 0 along a half cosine [ours]. 'anneal': divided by 1.2
-    after each epoch [paper, Section 6]. 'noam': up in a straight line for ``warmup`` steps, at most a third of all, then
-    down with one over the root of the steps (Vaswani et al. 2017, Section 5.3). 'constant': 1.
+    'onecycle': rises in the first 15 % of the steps, then falls to 0 along a half cosine [ours]. 'anneal': divided by 1.2
+    after each epoch [paper, Section 6]. 'noam': rises linearly for ``warmup`` steps, at most a third of all, then falls
+    with one over the square root of the step (Vaswani et al. 2017, Section 5.3). 'constant': 1.
     """
     if schedule == "onecycle":
         rise = max(1, round(0.15 * total))
@@ -53,10 +53,10 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0, warmup: int = 10_000,
     place: Callable[[int], float] = float,
 ) -> LambdaLR:  # fmt: skip
-    """Gives the optimiser at each step ``lr`` times the factor of ``learning_rate_factor``, from ``step`` on.
+    """Sets the optimiser's learning rate at each step to ``lr`` times ``learning_rate_factor``, from ``step`` on.
 
-    It holds no state but the number of the step, so a resumed run makes it anew. ``place`` says where in the schedule a step
-    stands, for epochs that differ in their steps.
+    Its only state is the number of the step, so a resumed run makes it anew. ``place`` gives the place of a step in the
+    schedule, for epochs that differ in their number of steps.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = lr

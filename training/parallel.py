@@ -3,8 +3,8 @@
     torchrun --standalone --nproc_per_node=2 train_minimal.py
 
 Each process has the whole model and a share of every minibatch. Batch norm and loss are those of the whole minibatch
-(``implementation.shared_batch``), gradients are averaged by torch's DistributedDataParallel, so all processes make the
-same update. The first process alone prints, evaluates and writes. Without torchrun there is one process, and all of this does
+(``implementation.shared_batch``), and torch's DistributedDataParallel averages the gradients, so all processes make the
+same update. Only the first process prints, evaluates and writes. Without torchrun there is one process, and all of this does
 nothing.
 """
 
@@ -30,21 +30,21 @@ from speech.corpora import Problem
 from training.settings import OutputSettings
 from training.stopping import exit_code
 
-JOB_FILE = "torchrun.txt"  # in the folder of a run: by which torchrun it was begun
+JOB_FILE = "torchrun.txt"  # in the folder of a run: the torchrun job that started it
 LONGEST_WAIT = timedelta(hours=3)  # for the slowest process; the others wait while the first one evaluates on dev [ours]
-A_MOMENT = 2.0  # seconds in which the first process says what went wrong, if it knows that too
+A_MOMENT = 2.0  # seconds for the first process to report what went wrong, if it knows too
 
 
 @contextlib.contextmanager
 def joined_processes() -> Iterator[None]:
-    """Joins the processes that torchrun has started, if it has; all but the first one print nothing meanwhile.
+    """Joins the processes that torchrun has started, if it has; all except the first print nothing meanwhile.
 
-    What goes wrong is told once: by the first process if it has it too, else by the one that has it, which gives its number.
+    An error is reported once: by the first process if it has it too, else by the process that has it, with its number.
 
     Raises:
-        ConnectionError: when another process has ended too early, and has not said why.
-        SystemExit: in all processes but the one that tells.
-        ValueError: if torchrun may start them again, but they would then not find their run, or one another.
+        ConnectionError: if another process has ended too early without saying why.
+        SystemExit: in all processes except the one that reports.
+        ValueError: if torchrun may restart the processes, but they would then not find their run or one another.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
@@ -58,7 +58,7 @@ def joined_processes() -> Iterator[None]:
         if not _is_to_tell(error, store):
             raise SystemExit(exit_code(error) if isinstance(error, KeyboardInterrupt) else 2) from error
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
-            raise ConnectionError("another process of this training has ended, and has not said why; was it killed?") from error
+            raise ConnectionError("another process of this training ended without saying why; was it killed?") from error
         if rank() and isinstance(error, ValueError | OSError | FloatingPointError):
             raise ValueError(f"process {rank()} of {count()}: {sentence(error)}") from error
         raise
@@ -67,7 +67,7 @@ def joined_processes() -> Iterator[None]:
 
 
 def _is_to_tell(error: BaseException, store: dist.Store) -> bool:
-    """Whether this process is the one that says what went wrong in one or all of them."""
+    """Whether this process is the one that reports what went wrong."""
     try:
         if rank() and isinstance(error, Exception):
             time.sleep(A_MOMENT)
@@ -80,7 +80,7 @@ def _is_to_tell(error: BaseException, store: dist.Store) -> bool:
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Meanwhile only the first process of a machine prints: where all do the same, such as reading the flags."""
+    """Inside this context only the first process of a machine prints; for work that all do alike, such as reading the flags."""
     if not dist.is_available() or os.environ.get("LOCAL_RANK", "0") == "0":
         yield
         return
@@ -94,17 +94,17 @@ def one_voice() -> Iterator[None]:
 
 
 def _meeting_place() -> tuple[dist.Store, int, int]:
-    """Where the processes find one another, number and count of processes; those started again find no old addresses there.
+    """Where the processes find one another, and number and count of processes; restarted ones find no old addresses there.
 
-    torchrun keeps the addresses of processes that died, and new ones would call there (torch issue 135712). On one machine a
-    name for each start helps; over several machines torchrun does not count the starts alike.
+    torchrun keeps the addresses of processes that died, and new ones would try them (torch issue 135712). On one machine a
+    name for each start helps; on several machines torchrun's counts of the starts differ.
     """
     restarts, shared = (
         int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)),
         os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
     )
     if restarts and not job():
-        raise ValueError("torchrun --max-restarts also needs --standalone, or --rdzv-id NAME: by it a restarted run is found")
+        raise ValueError("torchrun --max-restarts also needs --standalone or --rdzv-id NAME, to find a restarted run")
     if not (restarts and shared):
         return next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
     if int(os.environ["GROUP_WORLD_SIZE"]) > 1:
@@ -130,7 +130,7 @@ def is_first() -> bool:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process, if GPUs train: the processes of a machine take one each.
+    """The GPU of this process, if GPUs train: each process of a machine takes one.
 
     Raises:
         ValueError: if the machine has fewer GPUs, or processes can't train together on such a device.
@@ -139,14 +139,14 @@ def own_device(device: torch.device) -> torch.device:
         return device
     local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if device.type != "cuda" or device.index is not None:
-        raise ValueError(f"several processes train on cpu or on cuda, a GPU each, not on {device}")
+        raise ValueError(f"several processes can train on cpu, or on cuda with a GPU each, but not on {device}")
     if local >= there:
-        raise ValueError(f"a process needs a GPU of its own, and this machine has {there}: torchrun --nproc_per_node={there}")
+        raise ValueError(f"each process needs its own GPU, and this machine has {there}: torchrun --nproc_per_node={there}")
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
 
-# ---- Values that the processes tell each other; all of them must ask at once --------------------
+# ---- Values that the processes exchange; all of them must call at the same time -----------------
 
 
 def from_first(value: object) -> object:
@@ -177,7 +177,7 @@ def highest(number: int) -> int:
 
 
 def gathered(items: list) -> list:
-    """The items of all processes, those of the first one first."""
+    """The items of all processes, the first one's first."""
     if count() == 1:
         return items
     lists: list[list] = [[] for _ in range(count())]
@@ -189,7 +189,7 @@ def gathered(items: list) -> list:
 
 
 def shares(batch: Sequence[int], seconds: Sequence[float], processes: int) -> list[list[int]]:
-    """Deals the utterances of a minibatch out: the longest first, each to the process that has the fewest seconds so far.
+    """Deals out the utterances of a minibatch: the longest first, each to the process that has the fewest seconds so far.
 
     >>> shares([0, 1, 2, 3], [4.0, 1.0, 3.0, 2.0], processes=2)
     [[0, 1], [2, 3]]
@@ -206,10 +206,10 @@ def shares(batch: Sequence[int], seconds: Sequence[float], processes: int) -> li
 def agreed(
     batch: SpectrogramBatch | None, problems: list[Problem], encoder: CharEncoder
 ) -> tuple[SpectrogramBatch | None, list[Problem], bool]:
-    """What this process trains on in a step, what is bad in all shares, and whether the minibatch is shared.
+    """What this process trains on in a step, the problems of all shares, and whether the minibatch is shared.
 
-    Where a process has nothing left (the minibatch has fewer utterances than there are processes, or its audio is bad), each
-    takes all that the others have: the same step, done by all of them.
+    If a process has nothing left (the minibatch has fewer utterances than there are processes, or its audio is bad), each
+    process takes everything that is left, and all of them do the same step.
     """
     if count() == 1:
         return batch, problems, False
@@ -227,7 +227,7 @@ def agreed(
 
 
 class ParallelModel(DistributedDataParallel):
-    """A model whose gradients are averaged over the processes. Running averages are not sent: they are the same everywhere."""
+    """A model whose gradients are averaged over the processes. Running averages are the same everywhere, so are not sent."""
 
     def __init__(self, model: DeepSpeech2) -> None:
         super().__init__(model, gradient_as_bucket_view=True)
@@ -239,10 +239,10 @@ class ParallelModel(DistributedDataParallel):
 
 
 def in_parallel(model: DeepSpeech2) -> DeepSpeech2 | ParallelModel:
-    """The model to take steps with; the weights are those of ``model``.
+    """The model to take steps with; it shares the weights of ``model``.
 
     Raises:
-        ValueError: for batch norm by the step, whose statistics processes with utterances of other lengths can't share.
+        ValueError: for batch norm at each step; processes with utterances of different lengths can't share its statistics.
     """
     if count() == 1:
         return model
@@ -252,7 +252,7 @@ def in_parallel(model: DeepSpeech2) -> DeepSpeech2 | ParallelModel:
 
 
 def seed_step(seed: int, step: int, shared: bool) -> None:
-    """With several processes dropout draws by seed and step alone, so that a resumed run draws the same, and by the share."""
+    """With several processes, dropout depends only on seed, step and share, so that a resumed run draws the same."""
     if count() > 1:
         share = rank() if shared else 0
         torch.manual_seed(int(np.random.SeedSequence((seed, step, share)).generate_state(1)[0]))
@@ -262,15 +262,15 @@ def seed_step(seed: int, step: int, shared: bool) -> None:
 
 
 def job() -> str | None:
-    """The name by which torchrun knows what it has started, the same when it starts it again; None: it has none."""
+    """torchrun's name for the job, the same after a restart; None: it has no name."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return None if name == "none" else name
 
 
 def after_restart(output: OutputSettings) -> OutputSettings:
-    """The settings as they are; where torchrun has started the processes again, those that take up their own run.
+    """The settings as given; if torchrun has restarted the processes, settings that resume their own run.
 
-    It goes on from its last checkpoint, or begins anew where there is none yet. A folder with another run stays untouched.
+    The run continues from its last checkpoint, or begins anew if there is none. A folder with another run stays untouched.
     """
     if not job():
         return output

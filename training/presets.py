@@ -1,11 +1,11 @@
-"""Recipes by name: the flags that make them. A flag given beside takes the place of the preset's."""
+"""Recipes by name, as flags. A flag that the user also gives replaces the preset's."""
 
 from __future__ import annotations
 
 import argparse
 
 PRESETS = {
-    # What train_minimal.py does without a preset [ours]: seconds an epoch on a laptop.
+    # What train_minimal.py does without a preset [ours]: an epoch takes seconds on a laptop.
     "lesson": {
         "features": "spectrogram", "n_fft": 128, "n_conv": 2, "rnn_type": "gru", "n_rnn": 3, "rnn_hidden": 128,
         "batch_norm": "output", "batch_size": 8, "optimizer": "adamw", "schedule": "onecycle",
@@ -17,19 +17,19 @@ PRESETS = {
         "batch_norm": "paper", "bigrams": True, "epochs": 20, "batch_size": 512, "optimizer": "sgd", "lr": 3e-4,
         "schedule": "anneal",
     },
-    # Section 7.4; corpus: Section 7; the paper names no convolutions here, so they stay the default's.
+    # Section 7.4; corpus: Section 7; the paper names no convolutions here, so they stay at the default.
     "deployed": {
         "forward_only": True, "rnn_type": "gru", "n_rnn": 5, "rnn_hidden": 2560, "row_conv": 19, "fc_hidden": 2560,
         "normalize": "corpus",
     },
-    # A widely read small recipe for LibriSpeech. Its kernels 11x41 and 11x21 and strides 2x2 and 1x2, time x frequency, are the
-    # first two of Table 4; its row convolution spans 5 frames; the peak of Noam's rate is that of 512 units.
+    # A well-known small recipe for LibriSpeech. Its kernels 11x41 and 11x21 and strides 2x2 and 1x2, time x frequency, are the
+    # first two of Table 4; its row convolution spans 5 frames; the peak of Noam's rate is the one for 512 units.
     "librispeech-lstm": {
         "features": "logmel", "n_mels": 80, "window_ms": 25.0, "stride_ms": 10.0, "n_conv": 2, "time_strides": "2,1",
         "forward_only": True, "rnn_type": "lstm", "n_rnn": 5, "rnn_hidden": 512, "row_conv": 4, "fc_hidden": 1024,
         "dropout": 0.1, "batch_size": 2, "optimizer": "adam", "lr": 4.4e-4, "schedule": "noam", "warmup": 10_000,
     },
-    # Spoken commands and digits, heard while one speaks, by voices never heard [ours, chosen on dev; docs/results.md].
+    # Spoken commands and digits, written while you speak, for any voice [ours, chosen on dev; docs/results.md].
     "commands": {
         "features": "logmel", "n_mels": 40, "time_strides": "3,1", "forward_only": True, "n_rnn": 2, "rnn_hidden": 208,
         "row_conv": 5, "join": 2, "epochs": 12, "batch_size": 8, "lr": 2e-3,
@@ -38,7 +38,7 @@ PRESETS = {
 
 
 def in_full(preset: str, args: argparse.Namespace) -> str:
-    """The preset's flags as they hold now, such as ``--forward-only --n-rnn 5 ...``."""
+    """The preset's flags with their actual values, such as ``--forward-only --n-rnn 5 ...``."""
     values = {name: getattr(args, name) for name in PRESETS[preset]}
     if args.batch_seconds is not None:
         values = {name: value for name, value in values.items() if name != "batch_size"} | {"batch_seconds": args.batch_seconds}

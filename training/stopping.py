@@ -1,4 +1,4 @@
-"""How a run is stopped: Ctrl-C, SIGTERM of a scheduler, SIGHUP of a closed terminal; all end where it can be resumed."""
+"""How a run is stopped: by Ctrl-C, a scheduler's SIGTERM, or the SIGHUP of a closed terminal; it can always be resumed."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:
-    """128 and the number of the signal, as shells have it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    """128 plus the number of the signal, as in shells: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
     return 128 + getattr(stop, "number", int(signal.SIGINT))
 
 
 class Interrupts(list):
-    """Numbers of the signals that came so far; ``at_once`` tells whether SIGTERM and SIGHUP may end what is under way."""
+    """Numbers of the signals so far; ``at_once`` says whether SIGTERM and SIGHUP may interrupt the current work."""
 
     at_once = False
 
     @contextlib.contextmanager
     def ending_at_once(self) -> Iterator[None]:
-        """Around what is lost without harm, such as an evaluation: a scheduler does not wait long."""
+        """Around work that may be lost, such as an evaluation: a scheduler does not wait long."""
         self.at_once = True
         try:
             yield
@@ -44,7 +44,7 @@ class Interrupts(list):
 
 @contextlib.contextmanager
 def signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``Stopped`` in place of ending the process on the spot."""
+    """SIGTERM and SIGHUP raise ``Stopped`` instead of ending the process on the spot."""
     with _handling(dict.fromkeys(OTHERS, _raise)):
         yield
 
@@ -55,7 +55,7 @@ def _raise(number: int, _frame: object) -> None:
 
 @contextlib.contextmanager
 def interrupts_noted() -> Iterator[Interrupts]:
-    """Signals only fill the list, for the loop to end where nothing is half done; a second Ctrl-C ends it at once."""
+    """Signals only fill the list, so that the loop can end after a complete step; a second Ctrl-C ends it at once."""
     noted, terminals = Interrupts(), [output for output in (1, 2) if _is_terminal(output)]
 
     def note(number: int, _frame: object) -> None:
@@ -64,7 +64,7 @@ def interrupts_noted() -> Iterator[Interrupts]:
         if number == signal.SIGINT:
             if again:
                 raise Stopped(number)
-            what = "stopping after this step, or after the evaluation under way; Ctrl-C again stops at once"
+            what = "stopping after this step or the current evaluation; press Ctrl-C again to stop at once"
         else:
             what = f"{signal.Signals(number).name}: stopping after this step"
         _say(what, terminals)
@@ -75,14 +75,14 @@ def interrupts_noted() -> Iterator[Interrupts]:
         try:
             yield noted
         except CorpusError:
-            if noted:  # signals reach worker processes too; one that is just starting is gone then
+            if noted:  # signals reach worker processes too, and end one that is just starting
                 raise Stopped(noted[0]) from None
             raise
 
 
 @contextlib.contextmanager
 def _handling(handlers: dict) -> Iterator[None]:
-    """Handles these signals meanwhile; what is ignored (nohup) or has somebody else's handler stays as it is."""
+    """Handles these signals inside this context; ignored ones (nohup) and those with another handler stay as they are."""
     old = {number: signal.getsignal(number) for number in handlers}
     usual = (signal.SIG_DFL, signal.default_int_handler, _raise)
     ours = [number for number in handlers if old[number] in usual]
@@ -105,7 +105,7 @@ def _is_terminal(output: int) -> bool:
 
 
 def _say(what: str, terminals: list[int]) -> None:
-    """From within a signal's handler, to the standard error; where the terminal is gone nothing is written to it any more."""
+    """Writes to the standard error from a signal handler; if the terminal is gone, nothing is written to it any more."""
     try:
         os.write(2, f"\n{what}\n".encode())
     except OSError:
@@ -120,10 +120,10 @@ def _end_with(process: object) -> None:
 
 
 def workers_survive(_worker: int) -> None:
-    """In a worker process: signals to the whole group are left to the loop, which still wants the minibatch under way.
+    """In a worker process: leaves signals to the whole group to the loop, which still needs the current minibatch.
 
-    SIGTERM is survived once; the next, which the main process sends where a worker does not end, ends it. When the main process
-    is killed, it ends too; torch sees to that only where workers are forked, which newer Pythons don't do.
+    The worker survives one SIGTERM; the next, which the main process sends if a worker does not end, ends it. It also ends when
+    the main process is killed; torch does that only for forked workers, which newer Pythons do not use.
     """
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -168,7 +168,7 @@ def test_a_text_without_sounds_is_refused(text):
 def test_characters_without_a_sound_are_named_and_a_text_without_them_offered():
     with pytest.raises(ValueError, match=r"no sound for ',' '!' in 'hello, world!', .* or leave them out: 'hello world'$"):
         generate_synthetic_audio("Hello, World!")
-    with pytest.raises(ValueError, match=r"no sound for '7' of '7', .*: spell them out$"):
+    with pytest.raises(ValueError, match=r"no sound for '7' in '7', .*: spell them out$"):
         generate_synthetic_audio("7")
 
 

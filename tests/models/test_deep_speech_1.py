@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_told_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "ds1", "n_conv": 1, "rnn_type": "rnn"}, "n_conv, rnn_type: no settings of model 'ds1'"),
+        ({"model": "ds1", "n_conv": 1, "rnn_type": "rnn"}, "n_conv, rnn_type: not settings of model 'ds1'"),
         ({"context": 5}, "context: not settings of model 'ds2'"),
         ({"model": "ds3"}, "model must be one of ds2, ds1, not 'ds3'"),
     ],

@@ -283,9 +283,9 @@ def test_streams_served_together_are_refused_before_any_has_heard():
     trained = checkpoint()
     one, other = StreamingRecognizer(trained), StreamingRecognizer(trained)
     for recognizers, parts, message in (
-        ([one, one], [speech(), speech()], "one chunk for each stream, not 2 chunks for 2 streams"),
-        ([one], [speech(), speech()], "not 1 streams 2 chunks"),
-        ([one, one, other], [speech(), speech()], "not 3 streams 2 chunks"),
+        ([one, one], [speech(), speech()], "one chunk for each stream"),
+        ([one], [speech(), speech()], "2 chunks for 1 streams"),
+        ([one, one, other], [speech(), speech()], "2 chunks for 3 streams"),
         ([one, other], [speech(), np.array([np.nan])], "nan or infinity"),
     ):
         with pytest.raises(ValueError, match=message):

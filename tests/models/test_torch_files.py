@@ -101,7 +101,7 @@ def test_what_a_pickle_would_run_is_named(saved, content, what):
 
 def test_a_second_pickle_by_another_spelling_is_refused(saved):
     again(saved, {"a/DATA.PKL": pickle.dumps(Runs(), 2)})
-    with pytest.raises(BadFile, match="not of torch"):
+    with pytest.raises(BadFile, match="not one of torch"):
         read_torch_file(saved, "cpu")
 
 

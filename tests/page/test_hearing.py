@@ -106,7 +106,7 @@ def test_a_recording_of_nothing_is_refused(streaming):
 
 def test_what_is_wrong_with_a_file_is_said_by_its_name(streaming, tmp_path):
     (tmp_path / "a.wav").write_text("no audio at all")
-    with pytest.raises(BadAudio, match=r"^a\.wav: .*it begins like no format of audio"):
+    with pytest.raises(BadAudio, match=r"^a\.wav: .*it begins like no known audio format"):
         read(streaming, tmp_path / "a.wav")
     write_audio(tmp_path / "hour.wav", seconds=61)
     with pytest.raises(BadAudio, match=r"^hour\.wav: lasts 1\.0 minutes.*transcribe\.py"):

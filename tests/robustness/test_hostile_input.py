@@ -121,11 +121,11 @@ SHORT_FRAME = b"\xff\xf3\x14\x00" + bytes(17) + b"Xing"  # of MPEG 2 at 24 kHz a
 @pytest.mark.parametrize(
     ("name", "data", "what"),
     [
-        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is no rate of speech"),
-        ("quick.wav", with_number(wave(), 24, 2_000_000_000), "its header says 2000000000 Hz, which is no rate"),
+        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is not a sample rate of speech"),
+        ("quick.wav", with_number(wave(), 24, 2_000_000_000), "its header says 2000000000 Hz, which is not a sample rate"),
         ("a.sph", b"NIST_1A\n   1x24\nsample_count -i 9\n".ljust(1024) + bytes(18), "SPHERE"),
         ("a.au", wave(format="AU")[:4] + b"\xff" * 4 + bytes(4) + wave(format="AU")[12:], "audio"),
-        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "is joined of more files than can be"),
+        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "is joined from too many files to be"),
     ],
 )  # fmt: skip
 def test_audio_whose_header_is_absurd_is_refused(tmp_path, name, data, what):
@@ -206,7 +206,7 @@ NO_JSON_OF_OURS = ["[1]", "5", "{}", "[" * 100_000, '{"epoch": "x"}', '{"alpha":
 @pytest.mark.parametrize("text", NO_JSON_OF_OURS)
 def test_json_beside_a_checkpoint_that_is_not_ours_is_told(tmp_path, text):
     (tmp_path / "a").write_text(text)
-    with pytest.raises(ValueError, match=r"a has a line that is no epoch's: take it out"):
+    with pytest.raises(ValueError, match=r"a has a line that does not describe an epoch: remove it"):
         read_metrics(tmp_path / "a")
     with pytest.raises(ValueError, match=r"a is broken: tune again with tune_decoder\.py"):
         read_tuned(tmp_path / "a")
@@ -224,7 +224,7 @@ def test_json_beside_a_checkpoint_that_is_not_ours_is_told(tmp_path, text):
         (["--lr", "inf"], "--lr must be a number up to 1,000,000,000, not inf"),
         (["--num-workers", "100000"], "--num-workers must be a number up to 1,000, not 100000"),
         (["--epochs", "1" + "0" * 30], "--epochs must be a number up to"),
-        (["--time-strides", "1,99999999999999999999"], "--time-strides wants 2 strides of 1 to 1000"),
+        (["--time-strides", "1,99999999999999999999"], "--time-strides needs 2 strides of 1 to 1000"),
     ],
 )
 def test_numbers_that_no_machine_holds_are_refused(flags, what, capsys):

@@ -106,7 +106,7 @@ def test_other_bad_audio(tmp_path):
         soundfile.write(tmp_path / "a.wav", np.array([0.0, value]), RATE, subtype="FLOAT")
         assert_bad(tmp_path / "a.wav", "holds samples that are not finite")
     soundfile.write(tmp_path / "a.wav", np.array([0.0, 1e29], dtype=np.float32), RATE, subtype="FLOAT")
-    assert_bad(tmp_path / "a.wav", "holds samples as large as 1e+29, which are no sound")
+    assert_bad(tmp_path / "a.wav", "holds samples as large as 1e+29, which can't be sound")
 
 
 def test_bad_audio_comes_back_from_a_worker(tmp_path):
@@ -339,7 +339,7 @@ def test_wav_whose_data_are_followed_by_what_it_does_not_count(tmp_path, caplog)
     audio = whole_and_seconds(tmp_path / "a.wav", wav(data=2000, riff=2036, behind=np.arange(5000, dtype="<i2").tobytes()), RATE)
     assert len(audio) == 1000
     assert [r.message for r in caplog.records] == [
-        f"{tmp_path}/a.wav: 10000 bytes behind the 2000 bytes of audio that its header counts are not read"]  # fmt: skip
+        f"{tmp_path}/a.wav: 10000 bytes after the 2000 bytes of audio that its header counts are not read"]  # fmt: skip
 
 
 @pytest.mark.parametrize("sizes", [(-1, -1), (0, 0), (None, None), (None, 0)])
@@ -379,7 +379,7 @@ def test_a_size_that_is_a_little_too_large_is_read_and_told(tmp_path, kind, capl
     cut = whole_and_seconds(tmp_path / f"b.{kind}", whole[:-8])  # the same bytes as of a writer that counted 8 too many
     assert torch.equal(cut, healthy[:-4])
     (record,) = caplog.records
-    assert record.message.startswith(f"{tmp_path}/b.{kind}: its header counts 8 bytes of audio more than there are: ")
+    assert record.message.startswith(f"{tmp_path}/b.{kind}: its header counts 8 more bytes of audio than there are: ")
 
 
 @pytest.mark.parametrize("kind", ["au", "caf"])
@@ -391,7 +391,7 @@ def test_what_stands_behind_the_counted_audio_is_told_and_no_size_is_read_to_the
         assert len(whole_and_seconds(tmp_path / f"a.{kind}", bytes(whole))) == 8000
     whole[at : at + width] = (6000 + 4 * (kind == "caf")).to_bytes(width, "big")
     assert len(whole_and_seconds(tmp_path / f"b.{kind}", bytes(whole))) == 3000
-    assert [record.message.split(": ")[1][:25] for record in caplog.records] == ["10000 bytes behind the 60"[:25]]
+    assert [record.message.split(": ")[1][:25] for record in caplog.records] == ["10000 bytes after the 600"[:25]]
 
 
 def test_wav_with_an_odd_chunk_before_its_audio_or_of_the_kind_bw64_or_joined(tmp_path):
@@ -618,7 +618,7 @@ OTHERS = {
     "a.aac": (b"\xff\xf1\x50\x80", "AAC"), "a.wma": (b"\x30\x26\xb2\x75\x8e\x66", "Windows Media audio"),
     "a.webm": (b"\x1a\x45\xdf\xa3", "WebM or Matroska"), "a.amr": (b"#!AMR\n", "AMR"), "a.ape": (b"MAC \x96", "Monkey's Audio"),
     "a.wv": (b"wvpk", "WavPack"), "a.spx": (ogg_page(6, 0, [b"Speex   "]), "Ogg with another codec"),
-    "b.wma": (b"\x80\0\x81", "by its name Windows Media audio"),
+    "b.wma": (b"\x80\0\x81", "judging by its name Windows Media audio"),
 }  # fmt: skip
 
 
@@ -639,9 +639,9 @@ def test_what_is_no_sound_at_all(tmp_path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a Git LFS pointer, not the audio itself; fetch it"),
         (b"\n<!DOCTYPE html><title>404", "a web page, not audio: the download failed"),
         (b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n", "a SPHERE file whose compression"),
-        (b"", "the file is empty, it has 0 bytes"),
+        (b"", "the file is empty (0 bytes)"),
         (bytes(50), "holds nothing but zeros"),
-        (b"hello, this is a text", "cannot be read as audio (it begins like no format of audio"),
+        (b"hello, this is a text", "cannot be read as audio (it begins like no known audio format"),
         (wav()[:36], "truncated: it ends before its audio begins"),
         (wav()[:40], "truncated: it ends before its audio begins"),
     ):  # fmt: skip

@@ -125,7 +125,7 @@ def test_parts_of_recordings_are_drawn_by_the_seed_and_told(small_corpus, capsys
 def test_the_usual_limit_of_dev_is_a_part_too(small_corpus, monkeypatch, capsys):
     monkeypatch.setattr(assembly, "MOST_OF_DEV", 2)
     parts = assemble(SpeechSettings(data=small_corpus[0]), ModelConfig(rnn_hidden=16), TrainingSettings())
-    assert len(parts.evaluation["dev"]) == 2 and "dev: 2 of 3 utterances are taken" in capsys.readouterr().out
+    assert len(parts.evaluation["dev"]) == 2 and "dev: uses 2 of 3 utterances" in capsys.readouterr().out
 
 
 def test_bigrams_and_a_checkpoint_are_refused_from_python_too(run_folder):

@@ -306,7 +306,7 @@ class TestBadAudioInTraining:
             soundfile.write(tmp_path / f"{i}.wav", 0.1 * np.random.default_rng(i).standard_normal(200), 8000)
         report = self.train(utterances)
         assert sorted(p.where for p in report.problems) == sorted(str(tmp_path / f"{i}.wav") for i in (17, 50, 99))
-        assert "'ab' needs 2 output frames, its audio gives 1" in str(report.problems[0])
+        assert "'ab' needs 2 output frames, but its audio gives 1" in str(report.problems[0])
         soundfile.write(tmp_path / "100.wav", 0.1 * np.random.default_rng(0).standard_normal(200), 8000)
         with pytest.raises(CorpusError, match="4 of 300 utterances are bad"):
             self.train(utterances)
