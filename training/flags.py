@@ -83,7 +83,7 @@ def _fill_in(args: argparse.Namespace) -> None:
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
-    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in one of the layouts that the README lists")
+    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout that docs/real_speech.md lists")
     several = "splits of --data to train on, such as train-clean-100,train-clean-360; default: all whose names begin with train"
     add("--train", metavar="NAMES", help=several)
     add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")
