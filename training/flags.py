@@ -39,7 +39,7 @@ def parse_args(
     argv: Sequence[str] | None = None, description: str = "Trains Deep Speech 2."
 ) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
     """The settings of a run from the command line; wrong flags end the program with a one-line message."""
-    parser = Parser(description=description, formatter_class=DefaultsHelp)
+    parser = Parser(usage="%(prog)s [flags]", description=description, formatter_class=DefaultsHelp)
     for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
