@@ -164,6 +164,10 @@ def more_traps(answer, check):
         for what in ("decode", "ctc_decode"):
             text = "".join(alphabet[label - 1] for label in (1, 3, 2))
             check.equal(f"{what} of 1, 3, 2, alphabet {alphabet!r}", check.call(getattr(encoder, what), [1, 3, 2]), text)
+
+
+@ladder.also
+def large_alphabets_and_other_containers(answer, check):
     hanzi = [chr(0x4E00 + place) for place in range(600)]
     encoder, labels = answer.CharEncoder(hanzi), [1, 255, 256, 257, 600]
     text = "".join(hanzi[label - 1] for label in labels)

@@ -339,19 +339,15 @@ def any_size(answer, check):
         got = check.call(norm.eval(), row, torch.tensor([4]))
         short = check.call(norm, row[:4] if kind == 3 else row[..., :4]).detach()
         rest = torch.zeros_like(row[4:] if kind == 3 else row[..., 4:])
-        check.close(
-            f"output in evaluation, one utterance of 4 of 7 frames, {kind}-D",
-            got,
-            torch.cat((short, rest), 0 if kind == 3 else 3),
-        )
+        what = f"output in evaluation, one utterance of 4 of 7 frames, {kind}-D"
+        check.close(what, got, torch.cat((short, rest), 0 if kind == 3 else 3))
     one = torch.randn(9, 1, 3, dtype=torch.float64)
     whole_norm(answer, check, one + 1e8, torch.tensor([9]), "one utterance around 1e8, 3-D", (1e-5, 1e-6))
     one = one.permute(1, 2, 0)[:, :, None]
     whole_norm(answer, check, one + 1e8, torch.tensor([9]), "one utterance around 1e8, 4-D", (1e-5, 1e-6))
     for lengths in ([1, 1], [2, 0]):
-        whole_norm(
-            answer, check, torch.randn(3, 2, 2, dtype=torch.float64), torch.tensor(lengths), f"lengths {lengths}: two values"
-        )
+        x = torch.randn(3, 2, 2, dtype=torch.float64)
+        whole_norm(answer, check, x, torch.tensor(lengths), f"lengths {lengths}: two values")
     high = torch.randn(500, 2, 2, dtype=torch.float64)
     high[100, 0] = 1e3
     whole_norm(answer, check, high, torch.tensor([500, 300]), "one frame of 500 a thousand times as large")

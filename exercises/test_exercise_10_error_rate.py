@@ -279,6 +279,10 @@ def more_traps(answer, check):
         consistent(check, counts, [reference], [hypothesis])
         rate = check.call(answer.word_error_rate, reference, hypothesis)
         check.number("the rate, white space of all kinds apart (str.split() knows it)", rate, 0.0)
+
+
+@ladder.also
+def odd_words_and_items(answer, check):
     for reference, hypothesis in (
         ("None a", "a"), ("a", "None a"), ("- * a", "a <eps>"),
         ("*** a", "a ***"), ("0 1", "1"), ("É é", "É e\u0301"), ("a, b.", "a b"),

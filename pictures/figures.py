@@ -100,7 +100,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
     _draw_path(symbols, path, encoder, model.seconds_per_output)
     text.text(sample.seconds / 2, 0.5, encoder.ctc_decode(path), ha="center", va="center", fontsize=15, family="monospace")
     for axis, title in (
-        (wave, "1  The samples of a microphone"),
+        (wave, f"1  The waveform: {sample.sample_rate:,} samples of sound a second"),
         (spectrum, "2  The spectrogram: which frequencies are loud at each moment"),
         (symbols, "3  The network's likeliest symbol in each frame (grey: the blank, which means nothing new)"),
         (text, "4  Repeats merged, blanks dropped: the text"),

@@ -39,7 +39,7 @@ def parse_args(
     argv: Sequence[str] | None = None, description: str = "Trains Deep Speech 2."
 ) -> tuple[SpeechSettings, ModelConfig, TrainingSettings, OutputSettings]:
     """The settings of a run from the command line; wrong flags end the program with a one-line message."""
-    parser = Parser(description=description, formatter_class=DefaultsHelp)
+    parser = Parser(usage="%(prog)s [flags]", description=description, formatter_class=DefaultsHelp)
     for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
@@ -83,7 +83,7 @@ def _fill_in(args: argparse.Namespace) -> None:
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("speech").add_argument, SpeechSettings
-    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in one of the layouts that the README lists")
+    add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout that docs/real_speech.md lists")
     several = "splits of --data to train on, such as train-clean-100,train-clean-360; default: all whose names begin with train"
     add("--train", metavar="NAMES", help=several)
     add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")

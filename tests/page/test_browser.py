@@ -65,7 +65,7 @@ def address(folder) -> Iterator[str]:
     command = [sys.executable, str(ROOT / "demo.py"), "--no-browser", "--port", "0"]
     process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
     said = process.stdout.readline()
-    assert "for this computer alone" in said
+    assert "for this computer only" in said
     address = next(word.rstrip(",") for word in said.split() if word.startswith("http"))
     for _ in range(60):  # the port is there before the page
         try:

@@ -224,7 +224,7 @@ def test_json_beside_a_checkpoint_that_is_not_ours_is_told(tmp_path, text):
         (["--lr", "inf"], "--lr must be a number up to 1,000,000,000, not inf"),
         (["--num-workers", "100000"], "--num-workers must be a number up to 1,000, not 100000"),
         (["--epochs", "1" + "0" * 30], "--epochs must be a number up to"),
-        (["--time-strides", "1,99999999999999999999"], "--time-strides wants 2 strides of 1 to 1000"),
+        (["--time-strides", "1,99999999999999999999"], "--time-strides needs 2 strides of 1 to 1000"),
     ],
 )
 def test_numbers_that_no_machine_holds_are_refused(flags, what, capsys):

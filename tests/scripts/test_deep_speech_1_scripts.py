@@ -67,7 +67,10 @@ def test_jitter_and_a_stream_exclude_one_another(folder, capsys):
 
 def test_another_run_starts_from_its_weights_without_the_models_flags(folder, tmp_path, capsys):
     start = [*FEW, "--checkpoint", str(folder / "run" / "checkpoint.pt"), "--output-dir", str(tmp_path / "run")]
-    for wrong, words in {"--rnn-hidden 24": "--rnn-hidden (there 16)", "--model ds1 --context 5": "--context (there 2)"}.items():
+    for wrong, words in {
+        "--rnn-hidden 24": "--rnn-hidden (it has 16)",
+        "--model ds1 --context 5": "--context (it has 2)",
+    }.items():
         assert train_minimal.main([*start, *wrong.split()]) == 2
         assert f"brings its own model: leave out {words}" in capsys.readouterr().err
     assert train_minimal.main([*start, "--model", "ds1"]) == 0

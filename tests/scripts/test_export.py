@@ -65,7 +65,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     for far in (0.5, float("nan")):
         monkeypatch.setattr("models.onnx_runtime.difference", lambda *_, far=far: far)
         status, _, err = run(capsys, checkpoint, "-o", "other.onnx")
-        assert status == 2 and f"differ from torch's by {far}; nothing is written" in err
+        assert status == 2 and f"differ from torch's by {far}; nothing was written" in err
     assert sorted(path.name for path in Path().iterdir()) == ["mine.wav", "model.onnx"]
 
 

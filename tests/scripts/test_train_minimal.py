@@ -193,7 +193,7 @@ def test_defaults_for_recordings_and_those_of_a_checkpoint(run_folder, tmp_path)
         (["--resume", __file__], "is a file: give the folder of the run"),
         (["--output-dir", __file__], "is a file: choose another folder"),
         (["--checkpoint", "no.pt"], "no.pt: no such file"),
-        (["--device", "abacus"], "device 'abacus' is not here"),
+        (["--device", "abacus"], "there is no device 'abacus'"),
     ],
 )
 def test_what_is_not_there_is_named_without_a_traceback(flags, message, tmp_path, monkeypatch, capsys):

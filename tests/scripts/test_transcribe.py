@@ -250,7 +250,7 @@ def test_the_unit_of_the_language_model_can_be_said(small_corpus, tmp_path, caps
     assert transcribe.main([str(tmp_path / "checkpoint.pt"), *command[1:]]) == 0 and seen == ["character"]
     with pytest.raises(SystemExit):
         train_minimal.main(["--lm", "train", "--unit", "character"])
-    assert "--unit says how the model of --lm FILE" in capsys.readouterr().err
+    assert "--unit says how to read the model of --lm FILE" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------
