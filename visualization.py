@@ -32,7 +32,7 @@ from implementation import (
     utterance_seconds,
 )
 from models.checkpoints import Checkpoint, load_checkpoint
-from pictures import figures, paper_charts
+from pictures import figures, lessons, paper_charts
 from speech.corpora import CorpusError, read_corpus
 from speech.datasets import SpeechDataset
 from speech.preflight import drawn, feasible, usable
@@ -97,7 +97,7 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     right = [s for s, ref, hyp in zip(speech, result["references"], result["hypotheses"], strict=True) if ref == hyp] or speech
     typical = sorted(right, key=lambda sample: sample.seconds)[len(right) // 2]
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
-    yield "pipeline", figures.pipeline(model, typical, encoder, caption)
+    yield "pipeline", lessons.pipeline(model, typical, encoder, caption)
     yield "waveform_to_features", figures.waveform_to_features(typical, model.features, caption)
     yield "architecture", figures.architecture(model, rate, caption)
     yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)

@@ -89,42 +89,6 @@ def draw_spectrogram(axis: Axes, features: np.ndarray, sample: AudioSample) -> N
     axis.set(ylabel="frequency, kHz", xlabel="time, s")
 
 
-def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
-    """From sound to text: waveform, features, the likeliest symbol of each output frame, and the greedy text."""
-    features, log_probs = output_of(model, sample, encoder)
-    path = log_probs.argmax(1).tolist()
-    figure, axes = new_figure(4, 1, (7.7, 5.2), caption, sharex=True, gridspec_kw={"height_ratios": [1, 2.2, 0.5, 0.5]})
-    wave, spectrum, symbols, text = axes[:, 0]
-    wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio.numpy(), color=BLUE, linewidth=0.5)
-    draw_spectrogram(spectrum, features, sample)
-    _draw_path(symbols, path, encoder, model.seconds_per_output)
-    text.text(sample.seconds / 2, 0.5, encoder.ctc_decode(path), ha="center", va="center", fontsize=15, family="monospace")
-    for axis, title in (
-        (wave, f"1  The waveform: {sample.sample_rate:,} samples of sound a second"),
-        (spectrum, "2  The spectrogram: which frequencies are loud at each moment"),
-        (symbols, "3  The network's likeliest symbol in each frame (grey: the blank, which means nothing new)"),
-        (text, "4  Repeats merged, blanks dropped: the text"),
-    ):
-        axis.set_title(title, loc="left", fontsize=10)
-        axis.set_xlabel("")
-    for axis in (wave, symbols, text):
-        axis.set_yticks([])
-        axis.spines["left"].set_visible(False)
-    text.set(xlabel="time, s", xlim=(0, sample.seconds))
-    return figure
-
-
-def _draw_path(axis: Axes, path: Sequence[int], encoder: CharEncoder, seconds_per_frame: float) -> None:
-    """A box for each frame, with its symbol unless that is the blank; the more frames, the smaller."""
-    size = min(9.0, 500 / max(1, len(path)))
-    for frame, label in enumerate(path):
-        start = frame * seconds_per_frame
-        colour, alpha = (ORANGE, 0.6) if label else (GREY, 0.2)
-        axis.axvspan(start, start + seconds_per_frame, facecolor=colour, alpha=alpha, edgecolor="white", linewidth=1)
-        symbol = visible(encoder.decode([label])) if label else ""
-        axis.text(start + seconds_per_frame / 2, 0.45, symbol, ha="center", va="center", fontsize=size)
-
-
 # ---------------------------------------------------------------------------------------------
 # Runs
 # ---------------------------------------------------------------------------------------------

@@ -58,10 +58,11 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
     """The best path, a symbol in each frame; those that stay in the text in red."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
+    size = min(12, 800 / len(labels))  # of many frames small ones
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):
         kept = label not in (encoder.blank_idx, before)
         style = {"color": RED, "weight": "bold"} if kept else {"color": GREY}
-        axis.text((frame + 0.5) * width, 0.5, symbols_of([label], encoder), ha="center", va="center", fontsize=12, **style)
+        axis.text((frame + 0.5) * width, 0.5, symbols_of([label], encoder), ha="center", va="center", fontsize=size, **style)
     for edge in range(len(labels) + 1):
         axis.axvline(edge * width, color=GREY, linewidth=0.4)
     axis.set(ylim=(0, 1), yticks=[])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from itertools import groupby, pairwise, product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -106,7 +106,6 @@ def drawings(model, speech):
         "training_curves": figures.training_curves(HISTORY),
         "predictions": figures.predictions(model, speech, ENCODER, result),
         "tuning_surface": figures.tuning_surface(tuning),
-        "pipeline": figures.pipeline(model, sample, ENCODER),
         "waveform_to_features": figures.waveform_to_features(sample, Features(n_fft=64)),
         "sortagrad": figures.sortagrad(utterance_seconds(speech), 2),
         "architecture": figures.architecture(model),
@@ -220,18 +219,6 @@ def test_all_filters_have_one_scale(model):
     figure = figures.first_layer_filters(model)
     scales = {axis.images[0].get_clim() for axis in figure.axes if axis.images}
     assert len(scales) == 1 and figure.axes[-1].get_ylabel() == "weight"
-
-
-def test_the_pipeline_shows_the_samples_the_likeliest_symbols_and_their_text(model, speech):
-    sample = speech[0]
-    wave, spectrum, symbols, text = figures.pipeline(model, sample, ENCODER).axes
-    best = output(model, sample).argmax(1).tolist()
-    assert np.array_equal(wave.lines[0].get_ydata(), sample.audio.numpy()) and len(spectrum.images) == 1
-    assert [t.get_text() for t in symbols.texts] == [figures.visible(ENCODER.decode([label])) if label else "" for label in best]
-    starts = [box.get_x() for box in symbols.patches]
-    assert starts == pytest.approx([frame * model.seconds_per_output for frame in range(len(best))])
-    merged = [label for label, _ in groupby(best) if label]
-    assert text.texts[0].get_text() == ENCODER.decode(merged)
 
 
 def test_the_boxes_of_an_alignment_are_the_times_of_its_letters(model, speech):
