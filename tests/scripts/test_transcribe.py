@@ -161,7 +161,7 @@ def test_silence_is_no_speech(small_corpus, tmp_path, monkeypatch, capsys):
 
 def test_a_folder_in_the_checkpoints_place_says_which_file(run_folder, capsys):
     assert transcribe.main([str(run_folder), "a.wav"]) == 2
-    assert f"{run_folder} is a folder; give the file, {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
+    assert f"{run_folder} is a folder; give the file, such as {run_folder / 'checkpoint.pt'}" in capsys.readouterr().err
 
 
 def test_a_missing_language_model_says_how_one_is_made(run_folder, capsys):
@@ -231,7 +231,7 @@ def test_tuned_weights_are_read_with_care(small_corpus, tmp_path, capsys):
     assert transcribe.main(command) == 0
     assert "tuned with" not in capsys.readouterr().err
     assert transcribe.main([*command, "--lexicon"]) == 0
-    assert "were tuned with --lm x/lm.arpa, and may not suit this search" in capsys.readouterr().err
+    assert "were tuned with --lm x/lm.arpa and may not suit this search" in capsys.readouterr().err
     assert transcribe.main([*command, "--lexicon", "--alpha", "1", "--beta", "1"]) == 0
     assert "tuned with" not in capsys.readouterr().err
 

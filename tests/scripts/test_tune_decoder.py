@@ -43,7 +43,7 @@ def test_alpha_and_beta_are_chosen_on_dev_alone(small_corpus, capsys, monkeypatc
     assert min(picture.shape[:2]) > 200 and picture[..., :3].std() > 0.05
     with pytest.raises(SystemExit):
         tune_decoder.main(tune_arguments(folder))
-    assert "--overwrite replaces it" in capsys.readouterr().err
+    assert "add --overwrite to replace it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("penalty", ["-1", "nan", "inf"])
