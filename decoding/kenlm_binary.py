@@ -191,7 +191,7 @@ def _read_words(path: Path) -> list[str]:
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
         while end.count(b"\0") < count + 2 and length < size:  # more zeros than words, so that <unk> is complete
-            length = min(size, 2 * length + 16 * count)
+            length = min(size, 2 * length + 16 * (count + 1))  # a damaged file may count no words
             file.seek(size - length)
             end = file.read(length)
     parts = end.split(b"\0")

@@ -247,3 +247,10 @@ def test_an_output_that_can_not_be_written_is_told(tmp_path: Path, capsys):
     (tmp_path / "text.txt").write_text("a b\n")
     assert train_language_model.main([str(tmp_path / "text.txt"), "-o", str(tmp_path / ("x" * 300))]) == 2
     assert "File name too long" in capsys.readouterr().err
+
+
+def test_a_kenlm_binary_that_counts_no_words_is_refused_at_once(tmp_path):
+    """Found by fuzzing: the piece of the file that is read grew from 0 bytes to 0 bytes, for ever."""
+    (tmp_path / "lm.bin").write_bytes(kenlm_binary._HEADER.pack(3, True, 0) + b"<unk>\0cat\0")
+    with within_limits(), pytest.raises(kenlm_binary.KenlmError, match="the words at the end of the binary are not complete"):
+        kenlm_binary._read_words(tmp_path / "lm.bin")
