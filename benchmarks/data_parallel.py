@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import machine
 
 from implementation import DeepSpeech2, SpectrogramBatch, shared_batch, train_step
+from pictures.figures import BLUE, RED, new_figure
 from training.machine import keep_freed_memory
 from training.optimisation import make_optimizer
 from training.parallel import ParallelModel, shares
@@ -99,29 +100,26 @@ def run_processes(argv: list[str], processes: int) -> dict:
 
 def draw(result: dict, args: argparse.Namespace, path: Path) -> None:
     """Milliseconds a step against processes that each have such a minibatch: computing as measured, sending by the formula."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     compute, size = 1000 * statistics.median(result["alone"]), 4 * result["weights"]
-    processes = 2.0 ** np.arange(1, 8)
-    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    axis.axhline(compute, color="#0072B2", label=f"computing, measured: {compute:.0f} ms for {args.batch} utterances")
+    sums = 1000 * statistics.median(result["sums"])
+    text = (
+        f"Measured here: {args.layers} {args.rnn_type} layers of {args.hidden}, {result['weights'] / 1e6:.1f} M weights, "
+        f"{args.batch} utterances of {args.frames / 100:g} s, one thread. Formula of the ring all-reduce: "
+        "2 (P - 1) / P x 4 bytes x weights / bandwidth. Each process keeps its minibatch, as each GPU in Section 4.1 keeps 64 "
+        "utterances."
+    )
+    figure, axes = new_figure(1, 1, (8, 4.6), text)
+    axis, processes = axes[0, 0], 2.0 ** np.arange(1, 8)
+    axis.axhline(compute, color=BLUE, label=f"computing, measured: {compute:.0f} ms")
     for gigabits, style in ((1, "-"), (10, "--"), (100, ":")):
         sending = 1000 * 2 * (processes - 1) / processes * size / (gigabits * 1e9 / 8)
-        axis.plot(processes, sending, style, color="#D55E00", label=f"gradients at {gigabits} Gbit/s, formula")
-    sums = 1000 * statistics.median(result["sums"])
+        axis.plot(processes, sending, style, color=RED, label=f"gradients at {gigabits} Gbit/s, formula")
     axis.plot([args.processes], [sums], "o", color="black", label=f"gradients, measured on one machine: {sums:.0f} ms")
-    axis.set(xscale="log", yscale="log", xlabel="processes, each with a minibatch of its own", ylabel="ms a step")
+    axis.set(xscale="log", yscale="log", xlabel="processes, each with a minibatch of its own", ylabel="ms per step")
     axis.set_xticks(processes, [f"{p:.0f}" for p in processes])
     axis.minorticks_off()
-    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
-    text = (f"Measured here: {args.layers} {args.rnn_type} layers of {args.hidden}, {result['weights'] / 1e6:.1f} M weights, "
-            f"{args.frames / 100:g} s each, one thread. Formula of the ring all-reduce:\n2 (P - 1) / P x 4 bytes x weights / "
-            "bandwidth. Each process keeps its minibatch, as each GPU in Section 4.1 keeps 64 utterances.")  # fmt: skip
-    figure.supxlabel(text, fontsize=8, color="#777777", x=0.01, ha="left")
-    figure.savefig(path, dpi=110)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    figure.savefig(path)
 
 
 def main() -> None:

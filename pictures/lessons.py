@@ -125,16 +125,12 @@ def scores(
 ) -> Figure:
     """The three parts of Q(y) (Eq. 12) for each text that a beam search found, the best first."""
     figure, axes = new_figure(1, 1, (9, 1.3 + 0.55 * len(hypotheses)), caption)
-    axis = axes[0, 0]
-    for row, found in enumerate(hypotheses):
-        model, words = alpha * found.log_lm, beta * found.words
-        label = {"label": None} if row else {}
-        axis.barh(row, found.log_ctc, color=BLUE, height=0.5, **({"label": "log p_ctc"} | label))
-        axis.barh(row, model, left=found.log_ctc, color=ORANGE, height=0.5, **({"label": "alpha log p_lm"} | label))
-        axis.barh(
-            row + 0.33, words, left=found.log_ctc + model, color=GREEN, height=0.16, **({"label": "beta word_count"} | label)
-        )
-        axis.plot([found.score] * 2, (row - 0.3, row + 0.45), color=RED, linewidth=2, **({"label": "Q, their sum"} | label))
+    axis, rows = axes[0, 0], np.arange(len(hypotheses))
+    ctc, model, words = np.array([(found.log_ctc, alpha * found.log_lm, beta * found.words) for found in hypotheses]).T
+    axis.barh(rows, ctc, color=BLUE, height=0.5, label="log p_ctc")
+    axis.barh(rows, model, left=ctc, color=ORANGE, height=0.5, label="alpha log p_lm")
+    axis.barh(rows + 0.33, words, left=ctc + model, color=GREEN, height=0.16, label="beta word_count")
+    axis.vlines([found.score for found in hypotheses], rows - 0.3, rows + 0.45, color=RED, linewidth=2, label="Q, their sum")
     axis.set_yticks(range(len(hypotheses)), [encoder.decode(found.labels) for found in hypotheses], fontsize=10)
     axis.set(xlabel="nats", ylim=(len(hypotheses) - 0.3, -0.6))
     axis.axvline(0, color=GREY, linewidth=0.8)

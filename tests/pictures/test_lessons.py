@@ -74,9 +74,10 @@ def test_the_parts_of_a_score_add_up_to_it():
     found = [Hypothesis(tuple(ENCODER.encode("see me")), -7.0, -4.0, -10.0, 2), Hypothesis((), -9.0, -9.0, 0.0, 0)]
     figure = lessons.scores(found, ENCODER, alpha=0.5, beta=1.0)
     assert "alpha 0.5, beta 1" in titles(figure)[0] and titles(figure)[0].endswith("'see me'")
-    ctc, model, words = figure.axes[0].patches[:3]
+    (axis,) = figure.axes
+    ctc, model, words = (bars[0] for bars in axis.containers)  # of the best text
     assert [part.get_width() for part in (ctc, model, words)] == [-4.0, -5.0, 2.0]
-    assert words.get_x() + words.get_width() == figure.axes[0].lines[0].get_xdata()[0] == -7.0
+    assert words.get_x() + words.get_width() == axis.collections[0].get_segments()[0][0][0] == -7.0
 
 
 def test_runs_are_means_over_the_last_steps():
