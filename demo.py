@@ -14,7 +14,7 @@ from pictures.terminal import Parser, script  # first, since it names packages t
 # isort: split
 import torch
 
-from models.checkpoints import load_checkpoint
+from page.hearing import load
 from page.material import at_hand, checkpoints, of_corpus
 
 
@@ -22,7 +22,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Flags of the command line, checked."""
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
-    add("checkpoint", nargs="?", type=Path, help="checkpoint to begin with; default: models/commands_en.pt or the newest run's")
+    add(
+        "checkpoint",
+        nargs="?",
+        type=Path,
+        help="checkpoint or ONNX file to begin with; default: models/commands_en.pt or the newest run's",
+    )
     add("--data", type=Path, metavar="PATH", help="corpus whose utterances you can choose; default: the synthetic voice")
     add("--lm", type=Path, metavar="FILE", help="another language model to offer beside the run's: an ARPA file or KenLM binary")
     add("--port", type=int, default=7860, help="port of the page on this computer; 0: any free one (default: 7860)")
@@ -42,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec("gradio") is None:
         raise ValueError("the page needs Gradio, which is not installed: pip install -r requirements-demo.txt")
     chosen = checkpoints(args.checkpoint)
-    load_checkpoint(chosen[0])  # reports a damaged file here, before a page opens
+    load(chosen[0])  # reports a damaged file here, before a page opens
     from page.server import serve  # only now, since it needs Gradio
 
     torch.set_num_threads(1)  # a model that fits here gains little by more, and the browser needs the other core

@@ -23,6 +23,8 @@ from machine import machine
 
 from implementation import generate_synthetic_audio
 from models.checkpoints import load_checkpoint
+from speech.corpora import Corpus, read_corpus
+from speech.datasets import read_utterance
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
@@ -58,6 +60,23 @@ def spoken(words: list[str], speaker: int) -> np.ndarray:
         if word:
             parts.append(generate_synthetic_audio(word, RATE, speaker, snr_db=40.0).numpy())
         parts.append(rng.normal(0, 0.0003, round(GAP * RATE)))
+    return np.concatenate(parts)
+
+
+def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
+    """The same by people: of each word one clip of the test set, drawn among those that begin and end in near silence."""
+    rng, parts = np.random.default_rng(number), [np.zeros(round(GAP * RATE))]
+    utterances, edge = corpus.split("test"), RATE // 20
+    for word in words:
+        spoken = [u for u in utterances if u.transcript == word]
+        for place in rng.permutation(len(spoken)):
+            clip = read_utterance(spoken[place], RATE).numpy()
+            clip = 0.5 * clip / np.abs(clip).max()
+            if max(np.abs(clip[:edge]).max(), np.abs(clip[-edge:]).max()) < QUIET / 2:
+                break
+        else:
+            raise ValueError(f"no clip of {word!r} begins and ends in near silence")
+        parts += [clip, rng.normal(0, 0.0003, round(GAP * RATE))]
     return np.concatenate(parts)
 
 
@@ -104,11 +123,13 @@ def served(checkpoint: Path) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of a forward-only model that understands the synthetic voice")
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of a forward-only model that understands what is spoken")
+    parser.add_argument("--data", type=Path, help="corpus of single words: clips of its test set instead of the synthetic voice")
     parser.add_argument("--words", default="hello moon little book way", help="words that are spoken one by one")
-    parser.add_argument("--rounds", type=int, default=4, help="rounds, each with another voice")
+    parser.add_argument("--rounds", type=int, default=4, help="rounds, each with another voice or other clips")
     args = parser.parse_args()
     words, model = args.words.split(), load_checkpoint(args.checkpoint).model
+    corpus = read_corpus(args.data) if args.data else None
     print(machine("torch", "gradio", threads=1))
     lookahead = 0 if model.row_convolution is None else model.row_convolution.lookahead
     print(f"an output frame lasts {1000 * model.seconds_per_output:g} ms; the row convolution waits for {lookahead} of them")
@@ -117,14 +138,15 @@ def main() -> int:
     found, count = [], 0
     with tempfile.TemporaryDirectory() as folder, served(args.checkpoint) as address:
         for number in range(args.rounds):
-            sound, wav = spoken(words, 510 + number), Path(folder) / f"{number}.wav"
+            sound = recorded(words, corpus, number) if corpus else spoken(words, 510 + number)
+            wav = Path(folder) / f"{number}.wav"
             soundfile.write(wav, sound, RATE)
             ends, texts = heard_in_browser(address, wav, len(sound) / RATE)
             mine = waits(words, ends, texts)
             found, count = found + mine, count + len(words)
             last = texts[-1][1] if texts else "nothing"
             shown = " ".join(f"{wait:.0f}" for wait in mine)
-            print(f"voice {510 + number}: {len(ends)} ends of {len(words)} words, {shown} ms; the page wrote: {last}")
+            print(f"round {number}: {len(ends)} ends of {len(words)} words, {shown} ms; the page wrote: {last}")
     median, ninth = (float(np.quantile(found, q)) for q in (0.5, 0.9)) if found else (np.nan, np.nan)
     print(f"from the end of a word to its text: median {median:.0f} ms, nine of ten within {ninth:.0f} ms; "
           f"{len(found)} of {count} words were understood")  # fmt: skip

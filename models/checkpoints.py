@@ -175,7 +175,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
         encoder, config = encoder_of(content["alphabet"]), config_from(content["config"])
         with torch.device("meta"):  # uses no memory; foreign settings could ask for any amount
             sketch = config.build(encoder)
-        _check_training(training)
+        check_training(training)
     except Exception as error:  # building a model from foreign settings can raise anything
         raise CheckpointError(f"{path}: no model can be built from its settings: {_in_short(error)}") from error
     try:
@@ -235,7 +235,7 @@ def _is_weight(value: object) -> bool:
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
-def _check_training(training: Mapping) -> None:
+def check_training(training: Mapping) -> None:
     """Raises ``TypeError`` if error rates, calibration or words in a checkpoint have the wrong types."""
     calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
     rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]

@@ -53,7 +53,8 @@ def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
         log_probs       (T', B, V), the frames that are ready by now; T' may be 0
 
     Metadata, all strings: ``kind`` ('whole' or 'stream'), ``symbols`` (JSON: V texts, the blank's is empty), ``sample_rate``,
-    ``seconds_per_output``, ``features`` and ``settings`` (JSON); for streams ``states`` (JSON: shapes by name, "B" the streams).
+    ``seconds_per_output``, ``features``, ``settings``, ``words`` and ``calibration`` (JSON); for streams ``states`` (JSON: shapes
+    by name, "B" the streams).
 
     Raises:
         CheckpointError: with ``stream``, if the model needs the whole utterance.
@@ -83,6 +84,7 @@ def _metadata(checkpoint: Checkpoint, graph: _Graph) -> dict[str, str]:
         "kind": "whole", "symbols": json.dumps(["", *checkpoint.encoder.alphabet]),
         "sample_rate": str(model.features.sample_rate), "seconds_per_output": str(model.seconds_per_output),
         "features": json.dumps(features), "settings": json.dumps(checkpoint.config.flat()),
+        "words": json.dumps(checkpoint.words), "calibration": json.dumps(dataclasses.asdict(checkpoint.calibration)),
     }  # fmt: skip
     return told | ({"kind": "stream", "states": json.dumps(graph.states)} if isinstance(graph, _Stream) else {})
 

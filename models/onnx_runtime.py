@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import onnxruntime
 import torch
 from torch import Tensor
 
-from implementation import AudioSample, collate_batch
-from models.checkpoints import Checkpoint
+from implementation import AudioSample, Features, collate_batch
+from models.checkpoints import Checkpoint, CheckpointError, check_training, config_from
+from models.streaming import StreamingRecognizer
+from models.transcription import Decoder
 from speech.alphabets import encoder_of
 
 
@@ -28,6 +31,8 @@ class OnnxModel:
 
     Attributes:
         encoder, sample_rate, seconds_per_output: the checkpoint's encoder; the samples' rate in Hz; seconds between two rows.
+        config, features: the settings of the torch model and of its spectrogram, which the file computes itself.
+        training: the words of a model that knows just a few, and the calibration of its confidence, as in ``Checkpoint``.
         streams: whether it takes an utterance in pieces.
 
     Raises:
@@ -45,11 +50,26 @@ class OnnxModel:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{name}: not an ONNX model that onnxruntime can run ({reason})") from error
         told = self.session.get_modelmeta().custom_metadata_map
-        if not {"kind", "symbols", "sample_rate", "seconds_per_output"} <= told.keys():
+        if not {"kind", "symbols", "sample_rate", "seconds_per_output", "features", "settings"} <= told.keys():
             raise ValueError(f"{name}: an ONNX model, but not one that export.py wrote: it states no symbols and no sample rate")
+        try:
+            self._read(told)
+        except Exception as error:  # strange settings can raise anything
+            raise ValueError(f"{name}: its metadata are broken ({error}): export the model again") from error
+
+    def _read(self, told: Mapping[str, str]) -> None:
+        """Takes the attributes from the metadata."""
         self.encoder = encoder_of(json.loads(told["symbols"])[1:])
         self.sample_rate, self.seconds_per_output = int(told["sample_rate"]), float(told["seconds_per_output"])
         self.streams, self.states = told["kind"] == "stream", json.loads(told.get("states", "{}"))
+        settings, features = json.loads(told["settings"]), json.loads(told["features"])
+        of_features = {field.name: features[field.name] for field in dataclasses.fields(Features)}
+        self.config = config_from(
+            {name: settings[name] for name in settings.keys() - features.keys()} | {"features": of_features}
+        )
+        self.features = self.config.features
+        self.training = {name: json.loads(told[name]) for name in ("words", "calibration") if name in told}
+        check_training(self.training)
 
     def log_probs(self, samples: np.ndarray) -> Tensor:
         """(N,) samples of a whole utterance, floats of full scale 1 -> (T', V)."""
@@ -68,11 +88,11 @@ class OnnxModel:
 
 
 class OnnxStream:
-    """One utterance, piece by piece, for a model exported with ``--stream``; ValueError for another model."""
+    """One utterance, piece by piece, for a model exported with ``--stream``; CheckpointError for another model."""
 
     def __init__(self, model: OnnxModel) -> None:
         if not model.streams:
-            raise ValueError("this model takes whole utterances: export a forward-only one with --stream")
+            raise CheckpointError("it was exported for whole utterances: export a forward-only model with --stream")
         self.session = model.session
         self.states = {name: np.zeros([1 if size == "B" else size for size in shape], np.float32)
                        for name, shape in model.states.items()}  # fmt: skip
@@ -84,6 +104,24 @@ class OnnxStream:
         log_probs, *kept = self.session.run(["log_probs", *names], given)
         self.states = dict(zip(self.states, kept, strict=True))
         return torch.from_numpy(log_probs[:, 0])
+
+
+def load_onnx(path: Path) -> Checkpoint:
+    """An exported file as a checkpoint whose ``model`` is an ``OnnxModel``; ValueError as there."""
+    model = OnnxModel(path)
+    return Checkpoint(model, model.config, model.encoder, model.training)
+
+
+class OnnxRecognizer(StreamingRecognizer):
+    """``StreamingRecognizer`` for what ``load_onnx`` gives, at the model's rate; CheckpointError without ``--stream``."""
+
+    def __init__(self, checkpoint: Checkpoint, decoder: Decoder | None = None, settle_after: float | None = None) -> None:
+        self._stream = OnnxStream(checkpoint.model)
+        self._begin(checkpoint, decoder, settle_after)
+
+    def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
+        return self._stream.log_probs(samples, last)
 
 
 @torch.no_grad()

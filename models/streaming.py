@@ -93,12 +93,16 @@ class StreamingRecognizer:
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else load_checkpoint(checkpoint)
         model = checkpoint.model.eval()
         refuse_what_needs_the_end(model)
-        if settle_after is not None and not 0 <= settle_after < math.inf:
-            raise ValueError(f"settle_after must be a number of seconds, at least 0, not {settle_after}")
         rate = model.features.sample_rate if sample_rate is None else sample_rate
         self._frames, self._network = _Frames(model.features, rate), _Network(model)
+        self._begin(checkpoint, decoder, settle_after)
+
+    def _begin(self, checkpoint: Checkpoint, decoder: Decoder | None, settle_after: float | None) -> None:
+        """The text is empty yet."""
+        if settle_after is not None and not 0 <= settle_after < math.inf:
+            raise ValueError(f"settle_after must be a number of seconds, at least 0, not {settle_after}")
         searches = decoder is not None and (decoder.beam > 1 or decoder.scorer is not None)
-        words = _Words(checkpoint.encoder, model.seconds_per_output, checkpoint.calibration)
+        words = _Words(checkpoint.encoder, checkpoint.model.seconds_per_output, checkpoint.calibration)
         self._decoder = _Beam(words, decoder, settle_after) if searches else _Greedy(words)
         self._heard, self._finished = Heard(), False
 

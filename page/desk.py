@@ -11,11 +11,10 @@ import numpy as np
 import soxr
 import torch
 
-from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint
-from models.streaming import refuse_what_needs_the_end
+from models.checkpoints import Checkpoint, CheckpointError
 from models.transcription import Decoder
 from page import views
-from page.hearing import Change, Recording, Utterance, hear, read
+from page.hearing import Change, Recording, Utterance, hear, load, read, recognizer_of
 from page.material import Material, scorer_of
 from speech.audio import RATES, BadAudio
 
@@ -26,7 +25,7 @@ WRONG = (ValueError, BadAudio, OSError)  # what a user's choice can raise; each 
 
 @lru_cache(maxsize=4)
 def _loaded(path: Path, _changed: int) -> Checkpoint:
-    return load_checkpoint(path)
+    return load(path)
 
 
 class Desk:
@@ -48,12 +47,12 @@ class Desk:
         return self._checkpoint
 
     def choose(self, path: Path) -> str:
-        """Loads a checkpoint and transcribes the utterance anew; returns what the page says about the checkpoint."""
-        checkpoint = _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load_checkpoint(path)
+        """Loads a checkpoint or ONNX file and transcribes the utterance anew; returns what the page says about it."""
+        checkpoint = _loaded(path, path.stat().st_mtime_ns) if path.is_file() else load(path)
         utterance = self.utterance and _heard_by(checkpoint, self.utterance)
         self._checkpoint, self.utterance, self.recording = checkpoint, utterance, None
         try:
-            refuse_what_needs_the_end(checkpoint.model)
+            recognizer_of(checkpoint, Decoder())
         except CheckpointError as error:
             return views.about(checkpoint, str(error))
         return views.about(checkpoint, "")

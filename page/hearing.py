@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import soxr
 import torch
 from torch import Tensor
 
-from implementation import AudioSample
-from models.checkpoints import Checkpoint, CheckpointError, refuse_nan
+from implementation import AudioSample, DeepSpeech2
+from models.checkpoints import Checkpoint, CheckpointError, load_checkpoint, refuse_nan
 from models.confidence import mean_confidence
 from models.pieces import LONGEST
 from models.streaming import Heard, StreamingRecognizer
@@ -23,6 +24,33 @@ NBEST = 5
 YOURS = "your recording"
 QUIETEST_NOISE = 40.0  # dB below the speech: this value means no noise
 SETTLE = 3.0  # seconds after which a live beam search fixes its best text: ``settle_after`` of ``StreamingRecognizer``
+
+
+def load(path: Path) -> Checkpoint:
+    """A checkpoint, or an ONNX file as one, by ``load_onnx``.
+
+    Raises:
+        ValueError: if it can't be read, or onnxruntime is not installed.
+    """
+    if path.suffix != ".onnx":
+        return load_checkpoint(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; export.py writes ONNX files")
+    if find_spec("onnxruntime") is None:
+        raise ValueError(f"{path} needs onnxruntime, which is not installed: pip install -r requirements-export.txt")
+    from models.onnx_runtime import load_onnx  # only now, since it needs onnxruntime
+
+    return load_onnx(path)
+
+
+def recognizer_of(checkpoint: Checkpoint, decoder: Decoder) -> StreamingRecognizer:
+    """The recogniser of a stream at the model's rate; CheckpointError says why, if the model must wait for the end."""
+    settle = SETTLE if decoder.beam > 1 else None
+    if isinstance(checkpoint.model, DeepSpeech2):
+        return StreamingRecognizer(checkpoint, None, decoder, settle)
+    from models.onnx_runtime import OnnxRecognizer
+
+    return OnnxRecognizer(checkpoint, decoder, settle)
 
 
 @dataclass(frozen=True)
@@ -70,9 +98,12 @@ def hear(checkpoint: Checkpoint, audio: Tensor, name: str = "", reference: str =
     refuse_long(seconds)
     refuse_short(seconds, model.features, None)
     features = model.features(audio)  # (F, T)
-    rows, _ = model(features[None, None].to(model.output.weight), torch.tensor([features.shape[1]]))  # (T', 1, V)
+    if isinstance(model, DeepSpeech2):
+        rows = model(features[None, None].to(model.output.weight), torch.tensor([features.shape[1]]))[0][:, 0]  # (T', V)
+    else:
+        rows = model.log_probs(audio.numpy())  # an ``OnnxModel`` computes the features itself
     refuse_nan(rows, "the utterance")
-    return Utterance(checkpoint, audio, features, rows[:, 0].double(), name, reference)
+    return Utterance(checkpoint, audio, features, rows.double(), name, reference)
 
 
 def read(checkpoint: Checkpoint, path: Path) -> Utterance:
@@ -136,12 +167,12 @@ class Recording:
 
     def __init__(self, checkpoint: Checkpoint, rate: int, decoder: Decoder) -> None:
         self.checkpoint, features = checkpoint, checkpoint.model.features
-        self.heard, self.why_not, self.rows = Heard(), "", torch.empty(0, checkpoint.model.vocab_size)
+        self.heard, self.why_not, self.rows = Heard(), "", torch.empty(0, checkpoint.encoder.vocab_size)
         self._resampler = soxr.ResampleStream(rate, features.sample_rate, 1, "float32", "HQ")
         self._most, self._loudness = round(LONGEST * features.sample_rate), Loudness(features.sample_rate)
         self.audio = np.empty(0, np.float32)
         try:
-            self._recognizer = StreamingRecognizer(checkpoint, None, decoder, SETTLE if decoder.beam > 1 else None)
+            self._recognizer = recognizer_of(checkpoint, decoder)
         except CheckpointError as error:
             self._recognizer, self.why_not = None, str(error)
 

@@ -26,14 +26,17 @@ NO_MODEL, OF_TRAINING = "none", "words of the training"
 
 
 def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
-    """``first`` and the checkpoints of ``models/`` and ``runs/``; without ``first``, spoken words or else the newest run lead.
+    """``first``, then the checkpoints of ``models/`` and ``runs/``, then the ONNX files beside them.
+
+    Without ``first``, spoken words or else the newest run lead.
 
     Raises:
         CheckpointError: if there is none; the message says how to make one.
     """
     runs = sorted((folder / "runs").glob("*/checkpoint.pt"), key=lambda path: -path.stat().st_mtime)
     trained = sorted((folder / "models").glob("*.pt"), key=lambda path: path.name != COMMANDS.name)
-    found = [*trained, *runs] if (folder / COMMANDS).is_file() else [*runs, *trained]
+    exported = sorted([*(folder / "models").glob("*.onnx"), *(folder / "runs").glob("*/*.onnx")])
+    found = [*trained, *runs, *exported] if (folder / COMMANDS).is_file() else [*runs, *trained, *exported]
     found = found if first is None else [first, *(path for path in found if path.resolve() != first.resolve())]
     if not found:
         raise CheckpointError(

@@ -11,7 +11,7 @@ import matplotlib.image
 import numpy as np
 from torch import Tensor
 
-from implementation import CharEncoder, count_errors
+from implementation import CharEncoder, DeepSpeech2, count_errors
 from models.checkpoints import Checkpoint
 from models.transcription import Decoder, warning
 from page.hearing import Recording, Utterance
@@ -146,14 +146,15 @@ def _marked(was: str | None, now: str | None) -> str:
 
 
 def about(checkpoint: Checkpoint, why_not: str) -> str:
-    """A description of a checkpoint in two sentences; ``why_not``: why it can't transcribe a stream."""
+    """A description of a checkpoint in a few sentences; ``why_not``: why it can't transcribe a stream."""
     symbols = checkpoint.encoder.vocab_size
-    weights = sum(parameter.numel() for parameter in checkpoint.model.parameters())
+    if isinstance(checkpoint.model, DeepSpeech2):
+        what = f"{sum(parameter.numel() for parameter in checkpoint.model.parameters()):,} weights, {symbols} symbols."
+    else:
+        what = f"An ONNX file with {symbols} symbols. It does not say how many weights it has or how well its training went."
     kind = f"It writes only after the end of a recording: {why_not}." if why_not else "It writes while you speak."
     little = warning(checkpoint)
-    return f"<p>{weights:,} weights, {symbols} symbols. {escape(kind)}</p>" + (
-        f'<p class="note">{escape(little)}</p>' if little else ""
-    )
+    return f"<p>{what} {escape(kind)}</p>" + (f'<p class="note">{escape(little)}</p>' if little else "")
 
 
 def failure(error: object) -> str:

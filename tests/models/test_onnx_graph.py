@@ -158,7 +158,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     with pytest.raises(CheckpointError, match="bidirectional, so they need the end"):
         onnx_model(trained(WHOLE["gru"]), stream=True)
     whole, stream = (OnnxModel(onnx_model(trained(STREAMS["gru"]), s).SerializeToString()) for s in (False, True))
-    with pytest.raises(ValueError, match="takes whole utterances: export a forward-only one with --stream"):
+    with pytest.raises(ValueError, match="exported for whole utterances: export a forward-only model with --stream"):
         OnnxStream(whole)
     with pytest.raises(ValueError, match="use OnnxStream, since it takes no batch"):
         stream.batch([np.zeros(500)])
@@ -168,4 +168,8 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     graph = onnx_model(trained(STREAMS["gru"]))
     del graph.metadata_props[:]
     with pytest.raises(ValueError, match=r"not one that export\.py wrote"):
+        OnnxModel(graph.SerializeToString())
+    graph = onnx_model(trained(STREAMS["gru"]))
+    next(entry for entry in graph.metadata_props if entry.key == "words").value = "[1]"
+    with pytest.raises(ValueError, match=r"its metadata are broken \(its 'words' are not a list of words\): export"):
         OnnxModel(graph.SerializeToString())

@@ -29,6 +29,9 @@ def test_spoken_commands_come_first_then_the_newest_run(tmp_path):
     assert names == ["models/commands_en.pt", "models/a.pt", "runs/002/checkpoint.pt", "runs/001/checkpoint.pt"]
     first = tmp_path / "runs" / "001" / "checkpoint.pt"
     assert checkpoints(first, tmp_path)[0] == first and len(checkpoints(first, tmp_path)) == 4
+    make(tmp_path, "models/commands_en.onnx", "runs/001/model.onnx")
+    names = [path.relative_to(tmp_path).as_posix() for path in checkpoints(folder=tmp_path)]
+    assert len(names) == 6 and names[4:] == ["models/commands_en.onnx", "runs/001/model.onnx"]  # they may lack onnxruntime
 
 
 def test_recordings_beside_the_models_are_offered_first(tmp_path):
