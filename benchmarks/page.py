@@ -28,7 +28,7 @@ from speech.datasets import read_utterance
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
-QUIET, LASTING = 0.02, 150  # share of the loudest at which a word has ended; milliseconds until that is sure
+QUIET, LASTING = 0.02, 300  # share of the loudest at which a word has ended; milliseconds until that is sure
 # In the page: listens to the microphone too, and notes when each word ended and when the text changed.
 WATCH = """
 const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -100,11 +100,14 @@ def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[floa
 
 
 def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -> list[float]:
-    """For each word that was understood the milliseconds from its end until it stood there; no word may come twice."""
-    if len(ends) != len(words):
+    """For each word that stays at its place in the text the milliseconds from its end until it first stood there."""
+    if len(ends) != len(words) or not texts:
         return []  # the watch took a pause within a word for its end, or the computer stood still
-    first = [[at for at, text in texts if word in text.split()][:1] for word in words]
-    return [at - end for times, end in zip(first, ends, strict=True) for at in times]
+    found, last = [], texts[-1][1].split()
+    for place, (word, end) in enumerate(zip(words, ends, strict=True)):
+        if last[place : place + 1] == [word]:
+            found.append(next(at for at, text in texts if text.split()[place : place + 1] == [word]) - end)
+    return found
 
 
 @contextmanager
