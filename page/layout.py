@@ -46,8 +46,8 @@ def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm:
     first, names = str(checkpoints[0]), [recorded.name for recorded in material.utterances]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# {TITLE}\nSpeak, drop a file, or choose a recorded utterance. All of it stays on this computer.")
-        checkpoint = gr.Dropdown(list(map(str, checkpoints)), value=first, label="Checkpoint", filterable=False)
-        about = gr.HTML()
+        checkpoint = gr.Dropdown(list(map(str, checkpoints)), value=first, label="Model", filterable=False)
+        about = gr.HTML(elem_id="about")
         with gr.Tab("Speak"):
             recorder = gr.HTML(html_template=RECORDER, js_on_load=(HERE / "microphone.js").read_text(encoding="utf-8"))
         with gr.Tab("File"):
