@@ -17,7 +17,7 @@ from page.material import NO_MODEL, Material, language_models
 
 HERE = Path(__file__).parent
 TITLE = "What the network hears"
-RECORDER = """<div class="recorder"><button type="button" class="record" aria-pressed="false">Record</button>
+RECORDER = """<div class="recorder"><button type="button" class="record">Record</button>
 <p class="note" role="alert"></p><p class="text" aria-live="polite" aria-label="Text so far"><span class="settled"></span><span
 class="partial"></span></p><div class="live"></div></div>"""
 QUIETLY = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
@@ -51,7 +51,7 @@ def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm:
         with gr.Tab("Speak"):
             recorder = gr.HTML(html_template=RECORDER, js_on_load=(HERE / "microphone.js").read_text(encoding="utf-8"))
         with gr.Tab("File"):
-            file = gr.File(label="An audio file: WAV, FLAC, OGG or MP3, up to a minute", height=120)
+            file = gr.File(label="An audio file: WAV, FLAC, OGG or MP3, up to a minute", height=140)
         with gr.Tab("Recorded"):
             recorded = gr.Dropdown(names, value=names[0], label="Utterance", filterable=False)
         result = gr.HTML(elem_id="result", elem_classes="heard")

@@ -60,7 +60,7 @@ function close() {
   if (sound?.context.state === "running") sound.context.close();
   sound = null;
   button().textContent = "Record";
-  button().setAttribute("aria-pressed", "false");
+  button().classList.remove("on");
 }
 
 function fail(error) {
@@ -93,7 +93,7 @@ element.addEventListener("click", async (event) => {
       write("note", "");
       await begin();
       button().textContent = "Stop";
-      button().setAttribute("aria-pressed", "true");
+      button().classList.add("on");
     }
   } catch (error) {
     fail(error);

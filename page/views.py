@@ -88,7 +88,7 @@ def result(utterance: Utterance, found: dict) -> str:
         for word in found["words"]
         if word["confidence"] is not None
     )
-    sure = f'<p class="sure">How sure it is of each word: {sure}</p>' if sure else ""
+    sure = f'<p class="sure">How sure the model is of each word: {sure}</p>' if sure else ""
     drawn = timeline(utterance.features, utterance.rows, utterance.checkpoint, found["characters"], found["words"])
     return (
         f'<p class="from">{escape(utterance.name)}</p><p class="text" role="status">{text}</p>{said}{doubt}{sure}'
@@ -98,7 +98,8 @@ def result(utterance: Utterance, found: dict) -> str:
 
 LEGEND = (
     '<p class="legend">Above: the features that the network hears, with each letter where forced alignment puts it (Eq. 13). '
-    "The strip: the likeliest symbol of each output frame, paler if less likely; grey with a dot: blank, no new letter.</p>"
+    "The strip: the likeliest symbol of each output frame, paler if less likely; grey with a dot: blank, no new letter. "
+    'Below it each word, up to the space after it. <span class="narrow">Scroll the picture sideways to see all of it.</span></p>'
 )
 TABLE_HEAD = (
     '<thead><tr><th scope="col">text</th><th scope="col">score</th><th scope="col">log p<sub>ctc</sub></th>'
@@ -153,8 +154,9 @@ def about(checkpoint: Checkpoint, why_not: str) -> str:
     else:
         what = f"An ONNX file with {symbols} symbols. It does not say how many weights it has or how well its training went."
     kind = f"It writes only after the end of a recording: {why_not}." if why_not else "It writes while you speak."
+    knows = f" It knows {len(checkpoint.words)} words: {' '.join(checkpoint.words)}." if checkpoint.words else ""
     little = warning(checkpoint)
-    return f"<p>{what} {escape(kind)}</p>" + (f'<p class="note">{escape(little)}</p>' if little else "")
+    return f"<p>{what} {escape(kind + knows)}</p>" + (f'<p class="note">{escape(little)}</p>' if little else "")
 
 
 def failure(error: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 
@@ -66,8 +67,19 @@ def test_letters_and_words_stand_at_their_times(utterance):
 
 def test_texts_are_texts_and_no_markup(utterance):
     found = utterance.decoded(Decoder(beam=4)) | {"text": "<script>"}
-    html = views.result(utterance, found) + views.failure("<script>")
+    item = {"text": "<script>", "log_ctc": 0.0, "log_lm": 0.0, "words": 1, "score": 0.0}
+    html = views.result(utterance, found) + views.failure("<script>") + views.nbest_table({"nbest": [item]}, Decoder(beam=2))
+    html += views.change_of_text("<script> a", utterance, {"text": "<script> b", "doubt": "<script>"})
     assert "<script>" not in html and "&lt;script&gt;" in html and "see &lt;b&gt;" in html
+
+
+def test_what_a_checkpoint_can_not_do_is_said_beside_it(utterance):
+    training = {"words": ["<yes>", "no"], "best_wer": 0.8, "epoch": 1, "epochs": 9}
+    checkpoint = dataclasses.replace(utterance.checkpoint, training=training)
+    html, good = views.about(checkpoint, "it is bidirectional"), views.about(utterance.checkpoint, "")
+    assert "29 symbols. It writes only after the end of a recording: it is bidirectional." in html
+    assert "It knows 2 words: &lt;yes&gt; no." in html and '<p class="note">warning: this checkpoint got 80 %' in html
+    assert "29 symbols. It writes while you speak.</p>" in good and "note" not in good
 
 
 def test_the_parts_in_the_table_add_up_to_the_score(utterance):
