@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,9 +75,14 @@ def at_hand(folder: Path = Path(), count: int = 6) -> Material:
 
 def _spoken(text: str, speaker: int) -> Recorded:
     def audio(rate: int) -> Tensor:
+        state = np.random.get_state()
         with torch.random.fork_rng():
             torch.manual_seed(speaker)
-            return generate_synthetic_audio(text, rate, speaker, snr_db=30.0)
+            np.random.seed(speaker)
+            try:
+                return generate_synthetic_audio(text, rate, speaker, snr_db=30.0)
+            finally:
+                np.random.set_state(state)
 
     return Recorded(f"{text} (synthetic voice {speaker})", text, audio)
 
