@@ -345,7 +345,7 @@ def places_of(block):
 
 def checked_text(block):
     """What is to be checked of a block: of a row all cells but numbering, references and wrong claims."""
-    skipped = ("#", "Where", "Table", "Claim met in lessons")
+    skipped = ("#", "Where", "Table", "Claim met in lessons, with the source they give")
     if block.cells:
         return " ; ".join(cell for title, cell in zip(block.header, block.cells, strict=True) if title not in skipped)
     return block.text
