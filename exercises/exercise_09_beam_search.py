@@ -61,7 +61,7 @@ def prefix_beam_search(
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first frame "" has p_b = 0.6 and
     "a" has p_nb = 0.4. In the second frame "" keeps 0.6 * 0.6 = 0.36. "a" gets 0.6 * 0.4 from "", 0.4 * 0.4 because a is held,
-    and 0.4 * 0.6 because a blank follows: together 0.64. "aa" needs p_b of "a", which is 0: its score is -inf, and it is left out.
+    and 0.4 * 0.6 because a blank follows: together 0.64. "aa" needs p_b of "a", which is 0: its score is -inf, so leave it out.
 
     >>> found = prefix_beam_search(np.log([[0.6, 0.4], [0.6, 0.4]]))
     >>> [(hypothesis.labels, round(float(np.exp(hypothesis.score)), 2)) for hypothesis in found]
