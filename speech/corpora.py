@@ -132,7 +132,8 @@ class Corpus:
             roles: what each split is for, if that should be shown.
         """
         lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
-        lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in self.splits]
+        order = sorted(self.splits, key=lambda name: _place((roles or {}).get(name, name)))
+        lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in order]
         to_train_on = [name for name, role in (roles or {}).items() if role == "train"]
         if len(to_train_on) > 1:
             lines.append(f"  train in all: {_amount([u for u in self.utterances if u.split in to_train_on])}")
@@ -152,6 +153,11 @@ def _use(name: str, roles: Mapping[str, str] | None) -> str:
     if roles is None or (role == name and role.startswith(("train", "dev", "test"))):
         return ""
     return f" ({role})" if role in ("train", "dev") else " (test)" if role.startswith("test") else " (not used)"
+
+
+def _place(role: str) -> int:
+    """Where a summary shows a split of this role: train first, then dev, then test, then the others."""
+    return next((place for place, first in enumerate(("train", "dev", "test")) if role.startswith(first)), 3)
 
 
 def _for(role: str, splits: Iterable[str]) -> list[str]:

@@ -171,7 +171,7 @@ def tune_and_compare(
     with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
     alpha, beta = tuning.best
-    print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
+    print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs of weights, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
     beam = lm.beam or (BEAM_OF_WORDS if is_spaced(encoder) else BEAM_OF_CHARACTERS)
     results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
     with whole_file(folder / "tuning.png") as picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import unicodedata
@@ -368,6 +369,14 @@ def test_summary():
     assert "90 utterances, splits as the corpus gives them" in summary
     assert "  train: 90 utterances, 1.5 minutes, speakers: unknown, longest 1.0 s\n" in summary
     assert "problems: 7\n  m.tsv:2: bad\n" in summary and summary.endswith("  m.tsv:6: bad\n  ... and 2 more")
+
+
+def test_a_summary_names_the_splits_to_train_on_first(tmp_path):
+    lines = [f"{stem}.wav hi {name}" for stem, name in zip("abcd", ("test", "other", "dev", "train"), strict=True)]
+    corpus = read_corpus(table(tmp_path, "path text split", *lines, audio="a b c d"))
+    assert re.findall(r"^  (\w+)", corpus.summary(), re.MULTILINE) == ["train", "dev", "test", "other"]
+    roles = corpus.roles(train=["other"], test=["train"])  # how a split is used counts for more than its name
+    assert re.findall(r"^  (\w+)", corpus.summary(roles=roles), re.MULTILINE) == ["other", "dev", "train", "test"]
 
 
 def test_a_summary_tells_what_each_split_is_for_with_hours_speakers_and_the_longest():
