@@ -410,7 +410,7 @@ def test_nothing_is_said_to_be_missing_of_what_is_not_begun():
 
 def test_changed_arguments_are_noticed():
     source = text_of(EXERCISES[0].solution).replace("audio = audio - audio.mean()", "audio -= audio.mean()")
-    assert "arguments are left as they were" in str(climb(EXERCISES[0], source))
+    assert "arguments are unchanged" in str(climb(EXERCISES[0], source))
 
 
 def test_an_error_in_the_answer_is_shown_with_its_line():
