@@ -389,10 +389,10 @@ def test_a_summary_tells_what_each_split_is_for_with_hours_speakers_and_the_long
     said = corpus.summary(roles=corpus.roles(["train-clean-100", "train-clean-360"], "dev-clean")).splitlines()
     assert said[1:-1] == [
         "  train-clean-100 (train): 2 utterances, 1.0 hours, speakers: 2, longest 1801.0 s",
-        "  train-clean-360 (train): 1 utterances, 40.0 minutes, speakers: 1, longest 2400.0 s",
+        "  train-clean-360 (train): 1 utterance, 40.0 minutes, speakers: 1, longest 2400.0 s",
         "  dev-clean (dev): 2 utterances, 2.0 minutes, speakers: 2, longest 90.0 s",
-        "  test-other: 1 utterances, 0.1 minutes, speakers: 1, longest 3.0 s",
-        "  mine (not used): 1 utterances, 0.1 minutes, speakers: 1, longest 6.0 s",
+        "  test-other: 1 utterance, 0.1 minutes, speakers: 1, longest 3.0 s",
+        "  mine (not used): 1 utterance, 0.1 minutes, speakers: 1, longest 6.0 s",
         "  train in all: 3 utterances, 1.7 hours, speakers: 2, longest 2400.0 s",
     ]
     said = corpus.summary(roles=corpus.roles(["mine"], "dev-clean", ["train-clean-100"]))
