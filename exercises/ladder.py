@@ -897,9 +897,11 @@ class Ladder:
 
 @functools.cache
 def mutant_module(name: str, mutant: Mutant) -> types.ModuleType:
-    """The wrong answer as a module."""
-    solution = exercise_named(name).solution
-    return load(solution, mutant.apply(solution.read_text(encoding="utf-8")))
+    """The wrong answer as a module, watched like a learner's: so both give the same messages."""
+    exercise = exercise_named(name)
+    module = load(exercise.solution, mutant.apply(exercise.solution.read_text(encoding="utf-8")))
+    exercise.ladder.ready(module)
+    return module
 
 
 @functools.cache
