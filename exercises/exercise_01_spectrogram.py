@@ -1,11 +1,12 @@
 """Exercise 1: framing and the log spectrogram.
 
 Why it matters. The network never hears the waveform. It sees only this picture of it. No later layer can repair a mistake
-made here, such as a window that is cut short, a missing logarithm, or loud speakers who look different from quiet ones.
+made here, such as a window that is cut short, a missing logarithm, or features that depend on how loud a person is.
 Nothing crashes; the error rate just stays high.
 
-Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: ICML version. The 10 ms hop comes from
-Deep Speech 1. This library adds three steps: it removes the offset, adds a floor to the power, and normalises the result.
+Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: its ICML 2016 version. The 10 ms hop
+comes from Deep Speech 1. This library adds three steps: it removes the offset, adds a floor to the power, and
+normalises the result.
 Effort. 30 minutes, difficulty 2 of 3.
 You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready-made spectrogram. The code that
 checks the arguments is given.

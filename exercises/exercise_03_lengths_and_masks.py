@@ -40,7 +40,7 @@ def conv_output_lengths(lengths: Tensor, kernel: int, stride: int, padding: int)
 
     Returns:
         (B,) integers of the same dtype as ``lengths``. They are exact even for numbers that no float can hold, such as
-        2^53 + 1. If the kernel does not fit even once, the same formula gives 0 or less; the division always rounds down.
+        2^53 + 1. If the kernel does not fit even once, the result is 0 or less: return what your formula gives, rounded down.
     """
     raise NotImplementedError
 

@@ -31,8 +31,8 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     Eq. 10, the reset gate r scales the product U_n h, so one product with h serves all three gates. (In other texts r scales h
     before the product.)
 
-    Departs from the paper: there z weighs the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the old state.
-    Since sigmoid(-a) = 1 - sigmoid(a), changing the signs of x_z and U_z turns one form into the other.
+    One thing differs from the paper. There z weighs the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the
+    old state. Since sigmoid(-a) = 1 - sigmoid(a), changing the signs of x_z and U_z turns one form into the other.
 
     Both directions run from step 0 to the last step; the caller has already reversed the backward one. At steps where the mask
     is 0, the state becomes 0. There may be thousands of steps: use a loop, not recursion. Inputs may be as large as 1000, which
@@ -42,7 +42,7 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     U_n = 2. So r = 0.5 and z = 0.75 in both steps. Step 1: n = tanh(1) = 0.762, h = 0.25 * 0.762 = 0.190. Step 2:
     n = tanh(1 + 0.5 * 2 * 0.190) = 0.831, h = 0.25 * 0.831 + 0.75 * 0.190 = 0.350.
 
-    >>> x = torch.tensor([0.0, 3.0, 1.0]).where(torch.tensor([True, False, True]), torch.tensor(3.0).log()).expand(2, 2, 1, 3)
+    >>> x = torch.tensor([0.0, 1.0986, 1.0]).expand(2, 2, 1, 3)  # log 3 = 1.0986
     >>> u = torch.tensor([[0.0], [0.0], [2.0]]).expand(2, 3, 1)
     >>> gru_loop(x, u, torch.ones(2, 2, 1, 1))[:, 0].flatten()
     tensor([0.1904, 0.3505])

@@ -1,9 +1,9 @@
 """Exercise 5: the clipped ReLU and the paper's recurrence.
 
-Why it matters. Seven of these layers are the heart of the paper's best English model. They are neither LSTMs nor GRUs: this is
-the simplest recurrence there is. Batch norm in the right place makes it trainable, and a clip keeps it from exploding. Four
-things are easy to get wrong: where batch norm goes, how the two directions are joined, which weights they share, and where
-the backward direction begins.
+Why it matters. Seven layers of the kind that you write here are the heart of the paper's best English model. They are
+neither LSTMs nor GRUs: this is the simplest recurrence there is. Batch norm in the right place makes it trainable, and a
+clip keeps it from exploding. Four things are easy to get wrong: where batch norm goes, how the two directions are joined,
+which weights they share, and where the backward direction begins.
 
 Paper. arXiv Section 3.1: the clipped ReLU (an equation without a number), Eq. 2 and 3, the sum of the directions; Section 3.2:
 Eq. 8. Best English model: Section 6.1.
@@ -78,9 +78,9 @@ class BidirectionalRNNLayer(nn.Module):
 
     (The library's class has more kinds. You write only this one.)
 
-    ``->h_t = f(B(W x_t) + ->U ->h_{t-1})`` and ``<-h_t = f(B(W x_t) + <-U <-h_{t+1})``, output ``->h_t + <-h_t``. f is the
-    clipped ReLU and B batch norm. The two directions share W and B, but each has its own U. The backward direction begins at
-    each utterance's own last frame.
+    ``->h_t = f(B(W x_t) + ->U ->h_{t-1})`` and ``<-h_t = f(B(W x_t) + <-U <-h_{t+1})``, output ``->h_t + <-h_t``. The sign
+    -> marks the forward direction, <- the backward one. f is the clipped ReLU and B batch norm. The
+    two directions share W and B, but each has its own U. The backward direction begins at each utterance's own last frame.
     """
 
     def __init__(

@@ -4,7 +4,8 @@ Why it matters. At the beginning of training a long utterance is nearly impossib
 huge. SortaGrad shows the network the short ones first, in the first epoch only. Table 2 shows how much that helps, above
 all without batch norm. If you sort in every epoch, the network always sees the utterances in the same order.
 
-Paper. arXiv Section 3.3 and Table 2. This library adds minibatches of similar lengths, and the jitter in the later epochs.
+Paper. arXiv Section 3.3 and Table 2. This library adds minibatches of similar lengths, and in later epochs
+small random changes of the lengths (jitter).
 Effort. 25 minutes, difficulty 1 of 3.
 You may use. Plain Python, NumPy, torch. Not the library's SortaGradBatchSampler.
 Check it. python exercises/exercise_11_sortagrad.py
@@ -25,7 +26,7 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches of utterance numbers by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
     In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches. They come in that order:
-    no minibatch has a longer utterance than the next one.
+    no utterance is longer than any utterance of the next minibatch.
 
     In later epochs (and in epoch 0 too, if ``sortagrad`` is False) each minibatch holds utterances of similar lengths, but the
     minibatches come in random order. Multiply each length by a random factor of its own, uniform between 1 - jitter and
