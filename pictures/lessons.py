@@ -20,7 +20,7 @@ from implementation import (
     extend_target,
     greedy_decode,
 )
-from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, draw_spectrogram, draw_symbols, new_figure, output_of, visible
+from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, draw_spectrogram, draw_symbols, new_figure, output_of, visible
 
 BLANK = "_"  # as the notebook writes it
 
@@ -33,7 +33,7 @@ def symbols_of(path: Sequence[int], encoder: CharEncoder) -> str:
 def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
     """All of speech recognition: waveform, spectrogram, what the network puts out, its best path, the text."""
     features, log_probs = output_of(model, sample, encoder)
-    figure, axes = new_figure(4, 1, (10, 8), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
+    figure, axes = new_figure(4, 1, (WIDTH, 7.2), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
     wave, spectrogram, symbols, path = axes[:, 0]
     wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio, linewidth=0.4, color=BLUE)
     draw_spectrogram(spectrogram, features, sample)
@@ -45,7 +45,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
         "1. the waveform: what the microphone measures",
         "2. the spectrogram: how strong each frequency is, and when",
         "3. the network: how probable each symbol is in each frame",
-        f"4. the likeliest symbol of each frame; merge repeats, drop blanks ( {BLANK} ):   {text}",
+        f"4. the likeliest symbol of each frame; merge repeats, drop blanks ({BLANK}):   {text}",
     )
     for axis, title in zip(axes[:, 0], titles, strict=True):
         axis.set_title(title, loc="left", fontsize=11)
@@ -58,7 +58,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
     """The best path, a symbol in each frame; those that stay in the text in red."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
-    size = min(12, 800 / len(labels))  # of many frames small ones
+    size = min(12, 720 / len(labels))  # of many frames small ones
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):
         kept = label not in (encoder.blank_idx, before)
         style = {"color": RED, "weight": "bold"} if kept else {"color": GREY}
@@ -76,7 +76,7 @@ def outputs(
     features, _ = output_of(model, sample, encoder)
     ratios = [1.2, *[1] * len(stages)]
     figure, axes = new_figure(
-        1 + len(stages), 1, (10, 2 * sum(ratios)), caption, sharex=True, gridspec_kw={"height_ratios": ratios}
+        1 + len(stages), 1, (WIDTH, 1.8 * sum(ratios)), caption, sharex=True, gridspec_kw={"height_ratios": ratios}
     )
     draw_spectrogram(axes[0, 0], features, sample)
     axes[0, 0].set_title(f"spoken: {sample.transcript}", loc="left", fontsize=11)
@@ -99,7 +99,7 @@ def forward_table(log_probs: Tensor, text: str, encoder: CharEncoder, frame: int
     target = encoder.encode(text)
     states, lengths = extend_target(target), (torch.tensor([len(log_probs)]), torch.tensor([len(target)]))
     alpha = ctc_forward_variables(log_probs[:, None], torch.tensor(target), *lengths)[:, 0].exp().t().numpy()  # (S, T')
-    figure, axes = new_figure(1, 1, (9, 4.6), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 4.6), caption)
     axis, shown = axes[0, 0], np.where(np.arange(len(log_probs)) < frame, alpha, np.nan)
     axis.imshow(np.log10(np.where(shown > 0, shown, np.nan)), cmap="Blues", aspect="auto", vmin=-7, vmax=2)
     for (state, place), value in np.ndenumerate(shown):
@@ -124,7 +124,7 @@ def scores(
     hypotheses: Sequence[Hypothesis], encoder: CharEncoder, alpha: float, beta: float, caption: str = "measured here"
 ) -> Figure:
     """The three parts of Q(y) (Eq. 12) for each text that a beam search found, the best first."""
-    figure, axes = new_figure(1, 1, (9, 1.3 + 0.55 * len(hypotheses)), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 1.3 + 0.55 * len(hypotheses)), caption)
     axis, rows = axes[0, 0], np.arange(len(hypotheses))
     ctc, model, words = np.array([(found.log_ctc, alpha * found.log_lm, beta * found.words) for found in hypotheses]).T
     axis.barh(rows, ctc, color=BLUE, height=0.5, label="log p_ctc")
@@ -141,7 +141,7 @@ def scores(
 
 def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, caption: str = "measured here") -> Figure:
     """The loss of each step of runs, a panel for those to compare: a mean over the last ``smooth`` steps."""
-    figure, axes = new_figure(1, len(panels), (5 * max(2, len(panels)), 3.8), caption, sharey=True)
+    figure, axes = new_figure(1, len(panels), (WIDTH, 3.6), caption, sharey=True)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (name, losses), colour in zip(curves.items(), cycle((GREY, RED, BLUE, GREEN)), strict=False):
             width = min(smooth, len(losses))
