@@ -131,9 +131,10 @@ def scores(
     axis.barh(rows, model, left=ctc, color=ORANGE, height=0.5, label="alpha log p_lm")
     axis.barh(rows + 0.33, words, left=ctc + model, color=GREEN, height=0.16, label="beta word_count")
     axis.vlines([found.score for found in hypotheses], rows - 0.3, rows + 0.45, color=RED, linewidth=2, label="Q, their sum")
-    axis.set_yticks(range(len(hypotheses)), [encoder.decode(found.labels) for found in hypotheses], fontsize=10)
+    axis.set_yticks(range(len(hypotheses)), [repr(encoder.decode(found.labels)) for found in hypotheses], fontsize=10)
     axis.set(xlabel="nats", ylim=(len(hypotheses) - 0.3, -0.6))
     axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.set_xlim(left=1.03 * (ctc + model).min())  # no bar ends at the edge
     axis.set_title(f"alpha {alpha:g}, beta {beta:g}: the search writes {encoder.decode(hypotheses[0].labels)!r}", fontsize=11)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
@@ -147,8 +148,10 @@ def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, 
             width = min(smooth, len(losses))
             mean = np.convolve(losses, np.full(width, 1 / width), "valid")
             axis.plot(np.arange(width, len(losses) + 1), mean, color=colour, label=name)
-        axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.set_title(title, fontsize=11)
+        axis.set(xlabel="step")
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     axes[0, 0].set_ylabel("training loss, nats per utterance")
+    axes[0, 0].set_ylim(0)  # last, so that no curve of the other panels is cut off
     return figure
