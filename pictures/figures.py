@@ -535,7 +535,7 @@ def _draw_lookahead(axis: Axes, present: int = 2) -> None:
                         (3.95, f"W, times the present frame and the next {layer.lookahead}, row by row"),
                         (8.15, "r, the input of the next layer")):  # fmt: skip
         axis.text(0, place, name, va="bottom", fontsize=9)
-    axis.text(frames + 0.5 * layer.lookahead, 3.1, "zeros after\nthe end", ha="center", va="top", fontsize=8, color=GREY)
+    axis.text(frames + 0.5 * layer.lookahead, 3.1, "zeros after\nthe end", ha="center", va="top", fontsize=9, color=GREY)
     axis.set(xlim=(-0.1, frames + layer.lookahead + 0.1), ylim=(11.6, -0.9))
     axis.set_title("a row convolution, for example with tau = 2", fontsize=11)
     axis.axis("off")
