@@ -113,7 +113,10 @@ class KenlmModel(LanguageModel):
 
 
 _TRIAL = """
-import sys, kenlm
+import contextlib, sys, kenlm
+with contextlib.suppress(ImportError):
+    import resource  # Windows has none
+    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[2]),) * 2)  # after that much work a signal ends the process
 config, words = kenlm.Config(), sys.stdin.buffer.read().decode("utf-8", "replace").split("\\0")
 config.load_method = kenlm.LoadMethod.LAZY
 model = kenlm.Model(sys.argv[1], config)
@@ -127,21 +130,24 @@ for begin in (model.NullContextWrite, model.BeginSentenceWrite):
             for third in words[: 10 if len(words) < 100 else 1]:
                 model.BaseScore(two, third, three)
 """
-_TRIED, _PATIENCE = 1000, 20  # words, and seconds: on a slow disk the trial ends early without a verdict
+_TRIED = 1000  # words
+_WORK, _PATIENCE = 4, 60  # seconds of the processor, and by the clock: on a slow disk the trial ends early without a verdict
 
 
 def _refuse_what_crashes(path: Path, words: list[str]) -> None:
     """Raises ``KenlmError`` if a signal ends another process that opens the file and looks up some of its words.
 
-    A binary has no checksum, and KenLM follows its numbers wherever they point to. What is wrong at places that were not
-    asked for stays unseen.
+    A binary has no checksum, and KenLM follows its numbers wherever they point to. In a hash table without a free place it
+    searches for ever, which the limit ``_WORK`` ends. What is wrong at places that were not asked for stays unseen.
     """
     words = words[:: len(words) // _TRIED + 1]
-    command, given = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute())], "\0".join(words).encode()
+    command = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute()), str(_WORK)]
     with suppress(OSError, subprocess.TimeoutExpired):
-        code = subprocess.run(command, input=given, capture_output=True, timeout=_PATIENCE).returncode
+        code = subprocess.run(command, input="\0".join(words).encode(), capture_output=True, timeout=_PATIENCE).returncode
         if code < 0 or code > 255:  # of a signal; on Windows of an exception
-            raise KenlmError(f"{path}: the binary is damaged, since KenLM crashes on it; {_AGAIN.format(path=path)}")
+            raise KenlmError(
+                f"{path}: the binary is damaged, since KenLM crashes on it or never ends; {_AGAIN.format(path=path)}"
+            )
 
 
 def _refuse_without_package(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reporting of the exercises: a line each, one message where a ladder stands, a bar; and --hint, --reset, --solution."""
+"""Reports the exercises: one line each, a message where a check fails, a progress bar; also --hint, --reset, --solution."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ COLOURS = {"done": {"green": True}, "todo": {"yellow": True}, "failed": {"red": 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("exercises")
-    group.addoption("--hint", type=int, metavar="N", help="hint for exercise N; ask again for the next of three")
-    group.addoption("--reset", type=int, metavar="N", help="put exercise N back to its beginning; your file is kept as a backup")
+    group.addoption("--hint", type=int, metavar="N", help="show a hint for exercise N; ask again for the next of its three hints")
+    group.addoption("--reset", type=int, metavar="N", help="put back the stub of exercise N; your file is kept as a backup")
     group.addoption("--solution", type=int, metavar="N", help="show the solution of exercise N, after asking")
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Runs --hint, --reset or --solution in place of the checks."""
+    """Runs --hint, --reset or --solution instead of the checks."""
     commands = {"hint": show_hint, "reset": reset, "solution": show_solution}
     asked = [(command, config.getoption(name)) for name, command in commands.items() if config.getoption(name) is not None]
     if not asked:
@@ -60,13 +60,15 @@ def show_hint(exercise: Exercise) -> str:
     tier = min(progress["hints"].get(exercise.name, 0), len(exercise.hints) - 1)
     progress["hints"][exercise.name] = tier + 1
     write_progress(progress)
-    more = "ask again for the next one" if tier < 2 else f"this was the last; --solution {exercise.number} shows one way"
+    more = (
+        "ask again for the next hint" if tier < 2 else f"this was the last hint; --solution {exercise.number} shows one solution"
+    )
     hint = textwrap.indent(exercise.hints[tier], "  ")
     return f"\nExercise {exercise.number}, hint {tier + 1} of 3: {TIERS[tier]}\n\n{hint}\n\n({more})"
 
 
 def reset(exercise: Exercise) -> str:
-    """The stub in place of the learner's file, which is kept."""
+    """Puts the stub in the place of the learner's file, which is kept."""
     kept = ""
     if exercise.file.exists():
         folder = FOLDER / "backups"
@@ -81,18 +83,18 @@ def reset(exercise: Exercise) -> str:
     progress["hints"].pop(exercise.name, None)
     progress["results"].pop(exercise.name, None)
     write_progress(progress)
-    return f"Exercise {exercise.number} begins anew{kept}."
+    return f"Exercise {exercise.number} is back at its stub{kept}."
 
 
 def show_solution(exercise: Exercise) -> str:
     """The solution, if the answer to the question is yes."""
     try:
-        question = f"Show the solution of exercise {exercise.number}, {exercise.title}? You learn more with --hint. [y/N] "
+        question = f"Show the solution of exercise {exercise.number}, {exercise.title}? You learn more from --hint. [y/N] "
         answer = input(fold(question, room()))
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        return f"\nNot shown. A hint: python -m pytest exercises --hint {exercise.number}"
+        return f"\nNot shown. For a hint, run python -m pytest exercises --hint {exercise.number}"
     return "\n" + exercise.solution.read_text(encoding="utf-8")
 
 
@@ -114,7 +116,7 @@ def write_progress(progress: dict) -> None:
 
 @pytest.fixture
 def climb(request: pytest.FixtureRequest):
-    """Checks the learner's file against a ladder; the result stands on the test item for the report."""
+    """Checks the learner's file against a ladder and keeps the result on the test item for the report."""
 
     def run(ladder: Ladder) -> None:
         exercise, result = ladder.exercise, {"state": "done", "step": len(ladder.steps), "steps": len(ladder.steps)}
@@ -145,7 +147,7 @@ def climb(request: pytest.FixtureRequest):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
-    """Unfinished work is not a failure, and a failure is its message, without a traceback of the check."""
+    """Unfinished work is not a failure. A failure shows its message, without a traceback of the check."""
     report = (yield).get_result()
     if call.when == "call" and hasattr(item, "result"):
         report.exercise_name, report.result = item.exercise.name, item.result
@@ -193,7 +195,7 @@ class Reporter:
         self.progress["results"][exercise.name] = result | {"file": fingerprint([exercise.file])}
         note = {"done": "", "failed": f"step {result['step'] + 1} of {result['steps']}"}.get(result["state"])
         if note is None:
-            note = "TODO" + (f", stands at step {result['step'] + 1} of {result['steps']}" if result["step"] else "")
+            note = "TODO" + (f", now at step {result['step'] + 1} of {result['steps']}" if result["step"] else "")
             note += f", {result['message']}" if result["message"] else ""
         line = f"{MARKS[result['state']]} {exercise.number:2} {exercise.title}"
         self.terminal.ensure_newline()
@@ -220,7 +222,7 @@ class Reporter:
             return text + ". All of them: the recogniser is yours."
         following = left[0]
         result = fresh.get(following, {"step": 0})
-        stands = f"; it stands at step {result['step'] + 1} of {result['steps']}" if result["step"] else ""
+        stands = f"; you are at step {result['step'] + 1} of {result['steps']}" if result["step"] else ""
         text += f"\nNext: exercise {following.number}, {following.title} ({following.minutes} minutes, "
         text += f"difficulty {following.difficulty} of 3){stands}\n      {following.file.relative_to(FOLDER.parent)}"
         return text + f"   hint: python -m pytest exercises --hint {following.number}"

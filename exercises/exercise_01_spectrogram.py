@@ -1,16 +1,18 @@
 """Exercise 1: framing and the log spectrogram.
 
 Why it matters. The network never hears the waveform. It sees only this picture of it. No later layer can repair a mistake
-that is made here: a window that is cut, a missing logarithm, loud speakers that look different from quiet ones. Nothing
-crashes; the error rate just stays high.
+made here, such as a window that is cut short, a missing logarithm, or features that depend on how loud a person is.
+Nothing crashes; the error rate just stays high.
 
-Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: ICML version. The 10 ms hop comes from
-Deep Speech 1. Three steps are this library's own: removing the offset, the floor, and the last normalisation.
+Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: its ICML 2016 version. The 10 ms hop
+comes from Deep Speech 1. This library adds three steps: it removes the offset, adds a floor to the power, and
+normalises the result.
 Effort. 30 minutes, difficulty 2 of 3.
-You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready spectrogram. The checks of arguments are given.
+You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready-made spectrogram. The code that
+checks the arguments is given.
 Check it. python exercises/exercise_01_spectrogram.py
 
-What if. Replace the Hann window by ones. Look at the spectrum of a pure tone of 1010 Hz before the last normalisation. How
+What if. Replace the Hann window with ones. Look at the spectrum of a pure tone of 1010 Hz before the last normalisation. How
 far from the tone is there still power, with the window and without it?
 """
 
@@ -23,21 +25,24 @@ from torch import Tensor
 def compute_spectrogram(
     audio: Tensor, sample_rate: int = 16000, window_ms: float = 20.0, stride_ms: float = 10.0, n_fft: int = 512
 ) -> Tensor:
-    """Log power spectrogram of a power-normalised clip, normalised over the utterance. In this order:
+    """Log power spectrogram of a power-normalised clip, normalised over the utterance. The steps, in this order:
 
-    1. subtract the clip's mean, then divide by its root mean square, or by 1e-10 if that is larger; call the result ``a``;
-    2. add zeros at the end if the clip is shorter than one window. Cut it into frames of ``window`` samples, one every
-       ``hop`` samples, whole frames only (window and hop in samples, rounded to the nearest integer);
+    1. subtract the clip's mean, then divide by its root mean square (by 1e-10 if the root mean square is smaller); call the
+       result ``a``;
+    2. if the clip is shorter than one window, add zeros at its end. Cut it into frames of ``window`` samples, one frame every
+       ``hop`` samples. Keep only whole frames (``window`` and ``hop`` are ``window_ms`` and ``stride_ms`` in samples, rounded
+       to the nearest integer);
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
-       window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. The sum runs over the whole window, also where n_fft is smaller than it;
+       window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. The sum runs over the whole window, even if n_fft is smaller
+       than the window;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean of these values and divide by their standard deviation, or by 1e-5 if that is larger. (It divides by
-       N, not N - 1.)
+    5. subtract the mean of all these values, then divide by their standard deviation (by 1e-5 if the deviation is smaller).
+       This standard deviation divides by N, not N - 1.
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
-    mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame is 0 0.707 0 -0.707. Its sums are
-    0, -1.414 i and 0 for p = 0, 1, 2, their power 0, 2, 0. The two other frames give the same powers. The logarithms -6.91,
-    0.69, -6.91 have mean -4.37 and standard deviation 3.58:
+    mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame times w is 0 0.707 0 -0.707.
+    For p = 0, 1, 2 its sums are 0, -1.414 i and 0, so the powers are 0, 2, 0. The other two frames give the same powers. The
+    logarithms are -6.91, 0.69, -6.91, with mean -4.37 and standard deviation 3.58:
 
     >>> clip = torch.tensor([0.0, 2.0, 0.0, -2.0, 0.0, 2.0, 0.0, -2.0])
     >>> compute_spectrogram(clip, sample_rate=1000, window_ms=4, stride_ms=2, n_fft=4).round(decimals=2)
@@ -46,12 +51,13 @@ def compute_spectrogram(
             [-0.7100, -0.7100, -0.7100]])
 
     Args:
-        audio: (samples,) waveform, quiet or loud, as long as its dtype can hold the squares; sample_rate in Hz.
-        window_ms, stride_ms: length of the window and hop between frames in ms.
-        n_fft: points of the Fourier transform, even.
+        audio: (samples,) waveform. It may be quiet or loud, but its dtype can hold the squares of its samples.
+        sample_rate: samples per second (Hz).
+        window_ms, stride_ms: length of the window, and hop from one frame to the next, in ms.
+        n_fft: number of points of the Fourier transform, even.
 
     Returns:
-        (n_fft // 2 + 1, T) features: frequency first, then time; dtype of ``audio`` (float32 for integers).
+        (n_fft // 2 + 1, T) features: frequency first, then time. Their dtype is that of ``audio`` (float32 for integers).
     """
     audio = torch.as_tensor(audio)
     audio = audio if audio.is_floating_point() else audio.float()

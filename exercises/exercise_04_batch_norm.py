@@ -1,17 +1,17 @@
 """Exercise 4: sequence-wise batch norm without padding.
 
-Why it matters. In Table 1 of the paper batch norm helps every network with three recurrent layers or more, and the deepest one
-most, by 12 %. In a batch of speech a third of the frames may be padding. If padding counts in mean and variance, the transcript
-of an utterance changes with the other utterances in the batch; and at test time, one utterance at a time, the statistics no
-longer fit.
+Why it matters. In Table 1 of the paper batch norm helps every network with three recurrent layers or more. It helps the deepest
+one most, by 12 %. In a batch of speech a third of the frames may be padding. If the mean and variance include the padding, the
+transcript of an utterance changes with the other utterances in the batch. And at test time, when utterances come one at a time,
+the statistics no longer fit.
 
 Paper. arXiv Section 3.2, Eq. 6: statistics over all utterances and the whole sequence; running averages at test time.
 Effort. 35 minutes, difficulty 2 of 3.
-You may use. torch. Not nn.BatchNorm1d and its relatives. sequence_mask is given.
+You may use. torch. Not nn.BatchNorm1d or its relatives. sequence_mask is given.
 Check it. python exercises/exercise_04_batch_norm.py
 
 What if. Normalise a batch of one long and seven short utterances twice: with the padding in the statistics, and without it.
-By how much does the variance differ? What does the network then see when the long one comes alone?
+By how much does the variance differ? What does the network see when the long one later comes alone?
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from given import sequence_mask
 
 
 class SequenceBatchNorm(nn.Module):
-    """Sequence-wise batch norm over the frames that are speech, not padding.
+    """Sequence-wise batch norm over the valid frames, without the padding.
 
-    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var are taken over all
-    utterances of the batch and all their frames together: one mean and one variance. For the channels of a convolution they
-    are taken over frequency too. Var divides by n, the number of these values. Padding counts in neither, and the output is
-    0 there.
+    ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). Each feature has one mean E and one
+    variance Var, taken over all utterances of the batch and all their frames together. For the channels of a convolution they
+    are taken over frequency too. Var divides by n, the number of these values. Padding counts in neither of them, and the
+    output is 0 in the padding.
 
-    Training also updates the running averages: ``running = (1 - momentum) running + momentum new``. The new variance in them
-    divides by n - 1 (by 1 if n is 1), as in torch. In evaluation the running averages are used in place of E and Var, and
-    stay as they are.
+    In training mode the layer also updates its running averages: ``running = (1 - momentum) running + momentum new``. Here the
+    new variance divides by n - 1 (by 1 if n is 1), as in torch. In evaluation mode the layer uses the running averages instead
+    of E and Var, and does not change them.
 
-    Example, to do by hand first: one feature, two utterances of 2 and 1 frames. The values that count are 1, 3 and 5: mean 3,
-    variance (4 + 0 + 4) / 3 = 2.667, its root 1.633. The 9 is padding.
+    Example, to do by hand first: one feature, two utterances of 2 and 1 frames. The values that count are 1, 5 and 3. Their mean
+    is 3, their variance (4 + 4 + 0) / 3 = 2.667, and its square root 1.633. The 9 is padding.
 
     >>> norm = SequenceBatchNorm(1)
     >>> x = torch.tensor([[[1.0], [5.0]], [[3.0], [9.0]]])  # (T, B, H)
@@ -47,13 +47,13 @@ class SequenceBatchNorm(nn.Module):
     (tensor([0.3000]), tensor([1.3000]))
 
     Args:
-        num_features: H or C.
-        eps: added to the variance.
+        num_features: number of features H, or of channels C.
+        eps: added to the variance before the square root.
         momentum: weight of the newest batch in the running averages.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        """Given, nothing to do here."""
+        """Given, nothing to write here."""
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = nn.Parameter(torch.ones(num_features))  # gamma
@@ -62,15 +62,15 @@ class SequenceBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Normalises.
+        """Normalises a padded batch.
 
         Args:
-            x: (T, B, H), or (B, C, F, T) as a convolution gives it; float32 or float64 like the parameters; finite (the
-                numbers in the padding too, but they may be large); is not changed.
-            lengths: (B,) valid frames of each utterance, integers. Some may be 0, but not all. None means all T.
+            x: (T, B, H), or (B, C, F, T) as a convolution returns it. Its dtype is that of the parameters, float32 or float64.
+                All numbers are finite; those in the padding may be large. Do not change x itself.
+            lengths: (B,) integers, the number of valid frames of each utterance. Some may be 0, but not all. None means all T.
 
         Returns:
-            same shape and dtype as x, 0 in the padding. Gradients flow through E and Var too.
+            a tensor with the shape and dtype of x, 0 in the padding. Gradients flow through E and Var too.
 
         Raises:
             ValueError: if x has another number of dimensions or features. (Given below.)

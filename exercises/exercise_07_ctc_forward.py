@@ -1,12 +1,12 @@
 """Exercise 7: the CTC forward recursion.
 
-Why it matters. Nobody tells the network at which frame a letter is spoken. CTC adds up all the ways in which it could have
-been: for 500 frames and 50 letters there are more of them than atoms. The recursion computes this sum in 500 times 101
-steps. Its one line also explains the rest of CTC: too few frames, infinite losses, double letters.
+Why it matters. Nobody tells the network at which frame a letter is spoken. So CTC adds up the probabilities of all alignments.
+For 500 frames and 50 letters there are more alignments than atoms in the universe. The recursion computes this sum in 500
+times 101 steps. Its one line also explains the rest of CTC: too few frames, infinite losses, double letters.
 
 Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, with Eq. 5 (definition) and Eq. 8 (the sum).
 Effort. 50 minutes, difficulty 3 of 3.
-You may use. torch and plain Python. Not torch's CTC loss. The result need not know its gradient: that is exercise 8.
+You may use. torch and plain Python. Not torch's CTC loss. You need no gradient here: that is exercise 8.
 Check it. python exercises/exercise_07_ctc_forward.py
 
 What if. Let a and b have the same probability in every frame. Compare the losses of "aa" and "ab" in 2 frames and in 3.
@@ -22,7 +22,7 @@ from torch import Tensor
 
 
 def extend_target(target: Sequence[int]) -> list[int]:
-    """The extended target l': the blank (0) at both ends and between all labels, S = 2U + 1 states for U labels.
+    """The extended target l': a blank (0) at both ends and between all labels. U labels give S = 2U + 1 states.
 
     >>> extend_target([3, 1])
     [0, 3, 0, 1, 0]
@@ -31,19 +31,20 @@ def extend_target(target: Sequence[int]) -> list[int]:
 
 
 def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log alpha_t(s). alpha_t(s) is the probability of all paths over the first t frames that spell the extended target up
-    to state s and end in this state.
+    """log alpha_t(s). alpha_t(s) is the total probability of all paths over the first t frames that spell the extended target
+    up to state s and end in this state.
 
     ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip] alpha_{t-1}(s-2)) y_t(l'_s)``, where a path may skip from
-    s - 2 straight to s only if l'_s is a label and not the same as l'_{s-2}. At the first frame a path stands in the first
-    blank or in the first label.
+    s - 2 straight to s only if l'_s is a label and differs from l'_{s-2}. At the first frame a path is in the first blank or in
+    the first label.
 
-    The probabilities of a long utterance are far below the smallest number that a float can hold: work with logarithms
-    throughout (torch.logsumexp, torch.logaddexp). An utterance may have thousands of frames: use a loop over them, not
-    recursion. And log 0 is -inf: no finite number is small enough to stand for it.
+    The probabilities of a long utterance are far below the smallest number that a float can hold. So work with logarithms
+    throughout (torch.logsumexp, torch.logaddexp). Write log 0 as -inf: no finite number is small enough to stand for it. An
+    utterance may have thousands of frames: use a loop over them, not recursion.
 
-    Example, to do by hand first. Target "a", two frames, p(blank) = 0.6 and p(a) = 0.4 in both; states blank, a, blank. First
-    frame: 0.6, 0.4 and 0. Second frame: blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank (0 + 0.4) * 0.6 = 0.24.
+    Example, to do by hand first. Target "a", two frames, p(blank) = 0.6 and p(a) = 0.4 in both. The states are blank, a, blank.
+    First frame: 0.6, 0.4 and 0. Second frame: first blank 0.6 * 0.6 = 0.36; a (0.4 + 0.6) * 0.4 = 0.40; last blank
+    (0 + 0.4) * 0.6 = 0.24.
 
     >>> log_probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log()  # (T', B, V)
     >>> one = torch.tensor([1])
@@ -52,33 +53,35 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
             [0.3600, 0.4000, 0.2400]])
 
     Args:
-        log_probs: (T', B, V) log-probabilities, with or without a gradient; symbol 0 the blank; -inf where a symbol has none.
-        targets: (sum of target_lengths,) labels of all utterances, one after the other, each 1..V-1.
-        output_lengths: (B,) integer output frames, at least 1.
-        target_lengths: (B,) integer labels, may be 0.
+        log_probs: (T', B, V) log-probabilities, with or without requires_grad. Symbol 0 is the blank. A symbol of probability
+            0 has -inf.
+        targets: (sum of target_lengths,) labels of all utterances, one utterance after the other, each label from 1 to V - 1.
+        output_lengths: (B,) integers, the number of output frames of each utterance, at least 1.
+        target_lengths: (B,) integers, the number of labels of each utterance, 0 or more.
 
     Returns:
-        (T', B, S) log-probabilities, S of the longest target, dtype of log_probs; -inf for a state without any path. Rows
-        beyond an utterance's length and states beyond its own 2U + 1 have no meaning and may hold anything.
+        (T', B, S) log-probabilities with the dtype of log_probs, where S belongs to the longest target; -inf for a state that
+        no path reaches. Frames beyond an utterance's own length and states beyond its own 2U + 1 may hold anything.
     """
     raise NotImplementedError
 
 
 def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """``-log sum over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 9): a path may end in the last label or in the blank after
-    it.
+    """The CTC loss, ``-log sum over l in Align(x, y) of prod_t p(l_t | x)`` (Eq. 9). A path may end in the last label or in the
+    blank after it.
 
-    Example, going on from above: 0.40 + 0.24 = 0.64, and -log 0.64 = 0.446.
+    The example from above continued: 0.40 + 0.24 = 0.64, and -log 0.64 = 0.446.
 
     >>> log_probs, one = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]]).log(), torch.tensor([1])
     >>> ctc_loss_by_recursion(log_probs, one, torch.tensor([2]), one)
     tensor([0.4463])
 
     Args:
-        as ``ctc_forward_variables``.
+        those of ``ctc_forward_variables``.
 
     Returns:
-        (B,) losses in nats, one an utterance, dtype of log_probs; inf where the frames are too few for the labels.
+        (B,) losses in nats, one per utterance, with the dtype of log_probs; inf for an utterance with too few frames for its
+        labels.
     """
     raise NotImplementedError
 

@@ -1,16 +1,17 @@
 """Exercise 11: SortaGrad minibatches.
 
 Why it matters. At the beginning of training a long utterance is nearly impossible to learn from, and its gradient may be
-huge. SortaGrad gives the short ones first, in the first epoch only. Table 2 shows what that is worth, above all without
-batch norm. Without the "only", the network sees all utterances in the same order in every epoch.
+huge. SortaGrad shows the network the short ones first, in the first epoch only. Table 2 shows how much that helps, above
+all without batch norm. If you sort in every epoch, the network always sees the utterances in the same order.
 
-Paper. arXiv Section 3.3 and Table 2. Minibatches of like lengths and the jitter in the later epochs are this library's.
+Paper. arXiv Section 3.3 and Table 2. This library adds minibatches of similar lengths, and in later epochs
+small random changes of the lengths (jitter).
 Effort. 25 minutes, difficulty 1 of 3.
-You may use. Plain Python, NumPy, torch. Not SortaGradBatchSampler of the library.
+You may use. Plain Python, NumPy, torch. Not the library's SortaGradBatchSampler.
 Check it. python exercises/exercise_11_sortagrad.py
 
 What if. Draw each minibatch of the later epochs from all utterances, whatever their lengths. With lengths of 1 to 16 s and
-minibatches of 8, what part of the frames is padding? And what part with minibatches of like lengths?
+minibatches of 8, what part of the frames is padding? And what part is padding with minibatches of similar lengths?
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches of utterance numbers by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
     In epoch 0 the utterances are sorted by length, the shortest first, and cut into minibatches. They come in that order:
-    no minibatch has a longer utterance than the next one.
+    no utterance is longer than any utterance of the next minibatch.
 
-    In later epochs (and in epoch 0 too, if ``sortagrad`` is False) the minibatches hold utterances of like lengths, but come
-    in random order. Each length is multiplied by a random factor of its own, uniform between 1 - jitter and 1 + jitter. The
-    utterances are sorted by these shaken lengths and cut into minibatches, and the minibatches are shuffled: every order is
-    equally likely. (The jitter lets neighbours change places. So minibatches differ from epoch to epoch, and still there is
-    little padding.)
+    In later epochs (and in epoch 0 too, if ``sortagrad`` is False) each minibatch holds utterances of similar lengths, but the
+    minibatches come in random order. Multiply each length by a random factor of its own, uniform between 1 - jitter and
+    1 + jitter. Sort the utterances by these new lengths and cut them into minibatches. Then shuffle the minibatches: every order
+    is equally likely. (The jitter lets neighbours change places. So the minibatches differ from epoch to epoch, but there is
+    still little padding.)
 
-    In every epoch each utterance comes exactly once. All minibatches have ``batch_size`` utterances, except the one cut
-    last: it holds the longest utterances, as many as are left. Within a minibatch any order will do.
+    In every epoch each utterance comes exactly once. All minibatches have ``batch_size`` utterances, except the one that is cut
+    last. It holds the longest utterances, as many as are left. Within a minibatch any order will do.
 
-    Example, to do by hand first: lengths 5, 1, 9, 3, 7 and minibatches of 2. Sorted: 1, 3, 5, 7, 9, that is the utterances 1, 3,
-    0, 4, 2.
+    Example, to do by hand first: lengths 5, 1, 9, 3, 7 and minibatches of 2. The sorted lengths are 1, 3, 5, 7, 9. These are
+    utterances 1, 3, 0, 4, 2.
 
     >>> sampler = SortaGradBatchSampler([5, 1, 9, 3, 7], batch_size=2)
     >>> list(sampler)
@@ -45,18 +46,18 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     >>> len(sampler)
     3
     >>> sampler.set_epoch(1)
-    >>> sorted(list(sampler))  # another order, but here (no two are alike within 3 %) the same minibatches
+    >>> sorted(list(sampler))  # the order changes; the minibatches stay, since no two lengths are within 3 %
     [[0, 4], [1, 3], [2]]
 
     Args:
-        seconds: length of each utterance; any unit.
-        batch_size: utterances a minibatch; one may be smaller.
-        sortagrad: False gives random minibatches of like lengths from the first epoch on.
-        jitter: relative change of length for the sorting.
-        seed: seed and epoch together fix the order. The same pair gives the same minibatches again, whatever was drawn
-            elsewhere before. Drawing them leaves the global random state of Python, NumPy and torch as it is. Another pair
-            gives another order: seed 5 in epoch 2 is not seed 6 in epoch 1. (np.random.default_rng((seed, epoch)) is made
-            for that.)
+        seconds: length of each utterance, in any unit.
+        batch_size: utterances per minibatch; one minibatch may be smaller.
+        sortagrad: False gives minibatches in random order from the first epoch on.
+        jitter: how far a length may change for the sorting, as a fraction.
+        seed: seed and epoch together fix the order. The same pair always gives the same minibatches, whatever random numbers
+            were drawn before. Your code leaves the global random state of Python, NumPy and torch unchanged. Another pair gives
+            another order: seed 5 in epoch 2 differs from seed 6 in epoch 1. (np.random.default_rng((seed, epoch)) does all
+            this.)
 
     Raises:
         ValueError: if batch_size is below 1. (Given below.)
@@ -65,14 +66,14 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     def __init__(
         self, seconds: Sequence[float], batch_size: int, sortagrad: bool = True, jitter: float = 0.03, seed: int = 0
     ) -> None:
-        """Given, nothing to do here."""
+        """Given, nothing to write here."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.seconds = np.asarray(seconds, dtype=np.float64)
         self.batch_size, self.sortagrad, self.jitter, self.seed, self.epoch = batch_size, sortagrad, jitter, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Given: epoch of the next iteration, counted from 0."""
+        """Given: sets the epoch of the next iteration, counted from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:

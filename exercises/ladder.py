@@ -53,19 +53,17 @@ ALLOWED_IMPORTS = {
     "fractions", "functools", "given", "heapq", "itertools", "math", "numbers", "numpy", "operator", "parts", "random", "re",
     "statistics", "string", "torch", "types", "typing", "warnings",
 }  # fmt: skip
-ALWAYS_FORBIDDEN = dict.fromkeys(("exec", "eval", "__import__", "import_module"), "the answer must stand in your own lines")
+ALWAYS_FORBIDDEN = dict.fromkeys(("exec", "eval", "__import__", "import_module"), "you must write the answer in your own lines")
 ALWAYS_FORBIDDEN |= dict.fromkeys(
     ("f_back", "f_locals", "f_globals", "tb_frame", "tb_next", "gi_frame", "__globals__", "__builtins__", "__code__",
      "__closure__", "__subclasses__", "__loader__", "__traceback__"),
-    "an answer reads its arguments, not what Python keeps behind functions and calls",
+    "an answer reads its arguments, not the internals of Python's functions and calls",
 )  # fmt: skip
 MODULES = dict.fromkeys(
     ("sys", "os", "builtins", "importlib", "subprocess", "ctypes", "gc", "inspect", "pickle", "marshal"),
-    "an answer uses what its head allows, nothing by way of other modules",
+    "an answer uses only what the head of its file allows, and nothing through other modules",
 )
-MODULES |= dict.fromkeys(
-    ("jit", "_refs", "_decomp"), "the check can't follow what is compiled, nor torch's functions written out"
-)
+MODULES |= dict.fromkeys(("jit", "_refs", "_decomp"), "the check can't follow compiled code, or torch's internal functions")
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,7 @@ def assemble(folder: Path) -> types.ModuleType:
         try:
             parts.modules[exercise] = load_answer(folder / exercise.file.name)
         except Exception:
-            raise Todo(note=f"it waits for exercise {exercise.number}, whose file cannot be used yet") from None
+            raise Todo(note=f"it needs exercise {exercise.number}, whose file cannot be used yet") from None
     own = {}
     for module in parts.modules.values():
         own |= {name: value for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
@@ -397,10 +395,10 @@ def _plain(value: Any) -> Any:
 
 
 RULES = "the rules of this exercise"
-REPLACED = " was replaced; an answer leaves the functions of others as they are"
+REPLACED = " was replaced; an answer must not change functions that are not its own"
 REPEATED, TIMES = 0.3, 12  # seconds and calls of a function in a step; what takes longer, or comes later, is not made again
 DEPENDS = "the result depends on earlier calls"
-KEPT = "what does your answer keep from call to call: in a global, on a class or an object, in a default argument?"
+KEPT = "what does your answer keep from one call to the next: in a global, on a class or an object, or in a default argument?"
 
 
 class Checker:
@@ -424,13 +422,11 @@ class Checker:
         start = time.process_time()
         result = self.run(function, args, kwargs)
         if not same(before, _kept((args, kwargs))):
-            why = "work on a copy; an operation whose name ends in _ (or +=) changes the tensor of the caller"
-            raise Failed(
-                "that the arguments are left as they were", self.given, "changed arguments", "unchanged arguments", why=why
-            )
+            why = "work on a copy; an operation whose name ends in _ (or +=) changes the caller's tensor"
+            raise Failed("that the arguments are unchanged", self.given, "changed arguments", "unchanged arguments", why=why)
         of_check = getattr(function, "__module__", "").startswith("test_exercise")  # torch's DataLoader draws, for one
         if not alike(self.before[1], last):
-            what, changed = "that an earlier result stays as it was", f"{self.before[0]}, then {self.given}"
+            what, changed = "that an earlier result stays unchanged", f"{self.before[0]}, then {self.given}"
             raise Failed(what, changed, self.before[1], last, why=f"{DEPENDS}; {KEPT}", quoted=True)
         self.before = self.given, result
         self.look_around(around, may_draw=of_check or isinstance(function, type))
@@ -477,7 +473,7 @@ class Checker:
         if difference:
             how, got, wanted = difference
             where = "" if isinstance(got, Exception) else first_difference(got, wanted)
-            raise Failed("that a result depends on the arguments alone", f"{self.given}, then {how}", got, wanted, where,
+            raise Failed("that a result depends only on the arguments", f"{self.given}, then {how}", got, wanted, where,
                          f"{DEPENDS}; {KEPT}", quoted=True)  # fmt: skip
 
     def look_around(self, before: dict[str, Any], may_draw: bool) -> None:
@@ -487,7 +483,7 @@ class Checker:
         if changed:
             torch.set_default_dtype(before["torch's default dtype"])
             torch.set_grad_enabled(before["whether torch computes gradients"])
-            why = "what others use too is left as it was; for chance, draw from a generator of your own"
+            why = "leave shared settings and random states as they were; for random numbers, use a generator of your own"
             raise Failed(f"that {changed[0]} stays as it was", self.given, "another one", "the one before the call", why=why)
 
     def describe(self, value: Any) -> str:
@@ -533,7 +529,7 @@ class Checker:
             wrong = got != wanted
         if wrong.any():
             nearly = wanted.dtype == torch.float64 and torch.allclose(got, wanted, rtol=1e-5, atol=1e-6, equal_nan=True)
-            why = why or ("only the first digits are right: was something rounded, such as to float32?" if nearly else "")
+            why = why or ("only the first digits are right: was something rounded, for example to float32?" if nearly else "")
             raise Failed(what, self.given, got.clone(), wanted, first_difference(got, wanted, wrong), why)
 
     def equal(self, what: str, got: Any, wanted: Any, why: str = "") -> None:
@@ -657,7 +653,7 @@ def time_limit(seconds: int) -> Iterator[None]:
         return
 
     def stop(*_: Any) -> None:
-        raise TimeoutError(f"still running after {seconds} seconds; is there a loop without an end, or a list of all paths?")
+        raise TimeoutError(f"still running after {seconds} seconds; is there an endless loop, or a list of all paths?")
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds, 1)  # again each second: an error inside of a destructor is only printed
@@ -877,13 +873,16 @@ class Ladder:
             for module in _imported_modules(node):
                 if module.split(".")[0] not in ALLOWED_IMPORTS:
                     self._refuse(
-                        node, f"{module} is not among what this exercise may use; the given parts of the library are in given.py"
+                        node, f"{module} is not allowed in this exercise; the given parts of the library are in given.py"
                     )
             for name in _of_given(node):
                 if name in self.names:
-                    self._refuse(node, f"{name} is what you are to write; it must not come from the library")
+                    self._refuse(node, f"{name} is what you must write yourself; it must not come from the library")
                 if name not in self.given_names:
-                    self._refuse(node, f"{name} is not among what this exercise gives; its head says what you may use")
+                    self._refuse(
+                        node,
+                        f"{name} is not one of the parts given for this exercise; the head of your file says what you may use",
+                    )
             for name in _mentioned(node):
                 method = isinstance(node, ast.Attribute) and name in ("eval", "exec")  # model.eval() is none of these
                 own = variables if isinstance(node, ast.Name | ast.keyword) else defined  # grad = ... is not torch.autograd.grad
@@ -936,8 +935,8 @@ def unusable(error: Exception) -> Failed:
     """The message where the check can't go on with what the answer returned."""
     places = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     if any(Path(place).parent.name == "autograd" for place in places):
-        why = "is the way from the inputs to the result cut (.detach(), .data, .item(), torch.tensor), or changed in place?"
-        what, wanted = "that autograd finds the gradient of your result", "a gradient"
+        why = "did you cut the graph (.detach(), .data, .item(), torch.tensor), or change a tensor in place?"
+        what, wanted = "that autograd can compute the gradient of your result", "a gradient"
         return Failed(what, got=error, wanted=wanted, where=_place_of(error), why=why)
     return Failed("that the check can go on with the result", got=error, wanted="a result of the right kind and shape")
 

@@ -63,7 +63,7 @@ class Repeat:
             one, other = self.both()  # no difference by chance
         if not alike(one, other):
             return (
-                "the same call with other content (wanted: what it gives without the first call)",
+                "the same call with other content (wanted: its result without the first call)",
                 one,
                 other,
             )

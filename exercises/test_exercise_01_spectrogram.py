@@ -9,7 +9,7 @@ import torch
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the frames and the sum out; torch.fft.rfft is allowed"
+READY = "write out the frames and the sum yourself; torch.fft.rfft is allowed"
 ROUNDING = (1e-2, 1e-2)  # of float32: angles that are not reduced modulo 2 pi cost 2e-3; float64 is held to 1e-7
 ladder = Ladder(
     "exercise_01_spectrogram",
@@ -121,7 +121,7 @@ def traps(answer, check):
     got = check.call(answer.compute_spectrogram, torch.full((1000,), 0.25, dtype=torch.float64))
     check.close("features of a constant clip", got, torch.zeros(257, 5, dtype=torch.float64), (0.0, 1e-6))
     got = check.call(answer.compute_spectrogram, torch.zeros(100))
-    check.close("features of silence (but for rounding)", got, torch.zeros(257, 1), (0.0, 0.5))
+    check.close("features of silence (except for rounding)", got, torch.zeros(257, 1), (0.0, 0.5))
     whole = (noise(2000, 3) * 1000).to(torch.int16)
     wanted = reference(whole.numpy(), 16000, 20.0, 10.0, 512)
     got = check.call(answer.compute_spectrogram, whole)
@@ -174,7 +174,7 @@ def settings(answer, check):
     audio, loudest = noise(2000, 13), noise(2000, 15)
     far = (audio + 1e8) - 1e8  # what is left of it there
     got = check.call(answer.compute_spectrogram, far + 1e8)
-    why = "E[x^2] - E[x]^2 would lose its digits here: subtract the mean first, then square"
+    why = "E[x^2] - E[x]^2 loses digits here: subtract the mean first, then square"
     check.close(
         "features of a clip with an offset of 1e8", got, reference(far.numpy(), 16000, 20.0, 10.0, 512), (1e-5, 1e-5), why
     )

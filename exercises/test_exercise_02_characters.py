@@ -43,7 +43,7 @@ def types(answer, check):
 def worked_example(answer, check):
     encoder = answer.CharEncoder("abc")
     check.equal("labels", check.call(encoder.encode, "cab"), [3, 1, 2])
-    check.equal("text of labels as they stand", check.call(encoder.decode, [3, 0, 1, 1]), "caa")
+    check.equal("text of labels as they are", check.call(encoder.decode, [3, 0, 1, 1]), "caa")
     check.equal("text of a path", check.call(encoder.ctc_decode, [3, 3, 0, 1, 1, 0, 1, 2]), "caab")
     log_probs = torch.tensor([[[0.2, 0.5, 0.3]], [[0.4, 0.6, 0.0]]]).log()
     check.equal("text of the best path", check.call(answer.greedy_decode, log_probs, answer.CharEncoder("ab")), ["a"])
@@ -202,13 +202,13 @@ def more_batches(answer, check):
     got = check.call(answer.greedy_decode, log_probs, encoder, lengths.int())
     check.equal("texts with lengths in int32", got, wanted)
     grown = log_probs.clone().requires_grad_()
-    why = "log_probs that come from a network know their gradient; before .numpy() they need .detach()"
+    why = "log_probs from a network have requires_grad; before .numpy() they need .detach()"
     try:
         got = check.call(answer.greedy_decode, grown, encoder, lengths)
     except Failed as failed:
         failed.why = why
         raise
-    check.equal("texts of log_probs that want a gradient", got, wanted)
+    check.equal("texts of log_probs with requires_grad", got, wanted)
     turned = log_probs.transpose(0, 2).contiguous().transpose(0, 2)
     check.equal("texts of a transposed tensor", check.call(answer.greedy_decode, turned, encoder, lengths), wanted)
     shifted = log_probs.float() - 1000.0
@@ -232,7 +232,7 @@ def any_size(answer, check):
         encoder = answer.CharEncoder(alphabet)
         text = "".join(alphabet[label - 1] for label in path if label)
         check.equal(f"labels, alphabet {alphabet}", check.call(encoder.encode, text), [label for label in path if label])
-        check.equal(f"text of labels as they stand, alphabet {alphabet}", check.call(encoder.decode, path), text)
+        check.equal(f"text of labels as they are, alphabet {alphabet}", check.call(encoder.decode, path), text)
         spelt = "".join(alphabet[label - 1] for label, _ in groupby(path) if label)
         check.equal(f"text of a path, alphabet {alphabet}", check.call(encoder.ctc_decode, path), spelt)
         for label in (-1, len(alphabet) + 1):

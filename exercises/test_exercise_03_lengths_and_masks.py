@@ -149,7 +149,7 @@ def oracle_block(answer, check):
             check.close(f"output {name}, padding filled with 50, {settings}", got, wanted)
 
 
-@ladder.step("a property: the padding has no influence, on the gradient neither")
+@ladder.step("a property: the padding influences neither the output nor the gradient")
 def padding(answer, check):
     block, x, lengths = block_and_batch(answer, 7)
     other = x.clone()
@@ -167,7 +167,7 @@ def padding(answer, check):
     weight = torch.randn(4, 3, 6, 6, dtype=torch.float64)
     wanted = torch.autograd.grad((one_by_one(block, x, lengths, True) * weight).sum(), [x, block.conv.weight])
     output, _ = check.call(block, x, lengths)
-    check.that("that the output knows its gradient", output.requires_grad, "no gradient", "a gradient")
+    check.that("that the output has a gradient", output.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((output * weight).sum(), [x, block.conv.weight], allow_unused=True)
     for name, one, other in zip(("input", "kernel"), got, wanted, strict=True):
         check.close(f"gradient of the {name}", one, other)
@@ -214,7 +214,7 @@ def more_traps(answer, check):
     block, x, lengths = block_and_batch(answer, 10)
     got, after = check.call(block, x, lengths.int())
     check.close("output with lengths in int32", got, one_by_one(block, x, lengths, True))
-    check.close("the lengths that come back, int32", after, torch.tensor([6, 2, 1, 4], dtype=torch.int32))
+    check.close("the lengths that the model returns, int32", after, torch.tensor([6, 2, 1, 4], dtype=torch.int32))
     turned = x.transpose(0, 3).contiguous().transpose(0, 3)
     check.close("output of a transposed tensor", check.call(block, turned, lengths)[0], one_by_one(block, x, lengths, True))
     wider = F.pad(x, (0, 6), value=9.0)
@@ -229,13 +229,15 @@ def more_traps(answer, check):
         check.close(f"output in training where the padding holds {value}", got, one_by_one(block, x, lengths, True))
         for name in ("running_mean", "running_var"):
             what = f"{name} after one call in training, where the padding holds {value}"
-            check.close(what, getattr(block.norm, name), getattr(norm, name), why="norm is called once, with the lengths after")
+            check.close(
+                what, getattr(block.norm, name), getattr(norm, name), why="call norm once, with the lengths after the convolution"
+            )
     block, x, lengths = block_and_batch(answer, 12)
     wanted = one_by_one(block, x, lengths, True)
     longer, none = torch.cat((x, torch.full_like(x[:1], 7.0))), torch.tensor([11, 4, 1, 8, 0])
     got, after = check.call(block, longer, none)
     check.close("output with a fifth utterance of no frame", got, torch.cat((wanted, torch.zeros_like(wanted[:1]))))
-    check.close("the lengths that come back", after, torch.tensor([6, 2, 1, 4, 0]))
+    check.close("the lengths that the model returns", after, torch.tensor([6, 2, 1, 4, 0]))
     small = answer.ConvBlock(1, 2)
     got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
     check.close("output with the default kernel and stride, but for its values", got * 0, torch.zeros(2, 2, 23, 15))

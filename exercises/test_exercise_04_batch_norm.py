@@ -11,7 +11,7 @@ import torch.nn as nn
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write mean, variance and running averages out"
+READY = "write out mean, variance and running averages yourself"
 ladder = Ladder(
     "exercise_04_batch_norm",
     names=("SequenceBatchNorm",),
@@ -84,7 +84,7 @@ def shapes(answer, check):
             check.close(
                 f"the output {'in training' if mode else 'in evaluation'}, but for its values", got * 0, torch.zeros_like(x)
             )
-            check.that("that the output knows its gradient", got.requires_grad, "no gradient", "a gradient")
+            check.that("that the output has a gradient", got.requires_grad, "no gradient", "a gradient")
 
 
 @ladder.step("the worked example")
@@ -193,7 +193,7 @@ def more_traps(answer, check):
         got,
         wanted,
         (1e-2, 1e-2),
-        why="E[x^2] - E[x]^2 would lose all digits here: subtract the mean first, then square",
+        why="E[x^2] - E[x]^2 loses all digits here: subtract the mean first, then square",
     )
     norm = answer.SequenceBatchNorm(2).double()
     x = torch.tensor([[[4.0, -2.0]]], dtype=torch.float64)
@@ -222,7 +222,7 @@ def modes(answer, check):
         x, lengths = batch(kind, 70 + kind)
         ours, theirs = shaken(answer, 5, 5)
         wanted = packed(theirs, x, lengths).detach()
-        why = "self.training says which mode it is; whether gradients are computed (torch.no_grad) has nothing to do with it"
+        why = "self.training tells you the mode; torch.no_grad has nothing to do with it"
         with torch.no_grad():
             check.close(f"output in training under torch.no_grad(), {kind}-D", check.call(ours, x, lengths), wanted, why=why)
         running(check, ours, theirs, f"after a batch in training under torch.no_grad(), {kind}-D")

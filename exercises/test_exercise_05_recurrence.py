@@ -11,7 +11,7 @@ import torch.nn as nn
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the loop out"
+READY = "write out the loop yourself"
 ladder = Ladder(
     "exercise_05_recurrence",
     names=("ClippedReLU", "rnn_loop", "BidirectionalRNNLayer"),
@@ -142,9 +142,9 @@ def gradients(answer, check):
     weight = torch.randn(x.shape, **DOUBLE)
     wanted = torch.autograd.grad((unit_by_unit(x, u, mask, 1.5) * weight).sum(), [x, u])
     states = check.call(answer.rnn_loop, x, u, mask, 1.5)
-    check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
+    check.that("that the states have a gradient", states.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
-    why = "the gradient must run through U h_{s-1} of every step: through h, and through the U of both directions"
+    why = "the gradient must flow through U h_{s-1} of every step: through h, and through the U of both directions"
     for name, one, other in zip(("x", "U"), got, wanted, strict=True):
         check.close(f"gradient of {name} in rnn_loop", torch.zeros_like(other) if one is None else one, other, why=why)
     layer, lengths = layer_of(answer, 3, 4, 12), torch.tensor([5, 2])
@@ -153,7 +153,7 @@ def gradients(answer, check):
     parameters = [layer.weight_ih, layer.weight_hh, layer.norm.weight, layer.norm.bias]
     wanted = torch.autograd.grad((equation_8(layer, x, lengths) * weight).sum(), [x, *parameters])
     output = check.call(layer, x, lengths)
-    check.that("that the output of the layer knows its gradient", output.requires_grad, "no gradient", "a gradient")
+    check.that("that the output of the layer has a gradient", output.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((output * weight).sum(), [x, *parameters], allow_unused=True)
     for name, one, other in zip(("x", "W", "U", "gamma", "beta"), got, wanted, strict=True):
         check.close(f"gradient of {name} in the layer", torch.zeros_like(other) if one is None else one, other, why=why)
@@ -163,7 +163,7 @@ def gradients(answer, check):
     check.close("gradient of the last of 1050 states with U = 1 (1 at each step)", got, torch.ones_like(x), why=why)
     values = torch.tensor([-3.0, 1.0, 19.0, 21.0], **DOUBLE, requires_grad=True)
     clipped = check.call(answer.ClippedReLU(), values)
-    check.that("that the clipped values know their gradient", clipped.requires_grad, "no gradient", "a gradient")
+    check.that("that the clipped values have a gradient", clipped.requires_grad, "no gradient", "a gradient")
     [got] = torch.autograd.grad(clipped.sum(), values)
     check.close("gradient of ClippedReLU at -3, 1, 19, 21", got, torch.tensor([0.0, 1.0, 1.0, 0.0], **DOUBLE))
 
@@ -224,7 +224,7 @@ def layer_traps(answer, check):
             norm(x @ layer.weight_ih[0].t(), lengths)
         got = check.call(layer, x, lengths)
         check.close("output in training, padding filled with 30", got, equation_8(layer, x, lengths).detach())
-        why = "B is shared by the directions: it normalises W x once in each call"
+        why = "the directions share B: normalise W x only once in each call"
         for name in ("running_mean", "running_var"):
             check.close(f"{name} after one call in training", getattr(layer.norm, name), getattr(norm, name), why=why)
     for clip in (0.0, -1.0):
@@ -319,7 +319,7 @@ def any_size(answer, check):
 def same_gradients(check, got: torch.Tensor, wanted: torch.Tensor, parts: dict[str, torch.Tensor], what: str) -> None:
     """The gradients of these tensors."""
     by = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(3), dtype=wanted.dtype)
-    check.that(f"that the result knows its gradient, {what}", got.requires_grad, "no gradient", "a gradient")
+    check.that(f"that the result has a gradient, {what}", got.requires_grad, "no gradient", "a gradient")
     ours = torch.autograd.grad((got * by).sum(), [*parts.values()], allow_unused=True)
     theirs = torch.autograd.grad((wanted * by).sum(), [*parts.values()], allow_unused=True)
     for name, part, one, other in zip(parts, parts.values(), ours, theirs, strict=True):

@@ -11,7 +11,7 @@ import torch.nn as nn
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the gates out"
+READY = "write out the gates yourself"
 ladder = Ladder(
     "exercise_06_gru",
     names=("gru_loop",),
@@ -31,7 +31,7 @@ def batch(seed: int, steps: int = 6, utterances: int = 3, hidden: int = 4):
 
 
 def equation_10(x: torch.Tensor, u: torch.Tensor, mask: torch.Tensor, sign: float = -1.0) -> torch.Tensor:
-    """Eq. 10 in the paper's letters, unit by unit; its z is 1 - z of torch, so x_z and U_z come with their signs turned."""
+    """Eq. 10 in the paper's letters, unit by unit; its z is 1 - z of torch, so x_z and U_z have their signs changed."""
     hidden = u.shape[2]
     states = torch.zeros(*x.shape[:3], hidden, dtype=x.dtype)
 
@@ -94,7 +94,7 @@ def oracle_torch(answer, check):
             check.close(f"states of direction {direction}", got[:, direction], wanted)
 
 
-@ladder.step("Eq. 10 in the paper's letters, with the signs of z turned, and masks")
+@ladder.step("Eq. 10 in the paper's letters, with the signs of z changed, and masks")
 def oracle_paper(answer, check):
     for seed in range(10, 13):
         agree(check, answer, "states of a batch with padding", *batch(seed))
@@ -114,13 +114,13 @@ def gradients_of(answer, check, x: torch.Tensor, u: torch.Tensor, mask: torch.Te
     weight = torch.randn(len(x), 2, 3, 4, **DOUBLE)
     wanted = torch.autograd.grad((equation_10(x, u, mask) * weight).sum(), [x, u])
     states = check.call(answer.gru_loop, x, u, mask)
-    check.that("that the states know their gradient", states.requires_grad, "no gradient", "a gradient")
+    check.that("that the states have a gradient", states.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((states * weight).sum(), [x, u], allow_unused=True)
     for name, one, other in zip(("x", "U"), got, wanted, strict=True):
         check.close(f"gradient of {name}", torch.zeros_like(other) if one is None else one, other)
 
 
-@ladder.step("a property: an utterance alone, and behind padding, gives the same states")
+@ladder.step("a property: an utterance alone, and after padding, gives the same states")
 def padding(answer, check):
     x, u, _ = batch(30)
     alone = check.call(answer.gru_loop, x[:, :, :1], u, torch.ones(6, 2, 1, 1, **DOUBLE)).detach()
@@ -130,7 +130,7 @@ def padding(answer, check):
     before = torch.cat((torch.randn(4, 2, 1, 12, **DOUBLE) * 5, x[:, :, :1]))
     mask = torch.cat((torch.zeros(4, 2, 1, 1, **DOUBLE), torch.ones(6, 2, 1, 1, **DOUBLE)))
     got = check.call(answer.gru_loop, before, u, mask)
-    check.close("its states behind 4 steps of padding", got, torch.cat((torch.zeros(4, 2, 1, 4, **DOUBLE), alone)))
+    check.close("its states after 4 steps of padding", got, torch.cat((torch.zeros(4, 2, 1, 4, **DOUBLE), alone)))
     got = check.call(answer.gru_loop, x.flip(1), u.flip(0), torch.ones(6, 2, 3, 1, **DOUBLE))
     wanted = check.call(answer.gru_loop, x, u, torch.ones(6, 2, 3, 1, **DOUBLE)).detach().flip(1)
     check.close("its states with the two directions exchanged, x and U", got, wanted)
@@ -204,11 +204,11 @@ def long_memory(answer, check):
     x = torch.stack((torch.zeros(3, **DOUBLE), z, torch.ones(3, **DOUBLE))).t().expand(1100, 2, 3, 3).clone().requires_grad_()
     got = check.call(answer.gru_loop, x, torch.zeros(2, 3, 1, **DOUBLE), torch.ones(1100, 2, 3, 1, **DOUBLE))
     check.close("the first states with x_z = 40 and -40", got[0, :, :2, 0], torch.tensor([[0.0, math.tanh(1.0)]] * 2, **DOUBLE),
-                (1e-13, 1e-14), "a gate is the whole sigmoid: nothing is cut off at 30 or so")  # fmt: skip
+                (1e-13, 1e-14), "a gate is the full sigmoid: do not limit its input to 30 or so")  # fmt: skip
     [gradient] = torch.autograd.grad(got[-1, :, 2].sum(), x)
     keeps = torch.sigmoid(z[2])
     wanted = (1 - keeps) * keeps ** torch.arange(1099, -1, -1, **DOUBLE) / math.cosh(1.0) ** 2
-    why = "the gradient must run back through all steps"
+    why = "the gradient must flow back through all steps"
     what = "gradient of the last of 1100 states with respect to x_n at each step (x_z = 7 and U = 0: h is kept)"
     check.close(what, gradient[:, 0, 2, 2], wanted, (1e-7, 1e-12), why)
 

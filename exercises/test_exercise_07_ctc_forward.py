@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the recursion"
+READY = "write the recursion yourself"
 ladder = Ladder(
     "exercise_07_ctc_forward",
     names=("extend_target", "ctc_forward_variables", "ctc_loss_by_recursion"),
@@ -160,7 +160,7 @@ def traps(answer, check):
     agree_with_torch(check, answer, "losses of a transposed tensor, T' = B = V = 6", (log_probs, *turned[1:]))
     grown = turned[0].clone().requires_grad_()
     got = check.call(answer.ctc_loss_by_recursion, grown, *turned[1:])
-    check.close("losses of log_probs that want a gradient", got, F.ctc_loss(*turned, reduction="none"))
+    check.close("losses of log_probs with requires_grad", got, F.ctc_loss(*turned, reduction="none"))
 
 
 def peaky(dtype: torch.dtype, low: float) -> tuple:
@@ -171,7 +171,7 @@ def peaky(dtype: torch.dtype, low: float) -> tuple:
 
 @ladder.step("traps: sure networks, large alphabets, all digits, many frames")
 def numbers(answer, check):
-    why = "if one number is subtracted for all states before exp: beside 1 a term of exp(-300) vanishes; it must suit each state"
+    why = "did you subtract one number for all states before exp? Next to 1, exp(-300) vanishes: each state needs its own"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -1e6), (torch.float32, -50.0), (torch.float32, -110.0)):
         arguments = peaky(dtype, low)
         got = check.call(answer.ctc_loss_by_recursion, *arguments)
@@ -181,7 +181,7 @@ def numbers(answer, check):
     wanted = torch.tensor(math.log(10) - 900, dtype=torch.float64)  # 10 ways to place the three labels with blanks between
     check.close("the last log alpha of the last blank there", alpha[7, 0, 6], wanted, why=why)
     check.close("the first log alpha there", alpha[0, 0], torch.tensor([0.0, -300.0] + 5 * [-math.inf], dtype=torch.float64))
-    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
+    why = "did you compare labels with `is`? Equal numbers above 256 may be different objects; == compares their values"
     for frames in (2, 3, 5):
         arguments = pair(60, frames, 6001, [[6000, 6000]])
         got = check.call(answer.ctc_loss_by_recursion, *arguments)
@@ -232,7 +232,7 @@ def batches(answer, check):
         check.close(what, alpha[:frames, b, :states], all_beginnings(one[:frames], text.tolist()))
     grown = arguments[0].clone().requires_grad_()
     got = check.call(answer.ctc_forward_variables, grown, *arguments[1:])
-    check.close("log alpha of log_probs that want a gradient, of utterance 0", got[:, 0, :5], alpha[:, 0, :5])
+    check.close("log alpha of log_probs with requires_grad, of utterance 0", got[:, 0, :5], alpha[:, 0, :5])
     long = np.random.default_rng(3).integers(1, 4, 40).tolist()
     got = check.call(answer.ctc_loss_by_recursion, *pair(72, 41, 4, [[1, 1, *long], long], [41, 39]))
     check.close("losses of 42 labels in 41 frames, 40 in 39", got, torch.tensor([math.inf, math.inf], dtype=torch.float64))
@@ -248,7 +248,7 @@ def batches(answer, check):
 def any_size(answer, check):
     uniform = torch.full((2000, 1, 29), -math.log(29), dtype=torch.float64)
     arguments = uniform, torch.tensor([8, 5, 12, 12, 15]), torch.tensor([2000]), torch.tensor([5])
-    why = "no finite number is small enough to stand for 0: 2000 frames alone cost more than 6000 nats; log 0 is -inf"
+    why = "no finite number is small enough for log 0: 2000 frames alone cost more than 6000 nats; log 0 is -inf"
     wanted, got = F.ctc_loss(*arguments, reduction="none"), check.call(answer.ctc_loss_by_recursion, *arguments)
     check.close("loss of 2000 frames in which 29 symbols are equally likely", got, wanted, why=why)
     arguments = pair(73, 6, 4, [[1, 2, 2], [3]], sharp=1e5)

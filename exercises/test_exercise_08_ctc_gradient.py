@@ -14,8 +14,8 @@ from given import ctc_forward_variables, extend_target
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the recursion and the posterior out"
-BY_HAND = "the gradient is to be computed, not asked of autograd"
+READY = "write out the recursion and the posterior yourself"
+BY_HAND = "compute the gradient yourself, without autograd"
 ladder = Ladder(
     "exercise_08_ctc_gradient",
     names=("ctc_backward_variables", "ctc_gradient"),
@@ -144,7 +144,7 @@ def oracle_paths(answer, check):
         check.close(f"gradient of target {text}", got[:, 0], all_paths(arguments[0][:, 0], text))
 
 
-@ladder.step("properties: frames sum to zero, neighbours and padding do not matter, descent helps")
+@ladder.step("properties: each frame sums to zero, neighbours and padding do not matter, a step against the gradient helps")
 def properties(answer, check):
     log_probs, labels, lengths, counts = arguments = pair(40, 12, 6, [[1, 5, 5], [], [2, 3, 4, 2]], [12, 7, 9])
     got = check.call(answer.ctc_gradient, *arguments)
@@ -222,9 +222,9 @@ def more_traps(answer, check):
     )
 
 
-@ladder.step("traps: sure networks, large alphabets, all digits, other kinds of numbers")
+@ladder.step("traps: confident networks, large alphabets, all digits, other kinds of numbers")
 def numbers(answer, check):
-    why = "if one number is subtracted for all states before exp: beside 1 a term of exp(-300) vanishes; it must suit each state"
+    why = "did you subtract one number for all states before exp? Next to 1, exp(-300) vanishes: each state needs its own"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -2e4), (torch.float32, -50.0), (torch.float32, -110.0)):
         log_probs = torch.tensor([0.0, low], dtype=dtype).repeat(8, 1)[:, None].log_softmax(-1)
         arguments = log_probs, torch.tensor([1, 1, 1]), torch.tensor([8]), torch.tensor([3])
@@ -236,7 +236,7 @@ def numbers(answer, check):
         check.close(
             f"the gradient in the first frame {where}", got[0, 0], torch.tensor([0.5, -0.5], dtype=dtype), (1e-4, 1e-4), why
         )
-    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
+    why = "did you compare labels with `is`? Equal numbers above 256 may be different objects; == compares their values"
     text = "6000 6000 in 2 frames, 6001 symbols: no path"
     check.raises(text, ValueError, answer.ctc_gradient, *pair(60, 2, 6001, [[6000, 6000]]))
     arguments = pair(60, 3, 6001, [[6000, 6000]])

@@ -15,7 +15,7 @@ from implementation import prefix_beam_search as library_search
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the search"
+READY = "write the search yourself"
 ladder = Ladder(
     "exercise_09_beam_search",
     names=("prefix_beam_search",),
@@ -144,7 +144,7 @@ def oracle_language(answer, check):
             agree(check, what, got, every_text(log_probs, scorer, alpha, beta))
 
 
-@ladder.step("properties: a narrow beam keeps the best, as many as it may")
+@ladder.step("properties: a narrow beam keeps the best prefixes, up to its width")
 def narrow(answer, check):
     log_probs = np.log(
         [[0.6, 0.4, 0.0], [0.41, 0.2, 0.39]], where=np.array([[True, True, False], [True] * 3]), out=np.full((2, 3), -np.inf)
@@ -319,7 +319,7 @@ def alphabets(answer, check):
     chances = np.where(np.arange(301) == np.array(path)[:, None], 900.0, np.random.default_rng(5).random((5, 301)))
     log_probs = np.log(chances / chances.sum(1, keepdims=True))
     got = check.call(answer.prefix_beam_search, log_probs, 3)
-    why = "if labels are compared with `is`: equal numbers above 256 may be different objects; == compares their values"
+    why = "did you compare labels with `is`? Equal numbers above 256 may be different objects; == compares their values"
     check.equal("the best text of the path 300 300 - 300 299, 301 symbols", tuple(got[0].labels), (300, 300, 299), why)
     agree(check, "the path 300 300 - 300 299, 301 symbols", got, library_search(log_probs, 3))
     log_probs = np.log(np.where(np.arange(6001) == 20 * np.array(path)[:, None], 0.9, 0.1 / 6000))  # as many as Mandarin has
@@ -331,13 +331,16 @@ def alphabets(answer, check):
         agree(check, f"29 symbols, 7 frames, {settings}", got, library_search(log_probs, 10, scorer, 0.4, 0.8, **settings))
     log_probs = np.log(np.exp(15 * log_probs_of(27, 3, 3)) / np.exp(15 * log_probs_of(27, 3, 3)).sum(1, keepdims=True))
     got = check.call(answer.prefix_beam_search, log_probs, 2000)
-    agree(check, "a sure network: some symbols have probabilities below 1e-6", got, every_text(log_probs))
+    agree(check, "a confident network: some symbols have probabilities below 1e-6", got, every_text(log_probs))
     log_probs, scorer = log_probs_of(28, 4, 3), Severe(28, 3)
     got = check.call(answer.prefix_beam_search, log_probs, 2000, scorer, 0.7, 0.5)
     agree(check, "a model with log-probabilities around -60", got, every_text(log_probs, scorer, 0.7, 0.5))
     log_probs = log_probs_of(26, 1, 5)
     agree(
-        check, "one frame, no model after one", check.call(answer.prefix_beam_search, log_probs, 3), library_search(log_probs, 3)
+        check,
+        "one frame, and no language model after a search with one",
+        check.call(answer.prefix_beam_search, log_probs, 3),
+        library_search(log_probs, 3),
     )
 
 
@@ -356,7 +359,7 @@ def ranges(answer, check):
     check.equal("the best text of 1200 frames, each with another letter", list(got[0].labels), letters)
     unlikely = np.array([[0.0, -2e4, -3e4], [-1e3, 0.0, -5e4], [0.0, -1e5, -2e3]])
     got = check.call(answer.prefix_beam_search, unlikely, 50)
-    agree(check, "a network so sure that the others have exp(-20000)", got, library_search(unlikely, 50))
+    agree(check, "a network so confident that the other symbols have exp(-20000)", got, library_search(unlikely, 50))
     for sure in (0.9995, 1 - 1e-7):
         frame = np.log([sure, 0.6 * (1 - sure), 0.4 * (1 - sure)])
         log_probs = np.stack([*log_probs_of(32, 2, 3), frame, frame, *log_probs_of(33, 1, 3)])

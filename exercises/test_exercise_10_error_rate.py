@@ -12,7 +12,7 @@ from implementation import ErrorCounts
 from ladder import Ladder
 from sizes import for_sizes
 
-READY = "write the table"
+READY = "write the table yourself"
 ladder = Ladder(
     "exercise_10_error_rate",
     names=("edit_distance", "count_word_errors", "word_error_rate"),
@@ -42,7 +42,7 @@ def random_text(rng: np.random.Generator, longest: int = 7) -> str:
 def consistent(check, counts, references: list[str], hypotheses: list[str]) -> None:
     """The alignment holds both texts, has the fewest errors, and the numbers are its own."""
     check.that("the type of the result", isinstance(counts, ErrorCounts), type(counts).__name__, "ErrorCounts")
-    check.equal("the number of alignments, one an utterance", len(counts.alignment), len(references))
+    check.equal("the number of alignments, one per utterance", len(counts.alignment), len(references))
     kinds = {"hits": 0, "substitutions": 0, "deletions": 0, "insertions": 0}
     for pairs, reference, hypothesis in zip(counts.alignment, references, hypotheses, strict=True):
         pairs = [tuple(pair) for pair in pairs]
@@ -69,7 +69,7 @@ def consistent(check, counts, references: list[str], hypotheses: list[str]) -> N
 @ladder.step("shape and dtype")
 def types(answer, check):
     got = check.call(answer.edit_distance, "abc", "abd")
-    why = "int(...) turns a number of NumPy's into one of Python's"
+    why = "int(...) turns a NumPy number into a Python int"
     for pair in (("abc", "abd"), ("", ""), (["a"], []), ("", "ab"), ([1, 2], [1, 2]), ("a", "b"), ("a", "a")):
         got = check.call(answer.edit_distance, *pair)
         check.that("the type of the distance", type(got) is int, type(got).__name__, "int", why)
@@ -170,7 +170,7 @@ def properties(answer, check):
         longer = check.call(answer.edit_distance, [*one, "x"], [*other, "x"])
         check.equal("the distance with one more equal word at the end", longer, distance)
         around = check.call(answer.edit_distance, one, third) + check.call(answer.edit_distance, third, other)
-        check.that("that no way round is shorter", distance <= around, distance, f"at most {around}")
+        check.that("that no detour is shorter", distance <= around, distance, f"at most {around}")
     references, hypotheses = ["a b c", "b", "c a"], ["a c", "b b", "c a"]
     rate = check.call(answer.word_error_rate, references, hypotheses)
     check.number("the rate of the corpus twice over", check.call(answer.word_error_rate, references * 2, hypotheses * 2), rate)
@@ -231,9 +231,9 @@ def long_and_moved(answer, check):
     check.equal("the distance of a text moved by one", check.call(answer.edit_distance, "abcdefghij", "bcdefghija"), 2)
     for reference, hypothesis, distance in (("banana", "bana", 2), ("bana", "banana", 2), ("aba", "a", 2), ("a", "aaaa", 3),
                                             ("abab", "ab", 2), ("ababab", "abab", 2), ("abcab", "ab", 3)):  # fmt: skip
-        why = "what both begin with and what both end with may overlap: the same items cannot count twice"
+        why = "the common beginning and the common end may overlap: no item counts twice"
         got = check.call(answer.edit_distance, reference, hypothesis)
-        check.equal("the distance where the beginning is the end too", got, distance, why)
+        check.equal("the distance if the common beginning and end overlap", got, distance, why)
         counts = check.call(answer.count_word_errors, " ".join(reference), " ".join(hypothesis))
         consistent(check, counts, [" ".join(reference)], [" ".join(hypothesis)])
     many = list(range(150))

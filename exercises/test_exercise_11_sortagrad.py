@@ -102,7 +102,7 @@ def first_epoch(answer, check):
     )
 
 
-@ladder.step("later epochs: the same minibatches in random order where no lengths are alike")
+@ladder.step("later epochs: the same minibatches in random order if no lengths are similar")
 def later_epochs(answer, check):
     for sortagrad, epochs in ((True, (1, 2, 3, 7)), (False, (0, 1, 2, 5))):
         seconds = lengths(42, 5)
@@ -130,7 +130,7 @@ def later_epochs(answer, check):
         what = "that the order is random in every later epoch"
         check.that(what, longest != sorted(longest), "from short to long", "a random order")
         small.add([len(batch) for batch in got].index(1))
-    what = "where the smaller minibatch stands in 60 later epochs (the minibatches are shuffled, it is one of them)"
+    what = "the places of the smaller minibatch in 60 later epochs (it is shuffled with the others)"
     check.that(what, len(small) > 3, sorted(small), "many places")
 
 
@@ -164,7 +164,7 @@ def jitter(answer, check):
         "that the lengths are shaken",
         plain_order(seconds) not in groups,
         "minibatches of the plain order",
-        "neighbours that have changed places",
+        "neighbours in changed places",
     )
 
 
@@ -190,8 +190,8 @@ def jitter_by_settings(answer, check):
     )
     near = answer.SortaGradBatchSampler(seconds, 5, sortagrad=False, jitter=0.1)
     got = sorted(sorted(batch) for batch in batches_of(check, near, 0))
-    what = "that the lengths are shaken in epoch 0 too, where sortagrad is False"
-    check.that(what, got != plain, "minibatches of the plain order", "neighbours that have changed places")
+    what = "that there is jitter in epoch 0 too, if sortagrad is False"
+    check.that(what, got != plain, "minibatches of the plain order", "neighbours in changed places")
 
 
 @ladder.also
@@ -235,11 +235,11 @@ def own_factors(answer, check):
     np.fill_diagonal(together, 250)
     one, other = np.unravel_index(np.abs(together - 250).argmax(), together.shape)
     why = "each utterance gets a random factor of its own"
-    what = f"in how many of 500 epochs utterances {one} and {other} stand together (120 equal lengths in two halves)"
+    what = f"in how many of 500 epochs utterances {one} and {other} are together (120 equal lengths in two halves)"
     check.that(what, abs(together[one, other] - 250) < 75, int(together[one, other]), "about half of them", why)
 
 
-@ladder.step("seeds: the same again, whatever was drawn before, and nothing else is disturbed")
+@ladder.step("seeds: the same again, whatever was drawn before, and nothing else changes")
 def seeds(answer, check):
     seconds = lengths(40, 7)
     for sortagrad, epoch in ((True, 2), (False, 0), (True, 0)):
@@ -341,7 +341,7 @@ def near_and_seeds(answer, check) -> None:
     for epoch in (0, 4):
         check.equal("minibatches where some lengths are 0", sorted(map(sorted, batches_of(check, zero, epoch))), [[0, 2], [1, 3]])
     make = lambda seed: answer.SortaGradBatchSampler(seconds, 3, seed=seed)  # noqa: E731
-    why = "each pair of seed and epoch has an order of its own: np.random.default_rng((seed, epoch)) takes both"
+    why = "each pair of seed and epoch needs an order of its own: np.random.default_rng((seed, epoch)) uses both"
     for (one, first), (other, second) in (
         ((5, 2), (6, 1)),
         ((0, 1), (0, 2)),
@@ -379,9 +379,7 @@ def all_pairs(answer, check) -> None:
                 other = seen.setdefault(key, (seed, epoch))
                 if other != (seed, epoch):
                     what = f"that seed {seed} in epoch {epoch} is not seed {other[0]} in epoch {other[1]}"
-                    why = (
-                        "each pair of seed and epoch has an order and a jitter of its own, at least among 64 seeds and 200 epochs"
-                    )
+                    why = "each pair of seed and epoch needs its own order and jitter, at least among 64 seeds and 200 epochs"
                     check.that(what, False, f"the same {name}", f"another {name}", why)
 
 
@@ -390,7 +388,7 @@ def fair(answer, check) -> None:
     sampler, counts = answer.SortaGradBatchSampler(lengths(4, 10), 1, sortagrad=False), Counter()
     for batches in each_epoch(check, sampler, range(4800)):
         counts[tuple(batch[0] for batch in batches)] += 1
-    why = "every order must be as likely as every other; rng.shuffle and rng.permutation see to that"
+    why = "every order must be equally likely; rng.shuffle and rng.permutation make sure of that"
     apart = sum((counts[order] - 200) ** 2 / 200 for order in permutations(range(4)))
     got = f"{min(counts.values())} to {max(counts.values())} times"
     check.that(
@@ -406,15 +404,15 @@ def outside(answer, check) -> None:
         first = [list(batch) for batch in batches_of(check, sampler, epoch)]
         for batch in batches_of(check, sampler, epoch):
             batch.clear()
-        check.equal("the minibatches after somebody emptied those given before", batches_of(check, sampler, epoch), first)
+        check.equal("the minibatches after the caller emptied the earlier ones", batches_of(check, sampler, epoch), first)
         before = settings_and_chance()
         one, other = iter(sampler), iter(sampler)
         mixed = [next(iterator) for _ in range(4) for iterator in (one, other)]
         check.equal("the minibatches of two iterators in turn", mixed, [batch for batch in first for _ in range(2)])
         next(iter(sampler))
-        what = "the global random states of Python, NumPy and torch after an iteration that was broken off"
+        what = "the global random states of Python, NumPy and torch after an iteration that was stopped early"
         check.that(what, settings_and_chance() == before, "changed", "as they were")
-        check.equal("the minibatches after an iteration that was broken off", batches_of(check, sampler, epoch), first)
+        check.equal("the minibatches after an iteration that was stopped early", batches_of(check, sampler, epoch), first)
         check.equal("the number of minibatches, 20 utterances by 6", check.call(len, sampler), 4)
     for given in (tuple(seconds), np.array(seconds), [int(10 * value) for value in seconds]):
         sampler = answer.SortaGradBatchSampler(given, 6)

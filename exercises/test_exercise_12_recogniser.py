@@ -23,7 +23,7 @@ RATE = 0.10  # word error rate to be reached
 WORDS = "hello moon tree all see yes no stop green water".split()
 EPOCHS, UTTERANCES = 12, 200
 
-LOSS = "your own loss and gradient are to be used"
+LOSS = "use your own loss and gradient"
 ladder = Ladder(
     "exercise_12_recogniser",
     names=("DeepSpeech2", "train_step"),
@@ -41,11 +41,11 @@ def finished_parts(answer: types.ModuleType) -> None:
         except Todo:
             open_ones.append(str(exercise.number))
         except Failed as failed:
-            why = "this exercise plugs your parts together; each must pass its own check first"
+            why = "this exercise joins your parts; each must pass its own check first"
             what = f"exercise {exercise.number}, {exercise.title}: {failed.what}"
             raise Failed(what, failed.given, failed.got, failed.wanted, failed.where, why, elsewhere=True) from None
     if open_ones:
-        raise Todo(note=f"it waits for exercise {', '.join(open_ones)}")
+        raise Todo(note=f"it needs exercise {', '.join(open_ones)}")
 
 
 def watch(check, function: Callable, place: int, what: str, wanted: list[int]) -> Callable:
@@ -101,7 +101,7 @@ def shapes(answer, check):
     got = check.call(model.output_lengths, torch.tensor([20, 13]))
     check.close("lengths after one convolution of stride 2", got, torch.tensor([10, 7]))
     for layer in model.recurrences:
-        layer.forward = watch(check, layer.forward, 1, "the lengths that a recurrence is given", [10, 7])
+        layer.forward = watch(check, layer.forward, 1, "the lengths that a recurrence gets", [10, 7])
     result = check.call(model, torch.randn(2, 1, 9, 20), torch.tensor([20, 13]))
     check.that(
         "the result of the model",
@@ -110,11 +110,11 @@ def shapes(answer, check):
         "a pair: log_probs, lengths",
     )
     check.close("log_probs, but for their values", result[0] * 0, torch.zeros(10, 2, 5))
-    check.close("the lengths that come back", result[1], torch.tensor([10, 7]))
+    check.close("the lengths that the model returns", result[1], torch.tensor([10, 7]))
     batch = batch_of(0, (20, 13), ([1, 2], [3]))
     batch.features = batch.features.float()
     ctc = {name: value for name, value in vars(answer).items() if name in ("ctc_loss_by_recursion", "ctc_gradient")}
-    what = "the output_lengths that your CTC functions are given"
+    what = "the output_lengths that your CTC functions get"
     with patch.multiple(answer, **{name: watch(check, value, 2, what, [10, 7]) for name, value in ctc.items()}):
         loss = check.call(answer.train_step, model, batch, torch.optim.SGD(model.parameters(), lr=0.1))
     check.that("the type of the loss", isinstance(loss, float), type(loss).__name__, "float")
@@ -166,8 +166,8 @@ def properties(answer, check):
     got, _ = check.call(model, batch.features, batch.feature_lengths, once=True)
     wanted = model.output.bias.log_softmax(-1).expand(12, 3, 5).detach()
     check.close("log_probs in training with dropout 1 (nothing but the output's bias is left)", got, wanted)
-    why = "dropout stands before each recurrence and before the output, on all numbers that these are given"
-    check.equal("how many numbers dropout is given, each time", calls, [12 * 3 * 160, 12 * 3 * 6, 12 * 3 * 6], why)
+    why = "apply dropout before each recurrence and before the output, to all numbers that go in"
+    check.equal("how many numbers go into dropout, each time", calls, [12 * 3 * 160, 12 * 3 * 6, 12 * 3 * 6], why)
 
 
 @ladder.step("train_step against torch's CTC loss and one step by hand")
@@ -314,7 +314,7 @@ def collate(parts, encoder, utterances: list[tuple[torch.Tensor, str]]) -> Spect
 
 
 def train(answer, seed: int, report=lambda line: None) -> tuple[list[str], list[str], list[str]]:
-    """Trains from the beginning; references, greedy and beam-searched texts of 100 words by voices never heard."""
+    """Trains from the beginning; references, greedy and beam-searched texts of 100 words by new voices."""
     parts = answer.parts
     training, unheard, encoder = voices(UTTERANCES, 0, 500, seed), voices(100, 500, 600, 1000 + seed), parts.CharEncoder()
     torch.manual_seed(seed)
@@ -335,14 +335,14 @@ def train(answer, seed: int, report=lambda line: None) -> tuple[list[str], list[
     return batch.texts, parts.greedy_decode(log_probs, encoder, lengths), searched
 
 
-@ladder.step(f"training: at most {100 * RATE:.0f} % word errors on voices never heard", slow=True)
+@ladder.step(f"training: at most {100 * RATE:.0f} % word errors on new voices", slow=True)
 def training(answer, check):
     references, greedy, searched = train(answer, 0, ladder.tell)
     for name, hypotheses in (("greedy decoding", greedy), ("prefix beam search", searched)):
         counts = answer.parts.count_word_errors(references, hypotheses)
         rate = answer.parts.word_error_rate(references, hypotheses)
         ladder.tell(f"     {name}: {counts}, such as {hypotheses[:5]} for {references[:5]}")
-        check.given = f"{UTTERANCES} words to train on, {EPOCHS} epochs, 100 words by voices never heard"
+        check.given = f"{UTTERANCES} words to train on, {EPOCHS} epochs, 100 words by new voices"
         check.that(f"the word error rate, {name}", rate <= RATE, rate, f"at most {RATE}")
 
 

@@ -86,7 +86,7 @@ def oracle_sum(answer, check):
         check.close("output of over", run(check, row, x, method="over"), wanted)
 
 
-@ladder.step("torch's convolution with time turned round, and gradients")
+@ladder.step("torch's convolution with time reversed, and gradients")
 def oracle_torch(answer, check):
     row, x = row_of(answer, 6, 3, 10), torch.randn(30, 2, 6, **DOUBLE)
     check.close("output", run(check, row, x), turned_round(row.weight, x).detach())
@@ -111,14 +111,14 @@ def gradients(check, got, wanted, parts: tuple, what: str) -> None:
     """The gradients of x and W."""
     by = torch.randn(wanted.shape, **DOUBLE)
     wanted = torch.autograd.grad((wanted * by).sum(), parts)
-    check.that(f"that {what} knows its gradient", got.requires_grad, "no gradient", "a gradient")
+    check.that(f"that {what} has a gradient", got.requires_grad, "no gradient", "a gradient")
     got = torch.autograd.grad((got * by).sum(), parts, allow_unused=True)
-    why = "the gradient must run through x and through self.weight"
+    why = "the gradient must flow through x and through self.weight"
     for name, one, other in zip(("x", "W"), got, wanted, strict=True):
         check.close(f"gradient of {name} in {what}", torch.zeros_like(other) if one is None else one, other, why=why)
 
 
-@ladder.step("a property: an utterance alone gives what it gives in a batch")
+@ladder.step("a property: an utterance alone gives the same output as in a batch")
 def padding(answer, check):
     row, x = row_of(answer, 3, 3, 20), torch.randn(7, 4, 3, **DOUBLE)
     wanted = run(check, row, x, LENGTHS).detach()
@@ -138,7 +138,7 @@ def padding(answer, check):
     check.close("output of the same in another order", run(check, row, x[:, order], LENGTHS[order]), wanted[:, order])
 
 
-@ladder.step("a property: how far it looks, and that a stream gives the same")
+@ladder.step("a property: how far it looks ahead, and that a stream gives the same output")
 def reach(answer, check):
     row, x = row_of(answer, 2, 2, 30, torch.tensor([[1.0, 2.0, 4.0], [3.0, -1.0, 5.0]])), torch.randn(8, 1, 2, **DOUBLE)
     before = run(check, row, x).detach()
@@ -149,7 +149,7 @@ def reach(answer, check):
         what = f"which frames of the output change with frame {frame} of x (tau is 2)"
         check.equal(what, changed.nonzero().flatten().tolist(), list(range(max(0, frame - 2), frame + 1)))
     later = torch.cat((torch.zeros(4, 1, 2, **DOUBLE), x))
-    check.close("output of the same 4 frames later", run(check, row, later)[4:], before)
+    check.close("output of the same frames, 4 frames later", run(check, row, later)[4:], before)
     other = x.clone()
     other[:, :, 1] = 50.0
     check.close("feature 0 of the output after feature 1 of x changed", run(check, row, other)[:, :, :1], before[:, :, :1])
@@ -170,7 +170,7 @@ def stream(answer, check):
         check.close(what, torch.cat(heard), equation_11(row.weight.detach(), x))
 
 
-@ladder.step("traps: utterances shorter than the look ahead, one frame, equal sizes")
+@ladder.step("traps: utterances shorter than the lookahead, one frame, equal sizes")
 def traps(answer, check):
     for frames, batch, features, lookahead in (
         (1, 1, 1, 1),
@@ -189,7 +189,7 @@ def traps(answer, check):
         got = run(check, row, longer, method="over")
         check.close("output of over", got, equation_11(row.weight.detach(), longer)[:frames])
     for features, lookahead in ((4, 0), (0, 2), (4, -1)):
-        what = f"{features} features and a look ahead of {lookahead}"
+        what = f"{features} features and a lookahead of {lookahead}"
         check.raises(what, ValueError, answer.RowConvolution, features, lookahead, name="RowConvolution")
     x = torch.randn(5, 2, 4, **DOUBLE)
     check.close("output of a new layer, which passes each frame as it is", run(check, answer.RowConvolution(4, 3).double(), x), x)
@@ -219,7 +219,7 @@ def more_traps(answer, check):
     with torch.no_grad():
         row.weight.mul_(2)
     check.close("output after the weights were doubled", run(check, row, x.float(), LENGTHS), 2 * wanted.float(), (1e-4, 1e-6))
-    check.equal("the names of what is learnt", sorted(name for name, _ in row.named_parameters()), ["weight"])
+    check.equal("the names of the learnt parameters", sorted(name for name, _ in row.named_parameters()), ["weight"])
 
 
 @ladder.also

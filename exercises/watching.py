@@ -45,10 +45,8 @@ UNREADABLE += (
     "utils/cpp_extension.py",
     "library.py",
 )
-OWN_LINES = (
-    "an answer stands in its own lines, with what the head of the exercise allows: no other programs, files or hidden imports"
-)
-BY_HAND = "this exercise is about writing it yourself"
+OWN_LINES = "an answer uses its own lines and what the head of the exercise allows: no other programs, files or hidden imports"
+BY_HAND = "in this exercise you write it yourself"
 
 
 class Shortcut(BaseException):
@@ -184,7 +182,11 @@ class Watch:
             return
         name = code.co_qualname
         if kind == "library" and code not in self.given:
-            asked = "is what you are to write" if self.names & set(name.split(".")) else "is not among what this exercise gives"
+            asked = (
+                "is what you must write yourself"
+                if self.names & set(name.split("."))
+                else "is not one of the parts given for this exercise"
+            )
             self.refuse(f"{name} of the library was called; it {asked}: {BY_HAND}")
         elif kind == "checker" and code in self.checks:
             self.refuse(f"{name} was called, which belongs to the check; {BY_HAND}")

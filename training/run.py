@@ -85,8 +85,21 @@ class Run:
         return self.folder / "metrics.jsonl"
 
     def resume(self) -> None:
-        """Loads the state in last.pt; raises ``CheckpointError`` if it was made with other settings."""
-        checkpoint = load_checkpoint(self.folder / "last.pt", self.trainer.device)
+        """Loads the state in last.pt; raises ``CheckpointError`` if it can't be read or was made with other settings."""
+        last = self.folder / "last.pt"
+        checkpoint = load_checkpoint(last, self.trainer.device)
+        try:
+            self._take_over(checkpoint)
+        except CheckpointError:
+            raise
+        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"{last}: the training state in it can't be read ({error!r:.200})"
+            raise CheckpointError(f"{reason}; start a new run from its weights with --checkpoint {last}") from error
+        self.history = self._read_history()
+        print(f"{self.folder}: resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
+
+    def _take_over(self, checkpoint: Checkpoint) -> None:
+        """Continues with the weights and the training state of a checkpoint."""
         self._refuse_another(checkpoint)
         state = checkpoint.training
         self.trainer.load_state_dict(state["trainer"])
@@ -94,8 +107,6 @@ class Run:
         self.best, self.report = state[f"best_{self.measure.lower()}"], None
         if report := state.get("report"):
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
-        self.history = self._read_history()
-        print(f"{self.folder}: resumed after {self.trainer.epoch} epochs and {self.trainer.batch} steps")
 
     def _refuse_another(self, checkpoint: Checkpoint) -> None:
         """Raises ``CheckpointError`` if the checkpoint's run had another model or other settings, or if it holds no run."""

@@ -7,32 +7,32 @@ COLLAPSE = "Graves et al. 2006, Section 3.1"
 MUTANTS = [
     Mutant(
         "blanks are dropped before repeats are merged",
-        "The blank between two equal labels is what tells a double letter from a held one; once it is gone both are merged, and "
+        "Only the blank between two equal labels tells a double letter from a held one. Once it is gone both are merged, and "
         '"hello" becomes "helo".',
         COLLAPSE,
         (("for label in indices:\n            if int", "for label in (i for i in indices if i != 0):\n            if int"),),
     ),
     Mutant(
         "equal labels are merged wherever they stand",
-        "Only neighbours are one held letter; an equal label later on, with another one between, is a new letter.",
+        "Only equal neighbours are one held letter. An equal label later, after a different one, is a new letter.",
         COLLAPSE,
         (("if int(label) != previous:", "if int(label) not in merged or int(label) == 0:"),),
     ),
     Mutant(
         "repeats are not merged",
-        "A letter lasts several frames, and the network may say it in each of them: neighbours that are equal are one letter.",
+        "A letter lasts several frames, and the network may output it in each of them. Equal neighbours are one letter.",
         COLLAPSE,
         (("if int(label) != previous:", "if True:"),),
     ),
     Mutant(
         "labels are counted from 0",
-        "0 is the blank; the alphabet begins with 1.",
+        "Label 0 is the blank. The labels of the alphabet begin at 1.",
         "arXiv Section 3.1; the convention of this library",
         (("index(char) + 1", "index(char)"), ("self.alphabet[label - 1]", "self.alphabet[label]")),
     ),
     Mutant(
         "decode merges repeats",
-        "decode takes labels as they stand, such as those of encode: it must give double letters back. Only a path is collapsed.",
+        "decode takes labels as they are, such as those of encode, so it must keep double letters. Only a path is collapsed.",
         "docstring of decode",
         (
             (
@@ -43,13 +43,13 @@ MUTANTS = [
     ),
     Mutant(
         "capital letters are unknown",
-        "The alphabet has lower case only, transcripts have both: a letter that is not found is tried in lower case.",
+        "The alphabet has only lower case, but transcripts have both. Try a letter that is not found in lower case.",
         "docstring of encode",
         (("char = char if char in self.alphabet else char.lower()", "char = char"),),
     ),
     Mutant(
         "the upper case is tried too",
-        "Only the lower case is: in an alphabet of capitals a small letter is unknown, and unknown characters are a ValueError.",
+        "Try only the lower case. In an alphabet of capitals a small letter is unknown, and an unknown character raises ValueError.",
         "docstring of encode",
         (
             (
@@ -60,7 +60,7 @@ MUTANTS = [
     ),
     Mutant(
         "spaces at the ends are cut off",
-        "A space is a character of the alphabet like any other: one label for each, at the ends too.",
+        "A space is a character of the alphabet like any other. Each space gets its label, at the ends too.",
         "docstring of encode",
         (("for char in text:", "for char in text.strip():"),),
     ),
@@ -72,7 +72,7 @@ MUTANTS = [
     ),
     Mutant(
         "an unknown character becomes a blank",
-        "The blank belongs to the paths, it is no target: the CTC loss refuses targets with 0. What is dropped gives no label at all.",
+        "The blank belongs to paths, not to targets: the CTC loss refuses targets with 0. A dropped character gives no label at all.",
         "docstring of encode",
         (
             (
@@ -83,13 +83,13 @@ MUTANTS = [
     ),
     Mutant(
         "negative labels are accepted",
-        "In Python alphabet[-1] is the last character, so a label below 0 silently gives a letter. The docstring asks for a ValueError.",
+        "In Python alphabet[-1] is the last character. So a label below 0 silently gives a letter. The docstring asks for a ValueError.",
         "docstring of decode",
         (("if any(not 0 <= label < self.vocab_size", "if any(not label < self.vocab_size"),),
     ),
     Mutant(
         "the padding is decoded too",
-        "Frames beyond an utterance's length are padding: the network puts something out there, but nobody said it.",
+        "Frames beyond an utterance's length are padding. The network outputs something there too, but nobody said it.",
         "docstring of greedy_decode",
         (("path[:length]", "path"),),
     ),

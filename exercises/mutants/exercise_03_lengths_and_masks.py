@@ -6,32 +6,32 @@ FORMULA = "floor((T + 2 p - k) / s) + 1, docstring of conv_output_lengths"
 
 MUTANTS = [
     Mutant(
-        "rounded up in place of down",
-        "A kernel that fits only in part makes no frame.",
+        "rounded up instead of down",
+        "A place where the kernel fits only in part gives no frame.",
         FORMULA,
         (("(lengths + 2 * padding - kernel) // stride + 1", "-(-(lengths + 2 * padding - kernel) // stride) + 1"),),
     ),
     Mutant(
         "the first place of the kernel is not counted",
-        "The division counts the steps from place to place; the places are one more.",
+        "The division counts the steps from place to place. There is one place more than there are steps.",
         FORMULA,
         (("- kernel) // stride + 1", "- kernel) // stride"),),
     ),
     Mutant(
         "the padding is counted at one end only",
-        "A convolution pads both ends.",
+        "A convolution pads both ends, so add the padding twice.",
         FORMULA,
         (("lengths + 2 * padding", "lengths + padding"),),
     ),
     Mutant(
         "the length of the kernel is not subtracted",
-        "T / s is right only for some kernels; subtract the kernel's own length first.",
+        "T / s is right only for some kernels. Subtract the kernel's length first.",
         FORMULA,
         (("(lengths + 2 * padding - kernel) // stride + 1", "lengths // stride"),),
     ),
     Mutant(
         "lengths go through floating point numbers",
-        "float32 holds integers only up to 2^24, and a dtype that changes on the way breaks what takes the lengths later. // stays with integers.",
+        "float32 holds every integer only up to 2^24. And a new dtype breaks the code that uses the lengths later. // keeps integers.",
         "docstring of conv_output_lengths",
         (
             (
@@ -42,13 +42,13 @@ MUTANTS = [
     ),
     Mutant(
         "the result is a floating point number",
-        "Lengths count frames: integers in, integers out. The CTC loss and masks refuse or misread others.",
+        "Lengths count frames: integers in, integers out. The CTC loss and the masks refuse or misread floats.",
         "docstring of conv_output_lengths",
         (("(lengths + 2 * padding - kernel) // stride + 1", "((lengths + 2 * padding - kernel) / stride).floor() + 1"),),
     ),
     Mutant(
         "the mask has one frame too many",
-        "Frames are counted from 0, so the last one of an utterance of n frames is n - 1.",
+        "Frames are counted from 0, so the last frame of an utterance of n frames is frame n - 1.",
         "docstring of sequence_mask",
         (("[None, :] < lengths", "[None, :] <= lengths"),),
     ),
@@ -66,7 +66,7 @@ MUTANTS = [
     ),
     Mutant(
         "frequency is taken for time",
-        "Kernels and strides are written frequency x time: the lengths change by the second number of each pair.",
+        "Kernels and strides are written frequency x time. Lengths depend on the second number of each pair.",
         "arXiv Section 3.5",
         (
             (
@@ -77,8 +77,8 @@ MUTANTS = [
     ),
     *(
         Mutant(
-            f"the {what} of the frequency axis in place of time's",
-            "Kernels, strides and paddings are pairs, frequency x time: all three are taken at index 1 where frames are counted.",
+            f"the {what} of the frequency axis instead of the time axis",
+            "Kernels, strides and paddings are pairs, frequency x time. To count frames, take index 1 of all three.",
             "arXiv Section 3.5",
             tuple((f"self.conv.{name}[1]", f"self.conv.{name}[0]") for name in names),
         )
@@ -91,7 +91,7 @@ MUTANTS = [
     ),
     Mutant(
         "the lengths of the input are passed on",
-        "After a stride of 2 an utterance has half as many frames. Batch norm, recurrence and loss need the new number.",
+        "After a stride of 2 an utterance has half as many frames. Batch norm, recurrence and loss need the new lengths.",
         "arXiv Section 3.6",
         (("        lengths = self.output_lengths(lengths)\n", ""),),
     ),
@@ -104,7 +104,7 @@ MUTANTS = [
     ),
     Mutant(
         "the mask of the first batch is kept",
-        "The next batch has other lengths, though its shape may be the same: make the mask anew at each call.",
+        "The next batch has other lengths, even if its shape is the same. Make a new mask at each call.",
         "docstring of forward",
         (
             (
@@ -116,7 +116,7 @@ MUTANTS = [
     ),
     Mutant(
         "the padding is multiplied by 0",
-        "0 * nan is nan, and so is 0 * inf: a product with the mask keeps what must have no influence. Put 0 in its place, with masked_fill or "
+        "0 * nan is nan, and so is 0 * inf. So multiplying by the mask does not remove them. Put 0 in their place, with masked_fill or "
         "torch.where.",
         "docstring of forward",
         (
@@ -128,7 +128,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm is not told the lengths",
-        "Then its mean and variance run over the padding, and the padding of the result is not 0.",
+        "Then its mean and variance include the padding, and the padding of the result is not 0.",
         "arXiv Section 3.2",
         (("self.norm(self.conv(x), lengths)", "self.norm(self.conv(x))"),),
     ),

@@ -8,7 +8,7 @@ RUNNING = "arXiv Section 3.2 (running averages at test time); docstring"
 MUTANTS = [
     Mutant(
         "statistics over padding",
-        "Mean and variance run over valid frames only. With the padding in them an utterance is normalised differently depending on how "
+        "Take mean and variance over valid frames only. If they include the padding, the result for an utterance depends on how "
         "long its neighbours are.",
         "arXiv Section 3.2 and its reference [37]",
         (
@@ -18,19 +18,19 @@ MUTANTS = [
     ),
     Mutant(
         "the sums leave the padding out, the count does not",
-        "Divide by the number of valid frames, not by T times B: else mean and variance come out too small.",
+        "Divide by the number of valid frames, not by T times B. Otherwise mean and variance come out too small.",
         EQ6,
         (("n = int(lengths.sum()) *", "n = batch * frames *"),),
     ),
     Mutant(
         "the padding is in the variance",
-        "The mean leaves it out, but x - mean is not 0 in the padding: the mask is needed there once more.",
+        "The mean leaves the padding out, but x - mean is not 0 in the padding. Apply the mask there again.",
         EQ6,
         (("((x - mean.view(shape)) * mask).square()", "(x * mask - mean.view(shape)).square()"),),
     ),
     Mutant(
         "statistics per time step",
-        "One mean and one variance for the whole sequence. The paper tried separate statistics for each step and rejected them.",
+        "There is one mean and one variance for the whole sequence. The paper tried separate statistics for each step and rejected them.",
         "arXiv Section 3.2, Eq. 7",
         (
             (
@@ -49,7 +49,7 @@ MUTANTS = [
     ),
     Mutant(
         "each utterance is normalised by itself",
-        "Mean and variance are those of all utterances of the batch together (otherwise a quiet utterance could not be told from a loud one).",
+        "Take mean and variance over all utterances of the batch together. Otherwise a quiet utterance looks the same as a loud one.",
         EQ6,
         (
             (
@@ -68,7 +68,7 @@ MUTANTS = [
     ),
     Mutant(
         "each frequency bin has its own statistics",
-        "A filter of a convolution is the same at all frequencies: one mean and variance a channel, over utterances, frequency and time.",
+        "A filter of a convolution is the same at all frequencies. So each channel has one mean and one variance, over utterances, frequency and time.",
         "arXiv Section 3.2 (convolutional layers)",
         (
             ("(1, -1, 1, 1), (0, 2, 3))", "(1, x.shape[1], -1, 1), (0, 3))"),
@@ -88,27 +88,27 @@ MUTANTS = [
     Mutant(
         "the variance divides by n - 1",
         "The batch is normalised with the variance that divides by n. Only the running average takes the one that divides by n - 1.",
-        "docstring; as torch",
+        "docstring; torch does the same",
         (("square().sum(dims) / n", "square().sum(dims) / max(n - 1, 1)"), ("var * n / max(n - 1, 1)", "var")),
     ),
     Mutant(
         "the running variance divides by n",
-        "The running average takes the variance that divides by n - 1. It is n / (n - 1) times the other.",
-        "docstring; as torch",
+        "The running average takes the variance that divides by n - 1. This is n / (n - 1) times the one that divides by n.",
+        "docstring; torch does the same",
         (("var * n / max(n - 1, 1)", "var"),),
     ),
     *(
         Mutant(
             f"the running variance of a single value, {result}",
-            "One valid value has variance 0 and n - 1 = 0, and 0 / 0 would spoil the running average for ever. Divide by max(n - 1, 1).",
-            "docstring (by 1 where n is 1)",
+            "A single valid value has variance 0, and n - 1 is 0 too. 0 / 0 would spoil the running average for good. Divide by max(n - 1, 1).",
+            "docstring (by 1 if n is 1)",
             (("var * n / max(n - 1, 1)", divided),),
         )
         for result, divided in (("nan", "var * n / (n - 1)"), ("a division by zero", "var * (n / (n - 1))"))
     ),
     Mutant(
         "eps outside the root",
-        "sqrt(Var + eps), not sqrt(Var) + eps: where the variance is small the two differ a lot.",
+        "It is sqrt(Var + eps), not sqrt(Var) + eps. If the variance is small, the two differ a lot.",
         EQ6,
         (("(var.view(shape) + self.eps).sqrt()", "(var.view(shape).sqrt() + self.eps)"),),
     ),
@@ -125,13 +125,13 @@ MUTANTS = [
     ),
     Mutant(
         "gradients do not flow through mean and variance",
-        "Both depend on every valid x. Kept out of the graph (detach, no_grad, .data), the gradient of x is wrong although the values are right.",
+        "Both depend on every valid x. If you take them out of the graph (detach, no_grad, .data), the values are right but the gradient of x is wrong.",
         EQ6,
         (("y = (x - mean.view(shape))", "mean, var = mean.detach(), var.detach()\n        y = (x - mean.view(shape))"),),
     ),
     Mutant(
         "evaluation uses the statistics of the batch",
-        "At test time the running averages take their place; statistics of the single sequence made results worse.",
+        "At test time use the running averages. In the paper, statistics of the single sequence made results worse.",
         RUNNING,
         (
             ("        if self.training:\n", "        if True:\n"),
@@ -140,19 +140,19 @@ MUTANTS = [
     ),
     Mutant(
         "torch.no_grad() is taken for evaluation",
-        "self.training says which mode it is. Under no_grad in training mode the batch's own statistics count, and the running averages follow.",
+        "self.training tells you the mode. In training mode use the batch's own statistics and update the running averages, even under no_grad.",
         RUNNING,
         (("        if self.training:\n", "        if self.training and torch.is_grad_enabled():\n"),),
     ),
     Mutant(
         "without lengths the size of the batch is taken for the number of frames",
-        "None means all T frames of all B utterances: (B,) lengths, each T. In (B, C, F, T) T is the last axis.",
+        "None means all T frames of all B utterances: B lengths, each of them T. In (B, C, F, T) T is the last axis.",
         "docstring of forward (lengths)",
         (("torch.full((batch,), frames) if lengths", "torch.full((batch,), min(batch, frames)) if lengths"),),
     ),
     Mutant(
         "evaluation moves the running averages",
-        "They are learnt in training and stay as they are afterwards, or a transcript would depend on those made before.",
+        "They are learnt in training and do not change afterwards. Otherwise a transcript would depend on earlier ones.",
         RUNNING,
         (
             (
@@ -163,7 +163,7 @@ MUTANTS = [
     ),
     Mutant(
         "momentum weighs the old average",
-        "running = (1 - momentum) running + momentum new: momentum is the share of the newest batch.",
+        "running = (1 - momentum) running + momentum new. So momentum is the weight of the newest batch.",
         RUNNING,
         (
             ("self.running_mean.lerp_(mean, self.momentum)", "self.running_mean.lerp_(mean, 1 - self.momentum)"),
@@ -172,7 +172,7 @@ MUTANTS = [
     ),
     Mutant(
         "training normalises with the running averages",
-        "In training each batch is normalised with its own statistics; the running averages only follow.",
+        "In training each batch is normalised with its own statistics. The running averages are only updated.",
         RUNNING,
         (
             (

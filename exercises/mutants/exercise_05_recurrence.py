@@ -7,7 +7,7 @@ EQ3, EQ8, S31 = "arXiv Section 3.1, Eq. 3", "arXiv Section 3.2, Eq. 8", "arXiv S
 MUTANTS = [
     Mutant(
         "a ReLU without a clip",
-        "min(max(x, 0), 20): the upper bound is what keeps a recurrence with ReLU from exploding.",
+        "The function is min(max(x, 0), 20). The upper bound keeps a recurrence with ReLU from exploding.",
         S31,
         (
             ("return x.clamp(0.0, self.clip)", "return x.clamp_min(0.0)"),
@@ -16,7 +16,7 @@ MUTANTS = [
     ),
     Mutant(
         "the clip is not the one that was given",
-        "20 is only the default: ClippedReLU(clip) and rnn_loop(..., clip) take another.",
+        "20 is only the default. ClippedReLU(clip) and rnn_loop(..., clip) may get another clip.",
         "docstrings",
         (("x.clamp(0.0, self.clip)", "x.clamp(0.0, 20.0)"), (".clamp(0.0, clip)", ".clamp(0.0, 20.0)")),
     ),
@@ -28,19 +28,19 @@ MUTANTS = [
     ),
     Mutant(
         "negative values are not cut off",
-        "min(max(x, 0), clip): everything below 0 becomes 0, not -clip.",
+        "The function is min(max(x, 0), clip): everything below 0 becomes 0, not -clip.",
         S31,
         (("x.clamp(0.0, self.clip)", "x.clamp(-self.clip, self.clip)"), (".clamp(0.0, clip)", ".clamp(-clip, clip)")),
     ),
     Mutant(
         "the clipped ReLU is a difference of two",
-        "relu(x) - relu(x - clip) is right on paper only: inf - inf is nan, and a difference of large numbers loses digits. Compare and choose: clamp.",
+        "relu(x) - relu(x - clip) is right only on paper: inf - inf is nan, and a difference of large numbers loses digits. Use clamp.",
         "docstring of ClippedReLU",
         (("return x.clamp(0.0, self.clip)", "return x.relu() - (x - self.clip).relu()"),),
     ),
     Mutant(
         "negative values are multiplied by 0",
-        "x * (x > 0) is nan where x is -inf: 0 * inf has no value. Compare and choose: clamp, maximum or where.",
+        "x * (x > 0) is nan where x is -inf, since 0 * inf is nan. Use clamp, maximum or where.",
         "docstring of ClippedReLU",
         (("return x.clamp(0.0, self.clip)", "return (x * (x > 0)).clamp(max=self.clip)"),),
     ),
@@ -52,7 +52,7 @@ MUTANTS = [
     ),
     Mutant(
         "the non-linearity only sees the input side",
-        "f takes the whole sum, f(W x + U h); f(W x) + U h is another function, and nothing bounds it.",
+        "f takes the whole sum: f(W x + U h). f(W x) + U h is another function, and nothing bounds it.",
         EQ3,
         (
             (
@@ -63,7 +63,7 @@ MUTANTS = [
     ),
     Mutant(
         "the mask is not used in the loop",
-        "Where it is 0 the state must become 0. Otherwise the backward direction carries what it made of the padding into the utterance.",
+        "Where it is 0 the state must become 0. Otherwise the backward direction carries its state from the padding into the utterance.",
         "docstring of rnn_loop",
         ((".clamp(0.0, clip) * mask_s", ".clamp(0.0, clip)"),),
     ),
@@ -75,13 +75,13 @@ MUTANTS = [
     ),
     Mutant(
         "both directions use the forward U",
-        "In the paper's simple recurrence U carries an arrow, one matrix for each direction; only W is shared.",
+        "In the paper's simple recurrence U has an arrow: there is one U for each direction. Only W is shared.",
         "arXiv Section 3.1, Eq. 2 and 3",
         (("torch.bmm(h, u.transpose(1, 2))", "(h @ u[0].t())"),),
     ),
     Mutant(
         "the result begins with the state before the first step",
-        "Step s of the result is the state after step s; the zero state at the beginning is not part of it.",
+        "Step s of the result is the state after step s. The zero state at the beginning is not part of the result.",
         EQ3,
         (("        h = (x_s", "        before = h\n        h = (x_s"), ("states.append(h)", "states.append(before)")),
     ),
@@ -104,14 +104,14 @@ MUTANTS = [
         (("return states[:, 0] + states[:, 1].flip(0)", "return (states[:, 0] + states[:, 1].flip(0)) / 2"),),
     ),
     Mutant(
-        "the backward direction is not turned back",
-        "Its step s stands at frame T - 1 - s: without turning it back the first frame is added to the last.",
+        "the result of the backward direction is not reversed",
+        "Its step s belongs to frame T - 1 - s. If you do not reverse it, the first frame is added to the last.",
         "arXiv Section 3.1, Eq. 2",
         (("states[:, 1].flip(0)", "states[:, 1]"),),
     ),
     Mutant(
         "the backward direction runs forward",
-        "It must see the frames from the last to the first; only then does it know at frame t what comes later.",
+        "It must see the frames from the last to the first. Only then does it know at frame t what comes later.",
         "arXiv Section 3.1, Eq. 2",
         (
             ("torch.stack((side, side.flip(0)), dim=1)", "torch.stack((side, side), dim=1)"),
@@ -120,14 +120,14 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the mask of the backward direction is not turned round",
-        "Turned round, the padding of a short utterance comes first; a mask that is not turned cuts off its beginning and lets the padding in.",
+        "the mask of the backward direction is not reversed",
+        "In reversed order the padding of a short utterance comes first. A mask that is not reversed cuts off the utterance and lets the padding in.",
         "docstring of BidirectionalRNNLayer",
         (("torch.stack((mask, mask.flip(0)), dim=1)", "torch.stack((mask, mask), dim=1)"),),
     ),
     Mutant(
         "the loop runs through the padding",
-        "The layer runs its loop without the mask of the lengths: what stands after an utterance's end must have no influence, and is 0 in the output.",
+        "The layer runs its loop without the mask of the lengths. Frames after an utterance's end must have no influence, and the output there is 0.",
         "docstring of BidirectionalRNNLayer",
         (
             (
@@ -138,7 +138,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm on the output",
-        "Eq. 8 normalises only the input side W x, before U h is added; nothing is done to the output. (This library's default normalises the output.)",
+        "Eq. 8 normalises only the input side W x, before U h is added. The output is not normalised. (This library's default normalises the output.)",
         EQ8,
         (
             ("side = self.norm(x @ self.weight_ih[0].t(), lengths)", "side = x @ self.weight_ih[0].t()"),
@@ -164,13 +164,13 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm is not told the lengths",
-        "Then its statistics run over the padding.",
+        "Then its statistics include the padding.",
         "arXiv Section 3.2",
         (("self.weight_ih[0].t(), lengths)", "self.weight_ih[0].t())"),),
     ),
     Mutant(
         "the clip of the layer is not passed on",
-        "The layer's clip is the clip of its recurrence.",
+        "The layer must pass its clip on to its recurrence.",
         "docstring of BidirectionalRNNLayer",
         (("masks, self.clip)", "masks)"),),
     ),

@@ -3,13 +3,13 @@
 from ladder import Mutant
 
 EQ10 = "arXiv Section 3.4, Eq. 10"
-HERE = "docstring; as torch's nn.GRU"
+HERE = "docstring; torch's nn.GRU does the same"
 
 MUTANTS = [
     Mutant(
         "z weighs the new candidate",
         "That is the paper's way. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
-        "do not fit the other unless x_z and U_z change their signs.",
+        "do not fit the other unless you change the signs of x_z and U_z.",
         HERE,
         (("(1 - z) * n + z * h", "z * n + (1 - z) * h"),),
     ),
@@ -21,7 +21,7 @@ MUTANTS = [
     ),
     Mutant(
         "the reset gate scales the input too",
-        "r forgets the past, not the present: x_n + r o (U_n h), not r o (x_n + U_n h).",
+        "r lets the unit forget the past, not the present: x_n + r o (U_n h), not r o (x_n + U_n h).",
         EQ10,
         (("x_n + r * g_n", "r * (x_n + g_n)"),),
     ),
@@ -33,25 +33,25 @@ MUTANTS = [
     ),
     Mutant(
         "r and z are swapped",
-        "The gates stand in torch's order r, z, n, in x and in the rows of u. (Eq. 10 lists z first.)",
+        "The gates are in torch's order r, z, n, both in x and in the rows of u. (Eq. 10 lists z first.)",
         HERE,
         (("x_r, x_z, x_n = x_s", "x_z, x_r, x_n = x_s"), ("g_r, g_z, g_n =", "g_z, g_r, g_n =")),
     ),
     Mutant(
         "no tanh",
-        "The candidate passes a non-linearity that bounds it: here tanh.",
+        "The candidate needs a non-linearity that bounds it: here tanh.",
         EQ10,
         (("n = torch.tanh(x_n + r * g_n)", "n = x_n + r * g_n"),),
     ),
     Mutant(
         "a sigmoid for the candidate",
-        "r and z are gates between 0 and 1; the candidate takes tanh and may be negative.",
+        "r and z are gates between 0 and 1. The candidate uses tanh and may be negative.",
         EQ10,
         (("n = torch.tanh(", "n = torch.sigmoid("),),
     ),
     Mutant(
         "the clipped ReLU for the candidate",
-        "The paper chose it; this loop, as torch, takes tanh.",
+        "The paper chose it. This loop uses tanh, as torch does.",
         HERE,
         (("n = torch.tanh(x_n + r * g_n)", "n = (x_n + r * g_n).clamp(0, 20)"),),
     ),
@@ -81,19 +81,19 @@ MUTANTS = [
     ),
     Mutant(
         "only the result is masked",
-        "The mask belongs to the state itself: h times mask is also what the next step starts from.",
+        "Apply the mask to the state itself: the next step must start from h times mask too.",
         "docstring",
         (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h)"), ("states.append(h)", "states.append(h * mask_s)")),
     ),
     Mutant(
         "the old state has no weight",
-        "h = (1 - z) n + z h: without the second term nothing is remembered.",
+        "The new state is (1 - z) n + z h. Without the second term nothing is remembered.",
         EQ10,
         (("((1 - z) * n + z * h)", "((1 - z) * n)"),),
     ),
     Mutant(
         "the sigmoid is written with exp",
-        "exp(1000) is inf. 1 / (1 + inf) is still the right value, 0, but its gradient is inf / inf, which is nan. torch.sigmoid knows its gradient.",
+        "exp(1000) is inf. 1 / (1 + inf) is still the right value, 0, but its gradient is inf / inf, which is nan. torch.sigmoid computes its gradient safely.",
         "docstring",
         (
             ("        r = torch.sigmoid(x_r + g_r)\n", "        r = 1 / (1 + torch.exp(-(x_r + g_r)))\n"),

@@ -7,44 +7,44 @@ G = "Graves et al. 2006, Section 4.1"
 MUTANTS = [
     Mutant(
         "the blank between equal labels is skipped",
-        "A path must pass the blank between two equal labels: without it both collapse into one. Skip only where l'_s differs from l'_{s-2}.",
+        "A path must pass through the blank between two equal labels. Without it both collapse into one. Skip only if l'_s differs from l'_{s-2}.",
         G + " (recursion); the collapse, Section 3.1",
         ((" and label != states[s - 2]", ""),),
     ),
     Mutant(
         "labels are compared with `is`",
-        "is and is not tell objects apart, == and != numbers. Python keeps one object for each number up to 256, so small alphabets hide it.",
-        "docstring of ctc_forward_variables (not the same as)",
+        "`is` compares objects, and == compares numbers. Python keeps one object for each number up to 256, so small alphabets hide the mistake.",
+        "docstring of ctc_forward_variables (differs from)",
         (("label != states[s - 2]", "label is not states[s - 2]"),),
     ),
     Mutant(
         "one maximum is subtracted for all states",
-        "exp of what lies 745 and more below the largest of all states is 0, and such a state is lost, though later it may be the only one that "
-        "counts. logsumexp over the ways into each state has a maximum for each.",
-        G + " (rescaling); docstring (stay with logarithms)",
+        "A state that lies 745 or more below the largest one becomes exp(-745) = 0 and is lost, though later it may be the only one that "
+        "counts. Use logsumexp over the ways into each state: it subtracts a maximum for each state.",
+        G + " (rescaling); docstring (logarithms throughout)",
         (("torch.logsumexp(ways, 0) + y[t]", "(ways - ways.max().clamp_min(-1e30)).exp().sum(0).log() + ways.max() + y[t]"),),
     ),
     Mutant(
         "no blank may be skipped",
-        "Between two different labels the blank is optional: alpha_{t-1}(s-2) belongs to the sum.",
+        "Between two different labels the blank is optional. So add alpha_{t-1}(s-2) to the sum.",
         G + " (recursion)",
         (("s >= 2 and label != 0 and label != states[s - 2]", "False"),),
     ),
     Mutant(
         "labels are skipped",
-        "From one blank straight to the next a path would leave out the label between. Only into a label may it skip.",
+        "A path from one blank straight to the next leaves out the label between them. A path may skip only into a label.",
         G + " (recursion)",
         (("s >= 2 and label != 0 and label != states[s - 2]", "s >= 2 and (label == 0 or label != states[s - 2])"),),
     ),
     Mutant(
         "a path never stays in a state",
-        "A symbol may be held: alpha_{t-1}(s) itself belongs to the sum.",
+        "A symbol may be held. So add alpha_{t-1}(s) itself to the sum.",
         G + " (recursion)",
         (("torch.stack((before[2:], before[1:-1], ", "torch.stack((before[1:-1], "),),
     ),
     Mutant(
-        "the best path in place of the sum",
-        "CTC sums over all paths; the maximum gives the best alignment (that is Eq. 13, for another purpose).",
+        "the best path instead of the sum",
+        "CTC sums over all paths. The maximum gives the best alignment (that is Eq. 13, for another purpose).",
         "arXiv Section 3.3, Eq. 9",
         (("torch.logsumexp(ways, 0) + y[t]", "ways.max(0).values + y[t]"),),
     ),
@@ -62,31 +62,31 @@ MUTANTS = [
     ),
     Mutant(
         "a path begins in the blank only",
-        "At the first frame it stands in the first blank or in the first label.",
+        "At the first frame a path may be in the first blank or in the first label.",
         G + " (initial values)",
         (("alpha[0, :2] = y[0, :2]", "alpha[0, :1] = y[0, :1]"),),
     ),
     Mutant(
         "a path begins anywhere",
-        "At the first frame only the first blank and the first label are possible: no label may be left out.",
+        "At the first frame a path can be only in the first blank or the first label. It may not leave out a label.",
         G + " (initial values)",
         (("alpha[0, :2] = y[0, :2]", "alpha[0] = y[0]"),),
     ),
     Mutant(
-        "the last frame of the batch in place of the utterance's own",
-        "Frames beyond output_lengths[b] are padding: the sum is read off at frame output_lengths[b] - 1.",
+        "the last frame of the batch instead of the utterance's own",
+        "Frames beyond output_lengths[b] are padding. Take the sum at frame output_lengths[b] - 1.",
         "docstring (output_lengths)",
         (("range(1, int(output_lengths[b]))", "range(1, len(y))"), ("alphas[frames - 1, b", "alphas[-1, b")),
     ),
     Mutant(
-        "the last state of the batch in place of the utterance's own",
-        "A shorter target has fewer states: it ends at 2 * its own labels.",
+        "the last state of the batch instead of the utterance's own",
+        "A shorter target has fewer states. With U labels its last state is 2U.",
         "docstring (target_lengths)",
         (("max(0, 2 * labels - 1) : 2 * labels + 1", "-2:"),),
     ),
     Mutant(
-        "probabilities in place of logarithms",
-        "A product of hundreds of probabilities is smaller than the smallest number and becomes 0. Stay with logarithms: logsumexp.",
+        "probabilities instead of logarithms",
+        "A product of hundreds of probabilities is too small for a float and becomes 0. Use logarithms throughout: logsumexp.",
         G + " (rescaling); arXiv Appendix A.2 (log space)",
         (("torch.logsumexp(ways, 0) + y[t]", "(ways.exp().sum(0) * y[t].exp()).log()"),),
     ),
@@ -98,7 +98,7 @@ MUTANTS = [
     ),
     Mutant(
         "infinite losses become 0",
-        "Where the frames are too few no path exists, the probability is 0 and the loss infinite. Zeroed, such pairs go unseen.",
+        "If there are too few frames, no path exists: the probability is 0 and the loss is infinite. A loss of 0 would hide such pairs.",
         "docstring of ctc_loss_by_recursion",
         (("return torch.stack(losses)", "return torch.nan_to_num(torch.stack(losses), posinf=0.0)"),),
     ),
@@ -110,13 +110,13 @@ MUTANTS = [
     ),
     Mutant(
         "each utterance takes the labels from the beginning",
-        "targets holds the labels of all utterances one after the other: those of the second begin where the first one's end.",
+        "targets holds the labels of all utterances, one utterance after the other. The labels of the second begin where those of the first end.",
         "docstring (targets)",
         (("enumerate(targets.split(target_lengths.tolist()))", "enumerate([targets[:n] for n in target_lengths.tolist()])"),),
     ),
     Mutant(
         "a finite number stands for log 0",
-        "The log-probability of a long utterance falls below -10000 too, so a real path is taken for none. Use -inf.",
+        "The log-probability of a real path can be below -10000 in a long utterance. Then your code treats it as no path. Use -inf.",
         "docstring of ctc_forward_variables",
         (
             (

@@ -8,13 +8,13 @@ EQ12 = "arXiv Section 3.8, Eq. 12"
 MUTANTS = [
     Mutant(
         "a held letter becomes a double letter",
-        "The last label again extends the prefix only after a blank, with p_b. Paths that end in the label itself hold it.",
+        "The last label extends the prefix again only after a blank, with p_b. In paths that end in the label itself it is only held.",
         H,
         (("(p_b if again else both)", "both"),),
     ),
     Mutant(
         "double letters are lost",
-        "After a blank the last label again is a new letter: p_b p(c) goes to the prefix with c added. That is what the two masses are kept apart for.",
+        "After a blank the last label counts as a new letter: p_b p(c) goes to the prefix with c added. This is why p_b and p_nb are kept apart.",
         H,
         (
             (
@@ -25,13 +25,13 @@ MUTANTS = [
     ),
     Mutant(
         "a letter cannot be held",
-        "The last label again, without a blank, leaves the prefix as it is: p_nb p(c) goes to its own p_nb.",
+        "Without a blank in between, the last label leaves the prefix as it is: p_nb p(c) goes to its own p_nb.",
         H,
         (("            add(prefix, 1, p_nb + frame[prefix[-1]])", "            pass"),),
     ),
     Mutant(
-        "a held letter takes both masses",
-        "Held can only be what is being said: p_nb p(c). After a blank (p_b) the same label is a new letter.",
+        "a held letter takes p_b as well as p_nb",
+        "A label can be held only in paths that end in it: p_nb p(c). After a blank (p_b) the same label is a new letter.",
         H,
         (("add(prefix, 1, p_nb + frame", "add(prefix, 1, both + frame"),),
     ),
@@ -42,20 +42,20 @@ MUTANTS = [
         (("add(prefix, 0, both + frame[0])", "add(prefix, 0, p_b + frame[0])"),),
     ),
     Mutant(
-        "the best path in place of the sum",
-        "The probability of a text is the sum over its paths; the maximum ranks texts by their best path.",
+        "the best path instead of the sum",
+        "The probability of a text is the sum over its paths. The maximum would rank texts by their best path.",
         "Graves et al. 2006, Eq. 3",
         (("masses[place] = np.logaddexp(masses[place], mass)", "masses[place] = max(masses[place], mass)"),),
     ),
     Mutant(
-        "masses are overwritten, not added up",
-        "A prefix gets mass from itself and from its parent in the same frame: accumulate, do not assign.",
+        "probabilities are overwritten, not added up",
+        "A prefix gets probability from itself and from its parent in the same frame. Add them up; do not overwrite.",
         H,
         (("masses[place] = np.logaddexp(masses[place], mass)", "masses[place] = mass"),),
     ),
     Mutant(
         "the language model comes only at the end",
-        "Prefixes are ranked with alpha log_lm + beta words after each frame; at the end the text that the model wants may long be gone.",
+        "Rank prefixes with alpha log_lm + beta words after each frame. At the end, the text that the language model prefers may be gone already.",
         EQ12 + "; docstring",
         (
             (
@@ -72,19 +72,19 @@ MUTANTS = [
     ),
     Mutant(
         "alpha is not used",
-        "The language model's log-probability is weighed by alpha.",
+        "The language model's log-probability is multiplied by alpha.",
         EQ12,
         (("alpha * log_lm + beta", "log_lm + beta"),),
     ),
     Mutant(
         "the end of the text is not scored",
-        "scorer.finish(state) says what the model adds where the text ends: its last word, and that it ends there.",
+        "scorer.finish(state) returns what the language model adds for the end of the text: for the last word, and for ending there.",
         "docstring",
         (("scorer.finish(state) if scorer else", "(0.0, 0) if scorer else"),),
     ),
     Mutant(
         "the label is scored in the state after it",
-        "scores(state, labels) is asked of the state before the labels; advance comes afterwards.",
+        "Call scores(state, labels) with the state before the labels. Call advance afterwards.",
         "docstring",
         (
             (
@@ -107,31 +107,31 @@ MUTANTS = [
     ),
     Mutant(
         "the answer belongs to another label",
-        "scores(state, labels) answers in the order of the labels asked: the first answer is that of the first label.",
+        "scores(state, labels) returns its numbers in the order of the labels: the first number belongs to the first label.",
         "docstring",
         (("scorer.scores(state, np.array(prefix[-1:]))", "scorer.scores(state, np.arange(prefix[-1] + 1)[-2:])"),),
     ),
     Mutant(
         "the beam is not pruned",
-        "After each frame only the beam_width best prefixes go on; otherwise their number keeps growing.",
+        "After each frame keep only the beam_width best prefixes. Otherwise their number keeps growing.",
         "docstring",
         (("key=rank.get, reverse=True)[:beam_width]", "key=rank.get, reverse=True)"),),
     ),
     Mutant(
         "the worst comes first",
-        "Best first: the highest score, which is a negative number near 0.",
+        "The best hypothesis comes first. It has the highest score, usually a negative number near 0.",
         "docstring",
         (("key=lambda one: -one.score)", "key=lambda one: one.score)"),),
     ),
     Mutant(
         "the worst prefixes are kept",
-        "The beam keeps the highest scores: negative numbers near 0 are the high ones.",
+        "The beam keeps the highest scores. With negative numbers the highest are those near 0.",
         "docstring",
         (("key=rank.get, reverse=True)", "key=rank.get)"),),
     ),
     Mutant(
-        "log_ctc leaves the paths that end in blank out",
-        "A text's probability is p_b + p_nb: its paths may end either way.",
+        "log_ctc leaves out the paths that end in a blank",
+        "A text's probability is p_b + p_nb, since its paths may end either way.",
         H,
         (
             (
@@ -142,7 +142,7 @@ MUTANTS = [
     ),
     Mutant(
         "what the model forbids comes back at alpha = 0",
-        "0 times -inf is nan, or nothing if the term is skipped; a forbidden text must stay out whatever alpha is.",
+        "0 times -inf is nan, and if you skip the term, the ban is lost. A forbidden text must stay out whatever alpha is.",
         "docstring (alpha)",
         (("return NEVER if log_lm == NEVER else float(", "log_lm = max(log_lm, -1e9) if alpha else 0.0\n        return float("),),
     ),

@@ -20,7 +20,7 @@ MUTANTS = [
     ),
     Mutant(
         "insertions are free",
-        "Each extra item of the hypothesis is an error as well: the field to the left + 1.",
+        "Each extra item of the hypothesis is an error as well: the cell to the left + 1.",
         TABLE,
         (
             ("row[j - 1] + 1, ", "row[j - 1], "),
@@ -29,7 +29,7 @@ MUTANTS = [
     ),
     Mutant(
         "deletions are free",
-        "Each item that the hypothesis leaves out is an error as well: the field above + 1.",
+        "Each item that the hypothesis leaves out is an error as well: the cell above + 1.",
         TABLE,
         (
             ("table[i - 1][j] + 1, row", "table[i - 1][j], row"),
@@ -39,13 +39,13 @@ MUTANTS = [
     ),
     Mutant(
         "the first row is zero",
-        "From nothing to j items takes j insertions: the first row is 0 1 2 3, and the first column likewise.",
+        "Turning nothing into j items takes j insertions. So the first row is 0 1 2 3, and so is the first column.",
         TABLE,
         (("table = [list(range(len(hypothesis) + 1))]", "table = [[0] * (len(hypothesis) + 1)]"),),
     ),
     Mutant(
-        "places are compared one by one",
-        "One missing word at the beginning would then make all later ones wrong. The distance shifts words against each other where that is cheaper.",
+        "items are compared place by place",
+        "Then one missing word at the beginning makes all later words wrong. The edit distance may shift words against each other if that is cheaper.",
         TABLE,
         (
             (
@@ -60,7 +60,7 @@ MUTANTS = [
     ),
     Mutant(
         "words are compared as sets",
-        "Order and number of words count: the distance is one of sequences.",
+        "The order and the number of words matter: this is a distance between sequences.",
         TABLE,
         (
             (
@@ -71,7 +71,7 @@ MUTANTS = [
     ),
     Mutant(
         "the mean of the utterances' rates",
-        "Errors of the whole corpus by words of the whole corpus: else a short utterance weighs as much as a long one.",
+        "Divide the errors of the whole corpus by the words of the whole corpus. Otherwise a short utterance counts as much as a long one.",
         RATE,
         (
             (
@@ -82,7 +82,7 @@ MUTANTS = [
     ),
     Mutant(
         "divided by the words of the hypothesis",
-        "The rate is per reference word: a hypothesis with many extra words must not be rewarded.",
+        "The rate is per reference word. Otherwise extra words in a hypothesis would lower it.",
         RATE,
         (
             (
@@ -124,26 +124,26 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the alignment stands backwards",
-        "Walking back from the end of the table gives the pairs from the last to the first: turn them round.",
+        "the alignment is backwards",
+        "If you walk back from the end of the table, you get the pairs from last to first. Reverse them.",
         COUNTS,
         (("return pairs[::-1]", "return pairs"),),
     ),
     Mutant(
-        "characters in place of words",
-        "Word errors are counted between words: split the texts at white space first.",
+        "characters instead of words",
+        "Word errors compare words. Split the texts at white space first.",
         COUNTS,
         (("align(reference.split(), hypothesis.split())", "align(list(reference), list(hypothesis))"),),
     ),
     Mutant(
-        "words are split at single blanks",
-        "Two blanks, tabs or a line end are white space too, and no word stands between: text.split() without an argument.",
+        "words are split at single spaces",
+        "Two spaces, tabs or a line end are white space too, with no word in between. Use text.split() without an argument.",
         COUNTS,
         (("align(reference.split(), hypothesis.split())", 'align(reference.split(" "), hypothesis.split(" "))'),),
     ),
     Mutant(
         "only a list counts as a corpus",
-        "Any sequence of texts is one, a tuple too. Ask whether it is a str, not whether it is a list.",
+        "Any sequence of texts is a corpus, also a tuple. Check whether it is a str, not whether it is a list.",
         COUNTS,
         (
             (
@@ -158,7 +158,7 @@ MUTANTS = [
     ),
     Mutant(
         "words are split at some kinds of white space only",
-        "White space is more than blank, tab and line end. There are \\r\\n of other systems and the wide space of Japanese. text.split() knows them all.",
+        "White space is more than space, tab and line end. Other systems use \\r\\n, and Japanese has a wide space. text.split() knows them all.",
         COUNTS,
         (
             (
@@ -169,7 +169,7 @@ MUTANTS = [
     ),
     Mutant(
         "surplus texts on either side are ignored",
-        "Each reference needs its hypothesis; a list that is too short or too long is a mistake of the caller and a ValueError.",
+        "Each reference needs its hypothesis. A list that is too short or too long is the caller's mistake: raise ValueError.",
         COUNTS,
         (
             ('        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")', "        pass"),
@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     Mutant(
         "a single text is taken for a list of letters",
-        "A str is one text; iterating over it gives its characters.",
+        "A str is one text. Iterating over it gives its characters.",
         COUNTS,
         (
             ("references = [references] if isinstance(references, str) else references", "references = list(references)"),
@@ -187,7 +187,7 @@ MUTANTS = [
     ),
     Mutant(
         "the same items are cut off at both ends",
-        "What both texts begin with and what both end with may overlap. In banana and bana the beginning takes all of bana: nothing is left for the end.",
+        "The common beginning and the common end of two texts may overlap. In banana and bana the beginning takes all of bana, so nothing is left for the end.",
         "docstring of edit_distance",
         (
             (

@@ -8,7 +8,7 @@ DOC = "docstring"
 MUTANTS = [
     Mutant(
         "sorted in every epoch",
-        "Only the first epoch is sorted; afterwards the minibatches come in random order.",
+        "Only the first epoch is sorted. Afterwards the minibatches come in random order.",
         S33,
         (("sorted_epoch = self.sortagrad and self.epoch == 0", "sorted_epoch = self.sortagrad"),),
     ),
@@ -20,7 +20,7 @@ MUTANTS = [
     ),
     Mutant(
         "epochs are counted from 1",
-        "The first epoch is 0: set_epoch says so.",
+        "The first epoch is epoch 0, as set_epoch says.",
         DOC,
         (("self.epoch == 0", "self.epoch == 1"),),
     ),
@@ -38,32 +38,32 @@ MUTANTS = [
     ),
     Mutant(
         "the last minibatch is dropped",
-        "Each utterance comes once an epoch, also those of a last, smaller minibatch. (They are the longest ones.)",
+        "Each utterance comes once per epoch, also those of a last, smaller minibatch. (They are the longest ones.)",
         DOC,
         (("range(0, len(order), self.batch_size)", "range(0, len(order) - self.batch_size + 1, self.batch_size)"),),
     ),
     Mutant(
         "the number of minibatches is rounded down",
-        "A last, smaller minibatch counts too.",
+        "The last, smaller minibatch counts too.",
         DOC,
         (("-(-len(self.seconds) // self.batch_size)", "len(self.seconds) // self.batch_size"),),
     ),
     Mutant(
         "utterances are shuffled, not minibatches",
-        "Cut from shuffled utterances, a minibatch mixes short and long ones and is mostly padding. Sort (by shaken lengths), cut, then shuffle the "
+        "If you shuffle the utterances, each minibatch mixes short and long ones and is mostly padding. Sort by length with jitter, cut, then shuffle the "
         "minibatches.",
         DOC,
         (("        batches = [", "        if not sorted_epoch:\n            rng.shuffle(order)\n        batches = ["),),
     ),
     Mutant(
         "no jitter",
-        "Without it the same utterances stand together in every epoch: each length is first shaken by a factor of its own (one factor for all would change no order).",
+        "Without jitter the same utterances are together in every epoch. Multiply each length by a factor of its own (one factor for all would not change the order).",
         DOC,
         (("lengths * rng.uniform(1 - self.jitter, 1 + self.jitter, len(lengths))", "lengths * 1.0"),),
     ),
     Mutant(
         "the jitter is in seconds",
-        "It is relative: each length is multiplied by 1 - jitter to 1 + jitter.",
+        "The jitter is relative: multiply each length by a factor between 1 - jitter and 1 + jitter.",
         DOC,
         (
             (
@@ -73,8 +73,8 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the first epoch is shaken too",
-        "In epoch 0 the order is that of the lengths as they are.",
+        "the first epoch has jitter too",
+        "In epoch 0 sort by the lengths as they are.",
         S33,
         (("        if not sorted_epoch:\n            lengths", "        if True:\n            lengths"),),
     ),
@@ -85,14 +85,14 @@ MUTANTS = [
         (("            rng.shuffle(batches)", "            pass"),),
     ),
     Mutant(
-        "every epoch draws the same",
-        "Seed and epoch together fix the order: another epoch gives another one.",
+        "every epoch has the same order",
+        "Seed and epoch together fix the order. Another epoch gives another order.",
         DOC,
         (("default_rng((self.seed, self.epoch))", "default_rng(self.seed)"),),
     ),
     Mutant(
-        "every seed draws the same",
-        "Seed and epoch together fix the order: another seed gives another one.",
+        "every seed gives the same order",
+        "Seed and epoch together fix the order. Another seed gives another order.",
         DOC,
         (("default_rng((self.seed, self.epoch))", "default_rng(self.epoch)"),),
     ),
@@ -104,13 +104,13 @@ MUTANTS = [
     ),
     Mutant(
         "the order depends on what was drawn before",
-        "A run that goes on after an interruption must get the same minibatches: take a generator made from seed and epoch, not the global one.",
+        "A run that continues after an interruption must get the same minibatches. Make a generator from seed and epoch; do not use the global one.",
         DOC,
         (("rng = np.random.default_rng((self.seed, self.epoch))", "rng = np.random"),),
     ),
     Mutant(
         "the global random state is set",
-        "np.random.seed or torch.manual_seed would start everybody else's random numbers anew at each epoch.",
+        "np.random.seed or torch.manual_seed would restart all other random numbers at each epoch.",
         DOC,
         (
             (
@@ -121,7 +121,7 @@ MUTANTS = [
     ),
     Mutant(
         "the smaller minibatch is the first",
-        "What is left over stands at the end of the sorted order: the longest utterances.",
+        "The smaller minibatch holds what is left at the end of the sorted order: the longest utterances.",
         DOC,
         (
             (

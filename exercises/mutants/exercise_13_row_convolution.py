@@ -10,7 +10,7 @@ MASKED = "x = x * sequence_mask(lengths, len(x)).t()[:, :, None]"
 MUTANTS = [
     Mutant(
         "it looks back, not ahead",
-        "Frame t takes the frames t to t + tau, not t - tau to t: the past is what the recurrence below has heard already.",
+        "Output frame t uses the frames t to t + tau, not t - tau to t. The recurrence below has already heard the past.",
         EQ11,
         (
             ("x[j : j + frames]", "x[self.lookahead - j : self.lookahead - j + frames]"),
@@ -19,25 +19,25 @@ MUTANTS = [
     ),
     Mutant(
         "the zeros stand before the utterance",
-        "They belong behind its end, for the future of the last tau frames. Before it, they push all frames back by tau.",
+        "They belong after its end, as the future of the last tau frames. Before the utterance they shift all frames by tau.",
         DOC,
         ((PADDED, "return self.over(torch.cat((future, x)))"),),
     ),
     Mutant(
         "zeros on both sides",
-        "Half of them before and half behind is what one does for images: such a window looks as far back as ahead. All tau stand behind.",
+        "Half of the zeros before and half after is the custom for images. Such a window looks as far back as ahead. Here all tau zeros come after the end.",
         EQ11,
         ((PADDED, "half = self.lookahead // 2\n        return self.over(torch.cat((future[:half], x, future[half:])))"),),
     ),
     Mutant(
-        "the window is turned round",
-        "The first weight is that of the present frame, the last that of the furthest one. (The convolution of the textbooks turns it round; torch's conv1d does not.)",
+        "the window is reversed",
+        "The first weight is for the present frame, the last for the furthest one. (Convolution in textbooks reverses the window; torch's conv1d does not.)",
         EQ11,
         (("self.weight[:, j] *", "self.weight[:, self.lookahead - j] *"),),
     ),
     Mutant(
         "the window begins one frame late",
-        "At j = 1 the equation has h_t, the present frame: h_{t+j-1}, not h_{t+j}.",
+        "At j = 1 the equation uses h_t, the present frame. It has h_{t+j-1}, not h_{t+j}.",
         EQ11,
         (("x[j : j + frames]", "torch.cat((x[1:], torch.zeros_like(x[:1])))[j : j + frames]"),),
     ),
@@ -49,13 +49,13 @@ MUTANTS = [
     ),
     Mutant(
         "the last frame of the window is left out",
-        "The sum runs to tau + 1: the present frame and tau of the future. range(tau) ends one too early.",
+        "The sum has tau + 1 terms: the present frame and the next tau frames. range(tau) ends one too early.",
         EQ11,
         (("for j in range(self.lookahead + 1))", "for j in range(self.lookahead))"),),
     ),
     Mutant(
         "features are mixed",
-        "r_{t,i} takes feature i alone, h_{.,i}. One group for all features is a full convolution; a row convolution has a group for each.",
+        "r_{t,i} uses only feature i, h_{.,i}. One group for all features is a full convolution. A row convolution has one group per feature.",
         EQ11,
         (
             (
@@ -66,7 +66,7 @@ MUTANTS = [
     ),
     Mutant(
         "the features are added up first",
-        "r_{t,i} takes feature i alone, h_{.,i}: no feature hears another one.",
+        "r_{t,i} uses only feature i, h_{.,i}. No feature sees another one.",
         EQ11,
         (("x[j : j + frames]", "x[j : j + frames].sum(-1, keepdim=True)"),),
     ),
@@ -77,20 +77,20 @@ MUTANTS = [
         (("self.weight[:, j] *", "self.weight[0, j] *"),),
     ),
     Mutant(
-        "the padding is heard",
-        "The last tau frames of a short utterance look into its padding: without the mask they hear what happens to stand there.",
+        "the padding is not masked",
+        "The last tau frames of a short utterance look into its padding. Without the mask they see whatever is there.",
         DOC,
         ((MASKED, "x = x + 0"),),
     ),
     Mutant(
         "the mask comes after the sum",
-        "Then the padding is 0 in the output, but the last tau frames of each utterance have heard it already. Mask x first.",
+        "Then the padding is 0 in the output, but the last tau frames of each utterance have already seen the padding of x. Mask x first.",
         DOC,
         ((MASKED, "mask = sequence_mask(lengths, len(x)).t()[:, :, None]\n            return self.forward(x) * mask"),),
     ),
     Mutant(
-        "what stands in the padding comes through",
-        "Only the frames ahead are masked. The present frame needs the mask too: behind an utterance's end the output is 0.",
+        "the padding shows in the output",
+        "Only the frames ahead are masked. The present frame needs the mask too: after an utterance's end the output is 0.",
         DOC,
         (
             (MASKED, "kept = x\n            " + MASKED),
@@ -98,8 +98,8 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the lengths of the call before are kept",
-        "A layer that is called without lengths takes all T frames; it must remember nothing of the batch before.",
+        "the lengths of the previous call are kept",
+        "A layer that is called without lengths uses all T frames. It must remember nothing from the previous batch.",
         DOC,
         (
             (
@@ -111,37 +111,37 @@ MUTANTS = [
     ),
     Mutant(
         "the mask is one frame too long",
-        "An utterance of n frames has the frames 0 to n - 1; frame n is padding.",
+        "An utterance of n frames has the frames 0 to n - 1. Frame n is padding.",
         DOC,
         ((MASKED, "x = x * sequence_mask(lengths + 1, len(x)).t()[:, :, None]"),),
     ),
     Mutant(
         "the mask is one frame too short",
-        "An utterance of n frames has the frames 0 to n - 1: frame n - 1 is its last one, and is heard.",
+        "An utterance of n frames has the frames 0 to n - 1. Frame n - 1 is its last one, and it counts.",
         DOC,
         ((MASKED, "x = x * sequence_mask(lengths - 1, len(x)).t()[:, :, None]"),),
     ),
     Mutant(
         "all utterances end with the longest",
-        "Each utterance has an end of its own: lengths, not their maximum.",
+        "Each utterance has its own end. Use lengths, not their maximum.",
         DOC,
         ((MASKED, "x = x * (torch.arange(len(x)) < lengths.max())[:, None, None]"),),
     ),
     Mutant(
         "the last tau frames are lost",
-        "Without zeros behind the end only T - tau windows fit; forward gives as many frames as it takes.",
+        "Without zeros after the end only T - tau windows fit. forward must return as many frames as it gets.",
         DOC,
         ((PADDED, "return self.over(x)"),),
     ),
     Mutant(
         "tau frames too many come out",
-        "Zeros on both sides give T + tau frames. They stand behind the end only.",
+        "Zeros on both sides give T + tau frames. Add them only after the end.",
         DOC,
         ((PADDED, "return self.over(torch.cat((future, x, future)))"),),
     ),
     Mutant(
         "the last tau frames are set to 0",
-        "They still hear themselves and what is left of their future: only what lies behind the end is 0.",
+        "They still see themselves and the rest of their future. Only frames after the end are 0.",
         DOC,
         (
             (
@@ -151,44 +151,44 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "the last frame is repeated behind the end",
-        "Behind the end there is 0, not the last frame once more.",
+        "the last frame is repeated after the end",
+        "After the end come zeros, not the last frame again.",
         DOC,
         ((PADDED, "return self.over(torch.cat((x, x[-1:].expand_as(future))))"),),
     ),
     Mutant(
-        "behind the end the beginning comes again",
-        "roll turns in a circle: the last frames would hear the first ones. Behind the end there is 0.",
+        "after the end the beginning comes again",
+        "roll goes round in a circle, so the last frames would see the first ones. After the end come zeros.",
         DOC,
         ((PADDED, "return self.over(torch.cat([x] * (2 + self.lookahead // len(x)))[: len(x) + self.lookahead])"),),
     ),
     Mutant(
-        "the mean in place of the sum",
-        "Eq. 11 adds up; nothing is divided by the size of the window.",
+        "the mean instead of the sum",
+        "Eq. 11 is a sum. Do not divide it by the size of the window.",
         EQ11,
         ((SUM, SUM + " / (self.lookahead + 1)"),),
     ),
     Mutant(
         "the frame itself is added once more",
-        "The present frame comes in with its weight W_{i,1} only; nothing is added to the sum.",
+        "The present frame enters only with its weight W_{i,1}. Add nothing to the sum.",
         EQ11,
         ((SUM, SUM + " + x[:frames]"),),
     ),
     Mutant(
         "a ReLU after the sum",
-        "Eq. 11 is a sum, and nothing comes after it: negative values stay.",
+        "Eq. 11 is a sum with nothing after it. Negative values stay negative.",
         EQ11,
         ((SUM, SUM.replace("return sum(", "return F.relu(sum(") + ")"),),
     ),
     Mutant(
         "the weights are made to sum to one",
-        "They are used as they are: no softmax over the window.",
+        "Use the weights as they are. There is no softmax over the window.",
         EQ11,
         (("self.weight[:, j] *", "self.weight.softmax(1)[:, j] *"),),
     ),
     Mutant(
         "the window runs over the utterances",
-        "x is (T, B, d): time is axis 0. Along axis 1 an utterance would hear its neighbour.",
+        "x is (T, B, d), so time is axis 0. Along axis 1 an utterance would see its neighbour.",
         DOC,
         (
             ("        future = x.new_zeros", "        x = x.transpose(0, 1)\n        future = x.new_zeros"),
@@ -197,7 +197,7 @@ MUTANTS = [
     ),
     Mutant(
         "the axes are reshaped, not permuted",
-        "reshape and view cut the same numbers into other rows, so that features and utterances get mixed up. permute swaps axes.",
+        "reshape and view cut the same numbers into other rows. So features and utterances get mixed up. permute swaps axes.",
         DOC,
         (
             (
@@ -208,7 +208,7 @@ MUTANTS = [
     ),
     Mutant(
         "over adds zeros of its own",
-        "over gives only the frames whose future is there, T of T + tau. In a stream, zeros in place of frames that are still to come would be heard.",
+        "over returns only the frames whose future is in x: T of T + tau. In a stream, zeros would stand in for frames that are still to come.",
         "docstring of over",
         (
             (PADDED, "return self.over(x)"),
@@ -220,7 +220,7 @@ MUTANTS = [
     ),
     Mutant(
         "no gradient for the weights",
-        "self.weight.data is cut off from the gradient, and W would never learn.",
+        "self.weight.data gets no gradient, so W would never learn.",
         "docstring",
         (("self.weight[:, j] *", "self.weight.data[:, j] *"),),
     ),

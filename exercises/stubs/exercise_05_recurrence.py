@@ -1,14 +1,14 @@
 """Exercise 5: the clipped ReLU and the paper's recurrence.
 
-Why it matters. Seven of these layers are the heart of the paper's best English model. It is not an LSTM and not a GRU but
-the simplest recurrence there is. Batch norm in the right place makes it trainable, and a clip keeps it from exploding. Four
-things are easy to get wrong: where batch norm stands, how the two directions are joined, which weights they share, and where
-the backward direction begins.
+Why it matters. Seven layers of the kind that you write here are the heart of the paper's best English model. They are
+neither LSTMs nor GRUs: this is the simplest recurrence there is. Batch norm in the right place makes it trainable, and a
+clip keeps it from exploding. Four things are easy to get wrong: where batch norm goes, how the two directions are joined,
+which weights they share, and where the backward direction begins.
 
-Paper. arXiv Section 3.1: clipped ReLU (no number), Eq. 2 and 3, sum of the directions; Section 3.2: Eq. 8. Best English model:
-Section 6.1.
+Paper. arXiv Section 3.1: the clipped ReLU (an equation without a number), Eq. 2 and 3, the sum of the directions; Section 3.2:
+Eq. 8. Best English model: Section 6.1.
 Effort. 40 minutes, difficulty 2 of 3.
-You may use. torch; SequenceBatchNorm and sequence_mask are given. Not nn.RNN and its relatives.
+You may use. torch; SequenceBatchNorm and sequence_mask are given. Not nn.RNN or its relatives.
 Check it. python exercises/exercise_05_recurrence.py
 
 What if. Scale U so that its largest singular value is 2, and run 100 steps without the clip. How large does h get? Where
@@ -39,19 +39,21 @@ class ClippedReLU(nn.Module):
         self.clip = clip
 
     def forward(self, x: Tensor) -> Tensor:
-        """x may have any shape and any values, infinite ones too. x itself is not changed."""
+        """x may have any shape and any values, even infinite ones. Do not change x itself."""
         raise NotImplementedError
 
 
 def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
-    """The simple recurrence, both directions at once: ``h_s = min(max(x_s + U h_{s-1}, 0), clip)``, from h = 0.
+    """The simple recurrence, both directions at once: ``h_s = min(max(x_s + U h_{s-1}, 0), clip)``, starting from h = 0.
 
-    Axis 1 is the direction. Both directions run from step 0 to the last step here: the caller reverses the backward one
-    first. ``x`` is the whole input side, W x + b or B(W x). Where the mask is 0 the state becomes 0. So a direction that
-    meets its padding first still starts the utterance from zero. There may be thousands of steps: use a loop, not recursion.
+    Axis 1 is the direction. Here both directions run from step 0 to the last step: the caller has already reversed the
+    backward one. ``x`` is the whole input side, W x + b or B(W x). At steps where the mask is 0, the state becomes 0. So a
+    direction that meets the padding first still starts the utterance from zero. There may be thousands of steps: use a loop,
+    not recursion.
 
     Example, to do by hand first. One utterance, one hidden unit, three steps with x = 1, clip 20; U is 2 forward and -2
-    backward. Forward: 1, then 1 + 2 * 1 = 3, then 1 + 2 * 3 = 7. Backward: 1, then 1 - 2 = -1 becomes 0, then 1 - 0 = 1.
+    backward. Forward: 1, then 1 + 2 * 1 = 3, then 1 + 2 * 3 = 7. Backward: 1, then 1 - 2 * 1 = -1, which becomes 0, then
+    1 - 2 * 0 = 1.
 
     >>> x, u, mask = torch.ones(3, 2, 1, 1), torch.tensor([[[2.0]], [[-2.0]]]), torch.ones(3, 2, 1, 1)
     >>> rnn_loop(x, u, mask)[:, :, 0, 0]
@@ -61,42 +63,44 @@ def rnn_loop(x: Tensor, u: Tensor, mask: Tensor, clip: float = 20.0) -> Tensor:
 
     Args:
         x: (S, 2, B, H) input side of S steps.
-        u: (2, H, H) recurrent matrix of each direction: row i holds what unit i takes from all units.
-        mask: (S, 2, B, 1) of the dtype of x, 1 where the step belongs to the utterance, else 0.
-        clip: of the clipped ReLU.
+        u: (2, H, H) recurrent matrix U of each direction: row i holds the weights with which unit i reads all units.
+        mask: (S, 2, B, 1) with the dtype of x: 1 where the step belongs to the utterance, 0 in the padding.
+        clip: upper limit of the clipped ReLU.
 
     Returns:
-        (S, 2, B, H) states, dtype of x.
+        (S, 2, B, H) states, with the dtype of x.
     """
     raise NotImplementedError
 
 
 class BidirectionalRNNLayer(nn.Module):
-    """The paper's recurrent layer: Eq. 8 in both directions, summed. (The library's class has more kinds; here only this one.)
+    """The paper's recurrent layer: Eq. 8 in both directions, summed.
 
-    ``->h_t = f(B(W x_t) + ->U ->h_{t-1})`` and ``<-h_t = f(B(W x_t) + <-U <-h_{t+1})``, output ``->h_t + <-h_t``, f the
-    clipped ReLU. W and B are shared by the directions, each has its own U. The backward direction begins at each utterance's
-    own last frame.
+    (The library's class has more kinds. You write only this one.)
+
+    ``->h_t = f(B(W x_t) + ->U ->h_{t-1})`` and ``<-h_t = f(B(W x_t) + <-U <-h_{t+1})``, output ``->h_t + <-h_t``. The sign
+    -> marks the forward direction, <- the backward one. f is the clipped ReLU and B batch norm. The
+    two directions share W and B, but each has its own U. The backward direction begins at each utterance's own last frame.
     """
 
     def __init__(
         self, input_size: int, hidden_size: int, rnn_type: str = "gru", batch_norm: str = "output", clip: float = 20.0
     ) -> None:
-        """Given, nothing to do here."""
+        """Given, nothing to write here."""
         super().__init__()
         if (rnn_type, batch_norm) != ("rnn", "input"):
             raise ValueError("this exercise builds rnn_type='rnn' with batch_norm='input'")
         self.hidden_size, self.clip = hidden_size, clip
         self.weight_ih = nn.Parameter(torch.randn(1, hidden_size, input_size) * hidden_size**-0.5)  # W, for both directions
         self.weight_hh = nn.Parameter(torch.randn(2, hidden_size, hidden_size) * 0.5 * hidden_size**-0.5)  # U: forward, backward
-        self.norm = SequenceBatchNorm(hidden_size)  # norm(x, lengths) takes and gives (T, B, H)
+        self.norm = SequenceBatchNorm(hidden_size)  # norm(x, lengths): (T, B, H) -> (T, B, H)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The layer.
+        """Runs the layer on a padded batch.
 
         Args:
             x: (T, B, input_size). Its padding may hold any finite numbers and must not change the result.
-            lengths: (B,) integer frames, at least 1.
+            lengths: (B,) integers, the number of frames of each utterance, at least 1.
 
         Returns:
             (T, B, hidden_size), 0 in the padding.

@@ -1,18 +1,18 @@
 """Exercise 10: edit distance, word error rate and the alignment.
 
-Why it matters. Every claim about a recogniser rests on this number. It can exceed 100 %. The mean of the utterances' rates
-is not the rate of the corpus. Empty references leave it undefined. A mistake here makes a bad model look good, and nothing
-crashes. The alignment shows what went wrong.
+Why it matters. Every claim about a recogniser rests on the word error rate. The rate can exceed 100 %. The mean of the
+utterances' rates is not the rate of the corpus. Without a reference word it is undefined. A mistake here makes a bad model look
+good, and nothing crashes. The alignment shows which words went wrong.
 
-Paper. All results tables of the paper are word error rates (for Mandarin character error rates); see arXiv Section 6. The paper
-does not define them: this is the usual definition (Levenshtein distance).
+Paper. All tables of results give word error rates (character error rates for Mandarin); see arXiv Section 6. The paper does not
+define them. This is the usual definition, by Levenshtein distance.
 Effort. 35 minutes, difficulty 2 of 3.
-You may use. Plain Python (NumPy if you like); ErrorCounts is given. Not jiwer, difflib and the like.
+You may use. Plain Python (NumPy if you like); ErrorCounts is given. Not jiwer, difflib or the like.
 Check it. python exercises/exercise_10_error_rate.py
 
-What if. Take two utterances: one of 1 word that is wrong, and one of 9 words that are right. What is the word error rate of
-the corpus, and what is the mean of the two rates? Which one would you rather report if all your errors were in short
-utterances?
+What if. Take two utterances: one has 1 word, and it is wrong; the other has 9 words, and all are right. What is the word error
+rate of the corpus, and what is the mean of the two rates? Which of the two would you rather report if all your errors were in
+short utterances?
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from given import ErrorCounts
 
 
 def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
-    """Levenshtein distance: fewest substitutions, deletions and insertions that turn one sequence into the other.
+    """Levenshtein distance: the smallest number of substitutions, deletions and insertions that turn one sequence into the
+    other.
 
-    Example, to do by hand first: "saw" becomes "was" by 2 substitutions (s w, w s; the a stays). d[i][j] is the distance of
-    the first i items of one to the first j of the other. The first row is 0 1 2 3, and so is the first column. Each other
-    field is the smallest of three: the field above + 1, the field to the left + 1, and the field diagonally above, + 0 if
-    the items are equal and + 1 if not:
+    Example, to do by hand first: "saw" becomes "was" by 2 substitutions (s to w, and w to s; the a stays). d[i][j] is the
+    distance from the first i items of one to the first j items of the other. The first row is 0 1 2 3, and so is the first
+    column. Each other cell is the smallest of three numbers: the cell above + 1, the cell to the left + 1, and the cell
+    diagonally above to the left, + 0 if the two items are equal and + 1 if not. The answer is the last cell:
 
                w  a  s
             0  1  2  3
@@ -40,8 +41,8 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
     2
 
     Args:
-        reference, hypothesis: strings, lists of words, or other sequences, whose items can be compared with == (but perhaps
-            not hashed). They may have thousands of items: use loops, not recursion.
+        reference, hypothesis: strings, lists of words, or other sequences. Their items can be compared with ==, but perhaps not
+            hashed. There may be thousands of items: use loops, not recursion.
 
     Returns:
         an int (Python's own, not NumPy's).
@@ -50,10 +51,10 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
 
 
 def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> ErrorCounts:
-    """Word errors of one text (a str) or of a corpus (a sequence of str, list or tuple); words are separated by white space.
-    A text may have thousands of words.
+    """Counts the word errors of one text (a str) or of a corpus (a list or tuple of str). Words are separated by white space. A
+    text may have thousands of words.
 
-    Example, by hand: three of four words are right, one is missing.
+    Example, to do by hand first: three of four words are right, and one is missing.
 
     >>> counts = count_word_errors("the cat sat down", "the cat down")
     >>> counts.hits, counts.substitutions, counts.deletions, counts.insertions
@@ -62,10 +63,10 @@ def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequenc
     [[('the', 'the'), ('cat', 'cat'), ('sat', None), ('down', 'down')]]
 
     Returns:
-        ``ErrorCounts(hits, substitutions, deletions, insertions, alignment)``: the four numbers summed over the corpus;
-        ``alignment`` holds one list for each utterance, of pairs (reference word, hypothesis word) in order, None on the left
-        for an insertion and on the right for a deletion. If several alignments have the fewest errors, any of them will do.
-        The four numbers are those of the alignment that you return.
+        ``ErrorCounts(hits, substitutions, deletions, insertions, alignment)``. The four numbers are sums over the corpus.
+        ``alignment`` holds one list per utterance, with pairs (reference word, hypothesis word) in order. An insertion has None
+        on the left, a deletion has None on the right. If several alignments have the fewest errors, any of them will do. The
+        four numbers must be those of the alignment that you return.
 
     Raises:
         ValueError: if there are not as many hypotheses as references.
@@ -76,8 +77,8 @@ def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequenc
 def word_error_rate(references: str | Sequence[str], hypotheses: str | Sequence[str]) -> float:
     """Word errors per reference word over the whole corpus, 0.05 for 5 %.
 
-    All errors of the corpus, divided by all its reference words. It can exceed 1. With no reference word at all: the number of
-    insertions, as a float.
+    Divide all errors of the corpus by all its reference words. The rate can exceed 1. If there is no reference word at all,
+    return the number of insertions, as a float.
 
     >>> word_error_rate(["a", "b c d"], ["x", "b c d"])
     0.25

@@ -1,20 +1,20 @@
 """Exercise 12: the whole recogniser, from your own parts.
 
-Why it matters. You have all the parts; now they must fit together. Eleven right parts can still be joined with the wrong
-lengths, axes or modes. When they fit, your model learns in half a minute to write down words from voices that it has never
-heard. Everything in it is yours except the optimizer.
+Why it matters. You have all the parts; now they must fit together. Even if all eleven parts are right, you can still join them
+with the wrong lengths, axes or modes. When they fit, your model learns in half a minute to write down words from voices that it
+has never heard. Everything in it is yours except the optimizer.
 
 Paper. arXiv Section 3.1 (layers, Eq. 5), Section 3.3 (CTC, SortaGrad), Section 6 (gradient norm clipped to 400).
 Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes about half a minute.
-You may use. torch, and everything that ``parts`` gives: your own answers. Not torch's CTC loss.
+You may use. torch, and everything in ``parts``: your own answers. Not torch's CTC loss.
 Check it. python exercises/exercise_12_recogniser.py
 
 Goal. At most 10 % word errors on words of a small vocabulary, spoken by voices that are not among the training voices.
-Greedy decoding must reach it, and your beam search too. The training uses your spectrogram, encoder, convolution, batch
+Greedy decoding must reach this, and so must your beam search. The training uses your spectrogram, encoder, convolution, batch
 norm, recurrence, loss, gradient, minibatches, search and error rate.
 
 What if. Let all minibatches be random from the first epoch on (sortagrad=False), or use the recurrence "rnn" instead of
-"gru". How does the loss of the first epochs change?
+"gru". How does the loss in the first epochs change?
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from parts import (
 
 
 class GRULayer(BidirectionalRNNLayer):
-    """Given: your recurrent layer with your GRU in place of the simple recurrence; B(W x) shared, directions summed."""
+    """Given: your recurrent layer with your GRU instead of the simple recurrence. The directions share B(W x) and are summed."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, "rnn", "input")
@@ -55,15 +55,17 @@ class GRULayer(BidirectionalRNNLayer):
 
 
 class DeepSpeech2(nn.Module):
-    """Convolutions, recurrences, a linear layer, log-softmax. (The library's class has more kinds; here batch_norm is
-    'input'.)"""
+    """Convolutions, recurrences, a linear layer, log-softmax.
+
+    (The library's class has more kinds. Here batch_norm is always 'input'.)
+    """
 
     def __init__(
         self, n_freq: int, vocab_size: int, n_conv: int = 2, n_rnn: int = 3, rnn_hidden: int = 256,
         rnn_type: str = "gru", batch_norm: str = "output", time_strides: Sequence[int] | None = None,
         dropout: float = 0.0, clip: float = 20.0,
     ) -> None:  # fmt: skip
-        """Given, nothing to do here: ``convolutions``, ``recurrences``, ``dropout`` and ``output``."""
+        """Given, nothing to write here: builds ``convolutions``, ``recurrences``, ``dropout`` and ``output``."""
         super().__init__()
         if batch_norm != "input" or rnn_type not in ("gru", "rnn"):
             raise ValueError("this exercise builds batch_norm='input' with rnn_type='gru' or 'rnn'")
@@ -84,22 +86,22 @@ class DeepSpeech2(nn.Module):
         self.output = nn.Linear(width, vocab_size)
 
     def output_lengths(self, feature_lengths: Tensor) -> Tensor:
-        """(B,) feature frames -> (B,) output frames after all convolutions. (Two strides of 2: 101 frames, 51, then 26.)"""
+        """(B,) feature frames -> (B,) output frames after all convolutions. (Two strides of 2 turn 101 into 51, then 26.)"""
         raise NotImplementedError
 
     def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the symbols in each output frame (Eq. 5).
 
-        The convolutions take and give (B, C, F, T) and lengths. The recurrences take (T', B, C F'): time first, and in each
-        frame the F' bins of the first channel, then those of the second, and so on. ``self.dropout`` is applied to what goes
-        into each recurrence and into the output.
+        The convolutions take (B, C, F, T) and lengths, and return both. The recurrences take (T', B, C F') and lengths. There
+        time comes first. Each frame holds the F' bins of the first channel, then those of the second, and so on. Apply
+        ``self.dropout`` to the input of each recurrence and to the input of ``self.output``.
 
         Args:
             features: (B, 1, F, T).
-            feature_lengths: (B,) integer frames of each utterance.
+            feature_lengths: (B,) integers, the number of feature frames of each utterance.
 
         Returns:
-            log_probs (T', B, V) of which each row is a log-softmax, and output_lengths (B,).
+            a pair: log_probs (T', B, V), a log-softmax over the V symbols, and output_lengths (B,).
         """
         raise NotImplementedError
 
@@ -107,21 +109,22 @@ class DeepSpeech2(nn.Module):
 def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
     """One step: forward in training mode, CTC loss (mean over the utterances), backward, gradient clipping, update.
 
-    Your loss does not know its gradient, but ctc_gradient does: ``log_probs.backward(gradient)`` sends a gradient of
-    log_probs back through the model. ctc_gradient is the gradient at the inputs of the softmax. It sums to 0 in each frame,
-    so log_softmax passes it on unchanged. The loss is the mean over the utterances, so divide it by B.
+    Autograd cannot differentiate your loss, but you have its gradient: ``log_probs.backward(gradient)`` sends a gradient of
+    log_probs back through the model. ctc_gradient is the gradient at the inputs of the softmax. It sums to 0 in each frame, so
+    log_softmax passes it on unchanged. The loss is the mean over the B utterances, so divide the gradient by B too.
 
     Args:
         model: a DeepSpeech2.
-        batch: ``features``, ``feature_lengths``, ``targets`` and ``target_lengths``, as forward and the CTC functions take them.
-        optimizer: steps once. Gradients left from before must not count.
-        max_norm: if the norm of all gradients together is larger than this, they are rescaled to it.
+        batch: ``features``, ``feature_lengths``, ``targets`` and ``target_lengths``, in the form that
+            forward and the CTC functions take.
+        optimizer: takes one step. Gradients left over from earlier steps must not count.
+        max_norm: if the norm of all gradients together is larger than this, scale them down to this norm.
 
     Returns:
         mean loss per utterance in nats, a float.
 
     Raises:
-        ValueError: if an utterance has too few frames for its text (infinite loss); no weight is updated.
+        ValueError: if an utterance has too few frames for its text, so that its loss is infinite. Then no weight is updated.
     """
     raise NotImplementedError
 

@@ -252,6 +252,19 @@ def test_a_binary_that_kenlm_crashes_on_is_refused(tmp_path, name, at):
     data[at : at + 4] = b"\xff" * 4
     (tmp_path / "lm.bin").write_bytes(data)
     with pytest.raises(
-        KenlmError, match=r"lm\.bin: the binary is damaged, since KenLM crashes on it; get it again, or make it from"
+        KenlmError,
+        match=r"lm\.bin: the binary is damaged, since KenLM crashes on it or never ends; get it again, or make it from",
     ):
+        read_language_model(tmp_path / "lm.bin")
+
+
+@needs_kenlm
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of processor time")
+def test_a_binary_with_a_full_table_in_which_kenlm_searches_for_ever_is_refused(tmp_path, monkeypatch):
+    """Found by fuzzing."""
+    data = bytearray((MADE / "words.probing").read_bytes())
+    data[152:416] = b"\1" * 264  # all 22 places of the table of words, also the free ones
+    (tmp_path / "lm.bin").write_bytes(data)
+    monkeypatch.setattr(kenlm_binary, "_WORK", 1)
+    with pytest.raises(KenlmError, match="KenLM crashes on it or never ends"):
         read_language_model(tmp_path / "lm.bin")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from helpers import TINY
-from models.checkpoints import CheckpointError
+from models.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from pictures.figures import training_curves
 from speech.corpora import CorpusError, Problem
 from training import assembly
@@ -104,3 +105,13 @@ def test_a_refused_resume_leaves_the_folder_as_it_was(run_folder, monkeypatch):
     with pytest.raises(CheckpointError, match="can't resume with other settings: epochs was 2, is 3"):
         start_run(*parse_args([*TINY, "--epochs", "3", "--resume", str(run_folder)]), "a test")
     assert {path.name: path.read_bytes() for path in run_folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("state", [{"epoch": "x"}, {"torch_rng": 5}, {"optimizer": {"state": {}}}, {"problems": [3]}, None])
+def test_a_training_state_that_this_version_cannot_read_is_told(run_folder, tmp_path, state):
+    shutil.copytree(run_folder, tmp_path, dirs_exist_ok=True)
+    saved = load_checkpoint(tmp_path / "last.pt")
+    changed = state and saved.training["trainer"] | state
+    save_checkpoint(tmp_path / "last.pt", saved.model, saved.config, saved.encoder, saved.training | {"trainer": changed})
+    with pytest.raises(CheckpointError, match=r"last.pt: the training state in it can't be read .* --checkpoint .*last.pt"):
+        start_run(*parse_args([*TINY, "--epochs", "2", "--resume", str(tmp_path)]), "a test")
