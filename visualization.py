@@ -89,6 +89,7 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     """Yields each name with its figure."""
     model, encoder, rate = subject.checkpoint.model, subject.checkpoint.encoder, subject.checkpoint.model.features.sample_rate
     caption, speech = f"measured here: {command}", subject.speech
+    settings = f"drawn from the model's settings, not measured: {command}"
     result = evaluate(model, speech, encoder)
     errors, measure = leading_errors(result, encoder), measure_of(encoder)
     print(f"{len(speech)} utterances that the model did not train on: {measure} {errors}")
@@ -99,14 +100,17 @@ def pictures(subject: Subject, command: str) -> Iterator[tuple[str, Figure]]:
     short = min(speech, key=lambda sample: (len(sample.transcript) < 5, sample.seconds))
     yield "pipeline", lessons.pipeline(model, typical, encoder, caption)
     yield "waveform_to_features", figures.waveform_to_features(typical, model.features, caption)
-    yield "architecture", figures.architecture(model, rate, caption)
+    yield "architecture", figures.architecture(model, rate, settings)
     yield "first_layer_filters", figures.first_layer_filters(model, rate, caption)
     yield "activations", figures.activations(model, speech, encoder, caption)
     yield "ctc_output", figures.ctc_output(model, typical, encoder, caption)
     yield "alignment", figures.alignment(model, typical, encoder, caption=caption)
     yield "beam_search_tree", figures.beam_tree(model, short, encoder, caption=caption)
-    yield "predictions", figures.predictions(model, speech, encoder, result, caption)
-    yield "row_convolution", figures.row_convolution(model, f"drawn from the model's settings, not measured: {command}")
+    yield (
+        "predictions",
+        figures.predictions(model, speech, encoder, result, f"{caption}; the worst, a middle and the best utterance"),
+    )
+    yield "row_convolution", figures.row_convolution(model, settings)
     if subject.training_seconds:
         yield "sortagrad", figures.sortagrad(subject.training_seconds, caption=caption)
     if subject.history:

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from machine import machine
 
 from implementation import DeepSpeech2, SpectrogramBatch, shared_batch, train_step
-from pictures.figures import BLUE, RED, new_figure
+from pictures.figures import BLUE, RED, WIDTH, new_figure
 from training.machine import keep_freed_memory
 from training.optimisation import make_optimizer
 from training.parallel import ParallelModel, shares
@@ -103,22 +103,24 @@ def draw(result: dict, args: argparse.Namespace, path: Path) -> None:
     compute, size = 1000 * statistics.median(result["alone"]), 4 * result["weights"]
     sums = 1000 * statistics.median(result["sums"])
     text = (
-        f"Measured here: {args.layers} {args.rnn_type} layers of {args.hidden}, {result['weights'] / 1e6:.1f} M weights, "
-        f"{args.batch} utterances of {args.frames / 100:g} s, one thread. Formula of the ring all-reduce: "
-        "2 (P - 1) / P x 4 bytes x weights / bandwidth. Each process keeps its minibatch, as each GPU in Section 4.1 keeps 64 "
+        f"Measured here: {args.layers} {args.rnn_type.upper()} layers of {args.hidden}, {result['weights'] / 1e6:.1f} M weights, "
+        f"{args.batch} utterances of {args.frames / 100:g} s, one thread. Formula of the ring all-reduce for P processes: "
+        "2 (P − 1) / P × 4 bytes × weights / bandwidth. Each process keeps its minibatch, as each GPU in Section 4.1 keeps 64 "
         "utterances."
     )
-    figure, axes = new_figure(1, 1, (8, 4.6), text)
+    figure, axes = new_figure(1, 1, (WIDTH, 4.6), text)
     axis, processes = axes[0, 0], 2.0 ** np.arange(1, 8)
     axis.axhline(compute, color=BLUE, label=f"computing, measured: {compute:.0f} ms")
-    for gigabits, style in ((1, "-"), (10, "--"), (100, ":")):
-        sending = 1000 * 2 * (processes - 1) / processes * size / (gigabits * 1e9 / 8)
-        axis.plot(processes, sending, style, color=RED, label=f"gradients at {gigabits} Gbit/s, formula")
     axis.plot([args.processes], [sums], "o", color="black", label=f"gradients, measured on one machine: {sums:.0f} ms")
+    for gigabits in (1, 10, 100):
+        sending = 1000 * 2 * (processes - 1) / processes * size / (gigabits * 1e9 / 8)
+        axis.plot(processes, sending, color=RED, label="gradients, by the formula" if gigabits == 1 else None)
+        axis.annotate(f"{gigabits} Gbit/s", (processes[-1], sending[-1]), (0, 4), textcoords="offset points", ha="right")
     axis.set(xscale="log", yscale="log", xlabel="processes, each with a minibatch of its own", ylabel="ms per step")
     axis.set_xticks(processes, [f"{p:.0f}" for p in processes])
+    axis.yaxis.set_major_formatter("{x:,g}")
     axis.minorticks_off()
-    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(path)
 
 

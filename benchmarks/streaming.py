@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -40,6 +41,7 @@ from implementation import (
 from models.checkpoints import Checkpoint, ModelConfig
 from models.streaming import StreamingRecognizer, accept_together
 from models.transcription import Decoder
+from pictures.figures import GREY, RED, WIDTH, new_figure
 from training.machine import keep_freed_memory
 
 RATE, CHUNK = 16000, 0.1  # Hz, seconds
@@ -201,25 +203,24 @@ def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | No
 
 def draw(rows: Sequence[dict], path: Path) -> None:
     """Shares of the work by batch size, and latencies, both against the number of streams (as in Figures 5 and 6)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure, (axes,) = new_figure(1, 2, (WIDTH, 4), f"measured here: {machine('torch')}")
+    left, right = axes
     shown = [row for row in rows if row["streams"] in (1, 5, 10, 20, 40)] or rows
-    for row in shown:
+    for row, colour in zip(shown, colormaps["viridis"](np.linspace(0, 0.9, len(shown))), strict=True):
         sizes, counts = np.unique(row["batches"], return_counts=True)
-        left.plot(sizes, sizes * counts / sum(sizes * counts), marker="o", markersize=3, label=f"{row['streams']} streams")
-    left.set(xlabel="chunks in a batch", ylabel="share of all chunks", ylim=(0, None), title="how large the batches are")
+        name = "1 stream" if row["streams"] == 1 else f"{row['streams']} streams"
+        share = 100 * sizes * counts / sum(sizes * counts)
+        left.plot(sizes, share, marker="o", markersize=3, color=colour, label=name)
+    left.set(xlabel="chunks in a batch", ylabel="share of all chunks, %", ylim=(0, None), title="how large the batches are")
     left.legend(frameon=False)
     streams = [row["streams"] for row in rows]
-    for name, colour in zip(LATENCIES, ("tab:orange", "tab:blue"), strict=True):
+    for name, colour in zip(LATENCIES, (RED, GREY), strict=True):
         for part, style, of in ((0, "--", "median"), (1, "-", "98th percentile")):
             right.plot(streams, [row[name][part] for row in rows], style, color=colour, label=f"{name}, {of}")
-    right.set(xlabel="live streams", ylabel="latency of a chunk (ms)", yscale="log", title="how long a chunk waits for its text")
-    right.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    right.set(xlabel="live streams", ylabel="latency of a chunk, ms", yscale="log", title="how long a chunk waits for its text")
+    right.yaxis.set_major_formatter("{x:,.0f}")
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    figure.savefig(path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

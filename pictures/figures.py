@@ -53,18 +53,31 @@ if TYPE_CHECKING:
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+WIDTH = 9  # inches of a picture; on a page 850 pixels wide, letters of 9 points are then 12 pixels high
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
+<<<<<<< HEAD
     """An empty figure in the project's style and its (rows, columns) axes; ``caption``, below it, says what was measured."""
     figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
+=======
+    """An empty figure in the project's style and its (rows, columns) axes; ``caption`` stands below: what was measured."""
+    figure = ReadableFigure(figsize=size, dpi=130, layout="constrained")
+>>>>>>> helper-pics
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
     if caption:
-        lines = textwrap.fill(caption, int(15 * size[0]))  # 15 letters of this size to an inch
-        figure.supxlabel(lines, fontsize=8, color=GREY, x=0.01, ha="left")
+        lines = balanced(caption, int(15 * size[0]))  # 15 letters of this size to an inch
+        figure.supxlabel(lines, fontsize=9, color=GREY, x=0.01, ha="left")
     return figure, axes
+
+
+def balanced(text: str, width: int) -> str:
+    """The text in as few lines as can hold it, of about the same length."""
+    lines = len(textwrap.wrap(text, width))
+    return next(wrapped for letters in range(len(text) // lines, width + 1)
+                if (wrapped := textwrap.fill(text, letters)).count("\n") == lines - 1)  # fmt: skip
 
 
 def visible(text: str) -> str:
@@ -97,32 +110,33 @@ def draw_spectrogram(axis: Axes, features: np.ndarray, sample: AudioSample) -> N
 def training_curves(history: Sequence[dict], caption: str = "measured here") -> Figure:
     """Loss, error rates and blank share by epoch, from the lines of metrics.jsonl."""
     epochs = [line["epoch"] for line in history]
-    figure, axes = new_figure(1, 3, (12, 3.6), caption)
+    figure, axes = new_figure(1, 3, (WIDTH, 3.3), caption)
     left, middle, right = axes[0]
-    style = {"marker": "o", "markersize": 3}
-    left.plot(epochs, [line["loss"] for line in history], color=BLUE, label="training (augmented)", **style)
-    left.plot(epochs, [line["dev_loss"] for line in history], color=ORANGE, label="dev", **style)
+    style = {"marker": "o", "markersize": 3, "color": BLUE}  # blue: dev
+    left.plot(epochs, [line["loss"] for line in history], **style | {"color": GREY}, label="training (augmented)")
+    left.plot(epochs, [line["dev_loss"] for line in history], label="dev", **style)
     left.set(ylabel="CTC loss, nats per utterance", yscale="log")
     if "dev_wer" in history[0]:  # missing in languages without spaces
-        middle.plot(epochs, [100 * line["dev_wer"] for line in history], color=RED, label="dev WER", **style)
-    middle.plot(epochs, [100 * line["dev_cer"] for line in history], color=BLUE, label="dev CER", **style)
+        middle.plot(epochs, [100 * line["dev_wer"] for line in history], label="WER", **style)
+    middle.plot(epochs, [100 * line["dev_cer"] for line in history], linestyle="--", label="CER", **style)
     middle.set(ylabel="error rate, %", ylim=(0, None))
-    right.plot(epochs, [100 * line["blank_share"] for line in history], color=GREY, label="dev", **style)
-    right.set(ylabel="blank frames of the best path, %", ylim=(0, 100))
+    right.plot(epochs, [100 * line["blank_share"] for line in history], **style)
+    right.set(ylabel="blank frames, %", ylim=(0, 100))
     for axis in axes[0]:
         axis.set(xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         if len(epochs) == 1:
             axis.set_xticks(epochs)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False)
+    middle.legend(frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
     return figure
 
 
 def predictions(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, result: dict, caption: str = "measured here"
 ) -> Figure:
-    """Three utterances (the worst, the middle and the best of an evaluation): features above, output symbols below.
+    """Three utterances (the worst, the middle and the best of an evaluation): features at the left, output symbols at the right.
 
     Args:
         result: what ``evaluate`` returned for this model and dataset.
@@ -130,15 +144,15 @@ def predictions(
     errors = leading_errors(result, encoder)
     ranked = errors.from_worst_to_best()
     chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
-    figure, axes = new_figure(2, len(chosen), (5 * len(chosen), 6), caption)
-    for (above, below), index in zip(axes.T, chosen, strict=True):
+    figure, axes = new_figure(len(chosen), 2, (WIDTH, 2.6 * len(chosen)), caption)
+    for (left, right), index in zip(axes, chosen, strict=True):
         features, log_probs = output_of(model, dataset[index], encoder)
-        draw_spectrogram(above, features, dataset[index])
+        draw_spectrogram(left, features, dataset[index])
         title = "\n".join(map(_shortened, errors.aligned_lines(index).split("\n")))
-        above.set_title(title, loc="left", family="monospace", fontsize=9)
-        below.set(xlim=(0, dataset[index].seconds))
-        draw_symbols(below, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-    below.legend(loc="upper right", bbox_to_anchor=(1, -0.12), frameon=False, fontsize=8)
+        left.set_title(title, loc="left", family="monospace", fontsize=9)
+        right.set(xlim=(0, dataset[index].seconds))
+        draw_symbols(right, log_probs.exp().numpy(), encoder, model.seconds_per_output)
+        right.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
     return figure
 
 
@@ -161,15 +175,17 @@ def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, se
     colours = dict(zip(dict.fromkeys(path[path != encoder.blank_idx].tolist()), cycle((BLUE, ORANGE, GREEN, RED)), strict=False))
     for symbol, colour in colours.items():
         axis.plot(seconds, probabilities[:, symbol], color=colour, linewidth=1.3)
-    room = 0.027 * seconds_per_frame * len(path)  # of a letter, in seconds
+    inches = axis.figure.get_figwidth() / axis.get_subplotspec().get_gridspec().ncols
+    room = 0.12 / inches * seconds_per_frame * len(path)  # of a letter, in seconds
     before, higher = -room, False
     for symbol, frames in groupby(range(len(path)), key=lambda frame: path[frame]):
         if symbol != encoder.blank_idx:
             peak = max(frames, key=lambda frame: probabilities[frame, symbol])
             higher = seconds[peak] - before < room and not higher
             before, name = seconds[peak], visible(encoder.decode([symbol]))
-            axis.annotate(name, (before, 1.13 if higher else 1.03), ha="center", fontsize=9, color=colours[symbol])
-    axis.set(xlabel="time, s", ylabel="probability", ylim=(0, 1.22), yticks=(0, 0.5, 1))
+            height = 1.19 if higher else 1.04
+            axis.annotate(name, (before, height), ha="center", va="bottom", fontsize=9, color=colours[symbol])
+    axis.set(xlabel="time, s", ylabel="probability", ylim=(0, 1.36), yticks=(0, 0.5, 1))
 
 
 def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str = "WER") -> Figure:
@@ -188,7 +204,7 @@ def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str 
     counted = "words" if measure == "WER" else "characters"
     axis.set(xlabel=f"beta, weight of the number of {counted}", ylabel="alpha, weight of the language model")
     axis.set_title(f"{measure} on dev, %; chosen: alpha {alpha:g}, beta {beta:g}", fontsize=10)
-    figure.colorbar(image, ax=axis)
+    figure.colorbar(image, ax=axis, label=f"{measure}, %")
     return figure
 
 
@@ -209,11 +225,11 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
     start = int(np.convolve(audio**2, np.ones(window), "valid").argmax()) // hop * hop  # the loudest frame
     frame = audio[start : start + window]
     windowed = frame * torch.hann_window(window).numpy()
-    figure, axes = new_figure(2, 2, (12, 6), caption)
+    figure, axes = new_figure(2, 2, (WIDTH, 6), caption)
     (wave, one), (spectrum, all_frames) = axes
     wave.plot(np.arange(len(audio)) / rate, audio, linewidth=0.4, color=BLUE)
     wave.axvspan(start / rate, (start + window) / rate, color=ORANGE)
-    wave.set(title=f"1. waveform: {visible(sample.transcript)!r}", xlabel="time, s", ylabel="amplitude", xlim=(0, sample.seconds))
+    wave.set(title="1. waveform; orange: the frame of plot 2", xlabel="time, s", ylabel="amplitude", xlim=(0, sample.seconds))
     milliseconds = 1000 * np.arange(window) / rate
     one.plot(milliseconds, frame, color=GREY, linewidth=1, label=f"{features.window_ms:g} ms of the waveform")
     one.plot(milliseconds, windowed, color=ORANGE, label="times the Hann window")
@@ -225,16 +241,18 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
     values = features(sample.audio).numpy()
     draw_spectrogram(all_frames, values, sample)
     over = "mean 0 and variance 1" if features.corpus is None else "normalised over the corpus"
-    all_frames.set(title=f"4. features: {values.shape[0]} bins, {values.shape[1]} frames, {over}")
+    all_frames.set(title=f"4. features of {sample.transcript!r}:\n{values.shape[0]} bins, {values.shape[1]} frames, {over}")
     figure.colorbar(all_frames.images[0], ax=all_frames, label="normalised log power")
+    for axis in axes.flat:
+        axis.title.set_fontsize(10)
     return figure
 
 
 def _legend_above_the_curves(axis: Axes) -> None:
-    """A legend in one line, with room made for it above the curves."""
+    """A legend, with room made for it above the curves."""
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.16 * (high - low))
-    axis.legend(frameon=False, fontsize=9, loc="upper center", ncols=2, borderaxespad=0.1)
+    axis.set_ylim(low, high + 0.3 * (high - low))
+    axis.legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0.1)
 
 
 def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None:
@@ -245,29 +263,40 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
         label = f"{features.bins} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
         axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
+<<<<<<< HEAD
     axis.set(title="3. log power of each frequency", xlabel="frequency, kHz", ylabel="power, dB")
+=======
+    axis.set(title="3. power at each frequency of that frame", xlabel="frequency, kHz", ylabel="power, dB")
+>>>>>>> helper-pics
 
 
 def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "measured here") -> Figure:
     """Order of the minibatches in the first and the second epoch (arXiv 3.3), and the padding that each order costs."""
     sampler = SortaGradBatchSampler(seconds, batch_size)
-    figure, axes = new_figure(1, 3, (12, 3.4), caption, gridspec_kw={"width_ratios": [2, 2, 1.6]})
+    figure, axes = new_figure(1, 3, (WIDTH, 3.3), caption, gridspec_kw={"width_ratios": [2, 2, 1.7]})
     lengths, shares = np.asarray(seconds), {}
     for epoch, axis in enumerate(axes[0, :2]):
         sampler.set_epoch(epoch)
         batches = list(sampler)
+<<<<<<< HEAD
         shares["first epoch:\nsorted" if epoch == 0 else "later epochs:\nsimilar lengths"] = _padding_share(lengths, batches)
+=======
+        shares[("epoch 1:\nsorted", "later epochs:\nsimilar lengths")[epoch]] = _padding_share(lengths, batches)
+>>>>>>> helper-pics
         places = range(1, len(batches) + 1)
-        axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest (padded to)")
+        axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest: all are padded to it")
         axis.bar(places, [lengths[b].mean() for b in batches], color=BLUE, width=1, label="mean")
-        axis.set(title=("epoch 1: from short to long", "epoch 2: random order")[epoch], xlabel="minibatch", ylabel="seconds")
-    axes[0, 0].legend(frameon=False, fontsize=9)
+        axis.set_title(("epoch 1: from short to long", "epoch 2: minibatches shuffled")[epoch], fontsize=10)
+        axis.set(xlabel="minibatch", ylabel="length of utterances, s", ylim=(0, 1.3 * lengths.max()))
+    axes[0, 0].legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0)
     order = np.random.default_rng(0).permutation(len(lengths))
     batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-    shares["random\nminibatches"] = _padding_share(lengths, batches)
-    bars = axes[0, 2].barh(list(shares), [100 * share for share in shares.values()], color=[BLUE, BLUE, GREY])
+    shares["without\nsorting"] = _padding_share(lengths, batches)
+    bars = axes[0, 2].barh(list(shares), [100 * share for share in shares.values()], color=GREY)
     axes[0, 2].bar_label(bars, fmt="%.1f %%", padding=3)
-    axes[0, 2].set(title="frames that are padding", xlim=(0, 118 * max(0.01, *shares.values())), xlabel="%")
+    axes[0, 2].set_title("what each order costs", fontsize=10)
+    axes[0, 2].set(xlim=(0, 140 * max(0.01, *shares.values())), xlabel="padding, % of all frames")
+    axes[0, 2].invert_yaxis()
     return figure
 
 
@@ -296,24 +325,24 @@ def architecture(model: DeepSpeech2, sample_rate: int | None = None, caption: st
     """The layers from bottom to top of the network, with kernels, strides, shapes, frame rates and weights."""
     frames, hop = 300, model.features.seconds_per_frame
     rows = _layer_rows(model, frames, sample_rate or model.features.sample_rate)
-    size = (12, 0.72 * len(rows) + 1.0)
-    figure, axes = new_figure(1, 2, size, caption, sharey=True, gridspec_kw={"width_ratios": [7, 3]})
+    size = (WIDTH, 0.66 * len(rows) + 1.0)
+    figure, axes = new_figure(1, 2, size, caption, sharey=True, gridspec_kw={"width_ratios": [7, 2]})
     blocks, bars = axes[0]
     for place, row in enumerate(rows):
         blocks.add_patch(Rectangle((0, place - 0.33), 4, 0.66, facecolor=row.colour, alpha=0.4, edgecolor=row.colour))
-        blocks.text(0.08, place, row.name, va="center", fontsize=9)
-        blocks.text(4.2, place, row.shape, va="center", fontsize=9)
-        blocks.text(6.4, place, f"{1000 * row.stride * hop:g} ms", va="center", fontsize=9)
+        blocks.text(0.05, place, row.name, va="center", fontsize=10)
+        blocks.text(4.1, place, row.shape, va="center", fontsize=10)
+        blocks.text(6.4, place, f"{1000 * row.stride * hop:g} ms", va="center", fontsize=10)
         if place:
             blocks.annotate("", (2, place - 0.33), (2, place - 0.67), arrowprops={"arrowstyle": "->", "color": GREY})
-    for x, heading in ((4.2, f"what comes out\nfor {frames} frames"), (6.4, "a frame\nevery")):
-        blocks.text(x, -0.55, heading, va="bottom", fontsize=9, color=GREY)
+    for x, heading in ((4.1, f"what comes out for {frames}\nframes (ch.: channels)"), (6.4, "a frame\nevery")):
+        blocks.text(x, -0.55, heading, va="bottom", fontsize=10, color=GREY)
     weights = [row.weights for row in rows]
     drawn = bars.barh(range(len(rows)), weights, color=GREY, height=0.4)
-    bars.bar_label(drawn, [f"{n:,}" if n else "none" for n in weights], padding=3, fontsize=9)
-    bars.text(0, -0.55, f"weights,\n{sum(weights):,} in all", va="bottom", fontsize=9, color=GREY)
+    bars.bar_label(drawn, [f"{n:,}" if n else "none" for n in weights], padding=3, fontsize=10)
+    bars.text(0, -0.55, f"weights,\n{sum(weights):,} in all", va="bottom", fontsize=10, color=GREY)
     blocks.set(xlim=(0, 7), ylim=(len(rows) - 0.5, -1.2))
-    bars.set(xlim=(0, 1.35 * max(weights)))
+    bars.set(xlim=(0, 1.7 * max(weights)))
     for axis in axes[0]:
         axis.axis("off")
     return figure
@@ -369,10 +398,10 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, capt
     weights, one_d = model.convolutions[0].conv.weight.detach().cpu().numpy(), model.specification[0].kernel[0] == 0
     kernels = weights[:, :, 0] if one_d else weights[:, 0]  # (C, bins, frames); 1D: all bins of the features
     count, height, width = kernels.shape
-    figure, axes = new_figure(4, 8, (11, 8), caption, sharex=True, sharey=True)
+    figure, axes = new_figure(4, 8, (WIDTH, 7), caption, sharex=True, sharey=True)
     khz = (sample_rate or model.features.sample_rate) / 2000 / (model.n_freq - 1) * height / 2
     milliseconds = 1000 * model.features.seconds_per_frame * width / 2
-    bottom, top, label = (0, 2 * khz, "frequency, kHz") if one_d else (-khz, khz, "from the centre, kHz")
+    bottom, top, label = (0, 2 * khz, "frequency, kHz") if one_d else (-khz, khz, "frequency, kHz\nfrom the centre")
     order = np.argsort(-np.square(kernels).sum((1, 2)))[: axes.size]  # the strongest first
     reach = float(np.quantile(np.abs(kernels[order]), 0.998))  # one scale for all
     for axis in axes.flat[len(order) :]:
@@ -381,9 +410,13 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, capt
         extent = (-milliseconds, milliseconds, bottom, top)
         image = axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
     figure.colorbar(image, ax=axes, extend="both", label="weight", fraction=0.02, pad=0.01)
-    axes[-1, 0].set(xlabel="time, ms", ylabel=label)
+    for axis in axes[:, 0]:
+        axis.set(ylabel=label)
+    for axis in axes[-1]:
+        axis.set(xlabel="time, ms")
     which = "First convolution" if count <= axes.size else f"First convolution, the {axes.size} strongest of {count} kernels"
-    figure.suptitle(f"{which}: red adds, blue subtracts; vertical stripes see onsets, horizontal ones resonances")
+    stripes = "A vertical stripe responds to the start or end of a sound, a horizontal one to a steady tone."
+    figure.suptitle(f"{which}: red weights add, blue ones subtract.\n{stripes}", fontsize=11)
     return figure
 
 
@@ -395,34 +428,39 @@ def activations(
     For a layer without batch norm, or with one at each step (Eq. 7): the input of its clipped ReLU, or else its output.
     """
     layers = [*model.convolutions, *model.recurrences]
-    figure, axes = new_figure(2, len(layers), (2.6 * len(layers), 5), caption)
     seen = _seen_values(model, layers, samples, encoder)
+    shown = [values for both in seen for values in both if values is not None]
+    reach = max(float(np.abs(np.quantile(values, (0.1, 0.9))).max()) for values in shown)  # one scale for all
+    told = f"{caption}. Beside each plot: mean ± standard deviation. Values beyond ±{reach:.3g} are not drawn."
+    figure, axes = new_figure(len(layers), 2, (WIDTH, 1.15 * len(layers) + 1), told, sharex=True)
     below_recurrence = "feed-forward" if isinstance(model, DeepSpeech1) else "convolution"
-    for number, (layer, (above, below), (before, after)) in enumerate(zip(layers, axes.T, seen, strict=True), start=1):
-        above.set_title(f"layer {number}: {layer.rnn_type.upper() if isinstance(layer, RecurrentLayer) else below_recurrence}")
+    for number, (layer, (left, right), (before, after)) in enumerate(zip(layers, axes, seen, strict=True), start=1):
+        kind = layer.rnn_type.upper() if isinstance(layer, RecurrentLayer) else below_recurrence
+        left.set_title(f"layer {number}: {kind}", loc="left", fontsize=10)
         if before is None:
-            above.axis("off")
-            above.text(0.5, 0.5, textwrap.fill(_placement(layer), 18), ha="center", va="center", transform=above.transAxes)
+            left.axis("off")
+            left.text(0.5, 0.5, textwrap.fill(_placement(layer), 18), ha="center", va="center", transform=left.transAxes)
         else:
-            _draw_histogram(above, before, GREY, "before")
+            _draw_histogram(left, before, reach, GREY, "before")
         relu = isinstance(layer.activation, ClippedReLU)
-        text = _draw_histogram(below, after, BLUE, "after" if before is not None else "before the ReLU" if relu else "output")
+        name, more = "after" if before is not None else "before the ReLU" if relu else "output", ""
         if relu:
-            below.axvspan(min(0, below.get_xlim()[0]), 0, color=ORANGE, alpha=0.25, linewidth=0)
+            right.axvspan(-reach, 0, color=ORANGE, alpha=0.25, linewidth=0)
             zero, over = (after < 0).mean(), (after > layer.activation.clip).mean()
-            text += f"\n{100 * zero:.0f} % become 0\n{100 * over:.2g} % exceed {layer.activation.clip:g}"
-        below.set(xlabel=text)
-    axes[0, 0].set(ylabel="into batch norm")
-    axes[1, 0].set(ylabel=("out of it" if seen[0][0] is not None else "values") + "\n(beige: becomes 0)")
+            more = f"\n{100 * zero:.0f} % become 0\n{100 * over:.2g} % exceed {layer.activation.clip:g}"
+        _draw_histogram(right, after, reach, BLUE, name, more)
+    axes[0, 0].set_xlim(-reach, reach)
+    axes[-1, 0].set(xlabel="value before batch norm")
+    axes[-1, 1].set(xlabel=("value after batch norm" if seen[0][0] is not None else "value") + " (beige: becomes 0)")
     return figure
 
 
-def _draw_histogram(axis: Axes, values: np.ndarray, colour: str, name: str) -> str:
-    """Draws the values without the outermost thousandths; writes below, and returns, their mean and standard deviation."""
-    axis.hist(values, bins=60, range=tuple(np.quantile(values, (0.001, 0.999))), color=colour, density=True)
-    text = f"{name}: {values.mean().round(2) + 0.0:.2f} ± {values.std():.2f}"  # + 0.0: no -0.00
-    axis.set(yticks=[], xlabel=text)
-    return text
+def _draw_histogram(axis: Axes, values: np.ndarray, reach: float, colour: str, name: str, more: str = "") -> None:
+    """Draws the values up to ``reach``; writes beside them their mean, their standard deviation, and more."""
+    axis.hist(values, bins=81, range=(-reach, reach), color=colour, density=True)
+    text = f"{name}: {values.mean().round(2) + 0.0:.2f} ± {values.std():.2f}{more}"  # + 0.0: no -0.00
+    axis.text(1.02, 0.5, text, va="center", fontsize=9, transform=axis.transAxes)
+    axis.set(yticks=[], ylabel="share")
 
 
 Layer = ConvBlock | RecurrentLayer
@@ -481,13 +519,13 @@ DEPLOYED_LOOKAHEAD = 19  # tau of the model that the authors deployed [paper, Se
 
 
 def row_convolution(model: DeepSpeech2, caption: str = "drawn from the model itself") -> Figure:
-    """Left: an example of a row convolution (Eq. 11); right: the audio that an output frame of this model waits for.
+    """Above: an example of a row convolution (Eq. 11); below: the audio that an output frame of this model waits for.
 
     If the model has no row convolution, the picture shows what the paper's would wait for.
     """
-    figure, axes = new_figure(1, 2, (13, 5), caption, gridspec_kw={"width_ratios": [1, 1.25]})
+    figure, axes = new_figure(2, 1, (WIDTH, 8), caption, gridspec_kw={"height_ratios": [1.1, 1]})
     _draw_lookahead(axes[0, 0])
-    _draw_waits(axes[0, 1], _waits(model))
+    _draw_waits(axes[1, 0], _waits(model))
     return figure
 
 
@@ -510,7 +548,7 @@ def _draw_lookahead(axis: Axes, present: int = 2) -> None:
                         (3.95, f"W, times the present frame and the next {layer.lookahead}, row by row"),
                         (8.15, "r, the input of the next layer")):  # fmt: skip
         axis.text(0, place, name, va="bottom", fontsize=9)
-    axis.text(frames + 0.5 * layer.lookahead, 3.1, "zeros after\nthe end", ha="center", va="top", fontsize=8, color=GREY)
+    axis.text(frames + 0.5 * layer.lookahead, 3.1, "zeros after\nthe end", ha="center", va="top", fontsize=9, color=GREY)
     axis.set(xlim=(-0.1, frames + layer.lookahead + 0.1), ylim=(11.6, -0.9))
     axis.set_title("a row convolution, for example with tau = 2", fontsize=11)
     axis.axis("off")
@@ -591,7 +629,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     target = encoder.encode(sample.transcript)
     states, path = _state_shares(log_probs, target).numpy().T, forced_alignment(log_probs, target)  # (S, T'), (T',)
     seconds_per_frame = model.seconds_per_output
-    figure, axes = new_figure(3, 1, (12, 10), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
+    figure, axes = new_figure(3, 1, (WIDTH, 8.5), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
     draw_spectrogram(above, features, sample)
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
@@ -603,8 +641,8 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
     below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
     below.set(xlabel="time, s", ylabel="state of the extended target", xlim=(0, sample.seconds))
-    title = "blue: all paths that spell it, by their probability; line: the likeliest (Eq. 13); unnamed rows are blanks"
-    below.set_title(title, loc="left", fontsize=10)
+    title = "blue: all paths that spell the transcript, darker where they are more probable;\n"
+    below.set_title(title + "line: the most probable path (Eq. 13); rows without a letter: blanks", loc="left", fontsize=10)
     above.set_xlabel("")
     middle.set_xlabel("")
     return figure
@@ -627,7 +665,7 @@ def alignment(
     """Features with the times of each character and word of ``text`` (default: the transcript), from forced alignment."""
     features, log_probs = output_of(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
-    figure, axes = new_figure(3, 1, (12, 5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.5, 1]})
+    figure, axes = new_figure(3, 1, (WIDTH, 4.5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.6, 1.1]})
     above, letters, words = axes[:, 0]
     draw_spectrogram(above, features, sample)
     above.set_xlabel("")
@@ -642,11 +680,13 @@ def alignment(
 
 def _draw_spans(axis: Axes, spans: Sequence[tuple[AlignedText, str]]) -> None:
     """A box with a label for each piece of time."""
-    for (unit, label), colour in zip(spans, cycle((BLUE, ORANGE)), strict=False):
-        axis.axvspan(unit.start, unit.end, color=colour, alpha=0.5, linewidth=0)
+    for unit, label in spans:
+        axis.axvspan(unit.start, unit.end, facecolor=(BLUE, 0.4), edgecolor="white", linewidth=2)
         axis.text((unit.start + unit.end) / 2, 0.5, label, ha="center", va="center", fontsize=9)
+    last = axis.get_subplotspec().is_last_row()
     axis.set(ylim=(0, 1), yticks=[])
-    axis.spines[["left", "bottom"]].set_visible(axis.get_subplotspec().is_last_row())
+    axis.tick_params(bottom=last)
+    axis.spines["bottom"].set_visible(last)
     axis.spines["left"].set_visible(False)
 
 
@@ -664,7 +704,7 @@ def beam_tree(
             first.setdefault(hypothesis.labels, frame)
             last[hypothesis.labels] = frame
     winner, place = beams[-1][0].labels, _tree_places(first, beams[-1][0].labels)
-    figure, axes = new_figure(1, 1, (12, 1.2 + 0.17 * len(first)), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 1.5 + 0.2 * len(place)), caption)
     axis = axes[0, 0]
     for prefix, row in place.items():
         on_path = winner[: len(prefix)] == prefix
@@ -673,18 +713,19 @@ def beam_tree(
         if prefix:
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
             name = visible(encoder.decode(prefix[-1:]))
-            axis.text(first[prefix] + 0.1, row - 0.12, name, va="bottom", fontsize=9, color=style["color"])
-    endings: dict[int, list[str]] = {}  # by row: one text may be the beginning of another
-    for hypothesis in beams[-1]:
+            axis.text(first[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
+    below = -1.0  # no text at the end lies on the one above
+    for hypothesis in sorted(beams[-1], key=lambda found: place[found.labels]):  # equal rows: the likelier first
         text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
-        endings.setdefault(place[hypothesis.labels], []).append(text)
-    for row, texts in endings.items():
-        for line, text in enumerate(texts):
-            weight = "normal" if row or line else "bold"
-            axis.text(len(rows) + 1.1, row + 0.9 * line, text, va="center", fontsize=9, weight=weight)
-    axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1))
-    title = f"spoken: {sample.transcript}; beam of {beam_width}; right: the texts at the end and their probability"
-    axis.set_title(title, fontsize=10)
+        below = max(place[hypothesis.labels], below + 1)
+        weight = "bold" if hypothesis.labels == winner else "normal"
+        axis.text(len(rows) + 1.1, below, text, va="center", fontsize=9, weight=weight)
+    axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1.2))
+    title = (
+        f"spoken: {sample.transcript}. Each line is a prefix, drawn while it is among the {beam_width} most probable.\n"
+        "The letter on it is its last. Blue: the prefixes of the winner. Right: the texts at the end and their probability."
+    )
+    axis.set_title(title, fontsize=10, loc="left")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)

@@ -20,7 +20,7 @@ from implementation import (
     extend_target,
     greedy_decode,
 )
-from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, draw_spectrogram, draw_symbols, new_figure, output_of, visible
+from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, draw_spectrogram, draw_symbols, new_figure, output_of, visible
 
 BLANK = "_"  # as the notebook writes it
 
@@ -33,7 +33,7 @@ def symbols_of(path: Sequence[int], encoder: CharEncoder) -> str:
 def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
     """All of speech recognition: waveform, spectrogram, the network's output, its best path, the text."""
     features, log_probs = output_of(model, sample, encoder)
-    figure, axes = new_figure(4, 1, (10, 8), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
+    figure, axes = new_figure(4, 1, (WIDTH, 7.2), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
     wave, spectrogram, symbols, path = axes[:, 0]
     wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio, linewidth=0.4, color=BLUE)
     draw_spectrogram(spectrogram, features, sample)
@@ -45,7 +45,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
         "1. the waveform: what the microphone measures",
         "2. the spectrogram: how strong each frequency is, and when",
         "3. the network: how probable each symbol is in each frame",
-        f"4. the likeliest symbol of each frame; merge repeats, drop blanks ( {BLANK} ):   {text}",
+        f"4. the likeliest symbol of each frame; merge repeats, drop blanks ({BLANK}):   {text}",
     )
     for axis, title in zip(axes[:, 0], titles, strict=True):
         axis.set_title(title, loc="left", fontsize=11)
@@ -58,7 +58,7 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
     """The best path, one symbol per frame; those that stay in the text are red."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
-    size = min(12, 800 / len(labels))  # smaller if there are many frames
+    size = min(12, 720 / len(labels))  # smaller if there are many frames
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):
         kept = label not in (encoder.blank_idx, before)
         style = {"color": RED, "weight": "bold"} if kept else {"color": GREY}
@@ -76,7 +76,7 @@ def outputs(
     features, _ = output_of(model, sample, encoder)
     ratios = [1.2, *[1] * len(stages)]
     figure, axes = new_figure(
-        1 + len(stages), 1, (10, 2 * sum(ratios)), caption, sharex=True, gridspec_kw={"height_ratios": ratios}
+        1 + len(stages), 1, (WIDTH, 1.8 * sum(ratios)), caption, sharex=True, gridspec_kw={"height_ratios": ratios}
     )
     draw_spectrogram(axes[0, 0], features, sample)
     axes[0, 0].set_title(f"spoken: {sample.transcript}", loc="left", fontsize=11)
@@ -99,7 +99,7 @@ def forward_table(log_probs: Tensor, text: str, encoder: CharEncoder, frame: int
     target = encoder.encode(text)
     states, lengths = extend_target(target), (torch.tensor([len(log_probs)]), torch.tensor([len(target)]))
     alpha = ctc_forward_variables(log_probs[:, None], torch.tensor(target), *lengths)[:, 0].exp().t().numpy()  # (S, T')
-    figure, axes = new_figure(1, 1, (9, 4.6), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 4.6), caption)
     axis, shown = axes[0, 0], np.where(np.arange(len(log_probs)) < frame, alpha, np.nan)
     axis.imshow(np.log10(np.where(shown > 0, shown, np.nan)), cmap="Blues", aspect="auto", vmin=-7, vmax=2)
     for (state, place), value in np.ndenumerate(shown):
@@ -124,16 +124,17 @@ def scores(
     hypotheses: Sequence[Hypothesis], encoder: CharEncoder, alpha: float, beta: float, caption: str = "measured here"
 ) -> Figure:
     """The three parts of Q(y) (Eq. 12) for each text that a beam search found, the best first."""
-    figure, axes = new_figure(1, 1, (9, 1.3 + 0.55 * len(hypotheses)), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 1.3 + 0.55 * len(hypotheses)), caption)
     axis, rows = axes[0, 0], np.arange(len(hypotheses))
     ctc, model, words = np.array([(found.log_ctc, alpha * found.log_lm, beta * found.words) for found in hypotheses]).T
     axis.barh(rows, ctc, color=BLUE, height=0.5, label="log p_ctc")
     axis.barh(rows, model, left=ctc, color=ORANGE, height=0.5, label="alpha log p_lm")
     axis.barh(rows + 0.33, words, left=ctc + model, color=GREEN, height=0.16, label="beta word_count")
     axis.vlines([found.score for found in hypotheses], rows - 0.3, rows + 0.45, color=RED, linewidth=2, label="Q, their sum")
-    axis.set_yticks(range(len(hypotheses)), [encoder.decode(found.labels) for found in hypotheses], fontsize=10)
+    axis.set_yticks(range(len(hypotheses)), [repr(encoder.decode(found.labels)) for found in hypotheses], fontsize=10)
     axis.set(xlabel="nats", ylim=(len(hypotheses) - 0.3, -0.6))
     axis.axvline(0, color=GREY, linewidth=0.8)
+    axis.set_xlim(left=1.03 * (ctc + model).min())  # no bar ends at the edge
     axis.set_title(f"alpha {alpha:g}, beta {beta:g}: the search writes {encoder.decode(hypotheses[0].labels)!r}", fontsize=11)
     figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
@@ -141,14 +142,16 @@ def scores(
 
 def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, caption: str = "measured here") -> Figure:
     """The loss of each step of several runs, with one panel per comparison: a mean over the last ``smooth`` steps."""
-    figure, axes = new_figure(1, len(panels), (5 * max(2, len(panels)), 3.8), caption, sharey=True)
+    figure, axes = new_figure(1, len(panels), (WIDTH, 3.6), caption, sharey=True)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (name, losses), colour in zip(curves.items(), cycle((GREY, RED, BLUE, GREEN)), strict=False):
             width = min(smooth, len(losses))
             mean = np.convolve(losses, np.full(width, 1 / width), "valid")
             axis.plot(np.arange(width, len(losses) + 1), mean, color=colour, label=name)
-        axis.set(title=title, xlabel="step", ylim=(0, None))
+        axis.set_title(title, fontsize=11)
+        axis.set(xlabel="step")
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     axes[0, 0].set_ylabel("training loss, nats per utterance")
+    axes[0, 0].set_ylim(0)  # last, so that no curve of the other panels is cut off
     return figure

@@ -7,14 +7,13 @@ language model (Section 3.1), except where Table 5 says otherwise.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, new_figure
+from pictures.figures import BLUE, GREY, ORANGE, RED, WIDTH, balanced, new_figure
 
 # Table 1, Section 3.2: recurrent layers, layers in all, hidden units; train without and with BN, dev without and with BN.
 TABLE_1 = (
@@ -66,18 +65,18 @@ TABLE_11 = (
 )
 # Tables 13 to 15, Sections 6.1.2 to 6.1.4: test set; Deep Speech 1, Deep Speech 2, people.
 TABLE_13 = (
-    ("WSJ\neval'92", 4.94, 3.60, 5.03),
-    ("WSJ\neval'93", 6.94, 4.98, 8.08),
-    ("LibriSpeech\nclean", 7.89, 5.33, 5.83),
-    ("LibriSpeech\nother", 21.74, 13.25, 12.69),
+    ("WSJ eval'92", 4.94, 3.60, 5.03),
+    ("WSJ eval'93", 6.94, 4.98, 8.08),
+    ("LibriSpeech clean", 7.89, 5.33, 5.83),
+    ("LibriSpeech other", 21.74, 13.25, 12.69),
 )
 TABLE_14 = (
-    ("American,\nCanadian", 15.01, 7.55, 4.85),
-    ("Common-\nwealth", 28.46, 13.56, 8.15),
+    ("American, Canadian", 15.01, 7.55, 4.85),
+    ("Commonwealth", 28.46, 13.56, 8.15),
     ("European", 31.20, 17.55, 12.76),
     ("Indian", 45.35, 22.44, 22.15),
 )
-TABLE_15 = (("clean", 6.30, 3.34, 3.46), ("real\nnoise", 67.94, 21.79, 11.84), ("simulated\nnoise", 80.27, 45.05, 31.33))
+TABLE_15 = (("clean", 6.30, 3.34, 3.46), ("real noise", 67.94, 21.79, 11.84), ("simulated noise", 80.27, 45.05, 31.33))
 
 
 def _caption(table: int, section: str, more: str) -> str:
@@ -89,19 +88,19 @@ def _grouped_bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[
     width = 0.8 / len(series)
     for i, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=True)):
         bars = axis.bar(np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
-        axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
+        axis.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
     axis.set_xticks(range(len(groups)), groups)
-    axis.set(ylabel="WER, %", ylim=(0, 1.18 * max(map(max, series.values()))))
+    axis.set(ylabel="WER, %", ylim=(0, 1.25 * max(map(max, series.values()))))
     axis.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper center")
 
 
 def batch_norm_by_depth() -> Figure:
     """Table 1: on dev batch norm helps deeper networks more, and it harms the shallowest."""
-    caption = _caption(1, "3.2", "38 M parameters each, 2400 to 1280 units per layer; dev with the language model (3.1)")
-    figure, axes = new_figure(1, 2, (12, 4), caption, sharey=True)
+    caption = _caption(1, "3.2", "38 M parameters each, 2400 to 1280 units per layer; dev rates with the language model (3.1)")
+    figure, axes = new_figure(1, 2, (WIDTH, 4), caption, sharey=True)
     groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_1]
     for axis, title, first in zip(axes[0], ("training set", "development set"), (3, 5), strict=True):
-        series = {"without batch norm": [row[first] for row in TABLE_1], "with": [row[first + 1] for row in TABLE_1]}
+        series = {"without batch norm": [row[first] for row in TABLE_1], "with batch norm": [row[first + 1] for row in TABLE_1]}
         _grouped_bars(axis, groups, series, (GREY, BLUE))
         axis.set(title=title)
     return figure
@@ -109,8 +108,8 @@ def batch_norm_by_depth() -> Figure:
 
 def sortagrad_gain() -> Figure:
     """Table 2: sorting the first epoch helps, above all without batch norm."""
-    more = "9 layers, 7 of them recurrent; dev with the language model (3.1)"
-    figure, axes = new_figure(1, 2, (9, 3.8), _caption(2, "3.3", more), sharey=True)
+    more = "9 layers, 7 of them recurrent; dev rates with the language model (3.1)"
+    figure, axes = new_figure(1, 2, (WIDTH, 3.8), _caption(2, "3.3", more), sharey=True)
     for axis, title, first in zip(axes[0], ("training set", "development set"), (0, 2), strict=True):
         series = {name: row[first : first + 2] for name, row in TABLE_2.items()}
         _grouped_bars(axis, ("without\nbatch norm", "with\nbatch norm"), series, (GREY, BLUE))
@@ -120,8 +119,8 @@ def sortagrad_gain() -> Figure:
 
 def rnn_or_gru() -> Figure:
     """Table 3: at the same number of parameters the GRU is ahead, but gains nothing beyond 5 recurrent layers."""
-    caption = _caption(3, "3.4", "about 38 M parameters, batch norm, one 1D convolution; dev with the language model (3.1)")
-    figure, axes = new_figure(1, 1, (7.5, 3.8), caption)
+    caption = _caption(3, "3.4", "about 38 M parameters, batch norm, one 1D convolution; dev rates with the language model (3.1)")
+    figure, axes = new_figure(1, 1, (WIDTH, 3.8), caption)
     groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_3]
     series = {"simple RNN": [row[2] for row in TABLE_3], "GRU": [row[3] for row in TABLE_3]}
     _grouped_bars(axes[0, 0], groups, series, (GREY, BLUE))
@@ -131,7 +130,7 @@ def rnn_or_gru() -> Figure:
 def convolutions() -> Figure:
     """Table 4: convolutions over time and frequency help most on noisy speech."""
     caption = _caption(4, "3.5", "7 recurrent layers, 35 M parameters, batch norm, SortaGrad; with the language model (3.1)")
-    figure, axes = new_figure(1, 1, (10, 4), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 4), caption)
     groups = [f"{name}\n{channels}" for name, channels, *_ in TABLE_4]
     series = {"regular dev": [row[4] for row in TABLE_4], "noisy dev": [row[5] for row in TABLE_4]}
     _grouped_bars(axes[0, 0], groups, series, (BLUE, ORANGE))
@@ -140,11 +139,11 @@ def convolutions() -> Figure:
 
 
 def strides_and_bigrams() -> Figure:
-    """Table 5: at stride 4 single letters get too few frames; pairs of letters lose little."""
+    """Table 5: at stride 4 single letters get too few frames; bigrams lose little."""
     caption = _caption(5, "3.6", "one 1D convolution, 7 recurrent layers, 35 M parameters; development set")
-    figure, axes = new_figure(1, 2, (10, 3.8), caption, sharey=True)
-    for axis, title, first in zip(axes[0], ("without a language model", "with a 5-gram"), (1, 3), strict=True):
-        for name, column, colour in (("single letters", first, RED), ("bigrams", first + 1, BLUE)):
+    figure, axes = new_figure(1, 2, (WIDTH, 3.8), caption, sharey=True)
+    for axis, title, first in zip(axes[0], ("without a language model", "with a 5-gram language model"), (1, 3), strict=True):
+        for name, column, colour in (("single letters", first, RED), ("bigrams: letter pairs", first + 1, BLUE)):
             axis.plot([row[0] for row in TABLE_5], [row[column] for row in TABLE_5], marker="o", color=colour, label=name)
             for row in TABLE_5:
                 other = row[2 * first + 1 - column]
@@ -164,11 +163,11 @@ def strides_and_bigrams() -> Figure:
 
 
 def more_data() -> Figure:
-    """Table 10: from 1,200 hours on ten times the data gives about 40 per cent fewer errors; below, the line is steeper."""
+    """Table 10: from 120 to 1,200 hours the errors fall by more than half, from 1,200 to 12,000 by about 40 per cent."""
     caption = _caption(
-        10, "5.3", "68 M parameters: 2 layers of 2D convolution and 7 recurrent; dev with the language model (3.1)"
+        10, "5.3", "68 M parameters: 2 layers of 2D convolution and 7 recurrent; dev rates with the language model (3.1)"
     )
-    figure, axes = new_figure(1, 1, (7.5, 4.2), caption)
+    figure, axes = new_figure(1, 1, (WIDTH, 4.2), caption)
     axis = axes[0, 0]
     for name, column, colour in (("noisy dev", 3, ORANGE), ("regular dev", 2, BLUE)):
         hours, rates = [row[1] for row in TABLE_10], [row[column] for row in TABLE_10]
@@ -185,27 +184,27 @@ def more_data() -> Figure:
 
 
 def model_size() -> Figure:
-    """Table 11: larger is better; at equal size the simple RNN, which has more layers, is slightly ahead."""
-    more = "GRU: 1 2D convolution and 3 GRU layers; RNN: 3 and 7. Bigrams, stride 3; dev with the language model (3.1)"
+    """Table 11: larger models are better; at equal size the simple RNN, which has more layers, is slightly ahead."""
+    more = "GRU: 1 2D convolution and 3 GRU layers; RNN: 3 and 7. Bigrams, stride 3; dev rates with the language model (3.1)"
     caption = _caption(11, "6.1.1", more)
-    figure, axes = new_figure(1, 2, (11, 3.8), caption)
-    for axis, title, column in zip(axes[0], ("regular", "noisy"), (2, 3), strict=True):
-        for name, colour, above in (("GRU", BLUE, 7), ("RNN", GREEN, -14)):
+    figure, axes = new_figure(1, 2, (WIDTH, 3.8), caption, sharey=True)
+    for axis, title, column in zip(axes[0], ("regular dev", "noisy dev"), (2, 3), strict=True):
+        for name, colour, above in (("GRU", BLUE, 7), ("RNN", GREY, -14)):
             points = [(row[0], row[column]) for row in TABLE_11 if row[1] == name]
             axis.plot(*zip(*points, strict=True), marker="o", color=colour, label="simple RNN" if name == "RNN" else name)
             for x, y in points:
                 axis.annotate(f"{y:.2f}", (x, y), (4, above), textcoords="offset points", ha="center", fontsize=9)
         sizes = sorted({row[0] for row in TABLE_11})
         axis.set(title=title, xlabel="parameters, millions", ylabel="WER, %", xticks=sizes, xlim=(8, 110))
-        axis.set_ylim(0, 1.15 * max(row[column] for row in TABLE_11))
+        axis.set_ylim(0, 25)
         axis.legend(frameon=False, loc="lower left")
     return figure
 
 
 def all_reduce() -> Figure:
-    """Table 7: the authors' all-reduce takes 2.3 to 21.4 times less time than OpenMPI's."""
-    more = "seconds of an epoch; 5 layers, 3 of them recurrent with 2560 units; 64 utterances per GPU"
-    figure, axes = new_figure(1, 1, (7.5, 4.2), _caption(7, "4.1", more))
+    """Table 7: OpenMPI's all-reduce takes 2.3 to 21.4 times as long as the authors' own."""
+    more = "5 layers, 3 of them recurrent with 2560 units; 64 utterances per GPU"
+    figure, axes = new_figure(1, 1, (WIDTH, 4.2), _caption(7, "4.1", more))
     axis = axes[0, 0]
     gpus = [row[0] for row in TABLE_7]
     for name, column, colour, beside in (("OpenMPI 1.8.5", 1, GREY, (12, 7)), ("the authors' own", 2, BLUE, (0, -14))):
@@ -213,7 +212,7 @@ def all_reduce() -> Figure:
         axis.loglog(gpus, seconds, marker="o", color=colour, label=name)
         for x, y in zip(gpus, seconds, strict=True):
             axis.annotate(f"{y:,.1f}", (x, y), beside, textcoords="offset points", ha="center", fontsize=9)
-    axis.set(xlabel="GPUs", ylabel="all-reduce, seconds of an epoch", xlim=(3, 170), ylim=(200, 150_000))
+    axis.set(xlabel="GPUs", ylabel="time for all-reduce, s per epoch", xlim=(3, 170), ylim=(200, 150_000))
     axis.set_xticks(gpus, map(str, gpus))
     axis.set_yticks((1000, 10_000, 100_000), ("1,000", "10,000", "100,000"))
     axis.minorticks_off()
@@ -226,13 +225,17 @@ def people() -> Figure:
     """Table 13: ahead of people on 3 of 4 sets of read speech. Tables 14 and 15: behind them on accents and in noise."""
     more = "with Tables 14 (6.1.3, VoxForge) and 15 (6.1.4, CHiME-3). People: the better of two transcripts of each clip"
     parts = (("read speech (Table 13)", TABLE_13), ("accents (Table 14)", TABLE_14), ("noise (Table 15)", TABLE_15))
-    sizes = {"width_ratios": [len(table) for _, table in parts]}
-    figure, axes = new_figure(1, 3, (12, 4.2), _caption(13, "6.1.2", more), gridspec_kw=sizes)
-    for axis, (title, table) in zip(axes[0], parts, strict=True):
-        series = {name: [row[column] for row in table] for column, name in ((2, "Deep Speech 2"), (3, "people"))}
-        _grouped_bars(axis, [row[0] for row in table], series, (BLUE, ORANGE))
-        axis.legend(frameon=False, fontsize=9, loc="upper left")
-        axis.set(title=title)
+    sizes = {"height_ratios": [len(table) for _, table in parts]}
+    figure, axes = new_figure(3, 1, (WIDTH, 7.5), _caption(13, "6.1.2", more), sharex=True, gridspec_kw=sizes)
+    for axis, (title, table) in zip(axes[:, 0], parts, strict=True):
+        for column, name, colour, shift in ((2, "Deep Speech 2", BLUE, -0.2), (3, "people", ORANGE, 0.2)):
+            bars = axis.barh(np.arange(len(table)) + shift, [row[column] for row in table], 0.4, label=name, color=colour)
+            axis.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
+        axis.set_yticks(range(len(table)), [row[0] for row in table])
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.invert_yaxis()
+    axes[0, 0].legend(frameon=False, loc="upper right")
+    axes[-1, 0].set(xlabel="WER, %", xlim=(0, 50))
     return figure
 
 
@@ -252,6 +255,6 @@ CHARTS = {
 
 def titled_chart(name: str) -> Figure:
     """A chart of ``CHARTS`` under its title."""
-    figure = CHARTS[name]()
-    figure.suptitle(textwrap.fill(CHARTS[name].__doc__, int(9 * figure.get_figwidth())))  # 9 letters of this size to an inch
+    figure, title = CHARTS[name](), CHARTS[name].__doc__
+    figure.suptitle(balanced(title, int(9.5 * figure.get_figwidth())))  # 9.5 letters of this size to an inch
     return figure

@@ -11,6 +11,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from decoding.tuning import Tuning
 from implementation import (
@@ -209,10 +210,25 @@ def test_no_legend_lies_on_what_is_drawn(drawings, charts, speech):
 
 
 def test_no_two_letters_above_the_curves_touch(drawings):
-    for axis in (*drawings["predictions"].axes[3:], drawings["ctc_output"].axes[1]):
+    for axis in (*drawings["predictions"].axes[1::2], drawings["ctc_output"].axes[1]):
         lay_out(axis.figure)
         boxes = [text.get_window_extent() for text in axis.texts]
         assert boxes and not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[place + 1 :])
+
+
+def test_no_two_texts_of_the_tree_touch(model, speech):
+    for width in (2, 4, 8):  # with 8, one text at the end is the beginning of another
+        (axis,) = figures.beam_tree(model, speech[0], ENCODER, width).axes
+        axis.figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[place + 1 :])
+
+
+def test_letters_can_be_read_on_a_page_850_pixels_wide(drawings, charts):
+    for name, figure in {**drawings, **charts}.items():
+        lay_out(figure)
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+        assert min(sizes) / 72 * 850 / figure.get_figwidth() > 11.5, name
 
 
 def test_all_filters_have_one_scale(model):
