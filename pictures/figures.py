@@ -57,13 +57,8 @@ WIDTH = 9  # inches of a picture; on a page 850 pixels wide, letters of 9 points
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
-<<<<<<< HEAD
     """An empty figure in the project's style and its (rows, columns) axes; ``caption``, below it, says what was measured."""
-    figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
-=======
-    """An empty figure in the project's style and its (rows, columns) axes; ``caption`` stands below: what was measured."""
     figure = ReadableFigure(figsize=size, dpi=130, layout="constrained")
->>>>>>> helper-pics
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -263,11 +258,7 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
         label = f"{features.bins} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
         axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
-<<<<<<< HEAD
-    axis.set(title="3. log power of each frequency", xlabel="frequency, kHz", ylabel="power, dB")
-=======
-    axis.set(title="3. power at each frequency of that frame", xlabel="frequency, kHz", ylabel="power, dB")
->>>>>>> helper-pics
+    axis.set(title="3. log power at each frequency of that frame", xlabel="frequency, kHz", ylabel="power, dB")
 
 
 def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "measured here") -> Figure:
@@ -278,11 +269,7 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
     for epoch, axis in enumerate(axes[0, :2]):
         sampler.set_epoch(epoch)
         batches = list(sampler)
-<<<<<<< HEAD
-        shares["first epoch:\nsorted" if epoch == 0 else "later epochs:\nsimilar lengths"] = _padding_share(lengths, batches)
-=======
-        shares[("epoch 1:\nsorted", "later epochs:\nsimilar lengths")[epoch]] = _padding_share(lengths, batches)
->>>>>>> helper-pics
+        shares["epoch 1:\nsorted" if epoch == 0 else "later epochs:\nsimilar lengths"] = _padding_share(lengths, batches)
         places = range(1, len(batches) + 1)
         axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest: all are padded to it")
         axis.bar(places, [lengths[b].mean() for b in batches], color=BLUE, width=1, label="mean")
