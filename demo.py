@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # a model that fits here gains little by more, and the browser needs the other core
 
     def opened(address: str) -> None:
-        print(f"the page is at {address}, for this computer only; Ctrl-C ends it", flush=True)
+        print(f"the page is at {address}, for this computer only; press Ctrl-C to stop it", flush=True)
         if not args.no_browser:
             webbrowser.open(address)
 

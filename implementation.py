@@ -523,7 +523,7 @@ class RecurrentLayer(nn.Module):
         return self.hidden_size * (self.directions if self.batch_norm == "output" else 1)
 
     def reset_parameters(self) -> None:
-        """W uniform in +-1/sqrt(H) as torch's layers; U orthogonal per gate [ours; the paper is silent]."""
+        """W uniform in +-1/sqrt(H) as in torch's layers; U orthogonal per gate [ours; the paper is silent]."""
         nn.init.uniform_(self.weight_ih, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         for gate in self.weight_hh.data.view(-1, self.hidden_size, self.hidden_size):
             nn.init.orthogonal_(gate)
@@ -581,7 +581,7 @@ def _by_step(x: Tensor) -> Tensor:
 class RowConvolution(nn.Module):
     """Looks ahead by a fixed number of frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
 
-    Each feature i is filtered by itself, over the present frame and the next tau, never the past. It stands above all
+    Each feature i is filtered by itself, over the present frame and the next tau, never the past. It comes above all
     recurrent layers of a forward-only model (Section 3.7). After the utterance's end come zeros. With tau = 1 and W_i = (2, 1):
 
         h  a     b     c   . .
@@ -616,7 +616,7 @@ class RowConvolution(nn.Module):
 class DeepSpeech2(nn.Module):
     """[convolution -> batch norm -> clipped ReLU] x n_conv, recurrence x n_rnn, linear, log-softmax.
 
-    A forward-only model can write while someone speaks; a row convolution may stand above its recurrences (Section 3.7).
+    A forward-only model can write while someone speaks; a row convolution may follow its recurrences (Section 3.7).
 
     The shapes of a one-second utterance on its way through ``DeepSpeech2(n_freq=65, vocab_size=29)``:
 
@@ -2447,7 +2447,7 @@ def generate_synthetic_audio(
         sample_rate: in Hz, at least 8000; ValueError below.
         speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
         snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
-        own: ``pitch`` in Hz and ``rate`` of speaking, 0.85 to 1.25 in these voices, in place of the speaker's.
+        own: ``pitch`` in Hz and ``rate`` of speaking, 0.85 to 1.25 in these voices, instead of the speaker's.
     """
     text = text.lower()
     _check_speakable(text, sample_rate)

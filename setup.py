@@ -98,7 +98,7 @@ def check_model() -> str:
     if not losses[-1] < losses[0]:
         raise RuntimeError(f"the loss of a small model did not fall: {losses}")
     took = time.perf_counter() - start
-    return f"a small model forward and back, 3 steps in {took:.1f} s: loss {losses[0]:.0f} -> {losses[-1]:.0f}"
+    return f"a small model trained for 3 steps in {took:.1f} s: its loss fell from {losses[0]:.0f} to {losses[-1]:.0f} nats"
 
 
 def main(arguments: List[str]) -> int:
@@ -113,7 +113,7 @@ def main(arguments: List[str]) -> int:
     if arguments:
         return 0
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores")
-    print(f"virtual environment: {sys.prefix if in_environment() else 'none; once it is made, . .venv/bin/activate enters it'}")
+    print(f"virtual environment: {sys.prefix if in_environment() else 'none; once you have made one, run . .venv/bin/activate'}")
     tested, complete = tested_versions(), {}
     for title, names in (("to train and transcribe:", NEEDED), ("for tests and notebook:", ALSO)):
         print(title)
@@ -126,9 +126,9 @@ def main(arguments: List[str]) -> int:
         return 1
     from training.machine import choose_device, cpu_has_bf16
 
-    print(f"device: {choose_device('auto').type}; bf16 in this CPU's hardware: {'yes' if cpu_has_bf16() else 'no'}")
+    print(f"device: {choose_device('auto').type}; bf16 in the hardware of this CPU: {'yes' if cpu_has_bf16() else 'no'}")
     print(check_model())
-    print("all is well" if all(complete.values()) else "training works; see above for the rest")
+    print("all checks passed" if all(complete.values()) else "training works; what is missing for the rest is listed above")
     return 0 if all(complete.values()) else 1
 
 

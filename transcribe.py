@@ -179,7 +179,7 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
     """The rate in Hz and the chunks of a stream: from the microphone, from raw samples, or from a file."""
     if args.microphone:
         with microphone() as (rate, chunks):
-            print(f"listening at {rate} Hz; Ctrl-C ends", file=sys.stderr)
+            print(f"listening at {rate} Hz; press Ctrl-C to stop", file=sys.stderr)
             yield rate, until_interrupted(chunks)
     elif path == Path("-"):
         if sys.stdin is None or sys.stdin.isatty():

@@ -42,7 +42,7 @@ def run_of(config: ModelConfig, folder: Path) -> Run:
 
 
 def milliseconds(run: Run, rounds: int) -> tuple[list[float], list[float]]:
-    """Of each save, by the clock and of the processor."""
+    """Milliseconds of each save: elapsed time, and processor time."""
     clock, processor = [], []
     for _ in range(rounds + 1):
         start, begun = time.perf_counter(), time.process_time()

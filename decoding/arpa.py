@@ -64,7 +64,7 @@ _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.o
 _CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
 _MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (text gives 3 to 20); bytes read in any case
 _NO_MODEL = "not a language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
-_BINARIES = {  # first bytes of a file -> what it is, and what helps
+_BINARIES = {  # first bytes of a file -> what it is, and what to do
     b"mmap lm http://kheafield.com/code": (
         "a KenLM binary, no ARPA file; --lm takes such a file as it is, not compressed, where the package kenlm is installed: "
         "pip install kenlm==0.3.0"
@@ -103,13 +103,13 @@ def _check_is_arpa(path: Path) -> None:
 
 
 def _known_as(start: bytes, path: Path) -> str:
-    """What a file with these first bytes is, and what helps, if it is known not to be an ARPA file; else empty."""
+    """What a file with these first bytes is, and what to do, if it is known not to be an ARPA file; else empty."""
     if not start:
         return f"empty; {_NO_MODEL.split('; ')[1]}"
     if start.startswith(b"PK") and b"data.pkl" in start:
         return f"a checkpoint, the weights of a network, {_NO_MODEL}"
     for magic, what in _BINARIES.items():
-        if start.startswith(magic) or (b"\0" in start[:4] and start[4:].startswith(magic)):  # Sphinx writes a length before
+        if start.startswith(magic) or (b"\0" in start[:4] and start[4:].startswith(magic)):  # Sphinx writes a length before it
             return what.format(path=path)
     if start[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         return f"audio, {_NO_MODEL}"
@@ -425,7 +425,7 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
 
 
 def _without_data(path: Path | str) -> str:
-    """What is wrong with a text that is not an ARPA file, and what helps."""
+    """What is wrong with a text that is not an ARPA file, and what to do."""
     with closing(_opened(path)) as file:
         packed = isinstance(file.raw, _Unpacked)
         first = next((line.strip() for line in file if line.strip()), b"")[:40].decode("utf-8", "replace")
@@ -483,14 +483,14 @@ def _parse_arpa(lines: _Lines) -> tuple[dict[NGram, tuple[float, float]], int, b
         _expect(heading, "\\end\\")
     number, text = next(lines)
     if text:
-        raise _BadLine(number, f"{text[:40]!r} stands after \\end\\; remove it, or write the file again")
+        raise _BadLine(number, f"{text[:40]!r} comes after \\end\\; remove it, or write the file again")
     return ngrams, len(announced), bool(heading[1])
 
 
 def _expect(line: tuple[int, str], heading: str) -> None:
     number, text = line
     if text != heading:
-        there = f"but {text[:40]!r} stands here" if text else "but the file ends"
+        there = f"but {text[:40]!r} is here" if text else "but the file ends"
         raise _BadLine(number, f"{heading} must come next, {there}; add the section, or write the file again")
 
 
@@ -505,7 +505,7 @@ def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]
             raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
         announced.append((number, int(line[2])))
     if not announced:
-        raise _BadLine(number, "'ngram 1=' and a number must stand before this line; add how many n-grams the sections hold")
+        raise _BadLine(number, "'ngram 1=' and a number must come before this line; add how many n-grams the sections hold")
     return announced, (number, text)
 
 

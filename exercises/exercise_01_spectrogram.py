@@ -27,17 +27,14 @@ def compute_spectrogram(
 ) -> Tensor:
     """Log power spectrogram of a power-normalised clip, normalised over the utterance. The steps, in this order:
 
-    1. subtract the clip's mean, then divide by its root mean square (by 1e-10 if the root mean square is smaller); call the
-       result ``a``;
+    1. subtract the clip's mean, then divide by its root mean square, or by 1e-10 if that is larger; call the result ``a``;
     2. if the clip is shorter than one window, add zeros at its end. Cut it into frames of ``window`` samples, one frame every
        ``hop`` samples. Keep only whole frames (``window`` and ``hop`` are ``window_ms`` and ``stride_ms`` in samples, rounded
        to the nearest integer);
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
-       window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. The sum runs over the whole window, even if n_fft is smaller
-       than the window;
+       window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. Sum over the whole window, even if n_fft is smaller;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean of all these values, then divide by their standard deviation (by 1e-5 if the deviation is smaller).
-       This standard deviation divides by N, not N - 1.
+    5. subtract the mean of all these values. Divide by their standard deviation (over N, not N - 1), or by 1e-5 if larger.
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
     mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame times w is 0 0.707 0 -0.707.
@@ -52,8 +49,7 @@ def compute_spectrogram(
 
     Args:
         audio: (samples,) waveform. It may be quiet or loud, but its dtype can hold the squares of its samples.
-        sample_rate: samples per second (Hz).
-        window_ms, stride_ms: length of the window, and hop from one frame to the next, in ms.
+        sample_rate, window_ms, stride_ms: samples per second; length of the window, and hop to the next frame, in ms.
         n_fft: number of points of the Fourier transform, even.
 
     Returns:

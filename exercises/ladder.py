@@ -484,7 +484,7 @@ class Checker:
             torch.set_default_dtype(before["torch's default dtype"])
             torch.set_grad_enabled(before["whether torch computes gradients"])
             why = "leave shared settings and random states as they were; for random numbers, use a generator of your own"
-            raise Failed(f"that {changed[0]} stays as it was", self.given, "another one", "the one before the call", why=why)
+            raise Failed(f"that {changed[0]} stays unchanged", self.given, "another one", "the one before the call", why=why)
 
     def describe(self, value: Any) -> str:
         """A value in a few words; an object of the answer by what it was made with."""
@@ -897,9 +897,11 @@ class Ladder:
 
 @functools.cache
 def mutant_module(name: str, mutant: Mutant) -> types.ModuleType:
-    """The wrong answer as a module."""
-    solution = exercise_named(name).solution
-    return load(solution, mutant.apply(solution.read_text(encoding="utf-8")))
+    """The wrong answer as a module, watched like a learner's: so both give the same messages."""
+    exercise = exercise_named(name)
+    module = load(exercise.solution, mutant.apply(exercise.solution.read_text(encoding="utf-8")))
+    exercise.ladder.ready(module)
+    return module
 
 
 @functools.cache

@@ -73,7 +73,7 @@ def shapes(answer, check):
         type(result).__name__,
         "a pair: output, lengths",
     )
-    check.close("the output of ConvBlock, but for its values", result[0] * 0, torch.zeros(2, 4, 5, 4))
+    check.close("the output of ConvBlock, apart from its values", result[0] * 0, torch.zeros(2, 4, 5, 4))
     check.close("the lengths that ConvBlock gives back", result[1], torch.tensor([4, 3]))
 
 
@@ -240,7 +240,7 @@ def more_traps(answer, check):
     check.close("the lengths that the model returns", after, torch.tensor([6, 2, 1, 4, 0]))
     small = answer.ConvBlock(1, 2)
     got, after = check.call(small, torch.randn(2, 1, 45, 30), torch.tensor([30, 17]))
-    check.close("output with the default kernel and stride, but for its values", got * 0, torch.zeros(2, 2, 23, 15))
+    check.close("output with the default kernel and stride, apart from its values", got * 0, torch.zeros(2, 2, 23, 15))
     check.close("its lengths", after, torch.tensor([15, 9]))
 
 

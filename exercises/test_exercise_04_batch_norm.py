@@ -82,7 +82,7 @@ def shapes(answer, check):
         for mode in (True, False):
             got = check.call(norm.train(mode), x, torch.tensor([4, 2]))
             check.close(
-                f"the output {'in training' if mode else 'in evaluation'}, but for its values", got * 0, torch.zeros_like(x)
+                f"the output {'in training' if mode else 'in evaluation'}, apart from its values", got * 0, torch.zeros_like(x)
             )
             check.that("that the output has a gradient", got.requires_grad, "no gradient", "a gradient")
 

@@ -79,10 +79,10 @@ def shapes(answer, check):
         check.close("clipped values, but for the values", got * 0, torch.zeros(2, 3, dtype=dtype))
         x, u, mask = (tensor.to(dtype) for tensor in loop_batch(0))
         got = check.call(answer.rnn_loop, x, u, mask)
-        check.close("states, but for their values", got * 0, torch.zeros_like(x))
+        check.close("states, apart from their values", got * 0, torch.zeros_like(x))
     layer = answer.BidirectionalRNNLayer(5, 4, "rnn", "input")
     got = check.call(layer, torch.randn(6, 2, 5), torch.tensor([6, 3]))
-    check.close("output of the layer, but for its values", got * 0, torch.zeros(6, 2, 4))
+    check.close("output of the layer, apart from its values", got * 0, torch.zeros(6, 2, 4))
 
 
 @ladder.step("the worked examples")

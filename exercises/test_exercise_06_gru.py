@@ -62,7 +62,7 @@ def shapes(answer, check):
     for dtype in (torch.float32, torch.float64):
         x, u, mask = (tensor.to(dtype) for tensor in batch(0))
         got = check.call(answer.gru_loop, x, u, mask)
-        check.close("states, but for their values", got * 0, torch.zeros(6, 2, 3, 4, dtype=dtype))
+        check.close("states, apart from their values", got * 0, torch.zeros(6, 2, 3, 4, dtype=dtype))
 
 
 @ladder.step("the worked example")

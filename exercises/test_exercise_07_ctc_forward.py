@@ -63,7 +63,7 @@ def shapes(answer, check):
         check.equal("the shape of the forward variables, T' = 6, B = 3, the longest target 3", tuple(alpha.shape), (6, 3, 7))
         check.equal("the dtype of the forward variables", str(alpha.dtype), str(dtype))
         loss = check.call(answer.ctc_loss_by_recursion, *typed)
-        check.close("the losses, but for their values", torch.as_tensor(loss) * 0, torch.zeros(3, dtype=dtype))
+        check.close("the losses, apart from their values", torch.as_tensor(loss) * 0, torch.zeros(3, dtype=dtype))
 
 
 @ladder.step("the worked example")

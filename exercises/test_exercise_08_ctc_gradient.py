@@ -85,7 +85,7 @@ def shapes(answer, check):
         check.equal("the shape of the backward variables, T' = 6, B = 3, the longest target 3", tuple(beta.shape), (6, 3, 7))
         check.equal("the dtype of the backward variables", str(beta.dtype), str(dtype))
         gradient = check.call(answer.ctc_gradient, *typed)
-        check.close("the gradient, but for its values", torch.as_tensor(gradient) * 0, torch.zeros(6, 3, 4, dtype=dtype))
+        check.close("the gradient, apart from its values", torch.as_tensor(gradient) * 0, torch.zeros(6, 3, 4, dtype=dtype))
 
 
 @ladder.step("the worked example")

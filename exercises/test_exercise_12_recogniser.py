@@ -109,7 +109,7 @@ def shapes(answer, check):
         type(result).__name__,
         "a pair: log_probs, lengths",
     )
-    check.close("log_probs, but for their values", result[0] * 0, torch.zeros(10, 2, 5))
+    check.close("log_probs, apart from their values", result[0] * 0, torch.zeros(10, 2, 5))
     check.close("the lengths that the model returns", result[1], torch.tensor([10, 7]))
     batch = batch_of(0, (20, 13), ([1, 2], [3]))
     batch.features = batch.features.float()

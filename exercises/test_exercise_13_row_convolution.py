@@ -54,11 +54,11 @@ def shapes(answer, check):
     for dtype in (torch.float32, torch.float64):
         row = answer.RowConvolution(3, 2).to(dtype)
         got = run(check, row, torch.randn(6, 4, 3, dtype=dtype))
-        check.close("output, but for its values", got * 0, torch.zeros(6, 4, 3, dtype=dtype))
+        check.close("output, apart from its values", got * 0, torch.zeros(6, 4, 3, dtype=dtype))
         got = run(check, row, torch.randn(6, 4, 3, dtype=dtype), torch.tensor([6, 2, 3, 1]))
-        check.close("output with lengths, but for its values", got * 0, torch.zeros(6, 4, 3, dtype=dtype))
+        check.close("output with lengths, apart from its values", got * 0, torch.zeros(6, 4, 3, dtype=dtype))
         got = run(check, row, torch.randn(6, 4, 3, dtype=dtype), method="over")
-        check.close("output of over, but for its values", got * 0, torch.zeros(4, 4, 3, dtype=dtype))
+        check.close("output of over, apart from its values", got * 0, torch.zeros(4, 4, 3, dtype=dtype))
 
 
 @ladder.step("the worked example")

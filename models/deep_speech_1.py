@@ -1,4 +1,4 @@
-"""Deep Speech 1 (Hannun et al. 2014, arXiv:1412.5567): the predecessor, of five layers, one recurrent, without batch norm."""
+"""Deep Speech 1 (Hannun et al. 2014, arXiv:1412.5567): the predecessor, with five layers, one of them recurrent."""
 
 from __future__ import annotations
 

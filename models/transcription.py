@@ -39,8 +39,8 @@ from speech.audio import BadAudio, read_audio, tell
 SILENCE_DB = -60.0  # of full scale [ours]
 CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # level that counts as clipped; share of such samples that gives a warning [ours]
 BEAM_OF_WORDS = 20  # width of the search in a checkpoint's own list of words [ours]
-# A text of a checkpoint's own words less likely than exp(-UNLIKE - words) is called doubtful [ours]. With the model that
-# comes with the project these are fewer than one in fifty of dev's correctly heard words, and nine of ten other sentences.
+# A text of a checkpoint's own words is called doubtful if it is less likely than exp(-UNLIKE - words) [ours]. The model that
+# comes with the project doubts fewer than one in fifty of dev's correctly heard words, and nine in ten other sentences.
 UNLIKE = 5.0
 UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
 
@@ -73,7 +73,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """Transcribes one audio file of any sample rate, number of channels and length.
 
     A recording of more than a minute is transcribed in pieces (``models.pieces``), and a printed line says so; a language model
-    begins each piece anew.
+    starts again for each piece.
 
     Returns:
         dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words' (a list of text and confidence; with

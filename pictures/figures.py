@@ -56,7 +56,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float], caption: str, **subplots: object) -> tuple[Figure, np.ndarray]:
-    """An empty figure in the project's style and its (rows, columns) axes; ``caption`` stands below: what was measured."""
+    """An empty figure in the project's style and its (rows, columns) axes; ``caption``, below it, says what was measured."""
     figure = ReadableFigure(figsize=size, dpi=110, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **subplots)
     for axis in axes.flat:
@@ -215,7 +215,7 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
     wave.axvspan(start / rate, (start + window) / rate, color=ORANGE)
     wave.set(title=f"1. waveform: {visible(sample.transcript)!r}", xlabel="time, s", ylabel="amplitude", xlim=(0, sample.seconds))
     milliseconds = 1000 * np.arange(window) / rate
-    one.plot(milliseconds, frame, color=GREY, linewidth=1, label=f"{features.window_ms:g} ms of it")
+    one.plot(milliseconds, frame, color=GREY, linewidth=1, label=f"{features.window_ms:g} ms of the waveform")
     one.plot(milliseconds, windowed, color=ORANGE, label="times the Hann window")
     title = f"2. one frame; the next begins {features.stride_ms:g} ms later"
     one.set(title=title, xlabel="time within the frame, ms", ylabel="amplitude")
@@ -245,7 +245,7 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
         label = f"{features.bins} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
         axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
-    axis.set(title="3. power of each frequency, logarithm", xlabel="frequency, kHz", ylabel="power, dB")
+    axis.set(title="3. log power of each frequency", xlabel="frequency, kHz", ylabel="power, dB")
 
 
 def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "measured here") -> Figure:
@@ -256,7 +256,7 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
     for epoch, axis in enumerate(axes[0, :2]):
         sampler.set_epoch(epoch)
         batches = list(sampler)
-        shares["first epoch:\nsorted" if epoch == 0 else "later epochs:\nlike lengths"] = _padding_share(lengths, batches)
+        shares["first epoch:\nsorted" if epoch == 0 else "later epochs:\nsimilar lengths"] = _padding_share(lengths, batches)
         places = range(1, len(batches) + 1)
         axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest (padded to)")
         axis.bar(places, [lengths[b].mean() for b in batches], color=BLUE, width=1, label="mean")

@@ -1,4 +1,4 @@
-"""Pictures that only the notebook needs: the way from sound to text, the sum of CTC as it grows, runs side by side."""
+"""Pictures that only the notebook needs: from sound to text, CTC's sum as it grows, runs side by side."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BLANK = "_"  # as the notebook writes it
 
 
 def symbols_of(path: Sequence[int], encoder: CharEncoder) -> str:
-    """A path as a text with one character a frame, the blank as ``_`` and the space so that it can be seen."""
+    """A path as a text with one character per frame: the blank is ``_``, and a space is visible."""
     return "".join(BLANK if label == encoder.blank_idx else visible(encoder.decode([label])) for label in path)
 
 
 def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
-    """All of speech recognition: waveform, spectrogram, what the network puts out, its best path, the text."""
+    """All of speech recognition: waveform, spectrogram, the network's output, its best path, the text."""
     features, log_probs = output_of(model, sample, encoder)
     figure, axes = new_figure(4, 1, (10, 8), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
     wave, spectrogram, symbols, path = axes[:, 0]
@@ -56,9 +56,9 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
 
 
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
-    """The best path, a symbol in each frame; those that stay in the text in red."""
+    """The best path, one symbol per frame; those that stay in the text are red."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
-    size = min(12, 800 / len(labels))  # of many frames small ones
+    size = min(12, 800 / len(labels))  # smaller if there are many frames
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):
         kept = label not in (encoder.blank_idx, before)
         style = {"color": RED, "weight": "bold"} if kept else {"color": GREY}
@@ -72,7 +72,7 @@ def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepS
 def outputs(
     model: DeepSpeech2, sample: AudioSample, stages: Mapping[str, Tensor], encoder: CharEncoder, caption: str = "measured here"
 ) -> Figure:
-    """The spectrogram of an utterance, and below it what the network put out for it at each stage, (T', V), under its name."""
+    """The spectrogram of an utterance, and below it the network's output (T', V) at each stage, with the stage's name."""
     features, _ = output_of(model, sample, encoder)
     ratios = [1.2, *[1] * len(stages)]
     figure, axes = new_figure(
@@ -140,7 +140,7 @@ def scores(
 
 
 def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, caption: str = "measured here") -> Figure:
-    """The loss of each step of runs, a panel for those to compare: a mean over the last ``smooth`` steps."""
+    """The loss of each step of several runs, with one panel per comparison: a mean over the last ``smooth`` steps."""
     figure, axes = new_figure(1, len(panels), (5 * max(2, len(panels)), 3.8), caption, sharey=True)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (name, losses), colour in zip(curves.items(), cycle((GREY, RED, BLUE, GREEN)), strict=False):

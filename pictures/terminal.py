@@ -131,7 +131,7 @@ def _write_nowhere() -> None:
 
 
 def finite(value: object) -> object:
-    """The same value with None in place of nan and infinity, which JSON lacks."""
+    """The same value with None instead of nan and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What answers its reader in a notebook: sliders and a recorder. Where they can't run there is a still picture, or nothing."""
+"""Sliders and a recorder for a notebook. Where they can't run, there is a still picture, or nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUTTON = """<button type="button" id="ds2-record">Record {seconds:g} s</button> 
 
 
 def watched() -> bool:
-    """Whether someone runs the notebook in a browser or an editor; nbconvert and nbclient run it for nobody, nor does a test."""
+    """Whether someone runs the notebook in a browser or an editor. With nbconvert, nbclient or a test nobody is watching."""
     kernel = getattr(get_ipython(), "kernel", None)
     request = kernel.get_parent() if kernel else {}
     return bool((request or {}).get("content", {}).get("allow_stdin"))  # there is someone who could answer a question
@@ -33,16 +33,16 @@ def watched() -> bool:
 
 def _may_move() -> bool:
     if watched() and find_spec("ipywidgets") is None:
-        print("the controls need the package ipywidgets: pip install ipywidgets")
+        print("the sliders and the recorder need the package ipywidgets: pip install ipywidgets")
         return False
     return watched()
 
 
 def sliders(draw: Callable[..., object], **choices: tuple[Sequence, object]) -> None:
-    """Shows ``draw`` of the first values, and below it a slider for each, which draws anew when it is moved.
+    """Shows ``draw`` of the first values, and below it a slider for each value; moving one draws again.
 
     Args:
-        draw: takes a value for each name; gives what to show: a figure, a sound, or several in a tuple.
+        draw: takes a value for each name; returns what to show: a figure, a sound, or several in a tuple.
         choices: for each name the values that its slider has, and the one that it begins with.
     """
     shown = [display(part, display_id=True) for part in _parts(draw(**{name: first for name, (_, first) in choices.items()}))]
@@ -71,9 +71,9 @@ def _parts(drawn: object) -> tuple:
 
 
 def recorder(hear: Callable[[Tensor], object], rate: int, seconds: float = 2.0) -> None:
-    """A button that records; what ``hear`` prints and shows of the recording stands below it. Nothing where nobody watches.
+    """A button that records; below it, what ``hear`` prints and shows. If nobody is watching, it shows nothing.
 
-    The microphone is this computer's where the package sounddevice finds one, else the browser's.
+    It uses this computer's microphone if the package sounddevice finds one, else the browser's.
 
     Args:
         hear: takes the recording, (samples,) of full scale 1 at ``rate`` Hz.
@@ -108,7 +108,7 @@ def samples_of(text: str) -> Tensor:
 
 
 def _recorded(seconds: float, rate: int) -> Tensor | None:
-    """So many seconds of this computer's microphone, (samples,) at ``rate`` Hz; None where there is none."""
+    """This many seconds from this computer's microphone, (samples,) at ``rate`` Hz; None if it has none."""
     try:
         with microphone() as (own_rate, chunks):
             pieces, length = [], 0

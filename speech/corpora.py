@@ -26,7 +26,7 @@ from speech.durations import Durations
 from speech.files import AUDIO_SUFFIXES, find_file, is_of_a_mac, walk
 from speech.mandarin_corpora import aishell, is_aishell, is_thchs30, thchs30
 from speech.manifests import MANIFESTS, audio_path, read_manifests
-from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, listed, spoken, text_lines
+from speech.utterances import BadLine, CorpusError, Lines, Problem, Report, Utterance, counted, listed, spoken, text_lines
 
 
 @dataclass
@@ -131,8 +131,9 @@ class Corpus:
             show: about how many problems are named, the first of each kind among them; the others are counted.
             roles: what each split is for, if that should be shown.
         """
-        lines = [f"{self.kind} in {self.root}: {len(self.utterances)} utterances, splits {self.split_rule}"]
-        lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in self.splits]
+        lines = [f"{self.kind} in {self.root}: {counted(len(self.utterances), 'utterance')}, splits {self.split_rule}"]
+        order = sorted(self.splits, key=lambda name: _place((roles or {}).get(name, name)))
+        lines += [f"  {name}{_use(name, roles)}: {_amount(self.split(name))}" for name in order]
         to_train_on = [name for name, role in (roles or {}).items() if role == "train"]
         if len(to_train_on) > 1:
             lines.append(f"  train in all: {_amount([u for u in self.utterances if u.split in to_train_on])}")
@@ -143,7 +144,8 @@ class Corpus:
 def _amount(part: Sequence[Utterance]) -> str:
     speakers = len({u.speaker for u in part} - {""}) or "unknown"
     longest = max(u.seconds for u in part)
-    return f"{len(part)} utterances, {spoken(sum(u.seconds for u in part))}, speakers: {speakers}, longest {longest:.1f} s"
+    amount = f"{counted(len(part), 'utterance')}, {spoken(sum(u.seconds for u in part))}"
+    return f"{amount}, speakers: {speakers}, longest {longest:.1f} s"
 
 
 def _use(name: str, roles: Mapping[str, str] | None) -> str:
@@ -152,6 +154,11 @@ def _use(name: str, roles: Mapping[str, str] | None) -> str:
     if roles is None or (role == name and role.startswith(("train", "dev", "test"))):
         return ""
     return f" ({role})" if role in ("train", "dev") else " (test)" if role.startswith("test") else " (not used)"
+
+
+def _place(role: str) -> int:
+    """Where a summary shows a split of this role: train first, then dev, then test, then the others."""
+    return next((place for place, first in enumerate(("train", "dev", "test")) if role.startswith(first)), 3)
 
 
 def _for(role: str, splits: Iterable[str]) -> list[str]:

@@ -80,6 +80,11 @@ def listed(problems: Sequence[Problem], show: int = 5) -> list[str]:
     return lines + [f"  ... and {len(rest)} more of other kinds"] * bool(rest)
 
 
+def counted(number: int, what: str) -> str:
+    """'1 utterance', '2 utterances'."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def spoken(seconds: float) -> str:
     """A length of speech in words: in minutes, or in hours from one hour on."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

@@ -124,6 +124,17 @@ def test_a_mutant_fails_with_its_own_message(exercise: Exercise, mutant: Mutant)
     assert " ".join(mutant.why.split()) in message
 
 
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(2, "repeats are not merged"), (4, "statistics over padding"), (11, "the longest first"), (13, "it looks back, not ahead")],
+)
+def test_a_mistake_in_a_class_is_named_for_a_learner_who_makes_it(number: int, name: str):
+    """The learner's answer is another module than the mutant, and messages say what its objects were made with."""
+    exercise = EXERCISES[number - 1]
+    mutant = next(mutant for mutant in exercise.mutants if mutant.name == name)
+    assert climb(exercise, mutant.apply(text_of(exercise.solution))).mistake == mutant
+
+
 @pytest.mark.slow  # a minute
 def test_generated_mutants_are_refused(capsys: pytest.CaptureFixture):
     """Ten of each solution; ``python tests/generated_mutants.py`` tries all of them."""
@@ -410,7 +421,7 @@ def test_nothing_is_said_to_be_missing_of_what_is_not_begun():
 
 def test_changed_arguments_are_noticed():
     source = text_of(EXERCISES[0].solution).replace("audio = audio - audio.mean()", "audio -= audio.mean()")
-    assert "arguments are left as they were" in str(climb(EXERCISES[0], source))
+    assert "arguments are unchanged" in str(climb(EXERCISES[0], source))
 
 
 def test_an_error_in_the_answer_is_shown_with_its_line():

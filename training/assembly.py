@@ -28,6 +28,7 @@ from speech.corpora import Corpus, CorpusError, Problem, Utterance, corpus_sampl
 from speech.datasets import JoinedDataset, SpeechDataset
 from speech.preflight import check_problems, drawn, encodable, feasible, readable, stop_if_many
 from speech.transcripts import changed_letters, mixed_scripts, named, spelt, unknown_characters
+from speech.utterances import counted
 from training.data import TrainingSet, corpus_features
 from training.folder import OpenFolder, choose_folder
 from training.loop import Trainer
@@ -199,7 +200,7 @@ def recorded_speech(
     by_split, problems = _usable_splits(speech, corpus, encoder)
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
-            what = f"split {name.removeprefix('unused ')!r}: {len(by_split[name])} utterances"
+            what = f"split {name.removeprefix('unused ')!r}: {counted(len(by_split[name]), 'utterance')}"
             print(f"{what}, used neither to train nor to test; --train, --dev and --test choose splits by name")
     tests = sorted(name for name, found in by_split.items() if name.startswith("test") and found)
     names = ("dev", *tests)  # so far only the headers of the test files are read

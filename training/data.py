@@ -1,4 +1,4 @@
-"""Features and transcripts for training, augmented anew each epoch."""
+"""Features and transcripts for training, with new augmentation each epoch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_FOR_STATISTICS = 500  # utterances [ours]; enough to know the bins' means t
 
 
 class TrainingSet(Dataset):
-    """Features and transcripts for training, augmented anew each epoch.
+    """Features and transcripts for training, with new augmentation each epoch.
 
     Item i is ``(features (F, T), text)``, or a ``Problem`` if the audio can't be read or is too short for its
     text. It depends only on (seed, epoch, i), so workers and resumed runs see the same.

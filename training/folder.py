@@ -59,7 +59,7 @@ def choose_folder(output: OutputSettings) -> Path:
 
 
 def newest_unfinished(parent: Path, decoded: bool) -> Path:
-    """The unfinished run that was saved last and in which no other process is at work. Prints which it is.
+    """The unfinished run that was saved last and that no other process is using. Prints which it is.
 
     Args:
         decoded: whether a run counts as finished only once it has decoded with a language model.
@@ -102,7 +102,7 @@ class OpenFolder:
         output: the settings from which it was chosen.
 
     Raises:
-        ValueError: if another run is at work there, or nothing can be written there.
+        ValueError: if another run is using it, or nothing can be written there.
     """
 
     def __init__(self, folder: Path, output: OutputSettings) -> None:
@@ -173,7 +173,7 @@ class FolderLock:
                 self._file.seek(0)
                 holder = self._file.read(200).strip()
                 self._file.close()
-                who = f"another run{f' (process {holder})' if holder else ''} is at work in this folder"
+                who = f"another run{f' (process {holder})' if holder else ''} is using this folder"
                 raise ValueError(f"{folder}: {who}: wait until it ends, stop it, or choose another folder")
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path)):

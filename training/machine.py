@@ -78,7 +78,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def keep_freed_memory() -> None:
     """Asks the C library (glibc) to keep freed memory for the next step instead of giving it back to the system.
 
-    Each step frees and requests the same large buffers; if the system has to clear them anew, that takes a quarter
+    Each step frees and requests the same large buffers; if the system has to clear them each time, that takes a quarter
     of a step's time. Without Linux and glibc this does nothing. See ``give_back_freed_memory``.
     """
     if (mallopt := _of_glibc("mallopt")) is None:

@@ -55,7 +55,7 @@ def make_scheduler(
 ) -> LambdaLR:  # fmt: skip
     """Sets the optimiser's learning rate at each step to ``lr`` times ``learning_rate_factor``, from ``step`` on.
 
-    Its only state is the number of the step, so a resumed run makes it anew. ``place`` gives the place of a step in the
+    Its only state is the number of the step, so a resumed run makes it again. ``place`` gives the place of a step in the
     schedule, for epochs that differ in their number of steps.
     """
     for group in optimizer.param_groups:

@@ -270,7 +270,7 @@ def job() -> str | None:
 def after_restart(output: OutputSettings) -> OutputSettings:
     """The settings as given; if torchrun has restarted the processes, settings that resume their own run.
 
-    The run continues from its last checkpoint, or begins anew if there is none. A folder with another run stays untouched.
+    The run continues from its last checkpoint, or starts again if there is none. A folder with another run stays untouched.
     """
     if not job():
         return output

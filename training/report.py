@@ -22,7 +22,7 @@ from pictures.figures import predictions, training_curves, tuning_surface
 from speech.corpora import CorpusError, Problem
 from speech.datasets import SpeechDataset
 from speech.preflight import readable, stop_if_many
-from speech.utterances import listed, spoken
+from speech.utterances import counted, listed, spoken
 from training.loop import error_rates
 from training.parallel import count
 from training.run import Parts, Run
@@ -60,10 +60,12 @@ def describe(parts: Parts) -> None:
     )
     products = "bf16" if trainer.precision == torch.bfloat16 else "fp32"
     together = f"{count()} processes, each with " if count() > 1 else ""
-    print(f"machine: {together}{trainer.device.type}, {torch.get_num_threads()} threads, {products} products")
+    threads = counted(torch.get_num_threads(), "thread")
+    print(f"machine: {together}{trainer.device.type}, {threads}, matrix products in {products}")
     seconds, budget = utterance_seconds(data.samples), trainer.settings.batch_seconds
-    steps = f"{'about ' if budget else ''}{len(trainer.sampler)}"
-    print(f"training: {len(data)} utterances, {spoken(sum(seconds))}, {steps} steps per epoch, {trainer.epochs} epochs")
+    steps = f"{'about ' if budget else ''}{counted(len(trainer.sampler), 'step')} per epoch"
+    speech = f"{counted(len(data), 'utterance')}, {spoken(sum(seconds))}"
+    print(f"training: {speech}, {steps}, {counted(trainer.epochs, 'epoch')}")
     if longer := sum(length > budget for length in seconds) if budget else 0:
         print(f"{longer} utterances of up to {max(seconds):.1f} s exceed --batch-seconds {budget:g}: each is a step of its own")
 
@@ -73,11 +75,11 @@ def _layers(config: ModelConfig, convolutions: int) -> str:
     directions = "bidirectional" if config.bidirectional else "forward-only"
     if config.model == "ds1":
         spliced = f"Deep Speech 1, {config.context} frames spliced on either side, every second kept"
-        return f"{spliced},\n       five layers of {config.rnn_hidden}, the fourth a {directions} simple recurrence"
+        return f"{spliced},\n       five layers of {config.rnn_hidden} units, the fourth a {directions} simple recurrence"
     ahead = f", a row convolution that looks {config.row_conv} frames ahead" if config.row_conv else ""
-    connected = f", a fully connected layer of {config.fc_hidden}" if config.fc_hidden else ""
-    recurrent = f"{config.n_rnn} {directions} {config.rnn_type} layers of {config.rnn_hidden}{ahead}{connected}"
-    return f"{convolutions} convolutions, {recurrent},\n       {BATCH_NORMS[config.batch_norm]}"
+    connected = f", a fully connected layer of {config.fc_hidden} units" if config.fc_hidden else ""
+    recurrent = f"{counted(config.n_rnn, f'{directions} {config.rnn_type} layer')} of {config.rnn_hidden} units{ahead}{connected}"
+    return f"{counted(convolutions, 'convolution')}, {recurrent},\n       {BATCH_NORMS[config.batch_norm]}"
 
 
 def show_result(name: str, result: dict, encoder: CharEncoder) -> None:
@@ -171,7 +173,7 @@ def tune_and_compare(
     with tqdm(total=len(ALPHAS) * len(BETAS), desc="tuning on dev", leave=False, disable=None) as bar:
         tuning = tune(outputs["dev"], encoder, scorer, lm.tune_beam, on_pair=bar.update)
     alpha, beta = tuning.best
-    print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
+    print(f"tuned on dev, {len(ALPHAS)} x {len(BETAS)} pairs of weights, beam {lm.tune_beam}: alpha {alpha:g}, beta {beta:g}")
     beam = lm.beam or (BEAM_OF_WORDS if is_spaced(encoder) else BEAM_OF_CHARACTERS)
     results = {name: compare(name, rows, encoder, beam, scorer, (alpha, beta)) for name, rows in outputs.items()}
     with whole_file(folder / "tuning.png") as picture:

@@ -1,4 +1,4 @@
-"""Settings of a run, besides the model's own (``models.checkpoints.ModelConfig``). Defaults stand here and nowhere else."""
+"""Settings of a run, besides the model's own (``models.checkpoints.ModelConfig``). All defaults are here and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SpeechSettings:
         n_val: number of utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
         max_seconds: longer training recordings are left out; None: no limit.
         unknown: what to do with characters outside the alphabet: 'error' or 'drop'.
-        augment: whether training speech is changed anew each epoch (arXiv 5.2 adds noise).
+        augment: whether training speech is changed in a new way each epoch (arXiv 5.2 adds noise).
         masks: how much augmentation hides of recordings: 'words': little; 'sentences': more; 'none': nothing; see
             ``speech.augmentation``.
         bigrams: whether pairs of letters are outputs too (arXiv 3.6).

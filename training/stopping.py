@@ -34,7 +34,7 @@ class Interrupts(list):
 
     @contextlib.contextmanager
     def ending_at_once(self) -> Iterator[None]:
-        """Around work that may be lost, such as an evaluation: a scheduler does not wait long."""
+        """For work that may be lost, such as an evaluation: stops at once, since a scheduler does not wait long."""
         self.at_once = True
         try:
             yield

@@ -75,7 +75,7 @@ MUTANTS = [
     ),
     Mutant(
         "both directions use the forward U",
-        "In the paper's simple recurrence U has an arrow: there is one U for each direction. Only W is shared.",
+        "In the paper's simple recurrence U has an arrow: there is one U for each direction. W has no arrow.",
         "arXiv Section 3.1, Eq. 2 and 3",
         (("torch.bmm(h, u.transpose(1, 2))", "(h @ u[0].t())"),),
     ),

@@ -10,6 +10,12 @@ Effort. 50 minutes, difficulty 3 of 3.
 You may use. Plain Python and NumPy; Hypothesis and kept_labels are given.
 Check it. python exercises/exercise_09_beam_search.py
 
+The language model. It has four methods. ``scorer.start()`` returns the state of the empty prefix, and
+``scorer.advance(state, label)`` the state after one more label. ``scorer.scores(state, labels)`` returns two arrays: the
+log-probability and the number of words that each label adds. ``scorer.finish(state)`` returns two such numbers for the end of
+the text: add them to each prefix that is left after the last frame. log_lm and words of a prefix are the sums of what its
+labels add.
+
 What if. Run the example below with beam_width 1. Which text is found, and what happened to the paths of the other one? Which
 text do you find with a language model and alpha = 100?
 """
@@ -41,8 +47,7 @@ def prefix_beam_search(
     """The likeliest label sequences of one utterance, best first.
 
     Each prefix (a tuple of labels) has two probabilities: p_b, of all its paths so far that end in a blank, and p_nb, of those
-    that end in its last label. The empty prefix begins with p_b = 1 and p_nb = 0. A frame with the probabilities p
-    passes them on:
+    that end in its last label. The empty prefix begins with p_b = 1, p_nb = 0. A frame with probabilities p passes them on:
 
     * blank: (p_b + p_nb) p(blank) goes to p_b of the same prefix;
     * its last label c once more: p_nb p(c) goes to p_nb of the same prefix, since c is only held;
@@ -50,14 +55,7 @@ def prefix_beam_search(
       If c already is the last label, only p_b p(c) goes there: without a blank in between, c is held and not said again.
 
     A prefix may get probability from several prefixes: add it up. Then keep the ``beam_width`` prefixes with the highest score as
-    the next beam, and drop the others. Work with logarithms (np.logaddexp). There may be thousands of frames: use a loop, not
-    recursion.
-
-    A language model has four methods. ``scorer.start()`` returns the state of the empty prefix, and
-    ``scorer.advance(state, label)`` the state after one more label. ``scorer.scores(state, labels)`` returns two arrays: the
-    log-probability and the number of words that each label adds. ``scorer.finish(state)`` returns two such numbers for the end
-    of the text: add them to each prefix that is left after the last frame. log_lm and words of a prefix are the sums of what its
-    labels add.
+    the next beam. Work with logarithms (np.logaddexp). There may be thousands of frames: use a loop, not recursion.
 
     Example, to do by hand first. Two frames, p(blank) = 0.6 and p(a) = 0.4 in both. After the first frame "" has p_b = 0.6 and
     "a" has p_nb = 0.4. In the second frame "" keeps 0.6 * 0.6 = 0.36. "a" gets 0.6 * 0.4 from "", 0.4 * 0.4 because a is held,
@@ -71,7 +69,7 @@ def prefix_beam_search(
         log_probs: (T', V) log-probabilities; symbol 0 is the blank. The probabilities of each row sum to one. Some may be 0
             (-inf). T' may be 0.
         beam_width: number of prefixes kept after each frame.
-        scorer: a language model; None for none.
+        scorer: a language model, see the head of this file; None for none.
         alpha, beta: weights of log_lm and words; alpha is at least 0. What the language model forbids (-inf) stays forbidden
             at alpha = 0.
         cutoff, max_labels: for ``kept_labels``.

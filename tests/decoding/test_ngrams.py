@@ -268,7 +268,7 @@ def test_a_file_written_by_hand(tmp_path):
         ("-0.2\ta </s>\n\n\\end\\\n", "", 13, "with 1 n-grams, but line 3 announces 2"),
         (ARPA[ARPA.index("-0.5") :], "", 7, "with 1 n-grams, but line 2 announces 4"),
         (ARPA[ARPA.index("\\2-grams") :], "", 11, r"\\2-grams: must come next, but the file ends"),
-        ("\\end\\\n", "\\end\\\nmore", 16, "'more' stands after"),
+        ("\\end\\\n", "\\end\\\nmore", 16, "'more' comes after"),
         ("-0.4\ta\t-0.2", "0.4\ta\t-0.2", 9, "0.4 is above 0"),
         ("-0.4\ta\t-0.2", "nan\ta\t-0.2", 9, "must be a log10 probability, 1 token"),
         ("-0.4\ta\t-0.2", "-0.4\ta\tinf", 9, "must be a log10 probability"),

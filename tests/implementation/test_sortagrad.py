@@ -1,4 +1,4 @@
-"""The order of the minibatches: by length in the first epoch, like lengths in random order afterwards."""
+"""The order of the minibatches: by length in the first epoch, similar lengths in random order afterwards."""
 
 from __future__ import annotations
 

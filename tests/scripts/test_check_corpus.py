@@ -35,6 +35,6 @@ def test_the_splits_are_shown_with_what_they_are_for(tmp_path, capsys):
     assert check_corpus.main([path]) == 0 and advice in capsys.readouterr().out
     assert check_corpus.main([path, "--dev", "dev-y", "--test", "dev-x", "--train", "train-x"]) == 0
     out = capsys.readouterr().out
-    assert "train-x (train): 1 utterances" in out and "dev-x (test): 1" in out and "dev-y (dev): 1" in out
+    assert "train-x (train): 1 utterance" in out and "dev-x (test): 1" in out and "dev-y (dev): 1" in out
     assert check_corpus.main([path, "--dev", "dev-y", "--train", "train-x, train-z"]) == 1
     assert "no utterance is in the split 'train-z'; there are dev-x, dev-y, train-x" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from pictures import terminal
 def test_says_what_is_there_and_runs_a_model(capsys):
     assert setup.main([]) in (0, 1)
     out = capsys.readouterr().out
-    assert "torch" in out and "a small model forward and back" in out and "Python 3" in out
+    assert "torch" in out and "a small model trained for 3 steps" in out and "Python 3" in out
 
 
 def test_a_closed_output_is_no_traceback():

@@ -365,7 +365,7 @@ def test_the_deployed_model_is_trained_and_hears_a_stream(tmp_path, capsys):
     flags = [*TINY, "--preset", "deployed", "--fc-hidden", "16", "--row-conv", "3", "--epochs", "1"]
     assert train_minimal.main([*flags, "--output-dir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert "preset deployed: --forward-only --rnn-type gru --n-rnn" in out and "forward-only gru layers" in out
+    assert "preset deployed: --forward-only --rnn-type gru --n-rnn" in out and "forward-only gru layer of 16 units" in out
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 8000), 16000)
     assert transcribe.main([str(tmp_path / "run" / "checkpoint.pt"), "--stream", str(tmp_path / "a.wav")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(str(tmp_path / "a.wav"))

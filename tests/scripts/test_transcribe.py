@@ -389,7 +389,7 @@ def test_the_microphone_is_heard_until_it_ends(forward_only, monkeypatch, capsys
     monkeypatch.setattr(transcribe, "microphone", device)
     assert transcribe.main([str(forward_only), "--microphone", "--json"]) == 0
     captured = capsys.readouterr()
-    assert "listening at 44100 Hz; Ctrl-C ends" in captured.err
+    assert "listening at 44100 Hz; press Ctrl-C to stop" in captured.err
     assert json.loads(captured.out.splitlines()[-1])["seconds"] == 1.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import unicodedata
@@ -370,6 +371,14 @@ def test_summary():
     assert "problems: 7\n  m.tsv:2: bad\n" in summary and summary.endswith("  m.tsv:6: bad\n  ... and 2 more")
 
 
+def test_a_summary_names_the_splits_to_train_on_first(tmp_path):
+    lines = [f"{stem}.wav hi {name}" for stem, name in zip("abcd", ("test", "other", "dev", "train"), strict=True)]
+    corpus = read_corpus(table(tmp_path, "path text split", *lines, audio="a b c d"))
+    assert re.findall(r"^  (\w+)", corpus.summary(), re.MULTILINE) == ["train", "dev", "test", "other"]
+    roles = corpus.roles(train=["other"], test=["train"])  # how a split is used counts for more than its name
+    assert re.findall(r"^  (\w+)", corpus.summary(roles=roles), re.MULTILINE) == ["other", "dev", "train", "test"]
+
+
 def test_a_summary_tells_what_each_split_is_for_with_hours_speakers_and_the_longest():
     lengths = {"train-clean-100": [1800, 1801], "train-clean-360": [2400], "dev-clean": [90, 30], "test-other": [3], "mine": [6]}
     utterances = [
@@ -380,10 +389,10 @@ def test_a_summary_tells_what_each_split_is_for_with_hours_speakers_and_the_long
     said = corpus.summary(roles=corpus.roles(["train-clean-100", "train-clean-360"], "dev-clean")).splitlines()
     assert said[1:-1] == [
         "  train-clean-100 (train): 2 utterances, 1.0 hours, speakers: 2, longest 1801.0 s",
-        "  train-clean-360 (train): 1 utterances, 40.0 minutes, speakers: 1, longest 2400.0 s",
+        "  train-clean-360 (train): 1 utterance, 40.0 minutes, speakers: 1, longest 2400.0 s",
         "  dev-clean (dev): 2 utterances, 2.0 minutes, speakers: 2, longest 90.0 s",
-        "  test-other: 1 utterances, 0.1 minutes, speakers: 1, longest 3.0 s",
-        "  mine (not used): 1 utterances, 0.1 minutes, speakers: 1, longest 6.0 s",
+        "  test-other: 1 utterance, 0.1 minutes, speakers: 1, longest 3.0 s",
+        "  mine (not used): 1 utterance, 0.1 minutes, speakers: 1, longest 6.0 s",
         "  train in all: 3 utterances, 1.7 hours, speakers: 2, longest 2400.0 s",
     ]
     said = corpus.summary(roles=corpus.roles(["mine"], "dev-clean", ["train-clean-100"]))

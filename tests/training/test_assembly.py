@@ -156,7 +156,7 @@ def test_a_part_that_is_not_there_is_said_in_one_sentence_below_what_is_there(tm
         f"{tmp_path}: no utterance is in the split 'train-clean-360'; there are dev-clean, train-clean-100"
     )
     out = capsys.readouterr().out
-    assert "train-clean-100: 1 utterances" in out and "train-clean-360.tar.gz: is not unpacked: tar xf" in out
+    assert "train-clean-100: 1 utterance" in out and "train-clean-360.tar.gz: is not unpacked: tar xf" in out
 
 
 def test_the_report_before_training_tells_what_each_part_is_for(tmp_path, capsys):
@@ -169,9 +169,9 @@ def test_the_report_before_training_tells_what_each_part_is_for(tmp_path, capsys
     assert len(parts.trainer.data) == 2 and set(parts.evaluation) == {"dev", "test-clean"}
     out = capsys.readouterr().out
     for line in (
-        "train-clean-360 (train): 1 utterances, 0.0 minutes, speakers: 1, longest 2.0 s",
-        "train-other-500 (not used): 1 utterances, 0.1 minutes, speakers: 1, longest 3.0 s",
-        "dev-clean (dev): 1 utterances",
+        "train-clean-360 (train): 1 utterance, 0.0 minutes, speakers: 1, longest 2.0 s",
+        "train-other-500 (not used): 1 utterance, 0.1 minutes, speakers: 1, longest 3.0 s",
+        "dev-clean (dev): 1 utterance",
         "train in all: 2 utterances, 0.1 minutes, speakers: 2, longest 2.0 s",
     ):
         assert f"  {line}" in out

@@ -75,7 +75,7 @@ def test_seed_and_epoch_alone_fix_the_minibatches_and_later_epochs_are_shuffled_
     half = len(longest) // 2
     assert abs(np.mean(longest[:half]) - np.mean(longest[half:])) < 3  # from short to long it would be 7
     speech, room = sum(seconds), sum(padded(seconds, batch) for batch in batches)
-    assert speech / room > 0.9  # like lengths stand together
+    assert speech / room > 0.9  # similar lengths come together
 
 
 @pytest.mark.parametrize("budget", [0, -1.0, math.nan, math.inf])

@@ -32,7 +32,7 @@ def test_a_second_run_is_refused_from_the_first_second_on(run_folder, tmp_path, 
         before = {path.name: path.read_bytes() for path in at_work.path.iterdir()}
         assert train_minimal.main([*TINY, *given]) == 2
         said = capsys.readouterr().err
-        assert f"{at_work.path}: another run (process {os.getpid()}) is at work in this folder: wait" in said
+        assert f"{at_work.path}: another run (process {os.getpid()}) is using this folder: wait" in said
         assert {path.name: path.read_bytes() for path in at_work.path.iterdir()} == before
         at_work.close()
         assert not (at_work.path / LOCK_FILE).exists()

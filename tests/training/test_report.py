@@ -40,16 +40,19 @@ def test_the_best_weights_and_the_search_are_on_the_device_of_the_run(small_corp
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({}, "2 convolutions, 1 bidirectional gru layers of 16, batch norm on the layers' output"),
+        ({}, "2 convolutions, 1 bidirectional gru layer of 16 units, batch norm on the layers' output"),
         ({"batch_norm": "input"}, "batch norm on W h (the paper's Eq. 8)"),
-        ({"batch_norm": "none"}, "of 16, no batch norm"),
+        ({"batch_norm": "none"}, "of 16 units, no batch norm"),
         ({"batch_norm": "step", "rnn_type": "rnn"}, "batch norm on each step alone (the paper's Eq. 7)"),
         (
             {"bidirectional": False, "convolutions": "1-layer 1D", "time_strides": [2]},
-            "1 convolutions, 1 forward-only gru layers",
+            "1 convolution, 1 forward-only gru layer of 16 units",
         ),
-        ({"bidirectional": False, "row_conv": 4}, "gru layers of 16, a row convolution that looks 4 frames ahead, batch norm"),
-        ({"fc_hidden": 5}, "gru layers of 16, a fully connected layer of 5, batch norm"),
+        (
+            {"bidirectional": False, "row_conv": 4},
+            "gru layer of 16 units, a row convolution that looks 4 frames ahead, batch norm",
+        ),
+        ({"fc_hidden": 5}, "gru layer of 16 units, a fully connected layer of 5 units, batch norm"),
         ({"time_strides": [3, 1]}, "33 bins at 16000 Hz, normalised over the utterance, an output every 30 ms"),
     ],
 )
