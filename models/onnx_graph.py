@@ -52,7 +52,7 @@ def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
         next_0, ...
         log_probs       (T', B, V), the frames that are ready by now; T' may be 0
 
-    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; in JSON ``symbols`` (V texts, the blank's is
+    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; in JSON ``symbols`` (V texts, the blank's
     empty), ``features``, ``settings``, ``words``, ``calibration`` and, for streams, ``states`` (shapes by name, "B" the streams).
 
     Raises:
