@@ -52,9 +52,8 @@ def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
         next_0, ...
         log_probs       (T', B, V), the frames that are ready by now; T' may be 0
 
-    Metadata, all strings: ``kind`` ('whole' or 'stream'), ``symbols`` (JSON: V texts, the blank's is empty), ``sample_rate``,
-    ``seconds_per_output``, ``features``, ``settings``, ``words`` and ``calibration`` (JSON); for streams ``states`` (JSON: shapes
-    by name, "B" the streams).
+    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; in JSON ``symbols`` (V texts, the blank's
+    empty), ``features``, ``settings``, ``words``, ``calibration`` and, for streams, ``states`` (shapes by name, "B" the streams).
 
     Raises:
         CheckpointError: with ``stream``, if the model needs the whole utterance.

@@ -89,5 +89,6 @@ def test_what_is_wrong_is_one_sentence(flags, sentence, tmp_path, monkeypatch, c
 
 def test_without_gradio_the_file_that_installs_it_is_named(monkeypatch, capsys):
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "page.server", None)  # no page may open
     assert demo.main([]) == 2
     assert "pip install -r requirements-demo.txt" in capsys.readouterr().err
