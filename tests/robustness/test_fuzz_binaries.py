@@ -126,9 +126,10 @@ def test_checkpoints_of_other_content(folder, whole, content):
     stored = torch.load(io.BytesIO(whole))
     for _ in range(content.draw(st.integers(1, 3))):
         part = content.draw(st.sampled_from(["", "config", "features", "model", "training"]))
-        place = stored if not part else stored["config"].get("features") if part == "features" else stored.get(part)
-        if isinstance(stored.get("config"), dict) and isinstance(place, dict):
-            place[content.draw(st.sampled_from(sorted(map(str, place))) | CELLS)] = content.draw(VALUES)
+        above = stored.get("config") if part == "features" else stored
+        place = stored if not part else above.get(part) if isinstance(above, dict) else None
+        if isinstance(place, dict):
+            place[content.draw(st.sampled_from([*sorted(map(str, place)), "kind"]) | CELLS)] = content.draw(VALUES)
     try:
         torch.save(stored, folder / "c.pt")
     except UnicodeEncodeError:  # which torch does not write
