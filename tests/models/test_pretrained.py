@@ -62,7 +62,9 @@ def test_asked_for_more_it_says_what_it_knows(capsys):
 def claimed() -> dict[tuple[str, str], tuple[int, int]]:
     """Errors and words by set and way of decoding, as models/commands_en.md states them."""
     text = (ROOT / "models" / "commands_en.md").read_text(encoding="utf-8")
-    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text.splitlines() if re.search(r"\(\d+/\d+\)", line)]
+    rows = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text.splitlines() if re.match(r"\|.*\(\d+/\d+\)", line)
+    ]
     counts = [[tuple(map(int, re.search(r"\((\d+)/(\d+)\)", cell).groups())) for cell in row[-3:]] for row in rows]
     return {
         (row[0], how): pair
