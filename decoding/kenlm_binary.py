@@ -108,8 +108,12 @@ class KenlmModel(LanguageModel):
         return following
 
     def log_p(self, state: Hashable, tokens: Iterable[str]) -> list[float]:
+        """As in every model; raises ``KenlmError`` for nan, which only a damaged file gives."""
         score, words = self._model.BaseScore, self._words
-        return [_LN10 * score(state, words.get(token, UNKNOWN), self._ignored) for token in tokens]
+        found = [_LN10 * score(state, words.get(token, UNKNOWN), self._ignored) for token in tokens]
+        if any(map(math.isnan, found)):
+            raise KenlmError(f"{self._path}: the binary is damaged, since it gives nan; {_AGAIN.format(path=self._path)}")
+        return found
 
 
 _TRIAL = """

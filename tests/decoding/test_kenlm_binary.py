@@ -268,3 +268,13 @@ def test_a_binary_with_a_full_table_in_which_kenlm_searches_for_ever_is_refused(
     monkeypatch.setattr(kenlm_binary, "_WORK", 1)
     with pytest.raises(KenlmError, match="KenLM crashes on it or never ends"):
         read_language_model(tmp_path / "lm.bin")
+
+
+@needs_kenlm
+def test_a_binary_with_nan_in_it_is_refused_when_it_gives_it(tmp_path):
+    """Found by fuzzing."""
+    data = bytearray((MADE / "words.probing").read_bytes())
+    data[416:420] = struct.pack("<f", float("nan"))  # the probability of <unk>, the first word
+    (tmp_path / "lm.bin").write_bytes(data)
+    with pytest.raises(KenlmError, match=r"lm\.bin: the binary is damaged, since it gives nan"):
+        read_language_model(tmp_path / "lm.bin").score("xyz")
