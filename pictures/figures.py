@@ -147,7 +147,7 @@ def predictions(
         left.set_title(title, loc="left", family="monospace", fontsize=9)
         right.set(xlim=(0, dataset[index].seconds))
         draw_symbols(right, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-        right.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
+        right.set_title("probability of each symbol (dotted: blank; ␣: space)", loc="left", fontsize=10)
     return figure
 
 
@@ -256,7 +256,7 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
     for points, style in ((fine, {"color": GREY, "linewidth": 1}), (n_fft, {"color": RED, "marker": ".", "linestyle": ""})):
         folded = np.pad(windowed, (0, -len(windowed) % points)).reshape(-1, points).sum(0)
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
-        label = f"{features.bins} bins that n_fft = {n_fft} keeps" if points == n_fft else "spectrum of the frame"
+        label = f"the {features.bins} bins that are kept (n_fft {n_fft})" if points == n_fft else "spectrum of the frame"
         axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
     axis.set(title="3. log power at each frequency of that frame", xlabel="frequency, kHz", ylabel="power, dB")
 
@@ -281,7 +281,7 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
     shares["without\nsorting"] = _padding_share(lengths, batches)
     bars = axes[0, 2].barh(list(shares), [100 * share for share in shares.values()], color=GREY)
     axes[0, 2].bar_label(bars, fmt="%.1f %%", padding=3)
-    axes[0, 2].set_title("what each order costs", fontsize=10)
+    axes[0, 2].set_title("padding in each order", fontsize=10)
     axes[0, 2].set(xlim=(0, 140 * max(0.01, *shares.values())), xlabel="padding, % of all frames")
     axes[0, 2].invert_yaxis()
     return figure
@@ -402,7 +402,7 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, capt
     for axis in axes[-1]:
         axis.set(xlabel="time, ms")
     which = "First convolution" if count <= axes.size else f"First convolution, the {axes.size} strongest of {count} kernels"
-    stripes = "A vertical stripe responds to the start or end of a sound, a horizontal one to a steady tone."
+    stripes = "A horizontal stripe responds to a steady tone; a vertical one would respond to the start or end of a sound."
     figure.suptitle(f"{which}: red weights add, blue ones subtract.\n{stripes}", fontsize=11)
     return figure
 
@@ -418,7 +418,7 @@ def activations(
     seen = _seen_values(model, layers, samples, encoder)
     shown = [values for both in seen for values in both if values is not None]
     reach = max(float(np.abs(np.quantile(values, (0.1, 0.9))).max()) for values in shown)  # one scale for all
-    told = f"{caption}. Beside each plot: mean ± standard deviation. Values beyond ±{reach:.3g} are not drawn."
+    told = f"{caption}. Beside: mean ± standard deviation. Beyond ±{reach:.3g} nothing is drawn. Each plot has its own height."
     figure, axes = new_figure(len(layers), 2, (WIDTH, 1.15 * len(layers) + 1), told, sharex=True)
     below_recurrence = "feed-forward" if isinstance(model, DeepSpeech1) else "convolution"
     for number, (layer, (left, right), (before, after)) in enumerate(zip(layers, axes, seen, strict=True), start=1):
@@ -438,7 +438,7 @@ def activations(
         _draw_histogram(right, after, reach, BLUE, name, more)
     axes[0, 0].set_xlim(-reach, reach)
     axes[-1, 0].set(xlabel="value before batch norm")
-    axes[-1, 1].set(xlabel=("value after batch norm" if seen[0][0] is not None else "value") + " (beige: becomes 0)")
+    axes[-1, 1].set(xlabel=("value after batch norm" if seen[0][0] is not None else "value") + " (beige: the ReLU makes it 0)")
     return figure
 
 
@@ -609,7 +609,7 @@ def _draw_waits(axis: Axes, waits: Sequence[_Wait]) -> None:
 def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, caption: str = "measured here") -> Figure:
     """The output of a trained model for an utterance: features, symbols, and the likeliest path that spells the transcript.
 
-    Below, each row is a state of the extended target (blanks between all labels). Blue shows, of all paths that spell the
+    Below, each row is a state of the extended label (blanks between all labels). Blue shows, of all paths that spell the
     transcript, the share in that state in that frame; the line is the likeliest of them, the Viterbi path (Eq. 13).
     """
     features, log_probs = output_of(model, sample, encoder)
@@ -621,13 +621,13 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     draw_spectrogram(above, features, sample)
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
     draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
-    middle.set_title("probability of each symbol (dotted: blank)", loc="left", fontsize=10)
+    middle.set_title("probability of each symbol (dotted: blank; ␣: space)", loc="left", fontsize=10)
     end = len(path) * seconds_per_frame
     below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(states) - 0.5, -0.5), vmin=0, vmax=1)
     seconds = (np.arange(len(path)) + 0.5) * seconds_per_frame
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
     below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
-    below.set(xlabel="time, s", ylabel="state of the extended target", xlim=(0, sample.seconds))
+    below.set(xlabel="time, s", ylabel="state of the extended label", xlim=(0, sample.seconds))
     title = "blue: all paths that spell the transcript, darker where they are more probable;\n"
     below.set_title(title + "line: the most probable path (Eq. 13); rows without a letter: blanks", loc="left", fontsize=10)
     above.set_xlabel("")
@@ -681,7 +681,7 @@ def beam_tree(
     model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, beam_width: int = 4, caption: str = "measured here"
 ) -> Figure:
     """Prefix beam search of a short utterance as a tree. Each line is a prefix, from the frame where it entered the beam to
-    the frame where it left; the letter is what it adds to the prefix it grew from.
+    the frame where it left; the letter is what it adds; a branch off the winner shows its whole prefix.
     """
     rows = output_of(model, sample, encoder)[1].double().numpy()
     beams = [prefix_beam_search(rows[:frames], beam_width) for frames in range(1, len(rows) + 1)]  # the beam after each frame
@@ -699,7 +699,7 @@ def beam_tree(
         axis.plot((first[prefix], last[prefix] + 1), (row, row), **style)
         if prefix:
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
-            name = visible(encoder.decode(prefix[-1:]))
+            name = visible(encoder.decode(prefix if place[prefix[:-1]] == 0 != row else prefix[-1:]))
             axis.text(first[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
     below = -1.0  # no text at the end lies on the one above
     for hypothesis in sorted(beams[-1], key=lambda found: place[found.labels]):  # equal rows: the likelier first
@@ -709,8 +709,8 @@ def beam_tree(
         axis.text(len(rows) + 1.1, below, text, va="center", fontsize=9, weight=weight)
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1.2))
     title = (
-        f"spoken: {sample.transcript}. Each line is a prefix, drawn while it is among the {beam_width} most probable.\n"
-        "The letter on it is its last. Blue: the prefixes of the winner. Right: the texts at the end and their probability."
+        f"spoken: {sample.transcript}. A line: a prefix while it is among the {beam_width} likeliest. Blue: the winner's.\n"
+        "A branch begins with its whole prefix, then adds letters (␣: space). Right: final texts, their probability."
     )
     axis.set_title(title, fontsize=10, loc="left")
     axis.xaxis.get_major_locator().set_params(integer=True)

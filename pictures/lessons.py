@@ -43,20 +43,21 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
     text = greedy_decode(log_probs[:, None], encoder)[0]
     titles = (
         "1. the waveform: what the microphone measures",
-        "2. the spectrogram: how strong each frequency is, and when",
-        "3. the network: how probable each symbol is in each frame",
-        f"4. the likeliest symbol of each frame; merge repeats, drop blanks ({BLANK}):   {text}",
+        "2. the spectrogram: how strong each frequency is, and when (bright: strong)",
+        "3. the network: how probable each symbol is in each frame (␣: space)",
+        f"4. the likeliest symbol of each frame ({BLANK}: the blank, nothing new here).\n"
+        f"    Merge repeats and drop blanks. What stays is orange:   {text}",
     )
     for axis, title in zip(axes[:, 0], titles, strict=True):
         axis.set_title(title, loc="left", fontsize=11)
         axis.set(xlabel="")
-    wave.set(ylabel="amplitude", xlim=(0, sample.seconds))
+    wave.set(ylabel="amplitude", xlim=(0, max(sample.seconds, len(log_probs) * model.seconds_per_output)))
     path.set(xlabel="time, s")
     return figure
 
 
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
-    """The best path, one symbol per frame; those that stay in the text are red."""
+    """The best path, one symbol per frame; those that stay in the text are orange."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
     size = min(12, 720 / len(labels))  # smaller if there are many frames
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):

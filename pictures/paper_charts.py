@@ -134,7 +134,7 @@ def convolutions() -> Figure:
     groups = [f"{name}\n{channels}" for name, channels, *_ in TABLE_4]
     series = {"regular dev": [row[4] for row in TABLE_4], "noisy dev": [row[5] for row in TABLE_4]}
     _grouped_bars(axes[0, 0], groups, series, (BLUE, ORANGE))
-    axes[0, 0].set(xlabel="layers, and channels of each")
+    axes[0, 0].set(xlabel="layers (1D: over time; 2D: over frequency and time), and channels of each")
     return figure
 
 
@@ -151,7 +151,7 @@ def strides_and_bigrams() -> Figure:
                               textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
         axis.set(
             title=title,
-            xlabel="stride in time",
+            xlabel="stride in time, frames",
             ylabel="WER, %",
             xticks=(2, 3, 4),
             xlim=(1.7, 4.3),
@@ -224,7 +224,7 @@ def all_reduce() -> Figure:
 def people() -> Figure:
     """Table 13: ahead of people on 3 of 4 sets of read speech. Tables 14 and 15: behind them on accents and in noise."""
     more = "with Tables 14 (6.1.3, VoxForge) and 15 (6.1.4, CHiME-3). People: the better of two transcripts of each clip"
-    parts = (("read speech (Table 13)", TABLE_13), ("accents (Table 14)", TABLE_14), ("noise (Table 15)", TABLE_15))
+    parts = (("read speech (Table 13)", TABLE_13), ("accents (Table 14)", TABLE_14), ("CHiME-3 (Table 15)", TABLE_15))
     sizes = {"height_ratios": [len(table) for _, table in parts]}
     figure, axes = new_figure(3, 1, (WIDTH, 7.5), _caption(13, "6.1.2", more), sharex=True, gridspec_kw=sizes)
     for axis, (title, table) in zip(axes[:, 0], parts, strict=True):
