@@ -154,6 +154,7 @@ def test_all_of_it_goes_by_keyboard_and_has_a_name(page):
     named = "it.ariaLabel || it.title || it.innerText || it.labels?.length"
     nameless = f"them => them.filter(it => it.offsetParent && !({named})).length"
     assert page.locator("input, select, button, [tabindex='0']").evaluate_all(nameless) == 0
+    assert page.locator(".scroll[tabindex='0'][aria-label]").count() == 3
     page.locator("input[type=range][aria-label*='Speed']").focus()
     page.keyboard.press("Home")
     wait_for(page, "#changed", "The text changes")
@@ -203,6 +204,7 @@ def test_on_a_telephone_nothing_is_cut_off(page):
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.get_by_role("tab", name="Recorded").is_visible()
+    assert page.locator("#result .scroll").evaluate("it => { it.scrollLeft = 999; return it.scrollLeft; }") > 0
 
 
 def test_only_this_computer_is_answered_and_the_policy_says_so(address):

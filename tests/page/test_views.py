@@ -69,7 +69,7 @@ def test_texts_are_texts_and_no_markup(utterance):
     found = utterance.decoded(Decoder(beam=4)) | {"text": "<script>"}
     item = {"text": "<script>", "log_ctc": 0.0, "log_lm": 0.0, "words": 1, "score": 0.0}
     html = views.result(utterance, found) + views.failure("<script>") + views.nbest_table({"nbest": [item]}, Decoder(beam=2))
-    html += views.change_of_text("<script> a", utterance, {"text": "<script> b", "doubt": "<script>"})
+    html += views.change_of_text("<script>", utterance, {"text": "<script> <script>", "doubt": "<script>"})
     assert "<script>" not in html and "&lt;script&gt;" in html and "see &lt;b&gt;" in html
 
 
