@@ -556,7 +556,7 @@ def test_the_whole_check_tells_how_far_one_is(folder: Path):
     assert "Python can read your file" in output
     assert "rnn_loop is missing or has another name" in output
     assert "Traceback" not in output
-    assert "it waits for exercise 4" in output
+    assert "it needs exercise 4" in output
 
     code, output = learner(folder, f"exercises/{EXERCISES[1].file.name}")
     assert code == 0
