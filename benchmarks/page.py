@@ -68,9 +68,9 @@ def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
     rng, parts = np.random.default_rng(number), [np.zeros(round(GAP * RATE))]
     utterances, edge = corpus.split("test"), RATE // 20
     for word in words:
-        spoken = [u for u in utterances if u.transcript == word]
-        for place in rng.permutation(len(spoken)):
-            clip = read_utterance(spoken[place], RATE).numpy()
+        takes = [u for u in utterances if u.transcript == word]
+        for place in rng.permutation(len(takes)):
+            clip = read_utterance(takes[place], RATE).numpy()
             clip = 0.5 * clip / np.abs(clip).max()
             if max(np.abs(clip[:edge]).max(), np.abs(clip[-edge:]).max()) < QUIET / 2:
                 break

@@ -42,6 +42,7 @@ from models.checkpoints import Checkpoint, ModelConfig
 from models.streaming import StreamingRecognizer, accept_together
 from models.transcription import Decoder
 from pictures.figures import GREY, RED, WIDTH, new_figure
+from speech.utterances import counted
 from training.machine import keep_freed_memory
 
 RATE, CHUNK = 16000, 0.1  # Hz, seconds
@@ -208,10 +209,10 @@ def draw(rows: Sequence[dict], path: Path) -> None:
     shown = [row for row in rows if row["streams"] in (1, 5, 10, 20, 40)] or rows
     for row, colour in zip(shown, colormaps["viridis"](np.linspace(0, 0.9, len(shown))), strict=True):
         sizes, counts = np.unique(row["batches"], return_counts=True)
-        name = "1 stream" if row["streams"] == 1 else f"{row['streams']} streams"
         share = 100 * sizes * counts / sum(sizes * counts)
-        left.plot(sizes, share, marker="o", markersize=3, color=colour, label=name)
+        left.plot(sizes, share, marker="o", markersize=3, color=colour, label=counted(row["streams"], "stream"))
     left.set(xlabel="chunks in a batch", ylabel="share of all chunks, %", ylim=(0, None), title="how large the batches are")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False)
     streams = [row["streams"] for row in rows]
     for name, colour in zip(LATENCIES, (RED, GREY), strict=True):

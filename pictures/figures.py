@@ -699,7 +699,7 @@ def beam_tree(
         axis.plot((first[prefix], last[prefix] + 1), (row, row), **style)
         if prefix:
             axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
-            name = visible(encoder.decode(prefix if place[prefix[:-1]] == 0 != row else prefix[-1:]))
+            name = visible(encoder.decode(prefix if not on_path and place[prefix[:-1]] == 0 else prefix[-1:]))
             axis.text(first[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
     below = -1.0  # no text at the end lies on the one above
     for hypothesis in sorted(beams[-1], key=lambda found: place[found.labels]):  # equal rows: the likelier first
