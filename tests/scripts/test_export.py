@@ -1,4 +1,4 @@
-"""export.py: a checkpoint as ONNX, the README's example of decoding it, errors of one sentence."""
+"""export.py: a checkpoint as ONNX, the example in docs/onnx.md of decoding it, errors of one sentence."""
 
 from __future__ import annotations
 
@@ -32,14 +32,12 @@ def checkpoint(run_folder, tmp_path_factory):
 
 
 def example() -> str:
-    """The README's program without torch."""
-    (block,) = [
-        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "import onnxruntime" in b
-    ]
+    """The program without torch in docs/onnx.md."""
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8"), re.S)
     return block
 
 
-def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_path, capsys, monkeypatch):
+def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install -r requirements-export.txt")
     pytest.importorskip("onnx", reason="onnx is not installed: pip install -r requirements-export.txt")
     monkeypatch.chdir(tmp_path)
@@ -50,7 +48,7 @@ def test_the_example_of_the_readme_says_what_transcribe_says(checkpoint, tmp_pat
     assert "takes utterances at 16000 Hz, gives 29 log-probabilities every 40 ms" in out
     soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
-    exec(compile(example(), "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(example(), "docs/onnx.md", "exec"), {"__name__": "__main__"})
     text = transcribe(load_checkpoint(checkpoint), Path("mine.wav"))["text"]
     assert len(text) > 5 and " ".join(capsys.readouterr().out.split()) == text
     before = Path("model.onnx").read_bytes()
