@@ -91,6 +91,7 @@ def _grouped_bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[
         axis.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
     axis.set_xticks(range(len(groups)), groups)
     axis.set(ylabel="WER, %", ylim=(0, 1.15 * max(map(max, series.values()))), xlim=(-0.55, len(groups) - 0.45))
+    axis.yaxis.get_major_locator().set_params(integer=True)
     axis.tick_params(labelleft=True)
 
 
@@ -223,11 +224,13 @@ def all_reduce() -> Figure:
     figure, axes = new_figure(1, 1, (WIDTH, 4.2), _caption(7, "4.1", more))
     axis = axes[0, 0]
     gpus = [row[0] for row in TABLE_7]
-    for name, column, colour, beside in (("OpenMPI 1.8.5", 1, GREY, (12, 7)), ("the authors' own", 2, BLUE, (0, 7))):
+    beside, above, below = (12, 7), (0, 7), (0, -14)
+    own = [above] * 2 + [below] * 4  # off the other lines
+    for name, column, colour, offsets in (("OpenMPI 1.8.5", 1, GREY, [beside] * 6), ("the authors' own", 2, BLUE, own)):
         seconds = [row[column] for row in TABLE_7]
         axis.loglog(gpus, seconds, marker="o", color=colour, label=name)
-        for x, y in zip(gpus, seconds, strict=True):
-            axis.annotate(f"{y:,.1f}", (x, y), beside, textcoords="offset points", ha="center", fontsize=9)
+        for x, y, offset in zip(gpus, seconds, offsets, strict=True):
+            axis.annotate(f"{y:,.1f}", (x, y), offset, textcoords="offset points", ha="center", fontsize=9)
     perfect = [TABLE_7[0][2] * gpus[0] / number for number in gpus]
     axis.plot(gpus, perfect, color=BLUE, linewidth=0.8, linestyle="--", label="half for each doubling (perfect scaling)")
     axis.set(
@@ -279,6 +282,7 @@ def titled_chart(name: str) -> Figure:
     title = balanced(title, int(9.5 * figure.get_figwidth()))  # 9.5 letters of this size to an inch
     if figure.legends:  # it stands at the top
         figure.legends[0].set_title(title, {"size": "large"})
+        figure.legends[0].get_title().set_multialignment("center")
     else:
         figure.suptitle(title)
     return figure
