@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -43,14 +44,30 @@ def strip(rows: Tensor, encoder: CharEncoder) -> str:
     return f'<div class="strip" aria-hidden="true">{"".join(cells)}</div>'
 
 
+def axis(seconds: float, pixels: float, start: float = 0.0) -> str:
+    """Every half second its time; ``start``: the time at the left edge, in seconds."""
+    halves = range(math.ceil(2 * start), math.floor(2 * (start + seconds)) + 1)
+    ticks = (f'<u style="left:{pixels * (half / 2 - start):.0f}px">{half / 2:g} s</u>' for half in halves)
+    return f'<div class="axis" aria-hidden="true">{"".join(ticks)}</div>'
+
+
 def timeline(
-    features: Tensor, rows: Tensor, checkpoint: Checkpoint, characters: Sequence[dict] = (), words: Sequence[dict] = ()
+    features: Tensor,
+    rows: Tensor,
+    checkpoint: Checkpoint,
+    characters: Sequence[dict] = (),
+    words: Sequence[dict] = (),
+    start: float = 0.0,
 ) -> str:
-    """Spectrogram (F, T), strip of (T', V) frames, and, if given, the times of characters and words (Eq. 13)."""
+    """Spectrogram (F, T), strip of (T', V) frames, time axis, and, if given, the times of characters and words (Eq. 13).
+
+    Args:
+        start: the time at the left edge, in seconds.
+    """
     model = checkpoint.model
     pixels = CELL / model.seconds_per_output  # of a second
-    width = features.shape[1] * model.features.seconds_per_frame * pixels
-    alt = f"Spectrogram, 0 to {model.features.sample_rate / 2000:g} kHz; the bright places are loud"
+    seconds, khz = features.shape[1] * model.features.seconds_per_frame, f"{model.features.sample_rate / 2000:g} kHz"
+    alt = f"Spectrogram, 0 to {khz}; the bright places are loud"
     letters = "".join(
         f'<b style="left:{pixels * (unit["start"] + unit["end"]) / 2:.0f}px">{escape(unit["text"])}</b>'
         for unit in characters
@@ -63,8 +80,9 @@ def timeline(
     )
     below = f'<div class="words">{spans}</div>' if words else ""
     return (
-        f'<div class="track" style="width:{max(1, width):.0f}px"><div class="spectrogram">{picture(features.numpy(), alt)}'
-        f"<div aria-hidden=true>{letters}</div></div>{strip(rows, checkpoint.encoder)}{below}</div>"
+        f'<div class="track" style="width:{max(1, seconds * pixels):.0f}px"><div class="spectrogram">'
+        f"{picture(features.numpy(), alt)}<div aria-hidden=true><small>{khz}</small><small>0 kHz</small>{letters}</div></div>"
+        f"{strip(rows, checkpoint.encoder)}{axis(seconds, pixels, start)}{below}</div>"
     )
 
 
@@ -75,7 +93,8 @@ def live(recording: Recording) -> str:
         return ""
     first = max(0, int((recording.seconds - SHOWN) / model.seconds_per_output))
     begin = round(first * model.seconds_per_output * model.features.sample_rate)
-    return timeline(recording.features(begin), recording.rows[first:], recording.checkpoint)
+    start = begin / model.features.sample_rate
+    return timeline(recording.features(begin), recording.rows[first:], recording.checkpoint, start=start)
 
 
 def result(utterance: Utterance, found: dict) -> str:

@@ -468,7 +468,7 @@ def activations(
             more = f"\n{100 * zero:.0f} % become 0\n{100 * over:.2g} % exceed {layer.activation.clip:g}"
         _draw_histogram(right, after, reach, BLUE, name, more)
     if any(layer.rnn_type == "gru" and layer.batch_norm == "output" for layer in model.recurrences):
-        figure.suptitle("A GRU's output lies between -1 and 1, since its candidate is a tanh.", fontsize=11)
+        figure.suptitle("Before batch norm a GRU's output lies between -1 and 1, since its candidate is a tanh.", fontsize=11)
     axes[0, 0].set_xlim(-reach, reach)
     axes[-1, 0].set(xlabel="value before batch norm")
     axes[-1, 1].set(xlabel=("value after batch norm" if seen[0][0] is not None else "value") + " (beige: the ReLU makes it 0)")

@@ -65,6 +65,11 @@ def test_letters_and_words_stand_at_their_times(utterance):
     assert len(cells(html)) == len(utterance.rows)
 
 
+def test_each_half_second_is_marked_at_its_place():
+    marks = re.findall(r'left:(\d+)px">([^<]+)<', views.axis(1.2, 200.0, start=0.4))
+    assert marks == [("20", "0.5 s"), ("120", "1 s"), ("220", "1.5 s")]
+
+
 def test_texts_are_texts_and_no_markup(utterance):
     found = utterance.decoded(Decoder(beam=4)) | {"text": "<script>"}
     item = {"text": "<script>", "log_ctc": 0.0, "log_lm": 0.0, "words": 1, "score": 0.0}
