@@ -34,8 +34,7 @@ def compute_spectrogram(
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
        window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. Sum over the whole window, even if n_fft is smaller;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean of all these values. Divide by their standard deviation (with N, not N - 1), or by 1e-5 if that is
-       larger.
+    5. subtract the mean of all values. Divide by their standard deviation (with N, not N - 1), or by 1e-5 if that is larger.
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
     mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame times w is 0 0.707 0 -0.707.
