@@ -601,14 +601,14 @@ KNOWN_WRONG = {
     "SortaGrad and batch norm substitute, says 3.3": r"(?i)^(?=.*SortaGrad)(?=.*\b(batch norm|BN)\b).*\b(overlap|is shared)\b",
     "W is shared in the simple recurrence, of others 3.1 says nothing": r"^(?!.*simple)(?!.*does not say)"
     r"(?=.*(3\.1|Eq\. 2|paper)).*(\bW\b[^;|.]*\bshare[ds]?\b|\bshare \$?W\b)",
-    "nobody counted the lessons": r"(?i)\b(most|many|the common) (lessons?|tutorials?)\b",
+    "nobody counted the lessons": r"(?i)\b(most|many|the common) (lessons?|tutorials?)\b|\bwidely (read|used)\b",
     "AdamW and SGD were not compared": r"(?i)\bAdamW?\b[^;|]*\b(gets? further|is better|beats)\b",
     "24 TFLOP/s and 45 % are Section 4": r"(24 TFLOP/s|\b45 %)[^|.]{0,60}A\.1",
 }
 
 
 CONCERNED = "table|section|arxiv|gru|paper|hop|average|mandarin|eq\\.|best|ds2|speech 2|row conv|sortagrad|depth|adam|lesson"
-CONCERNED = re.compile(rf"(?i){CONCERNED}|tutorial|halves|1728|10\.59|tflop|share|convolution|trainable")
+CONCERNED = re.compile(rf"(?i){CONCERNED}|tutorial|halves|1728|10\.59|tflop|share|convolution|trainable|widely")
 
 
 def claim_errors(text):
@@ -842,7 +842,8 @@ def test_a_wrong_decimal_beside_a_table_is_refused(text):
         "[convolution 41x11 s 2x2    (B, 32, F/2, T/2)  -> batch norm -> clipped ReLU] x 1-3   arXiv 3.5, Table 4",
         "Batch norm in the right place makes it trainable.", "The paper does not compare an LSTM with its GRU.",
         "For convolutions the mean is taken over frequency too (Section 3.2).", "SortaGrad and batch norm overlap.",
-        "W is shared by both directions (3.1).", "Most lessons do it on the output.", "AdamW gets further.",
+        "W is shared by both directions (3.1).", "Most lessons do it on the output.", "a widely read recipe",
+        "AdamW gets further.",
         "One node sustains 24 TFLOP/s (A.1).",
     ],
 )  # fmt: skip
