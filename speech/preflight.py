@@ -65,7 +65,7 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
             good.append(item)
         else:
             what = (
-                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
+                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} for equal neighbours need {needed} "
                 f"output frames, but {item.seconds:.2f} s give {outputs}"
             )
             problems.append(Problem(item_name(item, index), what))
