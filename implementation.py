@@ -7,7 +7,7 @@ The order follows the signal:
 
 This part shows the plain definition of each step. Where a step is called as ``fast(definition)``, a faster twin that gives the
 same numbers runs instead, unless ``plain_definitions()`` is on. After this part come the twins, then the appendices.
-Sections, equations and tables are those of the arXiv version; a default carries its source, ``[paper, Section ...]`` or
+Sections, equations and tables are those of the arXiv version; a default names its source, ``[paper, Section ...]`` or
 ``[ours]``. Shape letters, the same everywhere:
 
     B   utterances in a batch          D   directions of a recurrence, 2 or 1
@@ -275,7 +275,7 @@ class ClippedReLU(nn.Module):
 
 
 def normalize(x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean 0 and variance 1 over the ``count`` values where mask is 1; 0 elsewhere. Also returns E[x] and Var[x]."""
+    """Scales x to mean 0 and variance 1 over the ``count`` values where mask is 1, else to 0; also returns E[x] and Var[x]."""
     mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: for data parallelism, see shared_batch
     centred = (x - mean) * mask
     var = over_processes(centred.square().sum(dims, keepdim=True)) / count
@@ -350,7 +350,7 @@ def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Convolution over frequency and time, sequence-wise batch norm, clipped ReLU (Sections 3.1, 3.2, 3.5).
+    """Convolution over frequency and time, sequence-wise batch norm and clipped ReLU (Sections 3.1, 3.2, 3.5).
 
     ``h = f(B(w * x))``: padding is "same", and strides shrink the output. The batch norm's beta serves as the bias.
 
@@ -492,7 +492,7 @@ class RecurrentLayer(nn.Module):
     Args:
         input_size: features per frame.
         hidden_size: H per direction.
-        rnn_type: 'gru' (Eq. 10), 'rnn' (simple, clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
+        rnn_type: 'gru' (Eq. 10), 'rnn' (simple, with the clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
         batch_norm: 'output', 'input', 'none' or, for 'rnn', 'step'.
         clip: bound of the clipped ReLU [paper, Section 3.1].
         bidirectional: False leaves out the backward direction, which needs the whole utterance.
@@ -523,7 +523,7 @@ class RecurrentLayer(nn.Module):
         return self.hidden_size * (self.directions if self.batch_norm == "output" else 1)
 
     def reset_parameters(self) -> None:
-        """Draws W uniformly from +-1/sqrt(H), as torch does, and makes U orthogonal per gate [ours; the paper is silent]."""
+        """Draws W uniformly within +-1/sqrt(H), as torch does, and makes U orthogonal per gate [ours; the paper is silent]."""
         nn.init.uniform_(self.weight_ih, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         for gate in self.weight_hh.data.view(-1, self.hidden_size, self.hidden_size):
             nn.init.orthogonal_(gate)
@@ -533,7 +533,7 @@ class RecurrentLayer(nn.Module):
         return self.run(x, lengths)[0]
 
     def run(self, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-        """``forward`` from a given state; also returns the last state, from which utterances of all T frames can continue."""
+        """``forward`` from a given state; also returns the last state, where utterances that fill all T frames can continue."""
         # twin: layer_states_fused, on CUDA; tests/implementation/test_recurrence.py
         states, end = fast(layer_states)(self, x, lengths, start)  # (T, B, D, H)
         if self.batch_norm != "output":
@@ -589,7 +589,7 @@ class RowConvolution(nn.Module):
 
     Args:
         features: d, features per frame.
-        lookahead: tau, future frames, at least 1 [paper, Section 7.4: 19]. Initially each frame passes through unchanged [ours].
+        lookahead: tau, the number of future frames, at least 1 [paper, Section 7.4: 19]. Initially frames pass unchanged [ours].
     """
 
     def __init__(self, features: int, lookahead: int) -> None:
@@ -834,7 +834,7 @@ def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Te
 
 
 def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | None = None) -> list[str]:
-    """Best path: the likeliest symbol of each frame, collapsed (Graves et al. 2006, Eq. 4): (T', B, V) -> B texts.
+    """The best path: the likeliest symbol of each frame, collapsed (Graves et al. 2006, Eq. 4): (T', B, V) -> B texts.
 
     ``lengths``: (B,) output frames; None means all T'.
     """
@@ -872,7 +872,7 @@ def prefix_beam_search(
     Args:
         log_probs: (T', V); symbol 0 is the blank, and the probabilities in each row sum to one.
         beam_width: prefixes kept after each frame; if all are kept, the result is exact.
-        scorer: a language model; with it, prefixes are ranked by Q(y) of Eq. 12; None: by log p_ctc alone.
+        scorer: a language model, to rank prefixes by Q(y) of Eq. 12; None: they are ranked by log p_ctc alone.
         alpha, beta: weights of the language model (at least 0) and of the number of words (any number).
         cutoff, max_labels: in each frame only the likeliest symbols extend a prefix: those that together reach the probability
             ``cutoff``, and at most ``max_labels`` of them [paper, Section 7.3: 0.99 and 40]; 1.0 and None keep all.
@@ -1077,7 +1077,7 @@ def collate_batch(
 class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
-    In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of similar
+    In epoch 0, minibatches come in the order of their longest utterance. Afterwards minibatches of similar
     lengths come in random order: utterances are sorted by their lengths, randomly changed by up to ``jitter``, and cut
     into minibatches, which are shuffled. So there is little padding, and (with jitter) minibatches differ between
     epochs. Each utterance comes once per epoch.
@@ -1122,7 +1122,7 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
 
 
 def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
-    """One step: forward, CTC loss, backward, gradient clipping, update. Returns the mean loss per utterance in nats.
+    """One step: forward, CTC loss, backward, gradient clipping and update. Returns the mean loss per utterance in nats.
 
     Args:
         max_norm: a gradient with a larger norm is rescaled to this norm [paper, Section 6: 400].
@@ -1382,7 +1382,7 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # even if made during inference, training must be able to use them
+@torch.inference_mode(False)  # training must be able to use them even if they were made during inference
 def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
     points = bins + kernel // 2  # enough that nothing wraps around into the F bins of the output
@@ -1394,7 +1394,7 @@ def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, devic
 
     outputs = torch.arange(0, bins, stride, dtype=torch.float64) - kernel // 2
     angle = 2 * math.pi / points * torch.outer(outputs, k)
-    twice = (2.0 - ((k == 0) | (2 * k == points)).double()) / points  # each k but these stands for -k too
+    twice = (2.0 - ((k == 0) | (2 * k == points)).double()) / points  # each k except these also stands for -k
     inverse = torch.stack((angle.cos() * twice, -angle.sin() * twice), dim=2)
     return tuple(m.to(device, dtype) for m in (transform(bins), transform(kernel), inverse))
 
@@ -1751,7 +1751,7 @@ class _Prefixes:
         return number
 
     def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers as two (W, N) arrays; if the last labels were the same, it is asked only about new kinds."""
+        """The scorer's answers as two (W, N) arrays; for the same labels as last time, it is asked only about new kinds."""
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
         of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
@@ -1785,7 +1785,7 @@ class _Prefixes:
         return tuple(reversed(backwards)), self.state[prefix], self.log_lm[prefix], self.words[prefix]
 
     def forget(self, root: int, beam: list[int]) -> dict[int, int]:
-        """Keeps ``root``, which becomes the first prefix, and all from it to the beam; returns a map from old numbers to new."""
+        """Keeps ``root``, which becomes the first prefix, and those from it to the beam; maps old numbers to new ones."""
         kept = {root}
         for prefix in beam:
             while prefix not in kept:
@@ -2049,7 +2049,7 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
     if cutoff >= 1.0 and max_labels is None:
         return np.arange(1, len(frame))
     likely = np.arange(len(frame))
-    if max_labels is not None and max_labels < len(frame):  # sorting 6,800 symbols would take longer than the rest of the frame
+    if max_labels is not None and max_labels < len(frame):  # sorting 6,800 symbols would take longer than all else in the frame
         likely = np.flatnonzero(frame >= np.partition(frame, -max_labels)[-max_labels])
     order = likely[np.argsort(-frame[likely], kind="stable")]
     kept = order[: 1 + int(np.searchsorted(np.exp(frame[order]).cumsum(), cutoff))][:max_labels]
@@ -2114,7 +2114,7 @@ class _PrefixTexts:
         return -math.inf if log_lm == -math.inf else self.alpha * log_lm + self.beta * words
 
     def complete(self, found: list[tuple]) -> list[Hypothesis]:
-        """(prefix, state, log p_lm, words, log p_ctc) as texts that end here, best first; leaves out those that may not end."""
+        """Ends the texts (prefix, state, log p_lm, words, log p_ctc) here, best first; leaves out those that may not end."""
         hypotheses = []
         for prefix, state, log_lm, words, log_ctc in found:
             log_end, words_end = self.scorer.finish(state)
@@ -2261,9 +2261,9 @@ def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
 
 @functools.cache
 def _gb2312() -> str:
-    """The 6,763 Chinese characters of the standard GB 2312: the 3,755 most common by sound, then the others by radical.
+    """The 6,763 Chinese characters of the standard GB 2312: the 3,755 most common, by sound, then the others, by radical.
 
-    The paper has about 6,000 (Section 3.9) and does not say which. In the standard's table they fill rows 16 to 87, of 94 cells.
+    The paper has about 6,000 (Section 3.9) and does not say which. They fill rows 16 to 87 of the standard's table, 94 a row.
     """
     cells = (bytes((0xA0 + row, 0xA0 + cell)) for row in range(16, 88) for cell in range(1, 95))
     return "".join(cell.decode("gb2312", "ignore") for cell in cells)  # five cells of row 55 are empty

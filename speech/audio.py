@@ -76,7 +76,7 @@ class Audio:
                 if file.samplerate not in RATES:
                     raise BadAudio(f"its header says {file.samplerate} Hz, which is not a sample rate for speech", self.path)
                 if file.frames == 0 and len(self) == 1:
-                    more = f": its header gives no audio, though the file has {len(self._data):,} bytes"
+                    more = f": its header says there is no audio, though the file has {len(self._data):,} bytes"
                     raise BadAudio(f"zero-length audio{more if len(self._data) > 8192 else ''}", self.path)
                 yield file
 
@@ -192,7 +192,7 @@ def _plainly(error: Exception) -> str:
     """libsndfile's error, in words that mean something to the user."""
     said = str(getattr(error, "error_string", error))
     if re.search("not recognised|not a regular file|sample.?rate", said):
-        return "it doesn't begin like any known audio format; raw samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
+        return "it begins like no known audio format; raw samples need a header: ffmpeg -f s16le -ar 16000 -ac 1 -i FILE FILE.wav"
     if re.search("Internal|malformed", said):
         return "its header is broken, or its end is missing: copy it again"
     if "flac decoder" in said:
@@ -371,7 +371,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     """The mean of the channels or, where they cancel each other because one is inverted, the louder channel.
 
     Channels are compared block by block, and the change from one to the other is gradual. A warning names the first file
-    where this happens in a process.
+    in which a process finds this.
 
     Args:
         audio: (frames, channels) float32.
@@ -388,7 +388,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
     if not lost.any():
         return mean
-    lost[1:-1] |= lost[:-2] | lost[2:]  # also the blocks where it begins or ends
+    lost[1:-1] |= lost[:-2] | lost[2:]  # also the blocks where the loss begins or ends
     if loudest[lost].sum() > 0.01 * loudest.sum():
         told = "its channels cancel each other (one may be inverted), so the louder one is taken where they do"
         tell("mix", f"{name}: {told}. Other files like it are mixed the same way without a warning.")

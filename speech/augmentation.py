@@ -1,4 +1,4 @@
-"""Augmentation of training speech: cut ends, speed, gain, noise (Section 5.2), channel, vocal tract, tempo, masks.
+"""Augmentation of training speech: cut ends, speed, gain, noise (Section 5.2), channel, vocal tract, tempo and masks.
 
 Every change is drawn from a generator that the caller seeds. So an utterance always gets the same changes in an
 epoch, in whatever order and process it is made. Evaluation uses none of this.
@@ -63,7 +63,7 @@ class Augmentation:
     frequency_width: float = 0.12
 
     def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:
-        """Draws the changes of length first, so that the length of an utterance is known without making it."""
+        """Draws the changes in length first, so that the length of an utterance is known without making it."""
         widest = min(self.trim_ms / 1000, self.trim_share * seconds)
         start, end, speed, tempo = rng.random(4).tolist()  # in one call: a large corpus needs many of these before an epoch
         return Timing(

@@ -1,4 +1,4 @@
-"""What the columns of a manifest mean: the names that NeMo, Common Voice, Hugging Face and others use, and the times of pieces."""
+"""What a manifest's columns mean: the names that NeMo, Common Voice, Hugging Face and others use, and the times of pieces."""
 
 from __future__ import annotations
 
