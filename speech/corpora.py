@@ -231,7 +231,7 @@ def _recordings(files: list[Path], all_kinds: bool) -> dict[str, Path]:
 
 
 def _recording(folder: Path, name: str) -> Path:
-    """The audio of an utterance that has no FLAC of exactly its name: a file spelt differently or converted, or a missing one."""
+    """The audio of an utterance without a FLAC of exactly its name: a file spelt differently or converted, else a missing one."""
     paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
     return next(filter(None, map(find_file, paths)), paths[0])
 
@@ -461,7 +461,7 @@ def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpu
 
     Args:
         path: the folder of a corpus, or its manifest or transcription file.
-        transcript_column: the column to read if several in a manifest hold transcripts; for THCHS-30 hanzi, pinyin or phones.
+        transcript_column: a manifest's column, if several hold transcripts; for THCHS-30 'hanzi', 'pinyin' or 'phones'.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
