@@ -2605,8 +2605,8 @@ def _check_speakable(text: str, sample_rate: int) -> None:
     if unknown := dict.fromkeys(char for char in text if char not in _SOUNDS):
         without = " ".join("".join(char if char in _SOUNDS else " " for char in text).split())
         raise ValueError(
-            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} in {text!r}, since it speaks a-z, space and "
-            "apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
+            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} in {text!r}, because it speaks "
+            "only a-z, space and apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
         )
     if not text.strip():
         raise ValueError("the synthetic voice has nothing to speak: the text is empty")

@@ -262,7 +262,9 @@ def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
             command = "unzip" if packed == ".zip" else "tar xf"
             problems.append(Problem(str(child), f"is not unpacked: {command} {child.name}"))
         elif child.is_dir():
-            problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?"))
+            problems.append(
+                Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission to read it?")
+            )
     return problems
 
 

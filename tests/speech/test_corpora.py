@@ -789,7 +789,7 @@ def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_
         f"{chapter}/84-7-0002.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-clean/84/8/84-8-0000.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xf dev-other.tar.gz",
-        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?",
+        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission to read it?",
         f"{tmp_path}/train-clean-360.zip: is not unpacked: unzip train-clean-360.zip"]  # fmt: skip
 
 
