@@ -1,4 +1,4 @@
-"""Which utterances of a corpus can be used, and why others can't: transcripts, audio, and the time that CTC needs."""
+"""Which utterances of a corpus can be used, and why the others can't: transcripts, audio, and the time that CTC needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
     if good and bad <= limit * (good + bad):
         return
     share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}; at most {limit:.1%} is accepted)"
-    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.", *listed(corpus.problems)])
+    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', and no utterance is usable'}.", *listed(corpus.problems)])
     raise CorpusError(first)
 
 
@@ -65,7 +65,7 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
             good.append(item)
         else:
             what = (
-                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
+                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} for equal neighbours need {needed} "
                 f"output frames, but {item.seconds:.2f} s give {outputs}"
             )
             problems.append(Problem(item_name(item, index), what))
@@ -96,14 +96,14 @@ def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[
 
 
 def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
-    """Raises ``CorpusError`` with the first five problems when they are more than 1 % of ``total``."""
+    """Raises ``CorpusError`` with the first five problems if there are more than 1 % of ``total``."""
     if len(problems) > 0.01 * total:
         first = "; ".join(str(problem) for problem in list(problems)[:5])
         raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")
 
 
 def drawn(items: Sequence, n: int | None, name: str, seed: int = 0) -> list:
-    """Draws ``n`` items by the seed, in their old order, and prints a line; the first ``n`` of a sorted corpus would be alike.
+    """Draws ``n`` items by the seed, keeps their order and prints a line; the first ``n`` of a sorted corpus would be alike.
 
     Args:
         items: what to draw from; all are taken if there are at most ``n``.
