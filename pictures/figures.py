@@ -729,8 +729,7 @@ def beam_tree(
             last[hypothesis.labels] = frame
     winner, place = beams[-1][0].labels, _tree_places(first, beams[-1][0].labels)
     start = _tree_starts(first, place)
-    figure, axes = new_figure(1, 1, (WIDTH, 1.5 + 0.2 * len(place)), caption)
-    axis = axes[0, 0]
+    figure, ((axis,),) = new_figure(1, 1, (WIDTH, 1.5 + 0.2 * len(place)), caption)
     for prefix, row in place.items():
         on_path = winner[: len(prefix)] == prefix
         style = {"color": BLUE if on_path else GREY, "linewidth": 2 if on_path else 0.8}
