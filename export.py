@@ -66,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_json({entry.key: entry.value for entry in model.metadata_props})
         return 0
     features, symbols = checkpoint.model.features, checkpoint.encoder.vocab_size
-    print(f"{args.output}: {len(written) / 1e6:.1f} MB; two utterances of noise differ from torch by {far:.1g} at most")
+    noise = "its output for two utterances of noise differs from torch's by"
+    print(f"{args.output}: {len(written) / 1e6:.1f} MB; {noise} {far:.1g} at most")
     takes = "streams" if args.stream else "utterances"
-    print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities every "
+    print(f"takes {takes} at {features.sample_rate} Hz and gives {symbols} log-probabilities every "
           f"{1000 * checkpoint.model.seconds_per_output:.0f} ms")  # fmt: skip
     return 0
 

@@ -1,4 +1,4 @@
-"""What the page shows of an utterance, as HTML that works on a phone, with a keyboard and with a screen reader."""
+"""What the page shows about an utterance, as HTML that works on a phone, with a keyboard and with a screen reader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def timeline(
 ) -> str:
     """Spectrogram (F, T), strip of (T', V) frames, and, if given, the times of characters and words (Eq. 13)."""
     model = checkpoint.model
-    pixels = CELL / model.seconds_per_output  # of a second
+    pixels = CELL / model.seconds_per_output  # per second
     width = features.shape[1] * model.features.seconds_per_frame * pixels
     alt = f"Spectrogram, 0 to {model.features.sample_rate / 2000:g} kHz; the bright places are loud"
     letters = "".join(

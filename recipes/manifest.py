@@ -9,11 +9,11 @@ from pathlib import Path
 
 import soundfile
 
-RATE, HEAD = 16000, 1600  # Hz; first samples of a piece, by which it is found in its clip
+RATE, HEAD = 16000, 1600  # Hz; number of first samples by which a piece is found in its clip
 
 
 def read_list(file: Path) -> list[list[str]]:
-    """The cells of a list, without its comments and its header."""
+    """Reads the cells of a list, without its comments and its header."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     return [line.split("\t") for line in lines[1:]]
 
@@ -43,7 +43,7 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     """Writes ``folder``/manifest.tsv, prints how many utterances each split has, and names the number of clips used whole.
 
     Raises:
-        ValueError: if there is already one with other lines.
+        ValueError: if there is already a manifest with other lines.
     """
     file = folder / "manifest.tsv"
     text = "".join("\t".join(row) + "\n" for row in [columns, *rows])

@@ -43,9 +43,9 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
     assert (status, err) == (0, "") and re.match(
-        r"model\.onnx: 1\.\d MB; two utterances of noise differ from torch by \de-0[5-9] at most\n", out
+        r"model\.onnx: 1\.\d MB; its output for two utterances of noise differs from torch's by \de-0[5-9] at most\n", out
     )
-    assert "takes utterances at 16000 Hz, gives 29 log-probabilities every 40 ms" in out
+    assert "takes utterances at 16000 Hz and gives 29 log-probabilities every 40 ms" in out
     soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
     exec(compile(example(), "docs/onnx.md", "exec"), {"__name__": "__main__"})

@@ -384,7 +384,7 @@ def test_splits_to_train_choose_weights_and_test_on_are_named(tmp_path, capsys):
     roles = ["--train", "train-b", "--dev", "dev-b", "--test", "test-a, dev-a"]
     assert train_minimal.main([*command, *roles, "--output-dir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, used neither to train nor to test" in out
+    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, used for neither training nor testing" in out
     assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {"dev", "test-a", "test dev-a"}
     assert train_minimal.main([*command, "--dev", "dev-a", "--output-dir", str(tmp_path / "all")]) == 0
     assert "training: 8 utterances" in capsys.readouterr().out
