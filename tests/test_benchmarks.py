@@ -26,7 +26,7 @@ MARKS = dict.fromkeys(SLOW, pytest.mark.slow) | {"page.py": pytest.mark.browser}
 SMALL = {
     "arpa.py": (
         "--ngrams 60000 --order 2 --rounds 1",
-        ("n-grams,", "this library", " s ", " MB", "largest difference of the log10 probability"),
+        ("n-grams,", "this library", " s ", " MB", "largest difference in a sentence's log10 probability"),
     ),
     "alignment.py": (
         "{folder}/checkpoint.pt --data {folder} --join 3",

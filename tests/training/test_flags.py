@@ -163,7 +163,7 @@ def test_strides_of_a_checkpoint_are_not_asked_for_unless_said():
         (["--preset", "deployed", "--checkpoint", "a.pt"], "--checkpoint brings its own model: leave out --preset"),
         (["--n-mels", "0"], "--n-mels must be at least 1, not 0"),
         (["--features", "logmel", "--n-fft", "256"], "--n-fft is for spectrograms"),
-        (["--model", "ds1", "--n-conv", "1", "--time-strides", "2"], "--rnn-hidden: leave out --n-conv, --time-strides"),
+        (["--model", "ds1", "--n-conv", "1", "--time-strides", "2"], "--rnn-hidden): leave out --n-conv, --time-strides"),
         (["--model", "ds1", "--conv", "1d"], "--model ds1 has layers of its own (see --context and --rnn-hidden): leave"),
         (["--model", "ds1", "--preset", "deployed"], "leave out --n-rnn, --row-conv, --fc-hidden"),
         (["--context", "5"], "--context is for Deep Speech 1: add --model ds1"),
