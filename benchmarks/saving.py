@@ -68,7 +68,7 @@ def main() -> None:
         share = statistics.median(clock) / (60_000 * args.minutes)
         print(
             f"{name:<17} {size:6.1f} MB  {statistics.median(clock):7.1f} ms per save ({min(clock):.1f} to {max(clock):.1f}), "
-            f"processor time {statistics.median(processor):.1f} ms; every {args.minutes:g} minutes: {100 * share:.4f} % of the time"
+            f"processor {statistics.median(processor):.1f} ms; every {args.minutes:g} min: {100 * share:.4f} % of the time"
         )
 
 
