@@ -19,7 +19,7 @@ from page.material import at_hand, checkpoints, of_corpus
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
     add(

@@ -1,7 +1,7 @@
 """Writes a trained model as ONNX, for programs in other languages: python export.py checkpoint.pt -o model.onnx
 
 The graph takes audio samples, computes the spectrogram itself, and gives log-probabilities. Its metadata hold what decoding
-needs: the symbols, the sample rate, and the seconds from one row to the next. README.md shows how to use it.
+needs: the symbols, the sample rate, and the seconds from one row to the next. docs/onnx.md shows how to use it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSE = 1e-3  # how far the log-probabilities may be from torch's; in our tests 
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")

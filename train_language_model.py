@@ -26,7 +26,7 @@ from training.folder import refuse_unwritable
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     text = "text with one sentence per line, or a corpus (folder or manifest); with --score: a language model"

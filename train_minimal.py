@@ -6,7 +6,7 @@
 
 The model and its parts are in implementation.py; training/ holds the rest, in this order: flags (the command line),
 settings (the same as dataclasses), assembly (speech, model and trainer), run (a run in its folder), loop (epochs and
-steps), report (the results).
+steps) and report (the results).
 """
 
 from __future__ import annotations

@@ -40,11 +40,16 @@ AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif", ".sp
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__.rsplit(":", 1)[0])
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
-    add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: standard input")
+    add(
+        "audio",
+        nargs="*",
+        type=Path,
+        help="audio files: WAV, FLAC, OGG, MP3; any rate, any number of channels; -: standard input",
+    )
     add("--beam", type=int, metavar="N", help="width of the beam search; default: 1 (greedy decoding); with --lm: 100; for a "
         "checkpoint with a list of words: 20, and only these words are written unless you give --beam 1")  # fmt: skip
     add("--lm", metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
@@ -63,7 +68,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add("--json", action="store_true", help="print one JSON object per line: file, text, seconds, ... or file, error; "
-        "for a stream also, while it lasts, file, seconds, new, partial")  # fmt: skip
+        "for a stream, lines with file, seconds, new, partial come first")  # fmt: skip
     _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files may come before or after flags
     args.beam = 100 if args.beam is None and args.lm else args.beam
@@ -74,7 +79,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
-    """Ends the program if values of the search make no sense, alone or together."""
+    """Ends the program if the flags of the search make no sense, alone or together."""
     for name in ("beam", "nbest"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
@@ -236,7 +241,7 @@ def refuse_swapped(args: argparse.Namespace) -> None:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns exit code 1 if a file can't be read, 2 if nothing can be done."""
+    """Returns exit code 1 if a file can't be read, and 2 if nothing can be done."""
     args = parse_args(argv)
     refuse_swapped(args)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))

@@ -63,7 +63,7 @@ def evaluation_sets(
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=DefaultsHelp)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")

@@ -36,7 +36,7 @@ PACKAGES = [name for name in ("numpy", "kenlm") if importlib.util.find_spec(name
 
 
 def random_words(rng: np.random.Generator) -> list[str]:
-    """The marks of a model, then different words of two to nine letters."""
+    """The special symbols of a model, then different words of two to nine letters."""
     letters = rng.integers(97, 123, (WORDS, 9), dtype=np.uint8)
     words = (bytes(row[:length]).decode() for row, length in zip(letters, rng.integers(2, 10, WORDS), strict=True))
     return [UNKNOWN, BOS, EOS, *dict.fromkeys(words)]

@@ -84,7 +84,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def run_processes(argv: list[str], processes: int) -> dict:
-    """Starts the processes and waits for what the first one measured."""
+    """Starts the processes, waits for them, and returns what the first one measured."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder, "meeting")

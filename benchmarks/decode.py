@@ -5,13 +5,13 @@
     python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,792 symbols
     python benchmarks/decode.py --mandarin --width 200   # only those of 6,792 symbols, as wide as the paper's (Section 6)
 
-All decode the same log-probabilities, made from random words (with 6,792 symbols: from random characters that follow Zipf's
-law) with two or three frames per label and noise. They take turns in one process. The 6,792 symbols come twice: unclear, where
-nearly every frame leaves 40 labels, and clear, as from a trained network, where most frames leave one or two. Pruned: this
-library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults.
-Unpruned: all symbols and all prefixes up to the width. The language models are trained on 500 other texts. A scorer remembers
-its answers, and each round begins with one that remembers nothing. Times are processor times, which other programs change less
-than clock times; still, run nothing else meanwhile.
+All searches decode the same log-probabilities, made from random words (with 6,792 symbols: from random characters that follow
+Zipf's law) with two or three frames per label and noise. They take turns in one process. The 6,792 symbols come twice: unclear,
+where nearly every frame leaves 40 labels, and clear, as from a trained network, where most frames leave one or two. Pruned:
+this library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own
+defaults. Unpruned: all symbols and all prefixes up to the width. The language models are trained on 500 other texts. A scorer
+remembers its answers, and each round begins with one that remembers nothing. Times are processor times, which other programs
+change less than clock times; still, run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
 
 
 def many_symbols(args: argparse.Namespace, folder: Path) -> list[Task]:
-    """6,792 symbols, about as many as in the paper's Mandarin (Section 3.9), and 5-grams of characters: unclear, and clear."""
+    """Two tasks, unclear and clear: 6,792 symbols, about as many as the paper's Mandarin has (3.9), 5-grams of characters."""
     rng, encoder = np.random.default_rng(0), CharEncoder("mandarin")
     hanzi = encoder.alphabet[28:]
     chances = 1 / np.arange(1, len(hanzi) + 1)

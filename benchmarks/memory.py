@@ -8,7 +8,7 @@ Each number comes from a process of its own. The hours are simulated: a manifest
 names a link to one of a few files (synthetic speech as FLAC, or the files of --data), plus a tenth for dev and test. So the
 disk's cache holds all audio, and only the work is measured. The run starts like train_minimal.py, alternately with and without
 durations in the manifest (LibriSpeech gives none); medians are printed. Then it keeps reading and training, to show what memory
-grows to. Linux or macOS; run nothing else meanwhile.
+grows to. It needs Linux or macOS; run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def show_steps(args: argparse.Namespace, flags: list[str]) -> None:
 
 
 class Noise:
-    """Utterances of changing lengths, made when needed."""
+    """Utterances of varying lengths, made when needed."""
 
     def __init__(self, count: int, longest: float, rate: int) -> None:
         rng = random.Random(0)
@@ -198,7 +198,7 @@ def transcribing(path: Path, flags: list[str]) -> tuple[float, float, float]:
 
 
 def write_recording(path: Path, minutes: float) -> None:
-    """Synthetic speech at 16 kHz with pauses, repeated."""
+    """Writes synthetic speech at 16 kHz with pauses, repeated to the length."""
     import numpy as np
     import soundfile
 
@@ -250,7 +250,7 @@ def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
 
 
 def write_manifests(folder: Path, entries: list[Entry], hours: float) -> tuple[list[Path], int]:
-    """Manifests with ``hours`` to train on, and a twentieth each for dev and test; their paths and number of lines."""
+    """Writes manifests with ``hours`` to train on and a twentieth each for dev and test; returns their paths and length."""
     count = round(1.1 * hours * 3600 * len(entries) / sum(seconds for _, _, seconds in entries))
     rows = []
     for number in range(count):

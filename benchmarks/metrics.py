@@ -2,7 +2,7 @@
 
     python benchmarks/metrics.py [--utterances 2600 --words 20 --rounds 7]
 
-2,600 utterances of 20 words are about LibriSpeech's test-clean. The hypotheses are the references with random words
+2,600 utterances of 20 words are about as much as LibriSpeech's test-clean. The hypotheses are the references with random words
 replaced, left out and inserted; the log-probabilities are made from them, with about 2.5 frames per letter. Before anything is
 timed, greedy decoding must give the hypotheses back, and both counts of word errors must agree. The tasks take turns in one
 process; medians are printed. Run nothing else meanwhile.

@@ -81,7 +81,7 @@ def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
 
 
 def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[float], list[tuple[float, str]]]:
-    """When words ended, and the texts with the time of each, in milliseconds of one clock."""
+    """When words ended, and the texts with the time of each, in milliseconds on one clock."""
     from playwright.sync_api import sync_playwright
 
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -112,7 +112,7 @@ def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -
 
 @contextmanager
 def served(checkpoint: Path) -> Iterator[str]:
-    """Serves the page at the address that it yields, and stops it afterwards."""
+    """Serves the page, yields its address, and stops it afterwards."""
     command = [sys.executable, str(ROOT / "demo.py"), str(checkpoint), "--no-browser", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -109,7 +109,7 @@ def training_steps(hidden: int, frames: int, rounds: int) -> None:
 
 
 def alternating(contestants: dict[object, Callable], rounds: int) -> dict[object, list[float]]:
-    """Milliseconds of each, round by round; the first round does not count."""
+    """Milliseconds of each contestant, round by round; the first round does not count."""
     times: dict[object, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, contestant in contestants.items():
@@ -185,7 +185,7 @@ def live(trained: Checkpoint, streams: int, together: bool, seconds: float) -> t
 
 
 def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | None) -> None:
-    """Prints latencies and batches by the number of streams, and draws them."""
+    """Prints latencies and batches for each number of streams, and draws them."""
     trained, rows = deployed(hidden), []
     live(trained, 2, True, 1.0)
     for streams in counts:

@@ -78,7 +78,7 @@ class Utterance:
         return len(self.audio) / self.checkpoint.model.features.sample_rate
 
     def decoded(self, decoder: Decoder) -> dict:
-        """The result as in ``transcribe``: text, words, characters, nbest; and ``doubt``, a sentence or nothing."""
+        """The result as in ``transcribe``: text, words, characters, nbest; and ``doubt``, a sentence that may be empty."""
         found = said(self.checkpoint, self.rows, decoder, NBEST, times=True)
         found["speech"] = not is_silent(AudioSample(self.audio, self.checkpoint.model.features.sample_rate, ""))
         found["confidence"] = mean_confidence([word["confidence"] for word in found["words"]])

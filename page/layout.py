@@ -42,7 +42,7 @@ class _Parts:
 
 
 def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm: Path | None) -> gr.Blocks:
-    """All panels, one below the other, and what each does when used."""
+    """Makes all panels, one below the other, and connects them with what they do."""
     first, names = str(checkpoints[0]), [recorded.name for recorded in material.utterances]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# {TITLE}\nSpeak, drop a file, or choose a recorded utterance. All of it stays on this computer.")

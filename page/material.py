@@ -57,7 +57,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Material:
-    """Recorded utterances, and the training texts, which do not include them, for a language model."""
+    """Recorded utterances, and, for a language model, the training texts, which do not include them."""
 
     utterances: list[Recorded]
     texts: list[str]

@@ -79,7 +79,7 @@ def live(recording: Recording) -> str:
 
 
 def result(utterance: Utterance, found: dict) -> str:
-    """The text, what was said if known, and the alignment over the spectrogram."""
+    """The text, what was said (if known), and the alignment over the spectrogram."""
     text = escape(found["text"]) or "nothing"
     said = f'<p class="said">What was said: {escape(utterance.reference)}</p>' if utterance.reference else ""
     doubt = f'<p class="note">{escape(found["doubt"])}</p>' if found["doubt"] else ""

@@ -1,4 +1,4 @@
-"""From a clone of speech-to-intent-benchmark, makes the manifest for the README's coffee orders, with exactly the split used.
+"""From a clone of speech-to-intent-benchmark, makes the manifest for the README's coffee orders, with exactly the same split.
 
     git clone https://github.com/Picovoice/speech-to-intent-benchmark barista_en
     python recipes/coffee_orders.py barista_en

@@ -2,7 +2,7 @@
 
 It writes commands/manifest.tsv, which lists the recordings where they are, and changes none of them. The splits of the first
 corpus keep their names. The training splits of the others join its train; the name of their folder is added to their other
-splits, such as ``test_fsdd``, so that each has its own error rates. dev is that of the first corpus alone.
+splits, such as ``test_fsdd``, so that each has its own error rates. The dev split is that of the first corpus alone.
 """
 
 from __future__ import annotations

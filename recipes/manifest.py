@@ -24,7 +24,7 @@ def piece_start(clip: Path, samples: int, head: int, step: int = 1) -> int | Non
     Args:
         clip: 16 bits, 16 kHz, one channel.
         samples, head: length of the piece, and the CRC-32 of its first ``HEAD`` samples.
-        step: the beginning is a multiple of this.
+        step: the piece begins at a multiple of this number of samples.
     """
     audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
     if rate != RATE or audio.shape[1] != 1:
@@ -55,4 +55,4 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     whole = sum(row[list(columns).index("offset")] == "" for row in rows) if "offset" in columns else 0
     if whole:
         print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, so they are used whole: "
-              "error rates will differ a little from those of the README")  # fmt: skip
+              "error rates will differ a little from those in the README")  # fmt: skip

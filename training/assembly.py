@@ -117,7 +117,7 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
 
 
 def _prepared_machine(training: TrainingSettings) -> torch.device:
-    """Sets threads and seeds and returns the device; refuses a precision that it lacks before the corpus is read."""
+    """Sets threads and seeds and returns the device; a precision that it lacks is refused before the corpus is read."""
     if training.threads:
         torch.set_num_threads(training.threads)
     np.random.seed(training.seed)
@@ -208,14 +208,15 @@ def recorded_speech(
     train = by_split["train"]
     if speech.max_seconds:
         train = [utterance for utterance in train if utterance.seconds <= speech.max_seconds]
-        print(f"left out, longer than {speech.max_seconds:g} s: {len(by_split['train']) - len(train)} recordings of train")
+        left = len(by_split["train"]) - len(train)
+        print(f"left out because they are longer than {speech.max_seconds:g} s: {left} recordings of train")
     return drawn(train, speech.n_train, "train", seed), evaluation, problems
 
 
 def _usable_splits(
     speech: SpeechSettings, corpus: Corpus, encoder: CharEncoder
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
-    """Finds the utterances of each split that can be spelt (in dev, also read), and the problems; stops if there are many."""
+    """The utterances of each split that can be spelt (and, in dev, read), and the problems; stops if there are many."""
     utterances, problems = encodable(corpus.utterances, encoder)
     suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
     advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)

@@ -64,7 +64,7 @@ def parse_args(
 
 
 def _fill_in(args: argparse.Namespace) -> None:
-    """Defaults that depend on other flags."""
+    """Fills in defaults that depend on other flags."""
     if args.resume is True:
         args.resume = args.output_dir or True
     new_ds1 = args.model == "ds1" and not args.checkpoint
@@ -95,11 +95,13 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings longer than this; default: no limit")
     letters = "english, mandarin (adds 6,763 Chinese characters), corpus (the characters of its transcripts), or a text file"
     add("--alphabet", metavar="NAME|FILE", help=f"{letters} that lists the characters; default: english")
-    column = "column of a manifest (or THCHS-30) that holds the transcripts, such as pinyin, if there are several"
+    column = "column of a manifest (or THCHS-30) that holds the transcripts, such as pinyin; needed if there are several"
     add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
-    masks = "how much of --data augmentation masks; words: a little; sentences: spans up to 0.2 s and wider bands; none: nothing"
+    masks = (
+        "how much of --data is masked in training; words: a little; sentences: spans up to 0.2 s and wider bands; none: nothing"
+    )
     add("--masks", choices=("words", "sentences", "none"), default=default.masks, help=masks)
     add("--no-augment", action="store_true", help="train on the clips as they are (the paper adds noise, arXiv 5.2)")
 
@@ -130,7 +132,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--fc-hidden", type=int, default=default.fc_hidden, metavar="N", help="units of a fully connected layer before the "
         "output (arXiv Eq. 4) [paper, arXiv 7.4: 2560]; 0: none")  # fmt: skip
     add("--rnn-type", choices=kinds, default=default.rnn_type, help="kind of recurrence; rnn: the simple one of arXiv Eq. 3")
-    what = "output: on the layers' output; paper: on W h only (arXiv Eq. 8); step: on each time step alone (Eq. 7, for rnn)"
+    what = "what is normalised; output: the layers' output; paper: only W h (arXiv Eq. 8); step: each step alone (Eq. 7, for rnn)"
     add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
     strides = "strides of the convolutions in time [ours; Table 4: 2,1]; default: 2,2; with --data: 3,1"
     add("--time-strides", metavar="2,1", help=strides)
@@ -148,7 +150,7 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     windows = "20 [ICML version]; with --features logmel: 25. The hop for both is"
     add("--window-ms", type=float, metavar="MS", help=f"length of a window; default: {windows} --stride-ms")
     add("--stride-ms", type=float, default=heard.stride_ms, metavar="MS", help="hop from one frame to the next [Deep Speech 1]")
-    over = "bring features to mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
+    over = "scale features to mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
     add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default: utterance; with --forward-only: corpus")
     rates = "in Hz; default: 16000; with --data: that of the recordings, up to 8000 (up to 16000 with --n-fft 256 or more)"
     add("--sample-rate", type=int, help=rates)
@@ -198,7 +200,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--resume", nargs="?", const=True, metavar="DIR", help=f"continue an interrupted run; {newest}")
     within = "minutes between saves of last.pt, from which --resume continues, within an epoch; 0: save after each step"
     add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
-    averaged = "in the final evaluation, average over the audio as it is and shifted by half a hop either way [Deep Speech 1]"
+    averaged = (
+        "in the final evaluation, average the outputs for the audio as it is and shifted by half a hop either way [Deep Speech 1]"
+    )
     add("--jitter", action="store_true", help=averaged)
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint, and keep its model settings")
 

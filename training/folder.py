@@ -117,7 +117,7 @@ class OpenFolder:
             raise ValueError(f"{folder}: this folder can't be made or written to ({reason}): {instead}") from None
 
     def clear(self, left_out: Sequence[Problem]) -> None:
-        """Once the run is ready to start: deletes the run to be replaced, notes the left-out utterances and torchrun's job."""
+        """Once the run can start: deletes the run to be replaced, and notes the left-out utterances and torchrun's job."""
         for path in (self.path / name for name in RUN_FILES + PICTURES):
             temporary_of(path).unlink(missing_ok=True)  # left by a process that was killed
             if not self.resumed:

@@ -228,7 +228,7 @@ class Trainer:
     def _place(self, step: int) -> float:
         """Where a step of the current epoch stands in the schedule, in which all epochs have the same number of steps.
 
-        Epochs may differ in their number of steps, and later numbers are unknown, so each epoch gets the same share.
+        Epochs may differ in their number of steps, and later numbers are unknown, so each epoch gets the same share of it.
         """
         done = step - (self.step - self.batch)  # in this epoch
         return self.epoch * self._per_epoch + done * self._per_epoch / max(1, self._steps)
@@ -317,7 +317,7 @@ class Trainer:
             self.scheduler.step()
 
     def try_longest_batch(self) -> None:
-        """Runs both passes over silence as long as the longest minibatch, so that memory runs out now, not late in the epoch.
+        """Runs both passes over silence the size of the longest minibatch, so that memory runs out now, not late in the epoch.
 
         Weights, running averages and random numbers stay as they are.
 

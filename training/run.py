@@ -137,7 +137,7 @@ class Run:
         try:
             history = read_metrics(self.metrics_file)
         except ValueError:
-            raise CheckpointError(f"{self.metrics_file} has a broken line: take it out, then resume") from None
+            raise CheckpointError(f"{self.metrics_file} has a broken line: remove it, then resume") from None
         evaluated = self.trainer.epoch - (self.report is not None)
         return [line for line in history if line["epoch"] <= evaluated]
 

@@ -35,7 +35,7 @@ class SpeechSettings:
         sample_rate: in Hz; the features use it too. None: 16000; for recordings their own rate up to 8000 (up to 16000 with 256
             or more Fourier points), so that bins are 62.5 Hz apart [ours].
         alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
-        transcript_column: column of a manifest that holds the transcripts; None: the column with such a name.
+        transcript_column: column of a manifest that holds the transcripts; None: it is found by its name.
     """
 
     data: str | Path | None = None
@@ -71,9 +71,9 @@ class TrainingSettings:
         device: 'cpu', 'cuda', 'mps', or 'auto'.
         num_workers: processes that prepare features; 0: the training process does it.
         threads: number of CPU threads; None: torch's choice.
-        seed: of weights, order, synthetic speech and augmentation.
+        seed: for weights, order, synthetic speech and augmentation.
         checkpoint: file with the model and weights to start from; None: a new model.
-        batch_seconds: instead of ``batch_size``: a step takes as many utterances as fit into these seconds, padding included.
+        batch_seconds: instead of ``batch_size``: seconds per step, padding included; it takes as many utterances as fit.
     """
 
     epochs: int = 9

@@ -120,7 +120,7 @@ def _end_with(process: object) -> None:
 
 
 def workers_survive(_worker: int) -> None:
-    """In a worker process: leaves signals sent to the whole group to the loop, which still needs the current minibatch.
+    """Makes a worker process ignore signals to the whole group, because the loop still needs the current minibatch.
 
     The worker survives one SIGTERM; a second one, which the main process sends to a worker that does not end, ends it. It also
     ends when the main process is killed; torch ensures this only for forked workers, which newer Pythons do not use.

@@ -244,7 +244,7 @@ def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     out, unseen = capsys.readouterr().out, sum("\ttest_unseen\t" in row for row in rows)
     assert unseen > 50 and "gone.flac" in out and f"test_unseen: {unseen} utterances" in out and "8000 Hz" in out
     longer = sum(float(row.split("\t")[3]) > 0.6 for row in rows[1:] if "\ttrain\t" in row)
-    assert longer and f"left out, longer than 0.6 s: {longer} recordings of train" in out
+    assert longer and f"left out because they are longer than 0.6 s: {longer} recordings of train" in out
     assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()
 
 
