@@ -28,7 +28,7 @@ from speech.datasets import read_utterance
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
-QUIET, LASTING = 0.02, 300  # a word has ended when the sound stays below this level (1: full scale) for so many milliseconds
+QUIET, LASTING = 0.02, 300  # a word has ended when the sound stays below this level (1: full scale) for this many milliseconds
 # In the page: listens to the microphone too, and notes when each word ended and when the text changed.
 WATCH = """
 const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

@@ -46,7 +46,7 @@ TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 1
 def start_run(
     speech: SpeechSettings, model: ModelConfig, training: TrainingSettings, output: OutputSettings, command: str
 ) -> Run:
-    """Sets up a run, new or resumed, so that it is ready for ``Run.train``: all of train_minimal.py except its last lines.
+    """Makes a run, new or resumed, ready for ``Run.train``; this is all of train_minimal.py except its last lines.
 
         run = start_run(SpeechSettings(), ModelConfig(time_strides=[2, 2]), TrainingSettings(), OutputSettings(), "my run")
         run.train()

@@ -43,7 +43,7 @@ def parse_args(
     for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
-    if args.batch_size is not None and args.batch_seconds is not None:  # both typed; a preset's number may be replaced
+    if args.batch_size is not None and args.batch_seconds is not None:  # both given; a preset's number may be replaced
         parser.error("--batch-size and --batch-seconds both say how much a step takes: choose one")
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
@@ -198,7 +198,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace the run in --output-dir")
     newest = "give the same flags as before; without DIR: the newest unfinished run under runs/"
     add("--resume", nargs="?", const=True, metavar="DIR", help=f"continue an interrupted run; {newest}")
-    within = "minutes between saves of last.pt, from which --resume continues, within an epoch; 0: save after each step"
+    within = "save last.pt, from which --resume continues, every M minutes within an epoch; 0: after each step"
     add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
     averaged = (
         "in the final evaluation, average the outputs for the audio as it is and shifted by half a hop either way [Deep Speech 1]"

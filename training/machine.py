@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
     missing = device is None or device.type not in available
     if missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"there is no device {name!r}; this machine has: {', '.join(available)}")
-    return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing to "cpu:0"
+    return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing onto "cpu:0"
 
 
 def cpu_has_bf16() -> bool:
