@@ -5,9 +5,9 @@ The order follows the signal:
     text -> audio -> features -> convolution -> batch norm -> recurrence -> row convolution -> model
          -> CTC -> decoding -> metrics -> data -> SortaGrad -> training step
 
-This part shows the plain definition of each step. Where one is called as ``fast(definition)``, a faster twin with the same
-numbers runs instead, unless ``plain_definitions()`` is on. The twins come after this part, then the appendices.
-Sections, equations and tables are those of the arXiv version; a default carries its source, ``[paper, Section ...]`` or
+This part shows the plain definition of each step. Where a step is called as ``fast(definition)``, a faster twin that gives the
+same numbers runs instead, unless ``plain_definitions()`` is on. After this part come the twins, then the appendices.
+Sections, equations and tables are those of the arXiv version; a default names its source, ``[paper, Section ...]`` or
 ``[ours]``. Shape letters, the same everywhere:
 
     B   utterances in a batch          D   directions of a recurrence, 2 or 1
@@ -20,7 +20,7 @@ Sections, equations and tables are those of the arXiv version; a default carries
     L   frames of its kernel           N   labels that a language model scores
 
 T', F': after the convolutions; under Recurrence T is the layer's own frames. Letters side by side are multiplied. In formulas
-W, U and w are weights, B(x) is batch norm, f the clipped ReLU, o a product element by element.
+W, U and w are weights, B(x) is batch norm, f the clipped ReLU and o the element-by-element product.
 
 This module imports nothing from the rest of the project.
 """
@@ -45,8 +45,8 @@ from torch.autograd.function import once_differentiable
 
 # ---- Text -----------------------------------------------------------------------------------
 
-CLIP = 20.0  # bound of the clipped ReLU [paper, Section 3.1, in a formula without a number]
-ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; with the blank these are 29 outputs
+CLIP = 20.0  # bound of the clipped ReLU [paper, Section 3.1, in an unnumbered formula]
+ENGLISH = "abcdefghijklmnopqrstuvwxyz '"  # Section 3.1; 29 outputs with the blank
 
 
 class CharEncoder:
@@ -60,8 +60,8 @@ class CharEncoder:
 
     Args:
         alphabet: ``'english'`` for a-z = 1..26, space 27, apostrophe 28 (Section 3.1), ``'mandarin'`` for these and 6,763 Chinese
-            characters (see 3.9), or a string or list of single characters, numbered from 1 in the order given.
-        unknown: what ``encode`` does with a character outside the alphabet: ``'error'`` or ``'drop'``; else ValueError.
+            characters (Section 3.9), or a string or list of single characters, numbered from 1 in the order given.
+        unknown: what ``encode`` does with other characters: ``'error'`` raises ValueError, ``'drop'`` leaves them out.
     """
 
     blank_idx = 0
@@ -76,7 +76,7 @@ class CharEncoder:
 
     @classmethod
     def from_transcripts(cls, texts: Iterable[str], unknown: str = "error") -> CharEncoder:
-        """Encoder with all characters of the texts, lower case, in Unicode order; clean with ``speech.transcripts.plain``."""
+        """Encoder for all characters of the texts, in lower case and Unicode order; ``speech.transcripts.plain`` cleans texts."""
         return cls(sorted({char for text in texts for char in text.lower()}), unknown)
 
     @property
@@ -85,7 +85,7 @@ class CharEncoder:
         return len(self.alphabet) + 1
 
     def encode(self, text: str) -> list[int]:
-        """Labels of a text, letters folded to lower case; ValueError for other characters unless ``unknown='drop'``."""
+        """Labels of a text, folded to lower case; other characters raise ValueError unless ``unknown='drop'``."""
         labels = list(map(self._index.__getitem__, text))
         if None in labels and self.unknown == "error":
             raise ValueError(_not_in_the_alphabet(text, labels.index(None)))
@@ -96,7 +96,7 @@ class CharEncoder:
         return "".join(self.alphabet[label - 1] if (label := self._index[char]) else char for char in text)
 
     def decode(self, indices: Iterable[int]) -> str:
-        """The text of the labels: nothing is merged, and blanks give no character."""
+        """The text that the labels spell: nothing is merged, and blanks are left out."""
         labels = [int(i) for i in indices]
         if labels and not 0 <= min(labels) <= max(labels) < self.vocab_size:
             raise ValueError(f"labels must lie in 0..{self.vocab_size - 1}, not {labels}")
@@ -113,7 +113,7 @@ class CharEncoder:
 
 @dataclass
 class AudioSample:
-    """One utterance: ``audio`` 1-D float waveform, ``sample_rate`` in Hz, ``transcript`` in plain letters."""
+    """One utterance: ``audio``, a 1-D float waveform; ``sample_rate`` in Hz; ``transcript`` in plain letters."""
 
     audio: Tensor
     sample_rate: int
@@ -127,7 +127,7 @@ class AudioSample:
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """Statistics of training speech: ``level``, root mean square of the samples; ``mean`` and ``deviation`` of each of F bins."""
+    """Statistics of training speech: ``level``, the root mean square; ``mean`` and ``deviation`` of each of the F bins."""
 
     level: float
     mean: tuple[float, ...]
@@ -148,15 +148,15 @@ def compute_spectrogram(
     torch.Size([65, 99])
 
     Args:
-        audio: (samples,) waveform, any scale; a clip shorter than one window is padded with zeros to one.
+        audio: (samples,) waveform, any scale; a clip shorter than one window is padded with zeros to that length.
         sample_rate: in Hz.
         window_ms, stride_ms: window, 20 [ICML version], and hop, 10 [Deep Speech 1; the paper names none], in ms.
-        n_fft: points of the Fourier transform, even.
-        corpus: used instead of the clip's own power, mean and deviation, for clips that are not over yet (Section 7).
-        filters: (F, n_fft // 2 + 1); their weighted sums of bins replace the bins, see ``compute_log_mel``; None: none.
+        n_fft: points of the Fourier transform, an even number.
+        corpus: used instead of the clip's own power, mean and deviation, for audio that is still arriving (Section 7).
+        filters: (F, n_fft // 2 + 1) weights of sums that replace the bins, see ``compute_log_mel``; None keeps the bins.
 
     Returns:
-        (F, T), F = n_fft // 2 + 1, dtype of ``audio``; without ``corpus`` mean 0 and standard deviation 1 (constant clip: 0).
+        (F, T), F = n_fft // 2 + 1, in ``audio``'s dtype; without ``corpus``, mean 0 and standard deviation 1 (constant clip: 0).
 
     Raises:
         ValueError: if the clip is empty, not 1-D or not finite, or n_fft is odd or below 2.
@@ -188,16 +188,16 @@ def _windowed_frames(audio: Tensor, window_length: int, hop: int, n_fft: int) ->
 
 @dataclass(frozen=True)
 class Features:
-    """How audio becomes the input of a model; also gives numbers of bins, frames and seconds.
+    """How audio becomes a model's input; also gives the numbers of bins, frames and seconds.
 
     >>> Features(n_fft=128).bins, Features().frames(1.0), Features(sample_rate=11025).seconds_per_frame
     (65, 99, 0.009977324263038548)
 
     Attributes:
         kind, window_ms, stride_ms, n_fft, n_mels: 'spectrogram' or 'logmel', and its sizes; see ``compute_log_mel``.
-        sample_rate: of the audio, in Hz; window and hop are whole samples.
+        sample_rate: of the audio, in Hz; window and hop are whole numbers of samples.
         normalisation: 'utterance': mean 0 and standard deviation 1 over each utterance; 'corpus': by fixed statistics.
-        corpus: these statistics, of the training speech; None until they are known.
+        corpus: those statistics, taken from the training speech; None until they are known.
     """
 
     kind: str = "spectrogram"
@@ -213,7 +213,7 @@ class Features:
         _check_features(self)
 
     def __call__(self, audio: Tensor, rate: int | None = None) -> Tensor:
-        """(samples,) waveform at ``rate`` Hz, by default ``sample_rate`` -> (F, T); ValueError without the corpus' statistics."""
+        """(samples,) waveform at ``rate`` Hz (default ``sample_rate``) -> (F, T); ValueError if corpus statistics are missing."""
         if (self.normalisation == "corpus") != (self.corpus is not None):
             raise ValueError("features normalised over a corpus need its statistics: get them from corpus_features(...)")
         is_mel, frames = self.kind == "logmel", {"window_ms": self.window_ms, "stride_ms": self.stride_ms, "corpus": self.corpus}
@@ -222,7 +222,7 @@ class Features:
 
     @property
     def window(self) -> int:
-        """Samples of a window."""
+        """Samples in a window."""
         return round(self.sample_rate * self.window_ms / 1000)
 
     @property
@@ -232,12 +232,12 @@ class Features:
 
     @property
     def bins(self) -> int:
-        """F, the values of a frame."""
+        """F, the number of values in a frame."""
         return self.n_mels if self.kind == "logmel" else self.n_fft // 2 + 1
 
     @property
     def seconds_per_frame(self) -> float:
-        """The true hop: at 11025 Hz 10 ms are rounded to 110 samples, which last 9.977 ms."""
+        """The true hop: at 11025 Hz, 10 ms is rounded to 110 samples, which last 9.977 ms."""
         return self.hop / self.sample_rate
 
     def frames(self, seconds: float) -> int:
@@ -275,8 +275,8 @@ class ClippedReLU(nn.Module):
 
 
 def normalize(x: Tensor, mask: Tensor, count: float, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean 0 and variance 1 over the ``count`` values where mask is 1; 0 elsewhere. Also returns E[x] and Var[x]."""
-    mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: for data parallel, see shared_batch
+    """Scales x to mean 0 and variance 1 over the ``count`` values where mask is 1, else to 0; also returns E[x] and Var[x]."""
+    mean = over_processes((x * mask).sum(dims, keepdim=True)) / count  # over_processes: for data parallelism, see shared_batch
     centred = (x - mean) * mask
     var = over_processes(centred.square().sum(dims, keepdim=True)) / count
     return centred / torch.sqrt(var + eps), mean, var
@@ -288,12 +288,12 @@ class SequenceBatchNorm(nn.Module):
     ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). For each feature, E and Var run over
     all utterances of the batch and over all their frames (Section 3.2); for the channels of a convolution
     also over frequency [ours]. Padding counts in neither and comes out as 0. Evaluation uses the running
-    averages of training instead, as in Section 3.2.
+    averages from training instead, as in Section 3.2.
 
     Args:
         num_features: D H, G H or H for a recurrence (see ``RecurrentLayer``), O for a convolution.
         eps: added to the variance.
-        momentum: weight of the newest batch in the running averages, 0.1 [ours, torch's].
+        momentum: weight of the newest batch in the running averages, 0.1 [ours, as in torch].
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -305,9 +305,9 @@ class SequenceBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(T, B, features), or (B, O, F', T') from a convolution, finite in the padding too -> the same, 0 in the padding.
+        """(T, B, features), or (B, O, F', T') from a convolution, finite in the padding too -> the same shape, 0 in the padding.
 
-        ``lengths``: (B,) valid frames of each utterance; None means all T. ValueError if x has other dimensions or features.
+        ``lengths``: (B,) valid frames of each utterance; None: all T. Raises ValueError if x has other dimensions or features.
         """
         if x.dim() not in (3, 4) or x.shape[-1 if x.dim() == 3 else 1] != self.num_features:
             raise ValueError(f"expected (T, B, {self.num_features}) or (B, {self.num_features}, F, T), not {tuple(x.shape)}")
@@ -330,7 +330,7 @@ class SequenceBatchNorm(nn.Module):
 
     @torch.no_grad()
     def _update(self, mean: Tensor, var: Tensor, count: int) -> None:
-        """Updates the running averages; like torch's, they are of the unbiased variance, divided by n - 1."""
+        """Updates the running averages; as in torch, the variance is the unbiased one, with n - 1 in its denominator."""
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_((var * count / max(count - 1, 1)).to(self.running_var.dtype), self.momentum)
 
@@ -350,9 +350,9 @@ def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 class ConvBlock(nn.Module):
-    """Convolution over frequency and time, sequence-wise batch norm, clipped ReLU (Sections 3.1, 3.2, 3.5).
+    """Convolution over frequency and time, sequence-wise batch norm and clipped ReLU (Sections 3.1, 3.2, 3.5).
 
-    ``h = f(B(w * x))``: padding is "same", strides shrink the output. The batch norm's beta serves as the bias.
+    ``h = f(B(w * x))``: padding is "same", and strides shrink the output. The batch norm's beta serves as the bias.
 
     Args:
         in_channels, out_channels: C and O. With ``in_channels`` = C F the bins become channels: a 1D convolution over time.
@@ -376,11 +376,11 @@ class ConvBlock(nn.Module):
         return self
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Frames that remain of ``lengths`` frames, see ``conv_output_lengths``."""
+        """Frames that the block makes from ``lengths`` frames, see ``conv_output_lengths``."""
         return conv_output_lengths(lengths, self.conv.kernel_size[1], self.conv.stride[1], self.conv.padding[1])
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, F, T), 0 in the padding, and (B,) lengths -> the same after the block."""
+        """(B, C, F, T), 0 in the padding, and (B,) lengths -> both after the block."""
         lengths = self.output_lengths(lengths)
         x = x.reshape(len(x), self.conv.in_channels, -1, x.shape[3])  # 1D: (B, C F, 1, T); 2D: unchanged
         x = fast(convolve)(x, self.conv)  # (B, O, F', T'); twin: convolve_faster; tests/implementation/test_convolution.py
@@ -391,14 +391,14 @@ class ConvBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of Table 4: channels, kernel and stride, both (frequency bins, frames); a 1D one has a kernel of 0 bins."""
+    """A convolution from Table 4: channels, and kernel and stride as (frequency bins, frames); a 1D kernel has 0 bins."""
 
     channels: int
     kernel: tuple[int, int]
     stride: tuple[int, int]
 
 
-# Table 4 by the names of its rows.
+# Table 4, keyed by the names of its rows.
 CONVOLUTIONS = {
     "1-layer 1D": (Convolution(1280, (0, 11), (1, 2)),),
     "2-layer 1D": (Convolution(640, (0, 5), (1, 1)), Convolution(640, (0, 5), (1, 2))),
@@ -422,8 +422,8 @@ def output_lengths(feature_lengths: Tensor, convolutions: Sequence[Convolution])
 
 # ---- Recurrence -----------------------------------------------------------------------------
 # All directions run at once: x is (T, D, B, G H), and each step is one batched product of the states with the
-# matrices U. Step s of direction 0 is frame s, step s of direction 1 is frame T-1-s. mask is (T, D, B, 1): where it
-# is 0, the state is 0. Example: two utterances, of 5 and of 3 frames; "." is padding:
+# matrices U. Step s of direction 0 is frame s; step s of direction 1 is frame T-1-s. mask is (T, D, B, 1): where it
+# is 0, the state is 0. Example: two utterances of 5 and 3 frames; "." is padding:
 #
 #     step         0 1 2 3 4           step         0 1 2 3 4
 #     direction 0  a b c d e           direction 1  e d c b a
@@ -433,7 +433,7 @@ State = tuple[Tensor, ...]  # (D, B, H) each: h, and for an LSTM also c
 
 
 def gru_step(x: Tensor, state: State, u: Tensor) -> State:
-    """Eq. 10, gates in torch's order r, z, n::
+    """Eq. 10, with the gates in torch's order r, z, n::
 
         r = sigmoid(W_r x + b_r + U_r h),  z = sigmoid(W_z x + b_z + U_z h),  n = tanh(W_n x + b_n + r o U_n h)
         h = (1 - z) o n + z o h
@@ -485,14 +485,14 @@ class RecurrentLayer(nn.Module):
         nothing is done to the output. The directions share W (the paper says so of the simple RNN), but each has its own
         U. Beta is the bias, and the directions are summed (Section 3.1), width H.
     'none': like 'input', but with ``W x + b`` instead of ``B(W x)``, for comparison (Tables 1 and 2).
-    'step': Eq. 7, which the paper rejects, since its statistics come from a single step; see ``recur_normalized``.
+    'step': Eq. 7, which the paper rejects because its statistics come from a single step; see ``recur_normalized``.
 
     Padding has no influence: the backward direction starts at each utterance's own end, and outputs in the padding are 0.
 
     Args:
         input_size: features per frame.
         hidden_size: H per direction.
-        rnn_type: 'gru' (Eq. 10), 'rnn' (simple, clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
+        rnn_type: 'gru' (Eq. 10), 'rnn' (simple, with the clipped ReLU inside the recurrence, Eq. 3) or 'lstm'.
         batch_norm: 'output', 'input', 'none' or, for 'rnn', 'step'.
         clip: bound of the clipped ReLU [paper, Section 3.1].
         bidirectional: False leaves out the backward direction, which needs the whole utterance.
@@ -519,11 +519,11 @@ class RecurrentLayer(nn.Module):
 
     @property
     def output_size(self) -> int:
-        """Features per frame of the output: D H concatenated, H summed."""
+        """Features per frame of the output: D H if concatenated, H if summed."""
         return self.hidden_size * (self.directions if self.batch_norm == "output" else 1)
 
     def reset_parameters(self) -> None:
-        """W uniform in +-1/sqrt(H) as in torch's layers; U orthogonal per gate [ours; the paper is silent]."""
+        """Draws W uniformly within +-1/sqrt(H), as torch does, and makes U orthogonal per gate [ours; the paper is silent]."""
         nn.init.uniform_(self.weight_ih, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         for gate in self.weight_hh.data.view(-1, self.hidden_size, self.hidden_size):
             nn.init.orthogonal_(gate)
@@ -533,7 +533,7 @@ class RecurrentLayer(nn.Module):
         return self.run(x, lengths)[0]
 
     def run(self, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-        """``forward`` from a given state; also returns the last state, of utterances that fill all T frames, to continue from."""
+        """``forward`` from a given state; also returns the last state, where utterances that fill all T frames can continue."""
         # twin: layer_states_fused, on CUDA; tests/implementation/test_recurrence.py
         states, end = fast(layer_states)(self, x, lengths, start)  # (T, B, D, H)
         if self.batch_norm != "output":
@@ -541,7 +541,7 @@ class RecurrentLayer(nn.Module):
         return self.activation(self.norm(states.flatten(2), lengths)), end  # (T, B, D H)
 
     def input_side(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """``W x + b``, ``B(W x)`` or ``W x``, by the placement of batch norm: (T, B, input_size) -> (T, B, D, GH)."""
+        """``W x + b``, ``B(W x)`` or ``W x``, depending on where batch norm is: (T, B, input_size) -> (T, B, D, GH)."""
         bias = None if self.bias is None else self.bias.flatten()
         side = F.linear(x, self.weight_ih.flatten(0, 1), bias)  # (T, B, GH), or with a W per direction (T, B, D GH)
         if self.batch_norm == "output":
@@ -550,7 +550,7 @@ class RecurrentLayer(nn.Module):
         return side.unsqueeze(2).expand(-1, -1, self.directions, -1)
 
     def step(self) -> Callable[..., State]:
-        """The recurrence of one frame."""
+        """The recurrence for one frame."""
         steps = {"gru": gru_step, "rnn": functools.partial(rnn_step, clip=self.clip), "lstm": lstm_step}
         return steps[self.rnn_type]
 
@@ -581,15 +581,15 @@ def _by_step(x: Tensor) -> Tensor:
 class RowConvolution(nn.Module):
     """Looks ahead by a fixed number of frames: ``r_{t,i} = sum_{j=1}^{tau+1} W_{i,j} h_{t+j-1,i}`` (Eq. 11).
 
-    Each feature i is filtered by itself, over the present frame and the next tau, never the past. It comes above all
-    recurrent layers of a forward-only model (Section 3.7). After the utterance's end come zeros. With tau = 1 and W_i = (2, 1):
+    Each feature i is filtered by itself, over the present frame and the next tau frames, never the past. It sits above all
+    recurrent layers of a forward-only model (Section 3.7). Frames past the utterance's end are 0. With tau = 1, W_i = (2, 1):
 
         h  a     b     c   . .
         r  2a+b  2b+c  2c  . .
 
     Args:
         features: d, features per frame.
-        lookahead: tau, frames of the future, at least 1 [paper, Section 7.4: 19]. Initially each frame passes unchanged [ours].
+        lookahead: tau, the number of future frames, at least 1 [paper, Section 7.4: 19]. Initially frames pass unchanged [ours].
     """
 
     def __init__(self, features: int, lookahead: int) -> None:
@@ -600,7 +600,7 @@ class RowConvolution(nn.Module):
         self.weight = nn.Parameter(F.one_hot(torch.zeros(features, dtype=torch.long), lookahead + 1).float())  # W
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """(T, B, features) and (B,) valid frames, None: all T -> (T, B, features), 0 in the padding."""
+        """(T, B, features) and (B,) valid frames (None: all T) -> (T, B, features), 0 in the padding."""
         if lengths is not None:
             x = x * sequence_mask(lengths, len(x)).t()[:, :, None]
         return self.over(F.pad(x, (0, 0, 0, 0, 0, self.lookahead)))
@@ -616,9 +616,9 @@ class RowConvolution(nn.Module):
 class DeepSpeech2(nn.Module):
     """[convolution -> batch norm -> clipped ReLU] x n_conv, recurrence x n_rnn, linear, log-softmax.
 
-    A forward-only model can write while someone speaks; a row convolution may follow its recurrences (Section 3.7).
+    A forward-only model can transcribe while someone speaks; a row convolution may follow its recurrences (Section 3.7).
 
-    The shapes of a one-second utterance on its way through ``DeepSpeech2(n_freq=65, vocab_size=29)``:
+    The shapes as a one-second utterance passes through ``DeepSpeech2(n_freq=65, vocab_size=29)``:
 
         features                   (1, 1, 65, 99)   (B, 1, F, T)
         convolution, stride 2, 2   (1, 32, 33, 50)  (B, C, F', T')
@@ -629,18 +629,18 @@ class DeepSpeech2(nn.Module):
 
     Args:
         n_freq, vocab_size: F, bins of the features, and V, output symbols including the blank.
-        n_conv: 1 to 3 convolutions with channels, kernels and strides of Table 4.
+        n_conv: 1 to 3 convolutions with the channels, kernels and strides of Table 4.
         n_rnn: 1 to 7 recurrent layers [paper: 1 to 7].
         rnn_hidden: H, hidden units per direction.
-        rnn_type, batch_norm, clip, bidirectional: see ``RecurrentLayer``; batch_norm 'none' is for the convolutions, too.
+        rnn_type, batch_norm, clip, bidirectional: see ``RecurrentLayer``; batch_norm 'none' applies to the convolutions too.
         time_strides: strides of the convolutions in time, instead of Table 4's 2, 1, 1; the paper's best English
             model has a total stride of 3 (Section 6.1).
         dropout: share of features dropped before each recurrent layer and the output [ours; the paper names none].
-        convolutions: instead of n_conv: the name of a row of ``CONVOLUTIONS``, or a list of ``Convolution``.
-        row_conv: tau, frames that a ``RowConvolution`` looks ahead; 0: there is none.
-        fc_hidden: units of a fully connected layer ``f(W h + b)`` before the output (Eq. 4); 0: there is none.
+        convolutions: used instead of n_conv: the name of a row of ``CONVOLUTIONS``, or a list of ``Convolution``.
+        row_conv: tau, frames that a ``RowConvolution`` looks ahead; 0: no row convolution.
+        fc_hidden: units of a fully connected layer ``f(W h + b)`` before the output (Eq. 4); 0: no such layer.
 
-    ``model.features`` is its input: spectrograms of ``n_freq`` bins, unless replaced. ValueError for sizes out of range.
+    ``model.features`` computes its input: spectrograms of ``n_freq`` bins, unless replaced. Sizes out of range raise ValueError.
     """
 
     def __init__(
@@ -689,7 +689,7 @@ class DeepSpeech2(nn.Module):
         """Log-probabilities of the symbols in each output frame (Eq. 5): (T', B, V) in float32, and (B,) output lengths.
 
         ``features``: (B, 1, F, T); values in the padding do not matter. ``feature_lengths``: (B,) integers, 1 to T.
-        ValueError if shapes or lengths do not fit. float64 weights give float64.
+        Raises ValueError if shapes or lengths do not fit. float64 weights give float64 results.
         """
         check_input(self.n_freq, features, feature_lengths)
         lengths = feature_lengths.to(features.device)
@@ -704,7 +704,7 @@ class DeepSpeech2(nn.Module):
         return self.log_probs(x), lengths
 
     def log_probs(self, x: Tensor) -> Tensor:
-        """The layers above recurrence and row convolution, frame by frame: (T', B, D H) or (T', B, H) -> (T', B, V)."""
+        """Runs the layers above recurrence and row convolution, frame by frame: (T', B, D H) or (T', B, H) -> (T', B, V)."""
         if self.fully_connected is not None:
             x = self.fully_connected(self.dropout(x))  # Eq. 4
         logits = self.output(self.dropout(x))  # (T', B, V)
@@ -713,9 +713,9 @@ class DeepSpeech2(nn.Module):
 
 # ---- CTC ------------------------------------------------------------------------------------
 # The smallest example: two frames, each blank with 0.6 and "a" with 0.4. The likeliest path is blank, blank: "" with
-# 0.36. But three paths spell "a" (a blank, blank a, a a), together 0.64. CTC sums over paths, greedy decoding does not.
+# 0.36. But three paths spell "a" (a blank, blank a, a a), with 0.64 together. CTC sums over paths; greedy decoding does not.
 #
-# The trellis of "all" in 7 frames, the states of the extended target downwards. A path begins in one of the first two,
+# The trellis for "all" in 7 frames, the states of the extended target from top to bottom. A path begins in one of the first two,
 # ends in one of the last two, and moves by 0, 1 or 2 states per frame; by 2 only from a label to a different label:
 #
 #     blank  . . . . . . .
@@ -735,14 +735,14 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_
     0.64
 
     Args:
-        log_probs: (T', B, V) log-probabilities, symbol 0 the blank.
+        log_probs: (T', B, V) log-probabilities; symbol 0 is the blank.
         targets: (sum of target_lengths,) labels of all utterances, one after the other, each 1..V-1.
         output_lengths: (B,) integer output frames.
         target_lengths: (B,) integer labels.
 
     Returns:
-        (B,) losses in nats; inf, never 0, if there are too few frames (see ``ctc_required_frames``). ValueError if shapes,
-        lengths or labels do not fit together.
+        (B,) losses in nats; inf, never 0, if there are too few frames (see ``ctc_required_frames``). Raises ValueError
+        if shapes, lengths or labels do not fit together.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     return F.ctc_loss(log_probs, targets, output_lengths, target_lengths, blank=0, reduction="none", zero_infinity=False)
@@ -768,9 +768,9 @@ def extend_target(target: Sequence[int]) -> list[int]:
     return extended
 
 
-# The recursions below work in log space; a state without any path has the log-probability -inf. The loops use -1e30
+# The recursions below work in log space; a state that no path reaches has the log-probability -inf. The loops use -1e30
 # instead, so that sums, maxima and their derivatives stay free of nan. Graves' formulas count states and frames from 1,
-# the code counts from 0; T is T' here.
+# the code from 0; T stands for T' here.
 _IMPOSSIBLE = -1e30
 
 
@@ -817,9 +817,9 @@ def _forward_recursion(scores: Tensor, may_skip: Tensor) -> Tensor:
 
 
 def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), to be read and drawn.
+    """``ctc_loss`` written out: ``-log(alpha_T(S) + alpha_T(S-1))`` (Graves et al. 2006, Eq. 8), for reading and drawing.
 
-    Same arguments, same value and, by autograd, same gradient (0 for an infinite loss, where torch's is nan). Training uses
+    It has the same arguments, value and, by autograd, gradient (0 for an infinite loss, where torch's is nan). Training uses
     torch's compiled loss, which is many times faster.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
@@ -834,7 +834,7 @@ def ctc_loss_by_recursion(log_probs: Tensor, targets: Tensor, output_lengths: Te
 
 
 def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | None = None) -> list[str]:
-    """Best path: the likeliest symbol of each frame, collapsed (Graves et al. 2006, Eq. 4): (T', B, V) -> B texts.
+    """The best path: the likeliest symbol of each frame, collapsed (Graves et al. 2006, Eq. 4): (T', B, V) -> B texts.
 
     ``lengths``: (B,) output frames; None means all T'.
     """
@@ -870,15 +870,15 @@ def prefix_beam_search(
     [((1,), 0.64), ((), 0.36)]
 
     Args:
-        log_probs: (T', V), symbol 0 the blank; the probabilities of each row sum to one.
-        beam_width: prefixes kept after each frame; with all of them kept the result is exact.
-        scorer: a language model; with it, prefixes are ranked by Q(y) of Eq. 12; None: by log p_ctc alone.
+        log_probs: (T', V); symbol 0 is the blank, and the probabilities in each row sum to one.
+        beam_width: prefixes kept after each frame; if all are kept, the result is exact.
+        scorer: a language model, to rank prefixes by Q(y) of Eq. 12; None: they are ranked by log p_ctc alone.
         alpha, beta: weights of the language model (at least 0) and of the number of words (any number).
-        cutoff, max_labels: in each frame only the likeliest symbols extend a prefix: those that together reach this
-            probability, at most this many [paper, Section 7.3: 0.99 and 40]; 1.0 and None take all.
+        cutoff, max_labels: in each frame only the likeliest symbols extend a prefix: those that together reach the probability
+            ``cutoff``, and at most ``max_labels`` of them [paper, Section 7.3: 0.99 and 40]; 1.0 and None keep all.
 
     Returns:
-        up to ``beam_width`` hypotheses; none if the scorer's lexicon can spell nothing in these frames.
+        up to ``beam_width`` hypotheses; none if nothing in the scorer's lexicon can be spelled in these frames.
 
     Raises:
         ValueError: for numbers outside these ranges, or rows that are not log-probabilities.
@@ -898,10 +898,10 @@ def _search(
 ) -> tuple[list[Hypothesis], bool]:
     """The search by its definition; also returns whether the beam was ever full.
 
-    Each prefix has two probabilities: of paths that end in blank (p_b) and of paths that end in its last label (p_nb). Double
+    Each prefix has two probabilities: p_b sums the paths that end in blank, p_nb those that end in its last label. Double
     letters need both: repeating the last label makes a longer prefix only after a blank; otherwise it is the same letter, held.
     Prefixes are ranked by ``Q(y) = log p_ctc + alpha log p_lm + beta word_count`` (Eq. 12); all probabilities are logarithms.
-    ``texts`` knows for each prefix the language model's state, log p_lm and the number of words, and the bonus they give.
+    For each prefix, ``texts`` keeps the language model's state, log p_lm and the number of words, and computes their bonus.
     """
     beam, texts, full = {(): (0.0, -math.inf)}, _PrefixTexts(scorer, alpha, beta), False  # prefix -> log p_b, log p_nb
     for frame in log_probs:
@@ -948,7 +948,7 @@ class ErrorCounts:
 
     @property
     def rate(self) -> float:
-        """Errors per reference item over the whole corpus; can exceed 1. If there are no reference items: the insertions."""
+        """Errors per reference item over the whole corpus; can exceed 1. Without reference items, the number of insertions."""
         return self.errors / max(1, self.reference_length)
 
     def __str__(self) -> str:
@@ -956,12 +956,12 @@ class ErrorCounts:
         return f"{100 * self.rate:.2f} % ({self.errors}/{self.reference_length}: {kinds})"
 
     def from_worst_to_best(self) -> list[int]:
-        """Utterances sorted by their share of errors in the alignment, the worst first."""
+        """Indices of the utterances, sorted by their share of errors in the alignment, worst first."""
         shares = [sum(ref != hyp for ref, hyp in pairs) / max(1, len(pairs)) for pairs in self.alignment]
         return sorted(range(len(shares)), key=shares.__getitem__, reverse=True)
 
     def aligned_lines(self, utterance: int) -> str:
-        """REF and HYP of one utterance, words above each other, ``***`` for a gap; S, D or I below each error.
+        """REF and HYP lines of one utterance, word above word, with ``***`` for a gap and S, D or I below each error.
 
         >>> print(count_word_errors("the cat sat down", "the bat sat down now").aligned_lines(0))
         REF: the cat sat down ***
@@ -981,7 +981,7 @@ def edit_distance(reference: Sequence, hypothesis: Sequence) -> int:
 
 
 def _edit_table(reference: Sequence, hypothesis: Sequence) -> np.ndarray:
-    """Distances of all pairs of prefixes, (len(reference) + 1, len(hypothesis) + 1)."""
+    """Distances between all pairs of prefixes, (len(reference) + 1, len(hypothesis) + 1)."""
     d = np.zeros((len(reference) + 1, len(hypothesis) + 1), dtype=np.int64)
     d[:, 0], d[0] = np.arange(len(reference) + 1), np.arange(len(hypothesis) + 1)
     for i, ref in enumerate(reference, start=1):
@@ -996,7 +996,7 @@ def count_word_errors(references: str | Sequence[str], hypotheses: str | Sequenc
     >>> print(count_word_errors(["see the moon", "hello"], ["see a moon", "hello hello"]))
     50.00 % (2/4: 1 sub, 0 del, 1 ins)
 
-    ValueError if the numbers of hypotheses and references differ.
+    Raises ValueError if the numbers of hypotheses and references differ.
     """
     return _count_errors([text.split() for text in _texts(references)], [text.split() for text in _texts(hypotheses)])
 
@@ -1065,7 +1065,7 @@ def collate_features(features: Sequence[Tensor], texts: Sequence[str], encoder: 
 def collate_batch(
     samples: Sequence[AudioSample], encoder: CharEncoder, n_fft: int = 512, features: Features | None = None
 ) -> SpectrogramBatch:
-    """Features of the samples as one padded batch: spectrograms of ``n_fft`` points, or ``features``, such as a model's."""
+    """One padded batch of the samples' features: spectrograms of ``n_fft`` points, or other ``features``, such as a model's."""
     features = features or Features(n_fft=n_fft)
     computed = [features(sample.audio, sample.sample_rate) for sample in samples]
     return collate_features(computed, [sample.transcript for sample in samples], encoder)
@@ -1077,7 +1077,7 @@ def collate_batch(
 class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
     """Minibatches by the rule of Section 3.3, for ``DataLoader(batch_sampler=...)``.
 
-    In epoch 0 minibatches come in the order of their longest utterance. Afterwards minibatches of similar
+    In epoch 0, minibatches come in the order of their longest utterance. Afterwards minibatches of similar
     lengths come in random order: utterances are sorted by their lengths, randomly changed by up to ``jitter``, and cut
     into minibatches, which are shuffled. So there is little padding, and (with jitter) minibatches differ between
     epochs. Each utterance comes once per epoch.
@@ -1087,9 +1087,9 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
 
     Args:
         seconds, batch_size: length of each utterance; utterances per minibatch (the last one may be smaller).
-        sortagrad: False gives random minibatches of similar lengths from the first epoch on.
-        jitter: relative change of length for the sorting, 0.03 [ours].
-        seed: seed and epoch alone decide the order.
+        sortagrad: False gives random minibatches of similar lengths from the first epoch onwards.
+        jitter: largest relative change to a length before sorting, 0.03 [ours].
+        seed: the seed and the epoch alone decide the order.
     """
 
     def __init__(
@@ -1101,7 +1101,7 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
         self.batch_size, self.sortagrad, self.jitter, self.seed, self.epoch = batch_size, sortagrad, jitter, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Epoch of the next iteration, counted from 0."""
+        """Sets the epoch of the next iteration, counted from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -1122,7 +1122,7 @@ class SortaGradBatchSampler(torch.utils.data.Sampler[list[int]]):
 
 
 def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.optim.Optimizer, max_norm: float = 400.0) -> float:
-    """One step: forward, CTC loss, backward, gradient clipping, update. Returns the mean loss per utterance in nats.
+    """One step: forward, CTC loss, backward, gradient clipping and update. Returns the mean loss per utterance in nats.
 
     Args:
         max_norm: a gradient with a larger norm is rescaled to this norm [paper, Section 6: 400].
@@ -1139,7 +1139,7 @@ def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.opt
         raise FloatingPointError(f"the features hold nan or inf; one of these is broken: {batch.texts}")
     averages = [buffer.clone() for buffer in model.buffers()]
     log_probs, output_lengths = model(batch.features, batch.feature_lengths)
-    loss = batch_mean(ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths))  # data parallel: of all shares
+    loss = batch_mean(ctc_loss(log_probs, batch.targets, output_lengths, batch.target_lengths))  # in parallel: over all shares
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm)
@@ -1148,7 +1148,7 @@ def train_step(model: DeepSpeech2, batch: SpectrogramBatch, optimizer: torch.opt
         for buffer, average in zip(model.buffers(), averages, strict=True):
             buffer.copy_(average)
         what = f"the loss is {loss.item()}" if not torch.isfinite(loss) else f"the norm of the gradient is {norm.item()}"
-        raise FloatingPointError(f"{what} for {batch.texts}; the weights diverged, lower the learning rate")
+        raise FloatingPointError(f"{what} for {batch.texts}; the weights diverged: lower the learning rate")
     optimizer.step()
     return loss.item()
 
@@ -1157,7 +1157,7 @@ def evaluate(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16,
     decode: Callable[[Tensor, CharEncoder, Tensor], list[str]] = greedy_decode,
 ) -> dict:  # fmt: skip
-    """Transcribes a dataset with ``decode`` and counts the errors; the model stays in its training or evaluation mode.
+    """Transcribes a dataset with ``decode`` and counts the errors; the model's mode, training or evaluation, is kept.
 
     Returns:
         dict with 'wer', 'cer' (corpus level), 'loss' (mean nats per utterance), 'n_samples', 'words' and 'characters'
@@ -1184,7 +1184,7 @@ def evaluate(
 def train(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, epochs: int, batch_size: int = 8, lr: float = 3e-3
 ) -> list[float]:
-    """Training in fifteen lines: the mean loss of each epoch. ``training/loop.py`` adds schedules, augmentation, resuming."""
+    """Trains in fifteen lines; returns each epoch's mean loss. ``training/loop.py`` adds schedules, augmentation and resuming."""
     optimizer = torch.optim.AdamW(model.parameters(), lr)
     sampler, means = SortaGradBatchSampler(utterance_seconds(dataset), batch_size), []
     for epoch in range(epochs):
@@ -1200,14 +1200,14 @@ def train(
 # ---------------------------------------------------------------------------------------------
 # The same numbers, faster
 # ---------------------------------------------------------------------------------------------
-# Each of these is the twin of a plain definition above, which ``fast`` replaces with it.
+# Each of these is the twin of a plain definition above; ``fast`` runs the twin in its place.
 
 _TWINS: dict[Callable, Callable] = {}  # plain definition -> its faster twin
 _plain_only = False
 
 
 def fast(definition: Callable) -> Callable:
-    """The faster twin of a plain definition, if it has one: same arguments, same numbers, proved in the tests."""
+    """The faster twin of a plain definition, if it has one: same arguments and same numbers, as the tests prove."""
     return definition if _plain_only else _TWINS.get(definition, definition)
 
 
@@ -1248,7 +1248,7 @@ def batch_mean(losses: Tensor) -> Tensor:
     """Mean of a minibatch's losses (B,); if it is shared, each process gets the mean over the whole minibatch.
 
     So each process starts its backward pass from the same loss, and the gradients of P processes sum to P times the gradient of
-    the whole minibatch. DistributedDataParallel takes their mean, which is the gradient.
+    the whole minibatch. DistributedDataParallel takes their mean, which is that gradient.
     """
     if not _batch_is_shared:
         return losses.mean()
@@ -1273,7 +1273,7 @@ class _SumOverProcesses(torch.autograd.Function):
 class _NormalizeValid(torch.autograd.Function):
     """``normalize`` with its backward pass derived by hand; it keeps one tensor for that pass instead of five.
 
-    With g the gradient of y where m is 1: mean and var depend on every valid x, which gives
+    Let g be the gradient of y where m is 1. As mean and var depend on every valid x,
     ``dx = m (g - sum(g) / n - y sum(g y) / n) / sqrt(var + eps)``.
     """
 
@@ -1304,7 +1304,7 @@ _TWINS[normalize] = _NormalizeValid.apply
 
 
 def convolve_faster(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``convolve``, by faster methods on a CPU in full precision; elsewhere torch's own."""
+    """``convolve`` by faster methods on a CPU in full precision, and by torch's own method elsewhere."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or conv.bias is not None:
         return conv(x)
     if conv.kernel_size[0] == 1 and x.shape[2] == 1:
@@ -1332,10 +1332,10 @@ def _strided_conv1d(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> 
 
 
 def convolution_by_rows(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
-    """A convolution of one channel, computed as one over time alone, whose channels are the kernel's rows.
+    """A convolution of one channel, computed as a convolution over time alone whose channels are the kernel's rows.
 
-    Same numbers as ``F.conv2d`` with padding of half the kernel. Libraries are slow with one input channel, above all
-    in the gradient of the kernel; laid out as K channels it is an ordinary convolution.
+    Same numbers as ``F.conv2d`` with padding of half the kernel. Libraries are slow with one input channel, especially
+    in the gradient for the kernel; laid out as K channels it is an ordinary convolution.
 
     Args:
         x: (B, 1, F, T).
@@ -1357,8 +1357,8 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
     Same numbers as ``F.conv2d`` with padding of half the kernel, up to rounding. Along frequency a correlation is a
     product: with P >= F + K // 2 points, ``Y[k] = X[k] conj(W[k])``, where X and W are the transforms of x and of the kernel.
     What remains for each of the P // 2 + 1 coefficients k is a complex convolution over time, written as a real one with
-    twice the channels, all k at once as groups. For 21 bins this takes a third of the multiplications. The transforms
-    are short, so plain matrices do them.
+    twice the channels, for all k at once as groups. For 21 bins this takes a third of the multiplications. The transforms
+    are short, so they are computed as plain matrix products.
 
     Args:
         x: (B, C, F, T).
@@ -1382,7 +1382,7 @@ def convolution_by_coefficients(x: Tensor, weight: Tensor, stride: tuple[int, in
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # even if made during inference, training must be able to use them
+@torch.inference_mode(False)  # training must be able to use them even if they were made during inference
 def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Real and imaginary parts of the transforms of x (k, 2, F) and of the kernel (k, 2, K), and the inverse (F', k, 2)."""
     points = bins + kernel // 2  # enough that nothing wraps around into the F bins of the output
@@ -1394,7 +1394,7 @@ def _dft_matrices(bins: int, kernel: int, stride: int, dtype: torch.dtype, devic
 
     outputs = torch.arange(0, bins, stride, dtype=torch.float64) - kernel // 2
     angle = 2 * math.pi / points * torch.outer(outputs, k)
-    twice = (2.0 - ((k == 0) | (2 * k == points)).double()) / points  # each k but these stands for -k too
+    twice = (2.0 - ((k == 0) | (2 * k == points)).double()) / points  # each k except these also stands for -k
     inverse = torch.stack((angle.cos() * twice, -angle.sin() * twice), dim=2)
     return tuple(m.to(device, dtype) for m in (transform(bins), transform(kernel), inverse))
 
@@ -1419,9 +1419,9 @@ _TWINS[recur] = recur_faster
 
 
 class _GRUScan(torch.autograd.Function):
-    """``recur`` with ``gru_step``, its backward pass derived by hand: same values and gradients, less time.
+    """``recur`` with ``gru_step``, its backward pass derived by hand: the same values and gradients in less time.
 
-    With q = U_n h the derivative of one step is linear in the incoming gradient d of h (mask m included)::
+    With q = U_n h, the derivative of one step is linear in the incoming gradient d of h (mask m included)::
 
         d a_n = d o A            A = m (1 - z)(1 - n^2)           (a_n: input of the tanh)
         d a_r = d o A q r (1-r)  d a_z = d o m (h - n) z (1 - z)   d q = d o A r
@@ -1470,7 +1470,7 @@ class _GRUScan(torch.autograd.Function):
 
 
 class _LSTMScan(torch.autograd.Function):
-    """``recur`` with ``lstm_step``; gradients d of h and e of c, with C = f c + i g, before the mask m::
+    """``recur`` with ``lstm_step``; d and e are the gradients of h and c, and C = f c + i g is c before the mask m::
 
         e <- e m + d P         P = m o (1 - tanh(C)^2)
         d a_i = e g i (1-i)    d a_f = e c f (1-f)   d a_g = e i (1 - g^2)   d a_o = d m tanh(C) o (1-o)
@@ -1558,7 +1558,7 @@ def _room_for_states(x: Tensor, hidden: int, start: Tensor | None) -> Tensor:
 
 
 def _steps(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    """The tensors (T, ...) cut into steps before the loop: a cut inside it would take as long as the arithmetic there."""
+    """Cuts the tensors (T, ...) into steps before the loop: cutting inside it would take as long as the arithmetic there."""
     return list(zip(*(tensor.unbind(0) for tensor in tensors), strict=True))
 
 
@@ -1577,7 +1577,7 @@ def _weight_gradient(d_gates: Tensor, h: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def layer_states_fused(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-    """``layer_states``; on CUDA with torch's fused kernels, which exist for the GRU and the LSTM."""
+    """``layer_states``, computed on CUDA by torch's fused kernels, which exist for the GRU and the LSTM."""
     fused = x.is_cuda and layer.rnn_type != "rnn"  # cuDNN has no clipped ReLU
     return (_fused_states if fused else layer_states)(layer, x, lengths, start)
 
@@ -1588,7 +1588,7 @@ _TWINS[layer_states] = layer_states_fused
 def _fused_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: State | None = None) -> tuple[Tensor, State]:
     """``layer_states`` with torch's kernel: (T, B, input_size) -> (T, B, D, H), and the last state of each utterance.
 
-    In the paper's placement ``B(W x) = (gamma / sigma) W x + (beta - gamma mu / sigma)`` is again linear in x, so the
+    With the paper's placement, ``B(W x) = (gamma / sigma) W x + (beta - gamma mu / sigma)`` is again linear in x, so the
     statistics of the batch can go into the kernel's weights and bias; this is exact.
     """
     directions, weight_ih, bias = layer.directions, layer.weight_ih, layer.bias  # (D or 1, GH, input_size), (D or 1, GH)
@@ -1605,7 +1605,7 @@ def _fused_states(layer: RecurrentLayer, x: Tensor, lengths: Tensor, start: Stat
     lstm = layer.rnn_type == "lstm"
     start = tuple(part.to(dtype)[:, packed.sorted_indices] for part in start) if start else (zeros, zeros)[: 1 + lstm]
     kernel, begin = (torch.lstm, start) if lstm else (torch.gru, start[0])
-    with torch.autocast(device, enabled=False):  # it would use fp16 for cuDNN's kernels, whatever was asked
+    with torch.autocast(device, enabled=False):  # autocast would use fp16 in cuDNN's kernels, whatever dtype was asked for
         states, *end = kernel(
             packed.data, packed.batch_sizes, begin, weights, True, 1, 0.0, layer.training, layer.bidirectional
         )  # fmt: skip
@@ -1657,11 +1657,11 @@ def search_faster(
 _TWINS[_search] = search_faster
 
 
-_SMALL_ALPHABET = 64  # symbols; up to this size the scorer scores all of them at once for each new prefix: fewer calls
+_SMALL_ALPHABET = 64  # symbols; up to this size the scorer scores all of them at once for each new prefix, in fewer calls
 
 
 class BeamSearch:
-    """``prefix_beam_search`` (see there for the arguments), frame by frame: the state that a stream carries between chunks.
+    """``prefix_beam_search`` frame by frame (see there for the arguments); holds the state that a stream carries between chunks.
 
     >>> search = BeamSearch(beam_width=2)
     >>> for frame in np.log([[0.1, 0.9, 1e-9], [0.9, 0.05, 0.05], [1e-9, 0.1, 0.9]]):
@@ -1728,13 +1728,13 @@ class BeamSearch:
 
 
 class _Prefixes:
-    """All prefixes of a search, as a tree: each is a number and knows its parent, its last label and its scores."""
+    """All prefixes of a search, as a tree: each has a number, a parent, a last label and scores."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
         self.scorer, self.texts = scorer, _PrefixTexts(scorer, alpha, beta)
         self.parent, self.label, self.children = [-1], [0], {}
         self.state, self.log_lm, self.words = [scorer.start()], [0.0], [0]
-        self.kind, self.kinds = [0], {self.state[0]: 0}  # prefixes with the same state of the scorer are of one kind
+        self.kind, self.kinds = [0], {self.state[0]: 0}  # prefixes with the same scorer state are of one kind
         self.asked, self.answers = np.array([]), {}  # labels, and the scorer's answers for them by kind of prefix
 
     def child(self, prefix: int, label: int, log_lm: float, words: float) -> int:
@@ -1751,7 +1751,7 @@ class _Prefixes:
         return number
 
     def scores(self, beam: list[int], labels: np.ndarray, vocab: int) -> tuple[np.ndarray, np.ndarray]:
-        """The scorer's answers, two (W, N) arrays. If it was asked for the same labels before, it is asked for new kinds only."""
+        """The scorer's answers as two (W, N) arrays; for the same labels as last time, it is asked only about new kinds."""
         asked = np.arange(vocab) if vocab <= _SMALL_ALPHABET else labels
         known = self.answers if np.array_equal(asked, self.asked) else {}
         of_kind = {self.kind[prefix]: self.state[prefix] for prefix in beam}
@@ -1772,12 +1772,12 @@ class _Prefixes:
         return (self.scorer.scores(state, labels) for state in states)
 
     def bonus(self, log_lm: np.ndarray, words: np.ndarray) -> np.ndarray:
-        """``_PrefixTexts.bonus`` of many prefixes."""
+        """``_PrefixTexts.bonus`` for many prefixes."""
         with np.errstate(invalid="ignore"):
             return np.where(np.isneginf(log_lm), -np.inf, self.texts.alpha * log_lm + self.texts.beta * words)
 
     def account(self, prefix: int) -> tuple[tuple[int, ...], Hashable, float, int]:
-        """Labels of a prefix, state of the language model, log p_lm, and number of words."""
+        """A prefix's labels, state of the language model, log p_lm and number of words."""
         backwards, place = [], prefix
         while place:
             backwards.append(self.label[place])
@@ -1785,7 +1785,7 @@ class _Prefixes:
         return tuple(reversed(backwards)), self.state[prefix], self.log_lm[prefix], self.words[prefix]
 
     def forget(self, root: int, beam: list[int]) -> dict[int, int]:
-        """Keeps ``root``, which becomes the first prefix, and all between it and the beam; returns new numbers by the old."""
+        """Keeps ``root``, which becomes the first prefix, and those from it to the beam; maps old numbers to new ones."""
         kept = {root}
         for prefix in beam:
             while prefix not in kept:
@@ -1808,14 +1808,14 @@ class _Prefixes:
 def _search_step(
     prefixes: _Prefixes, beam: list[int], p_b: np.ndarray, p_nb: np.ndarray, frame: np.ndarray, labels: np.ndarray, width: int
 ) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """One frame of the search: the W prefixes of the beam and their probabilities -> the next ones. N labels may extend them."""
+    """One frame of the search: the beam's W prefixes and their probabilities -> the next beam's. N labels may extend them."""
     last = np.array([prefixes.label[prefix] for prefix in beam], dtype=np.int64)
     total = np.logaddexp(p_b, p_nb)
     grown = total[:, None] + frame[labels]  # (W, N)
     rows, columns = np.nonzero(last[:, None] == labels)
     grown[rows, columns] = p_b[rows] + frame[last[rows]]  # repeats the last label: only after a blank
     stay_b, stay_nb = total + frame[0], p_nb + frame[last]
-    # A prefix that grows into another one of the beam adds its probability there.
+    # A prefix that grows into another one in the beam adds its probability there.
     place, column = {prefix: i for i, prefix in enumerate(beam)}, {label: n for n, label in enumerate(labels.tolist())}
     parent, label = prefixes.parent, prefixes.label
     merged = [(i, place[parent[p]], column[label[p]]) for i, p in enumerate(beam) if parent[p] in place and label[p] in column]
@@ -1848,8 +1848,8 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
     """log alpha_t(s): logarithm of the summed probability of all paths of t frames that end in state s of the extended target.
 
     Graves et al. 2006, Eq. 5 and the recursion behind it: ``alpha_t(s) = (alpha_{t-1}(s) + alpha_{t-1}(s-1) + [may skip]
-    alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``. Arguments as ``ctc_loss``;
-    returns (T', B, S), with S of the longest target. Rows beyond an utterance's length have no meaning.
+    alpha_{t-1}(s-2)) y_t(l'_s)``, from ``alpha_1(1) = y_1(blank)`` and ``alpha_1(2) = y_1(l_1)``. Arguments as in
+    ``ctc_loss``; returns (T', B, S), with the longest target's S. Rows beyond an utterance's length have no meaning.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
@@ -1857,16 +1857,16 @@ def ctc_forward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Te
 
 
 def ctc_backward_variables(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, target_lengths: Tensor) -> Tensor:
-    """log beta_t(s): logarithm of the summed probability of all endings of paths, from frame t on, that begin in state s.
+    """log beta_t(s): logarithm of the summed probability of all path endings, from frame t onwards, that begin in state s.
 
     Graves et al. 2006, Eq. 9, the mirror of alpha: ``beta_t(s) = (beta_{t+1}(s) + beta_{t+1}(s+1) + [s+2 may skip]
     beta_{t+1}(s+2)) y_t(l'_s)``. Both count frame t: ``p(l | x) = sum_s alpha_t(s) beta_t(s) / y_t(l'_s)`` at any t (Eq. 14).
-    Arguments and shapes as ``ctc_forward_variables``; -inf beyond an utterance's length.
+    Arguments and shapes as in ``ctc_forward_variables``; -inf beyond an utterance's length.
     """
     _check_ctc(log_probs, targets, output_lengths, target_lengths)
     _, scores, may_skip = _extended_scores(log_probs, targets, target_lengths)
     ends = torch.where(_last_states(target_lengths, scores.shape[2]), 0.0, _IMPOSSIBLE).to(scores.dtype)
-    into = F.pad(may_skip, (0, 2))[:, 2:].flip(1)  # may s + 2 be entered from s; in mirrored states
+    into = F.pad(may_skip, (0, 2))[:, 2:].flip(1)  # whether s + 2 may be entered from s, in mirrored states
     beta, betas = torch.full_like(scores[0], _IMPOSSIBLE), []
     for t in reversed(range(len(scores))):
         follow = torch.logsumexp(_reachable(beta.flip(1), into), 0).flip(1)
@@ -1882,7 +1882,7 @@ def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, t
     states s of the symbol.
 
     Returns:
-        (T', B, V); each frame sums to one, frames beyond an utterance's length are 0.
+        (T', B, V); each frame sums to one; frames beyond an utterance's length are 0.
 
     Raises:
         ValueError: for an utterance that has no path, or arguments that do not fit, as in ``ctc_loss``.
@@ -1895,7 +1895,7 @@ def ctc_posteriors(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, t
     if bool((torch.logsumexp(both[0], 1) < _IMPOSSIBLE / 2).any()):  # log p(l | x)
         raise ValueError("an utterance has no path: too few frames for its text (see ctc_required_frames), or probability 0")
     inside = sequence_mask(output_lengths, len(alpha)).t()[:, :, None]
-    # Divide by the frame's own sum: it is p(l | x) in every frame, but after a thousand frames rounding makes them differ.
+    # Divide by the frame's own sum: it is p(l | x) in every frame, but after a thousand frames rounding makes the sums differ.
     share = torch.where(inside, torch.softmax(both, 2), 0.0)
     return torch.zeros_like(log_probs).scatter_add_(2, extended.expand(len(alpha), -1, -1), share)
 
@@ -1930,16 +1930,16 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
         target: its U labels.
 
     Returns:
-        for each of the T' frames its state s of the extended target: odd s is label ``(s - 1) / 2``, even s a blank.
+        for each of the T' frames, its state s in the extended target: odd s is label ``(s - 1) / 2``, even s a blank.
 
     Raises:
         ValueError: if the frames are too few for the target, or no path to it has a probability above 0.
     """
     frames, needed = len(log_probs), ctc_required_frames(target)
     if frames < needed or not frames:
-        raise ValueError(f"{len(target)} labels need {needed} output frames (one more for equal neighbours), there are {frames}")
+        raise ValueError(f"{len(target)} labels need {needed} output frames (one more for equal neighbours), but got {frames}")
     rows, states = log_probs.detach()[:, None].cpu(), 2 * len(target) + 1
-    # For a long utterance only one piece's steps are kept at a time; they are computed again on the way back.
+    # For a long utterance, only one piece's steps are kept at a time; the others are computed again on the way back.
     piece = frames if frames * states <= _ALIGNED_AT_ONCE else math.isqrt(frames) + 1
     best, begun = torch.full((1, states), _IMPOSSIBLE, dtype=rows.dtype), []
     best[:, :1] = 0.0
@@ -1960,7 +1960,7 @@ def forced_alignment(log_probs: Tensor, target: Sequence[int]) -> list[int]:
 
 
 def _viterbi(best: Tensor, log_probs: Tensor, target: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """From the best paths into each state before some frames, (1, S), to those after them; and the size of each step."""
+    """Carries the scores of the best paths into each state, (1, S), over some frames; also returns the size of each step."""
     labels, length = torch.tensor(list(target), dtype=torch.long), torch.tensor([len(target)])
     _, scores, may_skip = _extended_scores(log_probs, labels, length)
     steps = []  # by how many states each path moved: 0, 1 or 2
@@ -2049,7 +2049,7 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
     if cutoff >= 1.0 and max_labels is None:
         return np.arange(1, len(frame))
     likely = np.arange(len(frame))
-    if max_labels is not None and max_labels < len(frame):  # sorting 6,800 symbols would take longer than the rest of the frame
+    if max_labels is not None and max_labels < len(frame):  # sorting 6,800 symbols would take longer than all else in the frame
         likely = np.flatnonzero(frame >= np.partition(frame, -max_labels)[-max_labels])
     order = likely[np.argsort(-frame[likely], kind="stable")]
     kept = order[: 1 + int(np.searchsorted(np.exp(frame[order]).cumsum(), cutoff))][:max_labels]
@@ -2057,7 +2057,7 @@ def _kept_labels(frame: np.ndarray, cutoff: float, max_labels: int | None) -> np
 
 
 class BeamScorer(Protocol):
-    """What a language model tells the beam search; ``decoding/scorers.py`` holds two."""
+    """What a language model tells the beam search; ``decoding/scorers.py`` has two implementations."""
 
     def start(self) -> Hashable:
         """State of the empty text."""
@@ -2095,7 +2095,7 @@ class _NoModel:
 
 
 class _PrefixTexts:
-    """The language model's answers for prefixes; it is asked once for each."""
+    """The language model's answers for prefixes; it is asked once per prefix."""
 
     def __init__(self, scorer: BeamScorer, alpha: float, beta: float) -> None:
         self.scorer, self.alpha, self.beta = scorer, alpha, beta
@@ -2114,7 +2114,7 @@ class _PrefixTexts:
         return -math.inf if log_lm == -math.inf else self.alpha * log_lm + self.beta * words
 
     def complete(self, found: list[tuple]) -> list[Hypothesis]:
-        """(prefix, state, log p_lm, words, log p_ctc) as texts that end here, best first; leaves out those that may not end."""
+        """Ends the texts (prefix, state, log p_lm, words, log p_ctc) here, best first; leaves out those that may not end."""
         hypotheses = []
         for prefix, state, log_lm, words, log_ctc in found:
             log_end, words_end = self.scorer.finish(state)
@@ -2160,7 +2160,7 @@ def mel_filters(n_mels: int, n_fft: int, sample_rate: int, scale: str = "slaney"
             step of log(6.4) / 27.
 
     Raises:
-        ValueError: for another scale, or for so many filters that one lies between two bins.
+        ValueError: for any other scale, or for so many filters that one lies between two bins.
     """
     if scale not in ("slaney", "htk"):
         raise ValueError(f"the mel scale is 'slaney' or 'htk', not {scale!r}")
@@ -2190,7 +2190,7 @@ def mel_filters(n_mels: int, n_fft: int, sample_rate: int, scale: str = "slaney"
 
 
 def lstm_step(x: Tensor, state: State, u: Tensor) -> State:
-    """The LSTM, gates in torch's order i, f, g, o; Section 3.1 allows it as the cell. The state is (h, c)."""
+    """The LSTM, with the gates in torch's order i, f, g, o; Section 3.1 allows it as the cell. The state is (h, c)."""
     h, c = state
     i, f, g, o = (x + torch.bmm(h, u.transpose(1, 2))).chunk(4, dim=-1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
@@ -2222,9 +2222,9 @@ def lstm_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
 
 
 def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: State | None = None) -> tuple[Tensor, State]:
-    """Eq. 7, ``h_t = f(B(W x_t + U h_{t-1}))``, which the paper rejects in favour of Eq. 8; try it. Shapes as in ``recur``.
+    """Eq. 7, ``h_t = f(B(W x_t + U h_{t-1}))``, to try out; the paper rejects it in favour of Eq. 8. Shapes as in ``recur``.
 
-    In training, B uses mean and variance of one step of one direction, over the utterances that have not ended; in evaluation
+    In training, B uses the mean and variance of one step of one direction, over the utterances that have not ended; in evaluation
     it uses running averages over all steps and both directions [ours].
     """
     h = start[0] if start else x.new_zeros(*x.shape[1:3], layer.hidden_size)
@@ -2246,10 +2246,10 @@ def recur_normalized(layer: RecurrentLayer, x: Tensor, mask: Tensor, start: Stat
 
 
 # ---------------------------------------------------------------------------------------------
-# Appendix: other languages than English (Section 3.9)
+# Appendix: languages other than English (Section 3.9)
 # ---------------------------------------------------------------------------------------------
 
-_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # how their characters' names begin
+_WITHOUT_SPACES = ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")  # what their characters' names begin with
 
 
 def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
@@ -2261,9 +2261,9 @@ def _named_alphabet(alphabet: str | Sequence[str]) -> str | Sequence[str]:
 
 @functools.cache
 def _gb2312() -> str:
-    """The 6,763 Chinese characters of the standard GB 2312: the 3,755 most common by sound, then the others by radical.
+    """The 6,763 Chinese characters of the standard GB 2312: the 3,755 most common, by sound, then the others, by radical.
 
-    The paper has about 6,000 (Section 3.9) and does not say which. In the standard's table they fill rows 16 to 87 of 94 cells.
+    The paper has about 6,000 (Section 3.9) and does not say which. They fill rows 16 to 87 of the standard's table, 94 a row.
     """
     cells = (bytes((0xA0 + row, 0xA0 + cell)) for row in range(16, 88) for cell in range(1, 95))
     return "".join(cell.decode("gb2312", "ignore") for cell in cells)  # five cells of row 55 are empty
@@ -2302,7 +2302,7 @@ def _words_and_characters(
 
 
 def count_errors(references: Sequence[str], hypotheses: Sequence[str], encoder: CharEncoder) -> ErrorCounts:
-    """The errors by which models are compared: of words; in languages without spaces of characters, spaces left out."""
+    """The errors by which models are compared: of words or, in languages without spaces, of characters, spaces left out."""
     count = count_word_errors if is_spaced(encoder) else count_character_errors
     return count(compared_characters(references, encoder), compared_characters(hypotheses, encoder))
 
@@ -2313,7 +2313,7 @@ def measure_of(encoder: CharEncoder) -> str:
 
 
 def leading_errors(result: dict, encoder: CharEncoder) -> ErrorCounts:
-    """The errors that ``count_errors`` would give, from a result of ``evaluate``."""
+    """The errors that ``count_errors`` would give, taken from a result of ``evaluate``."""
     return result["words" if is_spaced(encoder) else "characters"]
 
 
@@ -2379,8 +2379,8 @@ def _texts(texts: str | Sequence[str]) -> list[str]:
 # ---------------------------------------------------------------------------------------------
 
 # A source-filter voice [ours]: each letter has one sound, made the way speech is made. A source (pulses of the vocal folds, or
-# noise) passes a filter with three resonances, the formants. Columns: formants F1, F2, F3 in Hz, share of voicing, centre and
-# width of the noise in Hz, loudness, closure before the sound (a stop is silent before it bursts) and length, both in ms.
+# noise) passes through a filter with three resonances, the formants. Columns: formants F1, F2, F3 in Hz, share of voicing, centre
+# and width of the noise in Hz, loudness, closure before the sound (a stop is silent before it bursts) and length, both in ms.
 _SOUNDS = {
     "a": (780, 1200, 2500, 1.0, 0, 500, 1.0, 0, 90), "b": (300, 800, 2100, 0.9, 600, 300, 1.0, 35, 50),
     "c": (400, 1700, 2600, 0.0, 2900, 500, 0.6, 25, 60), "d": (300, 1700, 2700, 0.8, 3600, 500, 0.8, 35, 40),
@@ -2421,7 +2421,7 @@ def _synthetic_speaker(speaker: int, pitch: float | None = None, rate: float | N
 
 
 def _letter_track(text: str, rate: float) -> Tensor:
-    """Targets of the voice every 5 ms: (frames, 7) formants, voicing, noise centre and width, loudness."""
+    """Targets for the voice every 5 ms: (frames, 7) formants, voicing, noise centre and width, loudness."""
     parts = []
     for before, char in pairwise(f"  {text} "):
         *targets, closure, length = _SOUNDS[char]
@@ -2443,11 +2443,11 @@ def generate_synthetic_audio(
     """Speaks ``text`` with a source-filter voice, one sound per letter [ours]: 1-D float waveform with peak 0.5.
 
     Args:
-        text: letters of the English alphabet, space and apostrophe; ValueError for other characters or an empty text.
-        sample_rate: in Hz, at least 8000; ValueError below.
+        text: letters of the English alphabet, space and apostrophe; other characters or an empty text raise ValueError.
+        sample_rate: in Hz; below 8000 raises ValueError.
         speaker: number of the voice; None draws one of ``TRAINING_SPEAKERS``.
-        snr_db: background noise in dB below the voice; None draws 15 to 40. Follows the seeds of NumPy and torch.
-        own: ``pitch`` in Hz and ``rate`` of speaking, 0.85 to 1.25 in these voices, instead of the speaker's.
+        snr_db: background noise in dB below the voice; None draws 15 to 40. Draws follow the seeds of NumPy and torch.
+        own: ``pitch`` in Hz and speaking ``rate`` (0.85 to 1.25 in these voices) to use instead of the speaker's.
     """
     text = text.lower()
     _check_speakable(text, sample_rate)
@@ -2483,10 +2483,10 @@ def generate_synthetic_dataset(
     n_samples: int, sample_rate: int = 16000, min_words: int = 1, max_words: int = 5,
     speakers: Sequence[int] = TRAINING_SPEAKERS,
 ) -> list[AudioSample]:  # fmt: skip
-    """Utterances of ``min_words`` to ``max_words`` random words, each by a random voice of ``speakers``.
+    """Utterances of ``min_words`` to ``max_words`` random words, each spoken by a random voice from ``speakers``.
 
-    Follows ``np.random.seed`` and ``torch.manual_seed``. For validation use ``speakers=VALIDATION_SPEAKERS``, which
-    holds no training voice.
+    The draws follow ``np.random.seed`` and ``torch.manual_seed``. For validation use ``speakers=VALIDATION_SPEAKERS``,
+    which contains no training voice.
     """
     if not 1 <= min_words <= max_words:
         raise ValueError(f"1 <= min_words <= max_words is needed, not {min_words} and {max_words}")
@@ -2499,7 +2499,7 @@ def generate_synthetic_dataset(
 
 
 # ---------------------------------------------------------------------------------------------
-# Appendix: choices, order, output of a dataset, and checks of arguments
+# Appendix: choices, order, output for a dataset, and checks of arguments
 # ---------------------------------------------------------------------------------------------
 
 
@@ -2524,7 +2524,7 @@ def sortagrad_sampler(dataset: Sequence[AudioSample], epoch: int) -> list[int]:
 def evaluation_batches(
     model: DeepSpeech2, dataset: Sequence[AudioSample], encoder: CharEncoder, batch_size: int = 16
 ) -> Iterator[tuple[list[int], SpectrogramBatch, Tensor, Tensor]]:
-    """The model's output for a dataset in minibatches of similar lengths; the model stays in its training or evaluation mode.
+    """The model's output for a dataset in minibatches of similar lengths; the model's mode, training or evaluation, is kept.
 
     Yields:
         indices into the dataset, the batch, log_probs (T', B, V), output_lengths (B,).
@@ -2543,14 +2543,14 @@ def evaluation_batches(
 def chosen_convolutions(
     row: int | str | Sequence[Convolution], time_strides: Sequence[int] | None = None
 ) -> tuple[Convolution, ...]:
-    """Convolutions by number (a 2D row of Table 4), by the name of a row, or as given; with ``time_strides`` if given.
+    """Convolutions chosen by number (a 2D row of Table 4) or a row's name, or as given; ``time_strides`` replaces their strides.
 
     Raises:
         ValueError: if Table 4 has no such row, or the strides do not fit.
     """
     name = f"{row}-layer 2D" if isinstance(row, int) else row
     if isinstance(name, str) and name not in CONVOLUTIONS:
-        raise ValueError(f"n_conv must be 1 to 3, convolutions one of {', '.join(CONVOLUTIONS)} (Table 4), not {row!r}")
+        raise ValueError(f"n_conv must be 1 to 3, and convolutions one of {', '.join(CONVOLUTIONS)} (Table 4), not {row!r}")
     layers = CONVOLUTIONS[name] if isinstance(name, str) else tuple(name)
     if time_strides is None:
         return layers
@@ -2567,14 +2567,14 @@ def infeasible_pairs(batch: SpectrogramBatch, output_lengths: Tensor) -> list[st
         needed = ctc_required_frames(target)
         if frames < needed:
             sentences.append(
-                f"{text!r}: {len(target)} symbols + {needed - len(target)} equal neighbours need {needed} output "
-                f"frames, the audio gives {frames}"
+                f"{text!r}: {len(target)} symbols + {needed - len(target)} for equal neighbours need {needed} output "
+                f"frames, but the audio gives {frames}"
             )
     return sentences
 
 
 def _not_in_the_alphabet(text: str, place: int) -> str:
-    """A sentence on a character that an encoder lacks."""
+    """A sentence about a character that an encoder lacks."""
     char = text[place]
     what_to_do = "write it in letters, or use unknown='drop' to leave such characters out"
     if unicodedata.combining(char):
@@ -2592,7 +2592,7 @@ class _Labels(dict):
 
 
 def _checked_audio(audio: Tensor, n_fft: int) -> Tensor:
-    """One channel of floating-point samples."""
+    """The audio as floating-point samples; raises ValueError if it is not one channel or empty, or n_fft does not fit."""
     audio = torch.as_tensor(audio)
     if audio.dim() != 1 or audio.numel() == 0:
         raise ValueError(f"audio must be one channel of at least one sample, shape (samples,), not {tuple(audio.shape)}")
@@ -2605,8 +2605,8 @@ def _check_speakable(text: str, sample_rate: int) -> None:
     if unknown := dict.fromkeys(char for char in text if char not in _SOUNDS):
         without = " ".join("".join(char if char in _SOUNDS else " " for char in text).split())
         raise ValueError(
-            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} in {text!r}, since it speaks a-z, space and "
-            "apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
+            f"the synthetic voice has no sound for {' '.join(map(repr, unknown))} in {text!r}, because it speaks "
+            "only a-z, space and apostrophe: spell them out" + (f", or leave them out: {without!r}" if without else "")
         )
     if not text.strip():
         raise ValueError("the synthetic voice has nothing to speak: the text is empty")
@@ -2629,7 +2629,8 @@ def _check_features(features: Features) -> None:
     if features.n_mels < 1:
         raise ValueError(f"n_mels must be at least 1, not {features.n_mels}")
     if features.window < 1 or features.hop < 1:
-        raise ValueError(f"at {features.sample_rate} Hz, {features.window_ms} ms every {features.stride_ms} ms hold no sample")
+        times = f"a window of {features.window_ms} ms or a hop of {features.stride_ms} ms"
+        raise ValueError(f"at {features.sample_rate} Hz, {times} holds no sample")
     if features.corpus and not len(features.corpus.mean) == len(features.corpus.deviation) == features.bins:
         raise ValueError(f"the corpus statistics have {len(features.corpus.mean)} bins, but the features have {features.bins}")
 
@@ -2656,7 +2657,7 @@ def _check_top(bidirectional: bool, row_conv: int, fc_hidden: int) -> None:
     if bidirectional and row_conv:
         raise ValueError(
             f"row_conv={row_conv} looks {row_conv} frames ahead, but bidirectional layers hear the whole utterance, so it "
-            "would add nothing: use bidirectional=False (arXiv 3.7)"
+            "would add nothing: use bidirectional=False (Section 3.7)"
         )
 
 
@@ -2684,7 +2685,7 @@ def _check_ctc(log_probs: Tensor, targets: Tensor, output_lengths: Tensor, targe
     if targets.dim() != 1 or int(target_lengths.sum()) != len(targets):
         raise ValueError(f"targets must be 1-D with {int(target_lengths.sum())} labels, not {tuple(targets.shape)}")
     if len(targets) and not 1 <= int(targets.min()) <= int(targets.max()) < vocab:
-        raise ValueError(f"targets must lie in 1..{vocab - 1} (0 is the blank, the model has V = {vocab})")
+        raise ValueError(f"targets must lie in 1..{vocab - 1} (0 is the blank, and the model has V = {vocab})")
 
 
 def _check_search(beam_width: int, alpha: float, beta: float, cutoff: float, max_labels: int | None) -> None:
@@ -2695,7 +2696,7 @@ def _check_search(beam_width: int, alpha: float, beta: float, cutoff: float, max
     if not math.isfinite(beta):
         raise ValueError(f"beta, the weight of the number of words, must be finite, not {beta}")
     if not 0 < cutoff <= 1 or (max_labels is not None and max_labels < 1):
-        raise ValueError(f"cutoff must lie in (0, 1] and max_labels be at least 1, not {cutoff} and {max_labels}")
+        raise ValueError(f"cutoff must lie in (0, 1] and max_labels must be at least 1, not {cutoff} and {max_labels}")
 
 
 def _check_log_probs(log_probs: np.ndarray) -> None:
@@ -2706,7 +2707,7 @@ def _check_log_probs(log_probs: np.ndarray) -> None:
         frame = int(np.argmax(~np.isclose(sums, 1.0, atol=1e-3)))
         raise ValueError(
             f"frame {frame} of log_probs sums to a probability of {sums[frame]:.4g}, not 1; "
-            "the search needs log-probabilities, such as those of log_softmax"
+            "the search needs log-probabilities, such as those from log_softmax"
         )
 
 
@@ -2719,6 +2720,6 @@ def _check_vocabulary(log_probs: Tensor, encoder: CharEncoder) -> None:
 
 
 def _columns_of(word: str) -> int:
-    """Columns that a word takes in a terminal: Chinese characters take two, marks on letters none."""
+    """Columns that a word takes in a terminal: Chinese characters take two, and marks on letters none."""
     wide = (0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in word)
     return sum(wide)

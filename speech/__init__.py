@@ -1,1 +1,1 @@
-"""Speech: audio files, corpora and which of their utterances can be used, alphabets, augmentation."""
+"""Speech: audio files, corpora and which of their utterances can be used, alphabets and augmentation."""

@@ -1,4 +1,4 @@
-"""Alphabets: by name, from a corpus or from a file; and pairs of letters as outputs (Section 3.6), for longer strides."""
+"""Alphabets by name, from a corpus or from a file; also pairs of letters as outputs (Section 3.6), for longer strides."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class BigramEncoder(CharEncoder):
 
     Args:
         units: what labels 1, 2, ... stand for: single characters, and pairs of them without a space. The ``alphabet`` of
-            another encoder makes the same encoder.
+            another encoder gives the same encoder.
         unknown: what ``encode`` does, before it cuts words, with a character that is not a unit: ``'error'`` or ``'drop'``.
 
     Raises:
-        ValueError: if units repeat, a unit is neither one character nor a pair of the single ones, a pair holds a space,
-            or ``unknown`` is another word.
+        ValueError: if units repeat, a unit is neither one character nor a pair of single units, a pair holds a space,
+            or ``unknown`` is any other word.
 
     Source: Section 3.6.
     """
@@ -36,7 +36,7 @@ class BigramEncoder(CharEncoder):
         self._characters = CharEncoder(self.alphabet, unknown)
         for unit in units:
             if len(unit) != 1 and (len(unit) != 2 or " " in unit or not set(unit) <= set(self.alphabet)):
-                raise ValueError(f"unit {unit!r} is neither one character nor a pair of the single ones without a space")
+                raise ValueError(f"unit {unit!r} is neither one character nor a pair, without a space, of the single characters")
         self.alphabet = list(units)
         self._index = {unit: label for label, unit in enumerate(self.alphabet, start=1)}
         if len(self._index) != len(self.alphabet):
@@ -46,7 +46,7 @@ class BigramEncoder(CharEncoder):
     def learn(
         cls, texts: Iterable[str], alphabet: str | Sequence[str] = "english", min_count: int = 1, unknown: str = "error"
     ) -> BigramEncoder:
-        """Encoder with all characters of an alphabet and the pairs that occur in the training transcripts.
+        """Encoder for all characters of an alphabet and the pairs that occur in the training transcripts.
 
         Args:
             texts: transcripts.
@@ -63,7 +63,7 @@ class BigramEncoder(CharEncoder):
         return cls([*characters.alphabet, *sorted(pair for pair in counts if counts[pair] >= min_count)], unknown)
 
     def encode(self, text: str) -> list[int]:
-        """Labels of a text, letters folded to lower case.
+        """Labels of a text, with letters folded to lower case.
 
         Raises:
             ValueError: for a character that is not a unit, unless ``unknown='drop'``.
@@ -77,16 +77,16 @@ class BigramEncoder(CharEncoder):
 
 
 def _cut(text: str) -> list[str]:
-    """Non-overlapping pairs from the start of each word, what is left over, and spaces."""
+    """Non-overlapping pairs from the start of each word, any letter left over, and spaces."""
     return re.findall("[^ ]{1,2}| ", text)
 
 
 def choose_encoder(alphabet: str | Path, texts: Iterable[str] = (), unknown: str = "error") -> CharEncoder:
-    """The encoder of an alphabet.
+    """The encoder for an alphabet.
 
     Args:
-        alphabet: ``'english'`` or ``'mandarin'``, as ``CharEncoder`` takes them; ``'corpus'``: the characters of the texts; else
-            a file that ``read_alphabet`` takes.
+        alphabet: ``'english'`` or ``'mandarin'``, as ``CharEncoder`` takes them; ``'corpus'``: the characters of the texts;
+            otherwise a file that ``read_alphabet`` takes.
         texts: transcripts to train on.
         unknown: as in ``CharEncoder``.
 
@@ -99,17 +99,17 @@ def choose_encoder(alphabet: str | Path, texts: Iterable[str] = (), unknown: str
 
 
 def corpus_encoder(texts: Iterable[str], unknown: str = "error") -> CharEncoder:
-    """The encoder of all letters, digits and apostrophes of texts (``plain``), and of the space if it separates words."""
+    """The encoder for all letters, digits and apostrophes in the texts (``plain``), and for the space if it separates words."""
     encoder = CharEncoder.from_transcripts(map(plain, texts), unknown)
     if not encoder.alphabet or encoder.alphabet == [" "]:
-        raise ValueError("there is no letter in the transcripts to make an alphabet of")
+        raise ValueError("there is no letter in the transcripts to make an alphabet from")
     return CharEncoder([" ", *encoder.alphabet], unknown) if is_spaced(encoder) and " " not in encoder.alphabet else encoder
 
 
 def read_alphabet(path: str | Path) -> list[str]:
-    """The characters of a UTF-8 text file in their order, on one line or on many; a repeated one counts once.
+    """The characters of a UTF-8 text file in their order, on one line or on many; a repeated character counts once.
 
-    A space counts, a line break does not. Letters and their marks are composed (NFC) if possible. The blank is not included.
+    A space counts; a line break does not. Letters and their marks are composed (NFC) if possible. The blank is not included.
 
     Raises:
         ValueError: if there is no such file, it has no characters, or it is another program's list of symbols.
@@ -121,7 +121,7 @@ def read_alphabet(path: str | Path) -> list[str]:
     try:
         lines = unicodedata.normalize("NFC", data.decode(text_code(data))).splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not text in UTF-8; convert the file, which must hold the characters of an alphabet") from None
+        raise ValueError(f"{path}: not UTF-8 text; convert the file, which must hold the characters of an alphabet") from None
     if mark := next((found[0] for line in lines if (found := re.search(r"<\w+>", line))), None):
         raise ValueError(f"{path} holds the mark {mark}: remove it, and keep only the characters; the blank is added for you")
     written = [line for line in lines if line.strip()]
@@ -129,10 +129,10 @@ def read_alphabet(path: str | Path) -> list[str]:
         raise ValueError(f"{path} has a number after each character: keep only the characters, which are numbered in their order")
     characters = list(dict.fromkeys(char for line in lines for char in line.replace("\t", "")))
     if not set(characters) - {" "}:
-        raise ValueError(f"{path}: it has no characters; write those of the alphabet into it, such as abc")
+        raise ValueError(f"{path}: it has no characters; write the alphabet's characters into it, such as abc")
     return characters
 
 
 def encoder_of(units: Sequence[str], unknown: str = "error") -> CharEncoder:
-    """The encoder whose units these are, characters or bigrams (arXiv 3.6)."""
+    """The encoder with these units, characters or bigrams (Section 3.6)."""
     return (BigramEncoder if any(len(unit) > 1 for unit in units) else CharEncoder)(units, unknown)

@@ -1,4 +1,4 @@
-"""Audio files to samples: read to their end, as one channel, at the wanted rate; errors say what is wrong."""
+"""Reads audio files to their end, as one channel at the wanted rate; errors say what is wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from speech.containers import Bytes, Contents, bytes_of, contents_of
 
-_log = logging.getLogger(__name__)  # unless configured, its warnings are plain lines on the standard error
+_log = logging.getLogger(__name__)  # unless configured, its warnings are plain lines on standard error
 _told: set[object] = set()  # warnings that this process has already printed
 
 
@@ -49,10 +49,10 @@ def tell(key: object, text: str) -> None:
 # From a path to the streams in it
 # ---------------------------------------------------------------------------------------------
 
-# libsndfile shortens a truncated file of some formats (W64, VOC, SVX, AVR) to what is there, and says so only in its log.
+# libsndfile shortens a truncated file in some formats (W64, VOC, SVX, AVR) to what is there, and says so only in its log.
 _SHORTENED = re.compile(r"^\s*(?:riff|BODY)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _COUNTED = re.compile(r"^\s*Frames\s*: (\d+)$", re.MULTILINE)
-_LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
+_LENGTH_UNKNOWN = 0x7F00_0000  # bytes; programs that write to a pipe give about 2**31 or 2**32 as the length
 RATES = range(1000, 768_001)  # Hz, for speech or song
 _MPEG = (".mp3", ".mp2", ".mpga", ".mpeg")
 
@@ -74,9 +74,9 @@ class Audio:
                 if file.frames > 2**40:
                     raise BadAudio("its header gives no length", self.path)
                 if file.samplerate not in RATES:
-                    raise BadAudio(f"its header says {file.samplerate} Hz, which is not a sample rate of speech", self.path)
+                    raise BadAudio(f"its header says {file.samplerate} Hz, which is not a sample rate for speech", self.path)
                 if file.frames == 0 and len(self) == 1:
-                    more = f": its header counts no audio, though the file has {len(self._data):,} bytes"
+                    more = f": its header says there is no audio, though the file has {len(self._data):,} bytes"
                     raise BadAudio(f"zero-length audio{more if len(self._data) > 8192 else ''}", self.path)
                 yield file
 
@@ -95,13 +95,13 @@ class Audio:
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[Audio]:
-    """An audio file, a pipe, or ``-`` for the standard input; errors inside the block are raised as ``BadAudio`` too."""
+    """Opens an audio file, a pipe, or ``-`` for standard input; errors inside the block are raised as ``BadAudio`` too."""
     with _all_bytes(path) as data:
         try:
             in_memory = (isinstance(data, bytes) and len(data) > 0) or not _is_named_in_utf_8(path)
             yield Audio(path, data, _contents(path, data), in_memory)
         except RecursionError as error:
-            raise BadAudio("is joined from too many files to be taken apart: give them one by one", path) from error
+            raise BadAudio("consists of too many joined files to be taken apart: give them one by one", path) from error
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise BadAudio(_foreign(path, data) or f"cannot be read as audio ({_plainly(error)})", path) from error
 
@@ -119,9 +119,9 @@ def _all_bytes(path: Path) -> Iterator[Bytes]:
     """The bytes of a file; for a pipe, all bytes until it is closed."""
     if str(path) == "-":
         if sys.stdin is None:
-            raise BadAudio("the standard input is closed: send audio into it with | or <", path)
+            raise BadAudio("standard input is closed: send audio with | or <", path)
         if sys.stdin.isatty():
-            raise BadAudio("the standard input is the keyboard: send audio into it with | or <", path)
+            raise BadAudio("standard input is the keyboard: send audio with | or <", path)
         yield _not_empty(sys.stdin.buffer.read(), path)
         return
     try:
@@ -183,8 +183,8 @@ _OTHERS = (
     (r"\x0b\x77", "AC-3", (".ac3",)),
     (r"FLV|\x00\x00\x01\xba|RIFF....AVI ", "a video", (".flv", ".mpg", ".avi", ".ts")),
     (r"\.RMF|\.ra\xfd", "RealAudio", (".ra", ".rm")),
-    (r"OggS", "Ogg with another codec than Vorbis, Opus or FLAC", (".ogg", ".oga", ".ogv", ".spx")),
-    (r"MThd", "MIDI, notes and no sound", (".mid",)),
+    (r"OggS", "Ogg with a codec other than Vorbis, Opus or FLAC", (".ogg", ".oga", ".ogv", ".spx")),
+    (r"MThd", "MIDI (notes, not sound)", (".mid",)),
 )
 
 
@@ -201,7 +201,7 @@ def _plainly(error: Exception) -> str:
 
 
 def _foreign(path: Path, data: Bytes) -> str:
-    """What kind of file it is that libsndfile cannot read, and the command that helps; empty if unknown."""
+    """Says what kind of file libsndfile cannot read here, and which command helps; empty if unknown."""
     head, suffix = bytes(data[:1024]), path.suffix.lower()
     wav = shlex.quote(str(path.with_suffix(".wav") if suffix != ".wav" else path.with_name(f"{path.stem}_converted.wav")))
     source = shlex.quote(str(path))
@@ -218,7 +218,7 @@ def _foreign(path: Path, data: Bytes) -> str:
             return f"{name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
     for _, name, suffixes in _OTHERS:
         if suffix in suffixes and not head[:256].isascii():
-            return f"judging by its name {name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
+            return f"judging by its name, {name}, which is not read here; convert it: ffmpeg -i {source} {wav}"
     return ""
 
 
@@ -228,19 +228,19 @@ def _foreign(path: Path, data: Bytes) -> str:
 
 
 def audio_rate(path: Path | str) -> int:
-    """Sample rate of an audio file in Hz (of the first of joined streams); ``BadAudio`` if it can't be read."""
+    """Sample rate of an audio file in Hz (of the first stream if several are joined); ``BadAudio`` if it can't be read."""
     with open_audio(Path(path)) as audio:
         return next(file.samplerate for file in audio)
 
 
 def audio_channels(path: Path | str) -> int:
-    """Number of channels of an audio file (of the first of joined streams); ``BadAudio`` if it can't be read."""
+    """Number of channels in an audio file (in the first stream if several are joined); ``BadAudio`` if it can't be read."""
     with open_audio(Path(path)) as audio:
         return next(file.channels for file in audio)
 
 
 def audio_seconds(path: Path | str) -> float:
-    """Duration of an audio file in seconds, the same that ``read_audio`` gives, nearly always without decoding.
+    """Duration of an audio file in seconds, the same as ``read_audio`` gives, nearly always without decoding.
 
     Args:
         path: as in ``read_audio``.
@@ -262,7 +262,7 @@ def read_audio(
 
     Args:
         path: anything libsndfile reads: WAV, FLAC, OGG, MP3; streams joined in one file are read one after the other. A pipe is
-            read to its end; ``-`` is the standard input.
+            read to its end; ``-`` is standard input.
         sample_rate: wanted rate in Hz; the file is resampled only if its own rate differs.
         start: where the piece begins, in seconds.
         seconds: length of the piece; None: up to the end. In a file with one stream, only the piece is read.
@@ -282,7 +282,7 @@ def read_audio(
     parts = []
     with open_audio(path) as streams:
         for file in streams:
-            alone = len(streams) == 1  # only then the place of the piece is known without reading
+            alone = len(streams) == 1  # only then is the place of the piece known without reading
             begin, count = _place(start, seconds, _length(file), file.samplerate, path) if alone else (0, _length(file))
             if count:
                 audio = _frames(file, begin, count, path)
@@ -305,11 +305,11 @@ def _length(file: soundfile.SoundFile) -> int:
     return frames
 
 
-PIECE_SLACK = 0.1  # seconds that a piece may reach beyond the end: ends are often rounded
+PIECE_SLACK = 0.1  # seconds by which a piece may reach beyond the end, because ends are often rounded
 
 
 def _place(start: float, seconds: float | None, frames: int, rate: int, path: Path) -> tuple[int, int]:
-    """First frame of a piece and number of its frames."""
+    """The first frame of a piece and its number of frames."""
     begin = round(start * rate)
     count = frames - begin if seconds is None else max(1, round(seconds * rate))
     if begin >= frames or begin + count > frames + PIECE_SLACK * rate:
@@ -318,17 +318,17 @@ def _place(start: float, seconds: float | None, frames: int, rate: int, path: Pa
     return begin, min(count, frames - begin)
 
 
-_MOST_SAMPLES = 2**31  # read into memory at most, 8 GB: 37 hours of one channel at 16 kHz
+_MOST_SAMPLES = 2**31  # the most to be read into memory: 8 GB, or 37 hours of one channel at 16 kHz
 _BLOCK = 2**26  # samples that are read at once
-_SEEK_MPEG = 60  # seconds; up to there decoding is quick, and libsndfile complains on the standard error when it jumps
+_SEEK_MPEG = 60  # seconds; up to this point decoding is quick, whereas libsndfile complains on standard error when it jumps
 
 
 def _frames(file: soundfile.SoundFile, begin: int, count: int, path: Path) -> np.ndarray:
-    """(count, channels) float32; raises ``BadAudio`` if less comes than the header says."""
+    """(count, channels) float32; raises ``BadAudio`` if fewer come than the header says."""
     skip = begin if file.format == "MP3" and begin < _SEEK_MPEG * file.samplerate else 0
     if (skip + count) * file.channels > _MOST_SAMPLES:
         hours = (skip + count) / file.samplerate / 3600
-        raise BadAudio(f"{hours:.1f} hours in {file.channels} channels do not fit into memory: cut it into pieces", path)
+        raise BadAudio(f"{hours:.1f} hours in {file.channels} channels do not fit into memory: cut the file into pieces", path)
     if begin > skip:
         file.seek(begin)
     audio = _read_in_blocks(file, skip + count)[skip:]
@@ -348,13 +348,13 @@ def _read_in_blocks(file: soundfile.SoundFile, count: int) -> np.ndarray:
 
 def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | None, path: Path) -> np.ndarray:
     """(frames, channels) -> (samples,) at the wanted rate."""
-    largest = max(audio.max(), -audio.min())  # without a copy: it may be hours
+    largest = max(audio.max(), -audio.min())  # without a copy: the audio may last hours
     if not np.isfinite(largest):
         raise BadAudio("holds samples that are not finite", path)
     if largest > 1e15:  # its power would be infinite; sound lies between -1 and 1
         raise BadAudio(f"holds samples as large as {largest:.2g}, which can't be sound", path)
     if channel is not None and not 0 <= channel < audio.shape[1]:
-        raise BadAudio(f"has no channel {channel} (from 0): it has {audio.shape[1]}", path)
+        raise BadAudio(f"has no channel {channel} (counted from 0): it has {audio.shape[1]}", path)
     audio = mix(audio, path) if channel is None else audio[:, channel]  # (frames,)
     if rate != sample_rate:
         audio = soxr.resample(audio, rate, sample_rate, quality="HQ")  # (samples,)
@@ -364,14 +364,14 @@ def _one_channel(audio: np.ndarray, rate: int, sample_rate: int, channel: int | 
 
 
 _LOST = 0.2  # of the louder channel's power; if the other channel is silent, a quarter is left, and nothing is lost
-_MIX_BLOCK = 1000  # frames; channels are compared in each
+_MIX_BLOCK = 1000  # frames in a block; the channels are compared block by block
 
 
 def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
-    """The mean of the channels; where they cancel each other, because one is inverted, the louder channel.
+    """The mean of the channels or, where they cancel each other because one is inverted, the louder channel.
 
-    Channels are compared block by block, and the change between both ways is gradual. A warning names the first file of a
-    process where this happens.
+    Channels are compared block by block, and the change from one to the other is gradual. A warning names the first file
+    in which a process finds this.
 
     Args:
         audio: (frames, channels) float32.
@@ -388,7 +388,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
     lost = (left < _LOST * loudest) & (loudest > 1e-4 * loudest.max())  # (blocks,)
     if not lost.any():
         return mean
-    lost[1:-1] |= lost[:-2] | lost[2:]  # also the blocks where it begins or ends
+    lost[1:-1] |= lost[:-2] | lost[2:]  # also the blocks where the loss begins or ends
     if loudest[lost].sum() > 0.01 * loudest.sum():
         told = "its channels cancel each other (one may be inverted), so the louder one is taken where they do"
         tell("mix", f"{name}: {told}. Other files like it are mixed the same way without a warning.")
@@ -401,7 +401,7 @@ def mix(audio: np.ndarray, name: object = "audio") -> np.ndarray:
 
 def _block_power(audio: np.ndarray) -> np.ndarray:
     """(frames, channels) -> (blocks, channels): sums of squared differences, in which hum and a constant count for little."""
-    powers, many = [], 1000 * _MIX_BLOCK  # an hour is processed bit by bit
+    powers, many = [], 1000 * _MIX_BLOCK  # long audio is processed in parts
     for start in range(0, len(audio), many):
         before = audio[max(0, start - 1) : max(1, start)]
         change = np.diff(audio[start : start + many], axis=0, prepend=before)

@@ -1,7 +1,7 @@
-"""Augmentation of training speech: cut ends, speed, gain, noise (arXiv 5.2), channel, vocal tract, tempo, masks.
+"""Augmentation of training speech: cut ends, speed, gain, noise (Section 5.2), channel, vocal tract, tempo and masks.
 
 Every change is drawn from a generator that the caller seeds. So an utterance always gets the same changes in an
-epoch, in whatever order and process it is made. Evaluation uses nothing of this.
+epoch, in whatever order and process it is made. Evaluation uses none of this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Timing:
     tempo: float = 1.0
 
     def seconds(self, seconds: float) -> float:
-        """Length after the changes of an utterance of this length."""
+        """Length, after the changes, of an utterance of this length."""
         return (seconds - self.start - self.end) / (self.speed * self.tempo)
 
 
@@ -34,16 +34,16 @@ class Augmentation:
     """How far training speech is changed; the defaults are ours unless they name a source.
 
     Attributes:
-        trim_ms, trim_share: most that is cut off at either end (half the time nothing), and its largest share of the clip.
-        speed: largest relative change of speed, pitch and length together.
-        tempo: largest relative change of length alone.
+        trim_ms, trim_share: the most that is cut off either end (half the time, nothing is), and its largest share of the clip.
+        speed: largest relative change in speed, pitch and length together.
+        tempo: largest relative change in length alone.
         tract: largest relative stretch of the frequency axis, as if the vocal tract had another length.
-        gain_db: largest slow change of loudness within the clip, in dB.
+        gain_db: largest slow change in loudness within the clip, in dB.
         noise_share: share of utterances that get noise [paper, arXiv Section 5.2: 0.4].
         snr_db: range of the signal-to-noise ratio in dB [ICML version: 0 to 30].
         channel: size of a random smooth curve over frequency (microphone, room), in standard deviations of the features.
         time_masks, time_width: number of masked spans and their largest width in frames.
-        frames_per_mask: one masked span for every so many frames, if that gives more than ``time_masks``; None: not used.
+        frames_per_mask: frames for each masked span, if that gives more spans than ``time_masks``; None: not used.
         frequency_masks, frequency_width: number of masked bands and their largest share of all bins.
     """
 
@@ -63,7 +63,7 @@ class Augmentation:
     frequency_width: float = 0.12
 
     def draw_timing(self, seconds: float, rng: np.random.Generator) -> Timing:
-        """Draws the changes of length first, so that the length of an utterance is known without making it."""
+        """Draws the changes in length first, so that the length of an utterance is known without making it."""
         widest = min(self.trim_ms / 1000, self.trim_share * seconds)
         start, end, speed, tempo = rng.random(4).tolist()  # in one call: a large corpus needs many of these before an epoch
         return Timing(
@@ -72,7 +72,7 @@ class Augmentation:
         )  # fmt: skip
 
     def change_audio(self, audio: Tensor, sample_rate: int, timing: Timing, rng: np.random.Generator) -> Tensor:
-        """Cut ends, speed, gain and noise: (samples,) waveform -> (kept samples / speed,)."""
+        """Applies cut ends, speed, gain and noise: (samples,) waveform -> (kept samples / speed,)."""
         audio = audio[round(timing.start * sample_rate) : len(audio) - round(timing.end * sample_rate)]
         if timing.speed != 1 and len(audio) > 1:
             audio = torch.from_numpy(soxr.resample(audio.numpy(), sample_rate * timing.speed, sample_rate, quality="LQ"))
@@ -85,7 +85,7 @@ class Augmentation:
         return audio
 
     def change_features(self, features: Tensor, tempo: float, rng: np.random.Generator) -> Tensor:
-        """Vocal tract, tempo, channel and masks: (F, T) features -> (F, T / tempo)."""
+        """Applies vocal tract, tempo, channel and masks: (F, T) features -> (F, T / tempo)."""
         bins, frames = features.shape
         features = _read_at(features, _warped_bins(bins, rng.uniform(1 - self.tract, 1 + self.tract)))
         features = _read_at(features.t(), torch.linspace(0, frames - 1, max(1, round(frames / tempo)))).t()
@@ -101,7 +101,7 @@ class Augmentation:
         return features
 
 
-# For the synthetic voice [ours]: it has 500 speakers, so little is needed; its letters are so short that a mask hides whole ones.
+# For the synthetic voice [ours]: it has 500 speakers, so little is needed; its letters are short, so a mask hides whole ones.
 SYNTHETIC_AUGMENTATION = Augmentation(
     trim_ms=0.0, speed=0.05, tempo=0.05, tract=0.05, channel=0.1, time_masks=0, frequency_masks=0
 )
@@ -117,7 +117,7 @@ RECORDINGS_AUGMENTATION = {  # by --masks
 
 
 def add_noise(audio: Tensor, snr_db: float, rng: np.random.Generator) -> Tensor:
-    """Adds noise at ``snr_db``; its power falls with frequency by a random slope (white to brown)."""
+    """Adds noise at ``snr_db``; its power falls with frequency at a random slope (white to brown)."""
     n = len(audio)
     size = 1 << max(8, (n - 1).bit_length())  # a power of two is quick to transform
     spectrum = torch.fft.rfft(torch.from_numpy(rng.standard_normal(size).astype(np.float32)))

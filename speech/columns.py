@@ -1,4 +1,4 @@
-"""What the columns of a manifest mean: names that NeMo, Common Voice, Hugging Face and others use, and times of pieces."""
+"""What a manifest's columns mean: the names that NeMo, Common Voice, Hugging Face and others use, and the times of pieces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-_NAMES = {  # by meaning; the first that is there counts
+_NAMES = {  # by meaning; the first name that occurs counts
     "path": (
         "path", "audio_filepath", "audio_file_path", "audio_path", "audio_file", "audio_filename", "audio", "file_name",
         "filename", "file_path", "filepath", "file", "wav_filename", "wav_path", "wav_file", "wav",
@@ -33,7 +33,7 @@ _SUSPECT = {
     "start", "begin", "beginning", "beg", "onset", "offset", "end", "ending", "stop", "interval", "trim", "channel", "chan",
     "tmin", "tmax", "t0", "t1", "timecode",
 }  # fmt: skip
-_SUSPECT_NAMES = re.compile(  # whole names, since single words of them may mean anything
+_SUSPECT_NAMES = re.compile(  # whole names, because their single words may mean anything
     rf"{_OWNER}(?:from|to|skip|cut_from|cut_to|st|et|stime|etime|s_time|e_time|in|out|in_point|out_point|tc_in|tc_out|finish){_UNIT}"
 )
 # Perhaps the length of a piece, if nothing else gives it.
@@ -44,7 +44,7 @@ _MAYBE_INTERVAL = {"time", "times", "timestamp", "timestamps", "segment", "range
 _MAYBE_LENGTH = ("length", "len", "segment_length", "audio_length", "num_samples", "n_samples")
 
 
-LONGEST = 1e12  # seconds or samples; no audio is as long, so larger times are refused
+LONGEST = 1e12  # seconds or samples; no audio is that long, so larger times are refused
 
 
 class ColumnError(ValueError):
@@ -68,7 +68,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Columns:
-    """The name of the column for each role, and the unit of those that are times."""
+    """The name of the column for each role, and the units of the columns that hold times."""
 
     names: Mapping[str, str]
     units: Mapping[str, str]
@@ -76,7 +76,7 @@ class Columns:
     maybe_intervals: tuple[str, ...] = ()
 
     def get(self, row: Mapping[str, str], role: str) -> str:
-        """The cell with that role, ``''`` if there is none."""
+        """The cell with that role, or ``''`` if there is none."""
         return row.get(self.names[role], "") if role in self.names else ""
 
     def refuse_suspects(self, row: Mapping[str, str], where: str) -> None:
@@ -91,7 +91,7 @@ class Columns:
                 )
 
     def piece(self, row: Mapping[str, str]) -> Piece:
-        """The times and the channel of a line; raises ``CellError`` for a time that is not a number, or negative."""
+        """The times and the channel of a line; raises ``CellError`` for a time that is negative or not a number."""
         times = {role: _time(self.get(row, role), self.names[role]) for role in _TIMES if role in self.names}
         if times.get("start") is None and times.get("stop") is None:
             times = {"seconds": None if self.names.get("seconds") in _MAYBE_LENGTH else times.get("seconds")}
@@ -109,7 +109,7 @@ def understand(names: tuple[str, ...], transcript: str | None = None) -> Columns
 
     Args:
         names: as the manifest writes them.
-        transcript: name of the column with the transcripts; None: the one whose name says it.
+        transcript: name of the column with the transcripts; None: the one whose name says so.
 
     Returns:
         the role of each column that is understood; others are ignored, or suspect if they look like times or channels.
@@ -138,7 +138,7 @@ def understand(names: tuple[str, ...], transcript: str | None = None) -> Columns
 
 
 def _plain(name: str) -> str:
-    """camelCase, spaces, dots and hyphens to words_with_underscores."""
+    """Turns camelCase, spaces, dots and hyphens into words_with_underscores."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
@@ -165,14 +165,14 @@ def _time(text: str, name: str) -> float | None:
 
 
 def channel_numbers(texts: Iterable[str], from_zero: bool = False) -> dict[str, int | None]:
-    """Channel numbers from 0 for what a whole manifest writes: A and B, left and right, or numbers; None: all channels.
+    """Channel numbers, from 0, for a manifest's cells: A and B, left and right, or numbers; None stands for all channels.
 
     Args:
-        texts: all different cells of the column.
+        texts: all the different cells in the column.
         from_zero: whether the column's name says that it counts from 0 (NeMo's channel_selector).
 
     Returns:
-        the number by cell; cells count from 0 if one of them is 0, else from 1.
+        the number for each cell; cells count from 0 if one of them is 0, else from 1.
 
     Raises:
         ColumnError: for a cell that is none of these.

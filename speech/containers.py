@@ -1,7 +1,7 @@
-"""Finds the audio in the bytes of a file: whole, cut off, joined from several, or with a wrong length in its header.
+"""Finds the audio in a file's bytes, whether it is whole, cut off, joined from several files or given a wrong length.
 
 libsndfile believes the header. This module walks through the bytes: the chunks of WAV and AIFF, the last frame of FLAC, the
-pages of Ogg, the frames of MP3. If header and bytes differ, it passes the streams on with a header that fits them.
+pages of Ogg and the frames of MP3. If header and bytes disagree, it passes the streams on with a header that fits them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def contents_of(data: Bytes, is_mpeg: bool = False) -> Contents:
 
     Args:
         data: the whole file.
-        is_mpeg: its name says MP3, so frames are also searched after other bytes.
+        is_mpeg: whether its name says MP3; if so, frames are also looked for after other bytes.
 
     Returns:
         for a format that is not walked through here, an empty ``Contents``.
@@ -78,35 +78,35 @@ def _behind_id3(data: Bytes, at: int) -> int:
 
 # ---- WAV and AIFF: chunks -------------------------------------------------------------------
 
-_NO_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe put about 2**31 or 2**32 as the length
-_SLIP = 1024  # bytes; a smaller excess in the size is more often the writer's mistake than a file that is cut off
+_NO_LENGTH = 0x7F00_0000  # bytes; programs that write to a pipe give about 2**31 or 2**32 as the length
+_SLIP = 1024  # bytes; a smaller excess in the size more often means a mistake by the writer than a file that is cut off
 _KNOWN_CHUNK = re.compile(
     rb"(?:LIST|INFO|id3 |ID3 |bext|JUNK|junk|fact|cue |smpl|inst|iXML|_PMX|PEAK|afsp|acid|slnt|COMT|NAME|ANNO|AUTH)"
 )
 
 
 def _short(size: int, there: int) -> Contents:
-    """The verdict on a file with fewer bytes of audio than its header counts."""
+    """The verdict on a file with fewer bytes of audio than its header states."""
     if size - there < min(_SLIP, size / 10):
         remark = (
-            f"its header counts {size - there} more bytes of audio than there are: the size is wrong, or the very end is missing"
+            f"its header states {size - there} more bytes of audio than there are: the size is wrong, or the very end is missing"
         )
         return Contents(remark=remark)
     return Contents(cut=f"{there} of {size} bytes of audio are there")
 
 
 def _left_behind(data: Bytes, begin: int, size: int) -> str:
-    """A remark if something other than zeros follows the audio that a header counts."""
+    """A remark if something other than zeros follows the audio that a header states."""
     rest = len(data) - begin - size
     if not data[begin + size : begin + size + 65536].strip(b"\0"):
         return ""
-    return f"{rest} bytes after the {size} bytes of audio that its header counts are not read"
+    return f"{rest} bytes after the {size} bytes of audio that its header states are not read"
 
 
 def _chunked(data: Bytes) -> Contents:
     order = "big" if data[:4] in (b"RIFX", b"FORM") else "little"
     sizes: dict[bytes, tuple[int, int]] = {}  # by name: where the chunk's content begins, and its size
-    at, odd = 12, data[:4] == b"BW64"  # odd: as libsndfile can't read it
+    at, odd = 12, data[:4] == b"BW64"  # odd: in a form that libsndfile can't read
     while at + 8 <= len(data) and b"SSND" not in sizes and not sizes.keys() >= {b"data", b"fmt "}:
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], order)
         odd = odd or b"data" in sizes
@@ -180,7 +180,7 @@ def _wav_head(fmt: bytes, length: int, order: str) -> bytes:
 
 
 def _chunks_to_the_end(data: Bytes, at: int, order: str) -> bool:
-    """Whether chunks with plausible names fill the file from ``at`` on (the last may be cut off, an odd one lack its padding)."""
+    """Whether chunks with plausible names fill the file from ``at`` to its end; the last may be cut off, or padding missing."""
     if at < len(data) and data[at] == 0 and not _is_chunk(data, at):
         at += 1  # the padding
     while at + 8 <= len(data):
@@ -215,7 +215,7 @@ def _aiff(data: Bytes, begin: int, size: int) -> Contents:
 
 
 def _au(data: Bytes) -> Contents:
-    """Sun's AU: the header says where the audio begins and its size; there are no chunks."""
+    """Sun's AU: the header says where the audio begins and how long it is; there are no chunks."""
     order = "big" if data[:4] == b".snd" else "little"
     begin, size = (int.from_bytes(data[at : at + 4], order) for at in (4, 8))
     there = max(0, len(data) - begin)
@@ -271,7 +271,7 @@ def _flac(data: Bytes, begin: int) -> Contents:
         stated = head & 0xF_FFFF_FFFF
         counted = _flac_end(data[max(at + 42, end - _FLAC_TAIL) : end], data[at + 8 : at + 42], stated)
         if counted and counted < stated:
-            remark = f"its header counts {stated} samples, but its last frame ends at {counted}: its end may be missing"
+            remark = f"its header states {stated} samples, but its last frame ends at {counted}: its end may be missing"
         if counted and counted != stated:
             streams.append((data[at : at + 18] + (head >> 36 << 36 | counted).to_bytes(8, "big"), (at + 26, end)))
         else:
@@ -283,7 +283,7 @@ def _flac(data: Bytes, begin: int) -> Contents:
 def flac_seconds(path: Path) -> float | None:
     """Duration of a FLAC file from its two ends; None if the whole file must be examined, as ``contents_of`` does.
 
-    So a large corpus need not be read in full for this. The last frame must end where the header says, and the file must be no
+    This way a large corpus need not be read in full. The last frame must end where the header says, and the file must be no
     larger than its largest frames allow. Joined streams of exactly the same length can pass for one stream; they are found,
     and refused for their length, when the audio is read.
     """
@@ -307,14 +307,14 @@ def flac_seconds(path: Path) -> float | None:
 def _flac_end(tail: bytes, info: bytes, stated: int) -> int | None:
     """Samples up to the end of the last frame in a FLAC stream's last bytes; None if there is no frame.
 
-    The stated number, if a frame ends there.
+    If a frame ends at the number that the header states, this number is returned.
     """
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         samples = _flac_frame_end(tail[at : at + 16], info)
         if samples and (samples == stated or not stated):
             return samples
-        last = last or samples  # perhaps only what looks like a frame
+        last = last or samples  # perhaps it only looks like a frame
     return last
 
 
@@ -342,7 +342,7 @@ def _flac_frame_end(head: bytes, info: bytes) -> int | None:
 
 
 def _crc8(data: bytes) -> int:
-    """Cyclic checksum with the polynomial 0x07; 0 over bytes that end in their own."""
+    """Cyclic checksum with the polynomial 0x07; 0 over bytes that end in their own checksum."""
     value = 0
     for byte in data:
         value = _crc8_of(value ^ byte)
@@ -392,9 +392,9 @@ def _ogg(data: Bytes, begin: int) -> Contents:
         return Contents()
     last = links[-1][-1]
     if last.end > len(data):
-        return Contents(cut=f"it ends in the middle of a page, {last.end - len(data)} bytes are missing there")
+        return Contents(cut=f"it ends in the middle of a page: {last.end - len(data)} bytes are missing there")
     ended = any(page.flags & 4 for page in links[-1][-20:])
-    remark = "" if ended else "its last page is not marked as the last, so that its end may be missing"
+    remark = "" if ended else "its last page is not marked as the last, so its end may be missing"
     streams: list[Stream] = []
     for pages in links:
         first = pages[0]
@@ -444,7 +444,7 @@ _MPEG_KBITS = {  # by whether it is version 1, and layer
 @dataclass(frozen=True)
 class _MpegFrame:
     length: int  # bytes
-    kind: tuple[int, int, int, bool, int]  # version, layer, Hz, mono, of layers 1 and 2 the bit rate: the same in all frames
+    kind: tuple[int, int, int, bool, int]  # version, layer, Hz, mono; for layers 1 and 2, the bit rate: the same in all frames
     info_at: int  # where in a frame 'Xing' or 'Info' may stand
 
 
@@ -470,7 +470,7 @@ def _mpeg_frame(head: bytes) -> _MpegFrame | None:
 
 
 def _next_frame(data: Bytes, at: int) -> int:
-    """Where the next frame begins that is followed by another of its kind or by the end; -1 if there is none."""
+    """The beginning of the next frame that is followed by another of its kind or by the end; -1 if there is none."""
     while (at := data.find(b"\xff", at)) >= 0:
         frame = _mpeg_frame(data[at : at + 4])
         if frame:
@@ -491,7 +491,7 @@ def _behind_tags(data: Bytes, at: int) -> int:
             at += 128
         elif data[at : at + 8] == b"APETAGEX":
             size, flags = (int.from_bytes(data[at + n : at + n + 4], "little") for n in (12, 20))
-            at += size + (32 if flags >> 29 & 1 else 0)  # a footer alone counts its own 32 bytes
+            at += size + (32 if flags >> 29 & 1 else 0)  # the size counts the footer's 32 bytes, but not the header's
     return at
 
 
@@ -510,15 +510,15 @@ def _mpeg(data: Bytes) -> Contents:
     takes, loose, part = _takes(data)
     few = next((take for take in takes if take.stated is not None and take.stated > take.count + 1), None)
     if few and (part or loose):
-        return Contents(cut=f"{few.count} of {few.stated} frames of MP3 are there")
+        return Contents(cut=f"{few.count} of {few.stated} MP3 frames are there")
     if not takes:
         return Contents()
     remark = f"{loose} bytes in it are neither MP3 nor a tag, and are left out" if loose > 10_000 else ""
     as_stated = len(takes) == 1 and takes[0].stated is not None and takes[0].count <= takes[0].stated + 1
-    if few:  # though the last one is whole
-        as_stated, remark = False, f"its header counts {few.stated} frames, but {few.count} are there: its end may be missing"
+    if few:  # though the last frame is whole
+        as_stated, remark = False, f"its header states {few.stated} frames, but {few.count} are there: its end may be missing"
     if part and not as_stated:
-        remark = "it ends in the middle of a frame, so that its end may be missing"
+        remark = "it ends in the middle of a frame, so its end may be missing"
     layer = takes[0].frame.kind[
         1
     ]  # 1 and 2 have no place for a number of frames, and need none: all their frames are equally long
@@ -570,7 +570,7 @@ def _take(data: Bytes, at: int, frame: _MpegFrame, takes: list[_Take]) -> None:
 
 
 def _blank_info(head: bytes, frame: _MpegFrame) -> bytes:
-    """A frame with a header like the others', without audio, but with the tag 'Info' and two numbers, still 0."""
+    """A frame with a header like the others', without audio, but with the tag 'Info' and two numbers that are still 0."""
     head = bytes([head[0], head[1] | 1, head[2] & 0x0D | 0x80, head[3]])  # no checksum, no padding, long enough
     body = bytes(frame.info_at - 4) + b"Info" + (3).to_bytes(4, "big")
     return (head + body).ljust(_frame_of(head).length, b"\0")

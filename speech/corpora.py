@@ -36,7 +36,7 @@ class Corpus:
     Attributes:
         kind, root: its layout and folder.
         utterances, problems: usable utterances, and lines that can't be used.
-        split_rule: in words, where the splits come from.
+        split_rule: where the splits come from, in words.
         notes: sentences about harmless things that were corrected or skipped.
     """
 
@@ -64,7 +64,7 @@ class Corpus:
         """The split on which weights are chosen.
 
         Args:
-            name: the user's choice; None: the only one there is.
+            name: the user's choice; None: the only dev split.
 
         Raises:
             CorpusError: if there is no such split, none at all, or several to choose from.
@@ -89,7 +89,7 @@ class Corpus:
         """The role of each split: 'train', 'dev' to choose the best weights on, or a name that begins with 'test'; else unused.
 
         Args:
-            train, test: names of splits; none: all that ``splits_for`` names, except those with another role here.
+            train, test: names of splits; if empty, all that ``splits_for`` names, except those with another role here.
             dev: see ``dev_split``; may be missing here.
 
         Raises:
@@ -102,7 +102,7 @@ class Corpus:
         given += [(name, name if name.startswith("test") else f"test {name}") for name in test]
         for name, role in given:
             if roles.setdefault(self._known(name), role) != role:
-                raise CorpusError(f"the split {name!r} can't be for {roles[name]!r} and for {role!r}: name another one")
+                raise CorpusError(f"the split {name!r} can't be used for both {roles[name]!r} and {role!r}: name another one")
         for name in () if train else self.splits_for("train"):
             roles.setdefault(name, "train")
         for name in () if test else self.splits_for("test"):
@@ -117,18 +117,18 @@ class Corpus:
 
     @property
     def split_advice(self) -> str:
-        """A sentence on what to add if 'dev' or 'train' is missing."""
-        there = ", ".join(f"{count} in {name!r}" for name, count in self.splits.items()) or "no utterance at all"
+        """Sentences on what to add if 'dev' or 'train' is missing."""
+        there = ", ".join(f"{count} in {name!r}" for name, count in self.splits.items()) or "no utterances at all"
         if self.kind == "manifest":
             return (f"There are {there}. Add a column 'split' with train, dev or test, with a tenth of the lines dev; "
                     "or leave the column out and give at least 10 lines: then a tenth each becomes dev and test.")  # fmt: skip
         return f"There are {there}. Add recordings; with at least 10 that have no split, a tenth each becomes dev and test."
 
     def summary(self, show: int = 5, roles: Mapping[str, str] | None = None) -> str:
-        """A few plain lines: utterances, hours, speakers and the longest of each split, notes, and about ``show`` problems.
+        """A few plain lines: each split's utterances, hours, speakers and longest utterance, notes, and about ``show`` problems.
 
         Args:
-            show: about how many problems are named, the first of each kind among them; the others are counted.
+            show: about how many problems to name, including the first of each kind; the others are counted.
             roles: what each split is for, if that should be shown.
         """
         lines = [f"{self.kind} in {self.root}: {counted(len(self.utterances), 'utterance')}, splits {self.split_rule}"]
@@ -149,7 +149,7 @@ def _amount(part: Sequence[Utterance]) -> str:
 
 
 def _use(name: str, roles: Mapping[str, str] | None) -> str:
-    """The role of a split in brackets, unless its name says it."""
+    """The role of a split in brackets, unless its name says so."""
     role = name if roles is None else roles[name]
     if roles is None or (role == name and role.startswith(("train", "dev", "test"))):
         return ""
@@ -202,7 +202,7 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
         folders[file.parent].append(file)
     parts = {folder: _part_of(root, folder) for folder in folders}
     seen: dict[str, tuple[str, str]] = {}  # by utterance: its part and its line
-    shared: Counter[tuple[str, str]] = Counter()  # by two parts: utterances of one name
+    shared: Counter[tuple[str, str]] = Counter()  # by two parts: utterances with the same name
     for folder, inside in folders.items():
         part, transcripts = parts[folder], [file for file in inside if file.name.lower().endswith(".trans.txt")]
         recordings = _recordings(inside, all_kinds=bool(transcripts))  # without a line, as yet
@@ -220,18 +220,18 @@ def _librispeech(root: Path, files: list[Path], report: Report) -> Lines:
         report.problems += [Problem(str(file), "no *.trans.txt beside it has a line for it") for file in recordings.values()]
     report.problems += _missing_parts(root, set(parts.values()))
     for (first, second), count in shared.items():
-        report.notes.append(f"{count} utterances of {second} have the same names as some of {first}: are they the same speech?")
+        report.notes.append(f"{count} utterances in {second} have the same names as some in {first}: are they the same speech?")
 
 
 def _recordings(files: list[Path], all_kinds: bool) -> dict[str, Path]:
-    """The audio files of a folder by their names without suffix, FLAC before others; only FLAC unless ``all_kinds``."""
+    """The audio files in a folder by their names without suffix, preferring FLAC; only FLAC unless ``all_kinds``."""
     suffixes = AUDIO_SUFFIXES if all_kinds else (".flac",)
     found = [file for file in files if file.suffix.lower() in suffixes]
     return {file.stem: file for file in sorted(found, key=lambda file: file.suffix.lower() == ".flac")}
 
 
 def _recording(folder: Path, name: str) -> Path:
-    """The audio of an utterance without a FLAC of exactly its name: spelt differently, or converted; else where it should be."""
+    """The audio of an utterance: its FLAC, else one of the same name spelt differently or converted, else where it should be."""
     paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
     return next(filter(None, map(find_file, paths)), paths[0])
 
@@ -239,7 +239,7 @@ def _recording(folder: Path, name: str) -> Path:
 def _part_of(root: Path, folder: Path) -> str:
     """The part of LibriSpeech that a folder belongs to, such as 'dev-clean'; ``''`` if no folder above has such a name.
 
-    Looks at the names as given, then, behind links, at those of the real folders: part, speaker, chapter.
+    Looks at the folders' names as given, then, with links resolved, at the names of the real folders: part, speaker, chapter.
     """
     given = (root.resolve().name, root.absolute().name, *folder.relative_to(root).parts)
     folders = (*folder.resolve().parts[-3:], *given)
@@ -262,7 +262,9 @@ def _missing_parts(root: Path, found: set[str]) -> list[Problem]:
             command = "unzip" if packed == ".zip" else "tar xf"
             problems.append(Problem(str(child), f"is not unpacked: {command} {child.name}"))
         elif child.is_dir():
-            problems.append(Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?"))
+            problems.append(
+                Problem(str(child), "holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission to read it?")
+            )
     return problems
 
 
@@ -286,7 +288,7 @@ _NO_TRANSCRIPT = re.compile(r"read.?me|licen[cs]e|copying|notice|changes|changel
 
 
 def _pairs(root: Path, files: list[Path], report: Report) -> Lines:
-    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt), in one folder or in two; folders named train, dev or test are splits.
+    """``x.wav`` and ``x.txt`` (or .lab, .wav.txt), in one folder or two; folders named train, dev or test are splits.
 
     Names may differ in capitals and in Unicode's normal form.
     """
@@ -330,7 +332,7 @@ def _is_pairs(files: list[Path]) -> bool:
 
 
 def _stem(file: Path) -> str:
-    """What an audio file and its text have in common."""
+    """The part of its name that an audio file shares with its text."""
     stem = Path(file.stem)
     stem = stem.stem if file.suffix.lower() in _TEXT_SUFFIXES and stem.suffix.lower() in AUDIO_SUFFIXES else file.stem
     return unicodedata.normalize("NFC", stem).lower()
@@ -457,11 +459,11 @@ def read_corpus(path: Path | str, transcript_column: str | None = None) -> Corpu
 
     It recognises a manifest (``.tsv``, ``.csv``, ``.jsonl``, ``.json``), LibriSpeech, AISHELL-1, THCHS-30, Kaldi's lists, CMU
     Sphinx, a clone of the Free Spoken Digit Dataset, and audio files with a text of the same name. Missing splits are carved
-    out, see ``_carve_splits``. Durations that a manifest gives are compared with some of the audio files, see ``_compared``.
+    out, see ``_carve_splits``. Durations that a manifest gives are compared with those of some audio files, see ``_compared``.
 
     Args:
         path: the folder of a corpus, or its manifest or transcription file.
-        transcript_column: the column of a manifest, if several hold transcripts; for THCHS-30 'hanzi', 'pinyin' or 'phones'.
+        transcript_column: a manifest's column, if several hold transcripts; for THCHS-30 'hanzi', 'pinyin' or 'phones'.
 
     Raises:
         FileNotFoundError: if there is nothing at ``path``.
@@ -521,14 +523,14 @@ def _recognise(path: Path, report: Report, transcript_column: str | None = None)
         raise CorpusError(f"{path} is {kind}, not a corpus; give the folder of a corpus or its manifest")
     there = ", ".join(names[:8] + ["..."] * (len(names) > 8)) or "nothing"
     raise CorpusError(
-        f"{path} has no known layout of a corpus: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
+        f"{path} has no known corpus layout: looked for manifest.tsv, .csv, .jsonl or .json, LibriSpeech's *.trans.txt, "
         "AISHELL-1's aishell_transcript*.txt, THCHS-30's *.wav.trn, Kaldi's wav.scp, Sphinx's *.transcription, audio files "
         "with a text of the same name (x.wav and x.txt) and digit recordings such as recordings/7_jackson_32.wav."
         + (f" The folder holds {there}." if path.is_dir() else ""))  # fmt: skip
 
 
 def _manifest_files(path: Path) -> dict[Path, str]:
-    """The manifest at a path, or several named for the splits of one corpus; each with the split of lines that give none."""
+    """The manifest at a path, or several named for the splits of one corpus; each with the split for lines that give none."""
     if path.is_file():
         is_split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) in ("train", "dev", "test")
         split = _SPLIT_NAMES.get(path.stem.lower(), path.stem.lower()) if is_split else ""
@@ -649,7 +651,7 @@ def _compared(items: list[_Checked], report: Report) -> list[Utterance]:
     first = next(item for item in stated if id(item) in wrong)
     if len(wrong) > len(stated) / 2 and any(item.utterance.is_piece for item in stated if id(item) in wrong):
         raise CorpusError(f"{first.where}: {wrong[id(first)]}; {len(wrong)} of {len(stated)} pieces are wrong like this. "
-                          "If the times are milliseconds, call the columns start_ms, end_ms and duration_ms.")  # fmt: skip
+                          "If the times are in milliseconds, call the columns start_ms, end_ms and duration_ms.")  # fmt: skip
     utterances = []
     for item in items:
         says, utterance = wrong.get(id(item), ""), item.utterance
@@ -684,10 +686,10 @@ def _seconds_of(utterance: Utterance) -> float | None:
 
 
 def _carve_splits(utterances: list[Utterance], root: Path) -> tuple[list[Utterance], str]:
-    """Carves out dev and test if no split is given, and dev from train if there is a train but no dev.
+    """Carves out dev and test if no split is given, and dev from train if there is a train split but no dev split.
 
-    A tenth each, chosen by a hash and so the same on every machine. If each utterance names its speaker and there
-    are at least 10 speakers, whole speakers are taken, so that no voice is on both sides; otherwise utterances.
+    Each gets a tenth, chosen by a hash and so the same on every machine. If each utterance names its speaker and there
+    are at least 10 speakers, whole speakers are taken, so that no voice is on both sides; otherwise single utterances are.
 
     Returns:
         the utterances with their splits, and in words how the splits were made.

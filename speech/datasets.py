@@ -53,7 +53,7 @@ class SpeechDataset(Dataset):
 
     Args:
         utterances: as ``Corpus.split`` returns them.
-        sample_rate: rate of the audio in Hz; other rates are resampled.
+        sample_rate: rate of the audio in Hz; audio at other rates is resampled.
         cache_mb: each process that reads keeps the audio in memory if all of it fits into this many megabytes.
 
     Raises:
@@ -66,7 +66,7 @@ class SpeechDataset(Dataset):
         self.transcripts = [u.transcript for u in self.utterances]
         self.speakers = [u.speaker for u in self.utterances]
         self._cache: dict[int, Tensor] = {}
-        self._keep = 4 * sample_rate * sum(self.seconds) <= cache_mb * 1_000_000  # float32; part of a large corpus gains nothing
+        self._keep = 4 * sample_rate * sum(self.seconds) <= cache_mb * 1_000_000  # float32; keeping only part would gain nothing
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -81,9 +81,9 @@ class SpeechDataset(Dataset):
 
 
 class JoinedDataset(Dataset):
-    """Longer utterances, made by joining several of one speaker; a new choice every epoch.
+    """Longer utterances, made by joining several of one speaker, chosen anew every epoch.
 
-    Item i begins with utterance i; 0 to ``max_join - 1`` others of its speaker follow (uniform, each at most
+    Item i begins with utterance i; 0 to ``max_join - 1`` others by its speaker follow (a uniform choice, each at most
     once). The gaps hold noise 60 dB below the speech before them. Everything depends only on ``(seed, epoch, i)``.
     ``seconds``, ``transcripts`` and ``speakers`` are those of the joined items of the epoch.
 
@@ -91,7 +91,7 @@ class JoinedDataset(Dataset):
         dataset: a ``SpeechDataset``; all utterances without a speaker count as one speaker's.
         max_join: largest number of utterances in one item.
         gap_seconds: shortest and longest gap, in seconds.
-        seed: of the random choices, not negative.
+        seed: seed of the random choices, not negative.
 
     Raises:
         ValueError: if ``max_join`` is below 1 or ``gap_seconds`` is not an interval.
@@ -110,7 +110,7 @@ class JoinedDataset(Dataset):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the joins of an epoch; DataLoader workers that are already running do not see it."""
+        """Chooses the joins of an epoch; DataLoader workers that are already running do not see the change."""
         self.epoch = epoch
         self._joins = [self._join(index) for index in range(len(self.dataset))]
         seconds, words = self.dataset.seconds, self.dataset.transcripts
@@ -135,7 +135,7 @@ class JoinedDataset(Dataset):
         return self._joins[index][0]
 
     def gap_times(self, index: int) -> list[tuple[float, float]]:
-        """Beginning and end of each gap of an item, in seconds."""
+        """Beginning and end of each gap in an item, in seconds."""
         parts, gaps = self._joins[index]
         times, end = [], 0.0
         for part, gap in zip(parts, gaps, strict=False):  # no gap follows the last part

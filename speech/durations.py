@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 class Durations:
-    """Seconds of the audio files of a corpus. A file is read again if its size or time has changed.
+    """Seconds of the audio files in a corpus. A file is read again if its size or modification time has changed.
 
     Args:
         root: folder of the corpus.
@@ -35,18 +35,18 @@ class Durations:
     def __init__(self, root: Path) -> None:
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._below, self.read, self._known = os.path.join(root, ""), 0, {}
-        with suppress(OSError, RuntimeError):  # there is no home
+        with suppress(OSError, RuntimeError):  # there is no home folder
             self._file = cache_folder() / f"durations-{name}.json"
             self._known = _read(self._file)
 
     def seconds(self, path: Path) -> float:
-        """As ``audio_seconds``."""
+        """The same as ``audio_seconds``."""
         try:
             found = os.stat(path)
             name, stamp = str(path), [found.st_size, found.st_mtime_ns]
             key = name.removeprefix(self._below) if name.startswith(self._below) else os.path.relpath(name, self._below)
         except (OSError, ValueError):
-            return audio_seconds(path)  # raises with what is wrong
+            return audio_seconds(path)  # raises an error that says what is wrong
         if self._known.get(key, ())[:2] != stamp:
             self._known[key] = [*stamp, _seconds(path)]
             self.read += 1
@@ -59,12 +59,12 @@ class Durations:
         with suppress(OSError, AttributeError, UnicodeError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                file.write(json.dumps(self._known))  # in one piece by C: twenty times as fast as json.dump
+                file.write(json.dumps(self._known))  # in one piece, in C: twenty times as fast as json.dump
             os.replace(file.name, self._file)
 
 
 def _seconds(path: Path) -> float:
-    """As ``audio_seconds``; most FLACs need only their two ends for it."""
+    """The same as ``audio_seconds``; for most FLACs it reads only both ends."""
     return (flac_seconds(path) if path.suffix.lower() == ".flac" else None) or audio_seconds(path)
 
 

@@ -1,4 +1,4 @@
-"""Finds files under other spellings of their names and behind links, and skips those that a Mac leaves."""
+"""Finds files under other spellings of their names and through links, and skips those that a Mac leaves behind."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def is_of_a_mac(name: str) -> bool:
 
 
 def walk(root: Path, report: Report, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """All files below a folder, sorted, also behind symbolic links, but no hidden ones; counts the files that a Mac left."""
+    """All files below a folder, sorted, also through symbolic links, but no hidden ones; counts the files that a Mac left."""
     above = (*above, os.path.realpath(root))
     with os.scandir(root) as entries:
         children = sorted(entries, key=lambda entry: entry.name)

@@ -20,12 +20,12 @@ _THCHS_LINES = ("hanzi", "pinyin", "phones")
 
 
 def is_aishell(file: Path) -> bool:
-    """Whether it is the list of transcripts of AISHELL-1, ``transcript/aishell_transcript_v0.8.txt``."""
+    """Whether a file is AISHELL-1's list of transcripts, ``transcript/aishell_transcript_v0.8.txt``."""
     return _AISHELL_LIST.fullmatch(file.name) is not None
 
 
 def is_thchs30(file: Path) -> bool:
-    """Whether it is a transcript of THCHS-30, such as ``A11_0.wav.trn``."""
+    """Whether a file is a transcript from THCHS-30, such as ``A11_0.wav.trn``."""
     return _THCHS_TEXT.fullmatch(file.name) is not None
 
 
@@ -84,7 +84,7 @@ def thchs30(root: Path, files: Sequence[Path], report: Report, line: str | None 
 
 
 def _pointed_to(file: Path, problems: list[Problem]) -> Path:
-    """The text itself, if a file holds only its path, such as ../data/A11_0.wav.trn."""
+    """The file with the text itself, if this one holds only a path to it, such as ../data/A11_0.wav.trn."""
     _, first = next(text_lines(file, problems), ("", ""))
     if not first.strip().endswith(".trn"):
         return file
@@ -95,6 +95,6 @@ def _pointed_to(file: Path, problems: list[Problem]) -> Path:
 
 
 def _split_above(root: Path, file: Path) -> str:
-    """The split whose folder, the innermost, holds a file; ``''`` if there is none."""
+    """The split named by the innermost such folder around a file; ``''`` if there is none."""
     folders = (root.resolve().name, *file.relative_to(root).parts[:-1])
     return next((name.lower() for name in reversed(folders) if name.lower() in _SPLITS), "")

@@ -30,7 +30,7 @@ class _Row:
 
 
 def read_manifests(files: dict[Path, str], report: Report, transcript: str | None = None) -> Lines:
-    """Reads manifests that form one corpus; by file, the split of lines that give none; ``transcript``: its column."""
+    """Reads manifests that form one corpus; ``files`` gives the split for lines without one, ``transcript`` the column."""
     rows = [(row, split) for file, split in files.items() for row in _manifest_rows(file, report, transcript)]
     channels = _channels(rows, next(iter(files)))
     for row, split in rows:
@@ -46,7 +46,7 @@ def read_manifests(files: dict[Path, str], report: Report, transcript: str | Non
 
 
 def _channels(rows: list[tuple[_Row, str]], file: Path) -> dict[str, int | None]:
-    """Channel number from 0, by what the lines write."""
+    """Channel numbers, from 0, for what the lines write."""
     from_zero = any(row.cell("channel name") == "channel_selector" for row, _ in rows)
     try:
         channels = channel_numbers((row.piece.channel for row, _ in rows), from_zero)
@@ -122,13 +122,13 @@ def _times(row: _Row) -> tuple[float, float, float | None]:
 
 
 def audio_path(folder: Path, text: str) -> Path:
-    """Where a path in a manifest points: relative to its folder; ``~`` and Windows' backslashes are understood."""
+    """Where a path in a manifest points: relative to the manifest's folder; ``~`` and Windows backslashes are understood."""
     text = re.sub(r"^file:(//(localhost)?)?(?=/)", "", text, flags=re.IGNORECASE)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         raise BadLine(f"{text} is an address, not a file: download it, and write its path")
     if os.name != "nt":
         if re.match(r"[A-Za-z]:[\\/]|\\\\", text):
-            raise BadLine(f"{text} is a path of a Windows machine: write it relative to the manifest's folder, with /")
+            raise BadLine(f"{text} is a Windows path: write it relative to the manifest's folder, with /")
         if "\\" in text and not os.path.isfile(folder / text):
             text = text.replace("\\", "/")
     try:
@@ -181,14 +181,14 @@ def _table_row(text: str, parted_by: str, columns: list[str]) -> dict[str, str]:
 
 
 def _unquoted(cell: str) -> str:
-    """A cell of a table with tabs, without the quotes that some programs put around it."""
+    """A cell of a tab-separated table, without the quotes that some programs put around it."""
     cell = cell.strip()
     inside = cell[1:-1].replace('""', "")
     return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inside else cell
 
 
 def _json_items(file: Path, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The lines of a file, or the objects where it is one JSON list of them, as ``('file:number', text)``."""
+    """The lines of a file, or its objects if it is one JSON list, as ``('file:number', text)``."""
     lines = list(lines)
     if lines and re.match(r"\s*\[\s*(\{|$)", lines[0][1]):
         try:

@@ -1,4 +1,4 @@
-"""Which utterances of a corpus can be used, and why others can't: transcripts, audio, and the time that CTC needs."""
+"""Which utterances of a corpus can be used, and why the others can't: transcripts, audio, and the time that CTC needs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
     if good and bad <= limit * (good + bad):
         return
     share = f"{bad} of {good + bad} lines are bad ({bad / max(1, good + bad):.1%}; at most {limit:.1%} is accepted)"
-    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', no utterance is usable'}.", *listed(corpus.problems)])
+    first = "\n".join([f"{corpus.root}: {share}{'' if good else ', and no utterance is usable'}.", *listed(corpus.problems)])
     raise CorpusError(first)
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
-    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other."""
+    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; problems for the others."""
     good, problems = [], []
     for index, item in enumerate(items):
         text = normalise(item.transcript, encoder)
@@ -51,7 +51,7 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
 
 
 def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
-    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time; a problem with numbers for the others."""
+    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time; problems with numbers for the others."""
     good, problems = [], []
     frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
@@ -65,7 +65,7 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
             good.append(item)
         else:
             what = (
-                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} equal neighbours need {needed} "
+                f"{item.transcript!r}: {len(labels)} symbols + {needed - len(labels)} for equal neighbours need {needed} "
                 f"output frames, but {item.seconds:.2f} s give {outputs}"
             )
             problems.append(Problem(item_name(item, index), what))
@@ -73,7 +73,7 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
 
 
 def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
-    """The utterances whose audio can be read to its end (each is read once), and a problem for each other one."""
+    """The utterances whose audio can be read to its end (each is read once), and problems for the others."""
 
     def problem(utterance: Utterance) -> Problem | None:
         try:
@@ -89,21 +89,21 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
 
 
 def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[Utterance], list[Problem]]:
-    """The utterances that the alphabet can spell and whose audio can be read, and a problem for each other one."""
+    """The utterances that the alphabet can spell and whose audio can be read, and problems for the others."""
     good, unspellable = encodable(utterances, encoder)
     good, unreadable = readable(good)
     return good, unspellable + unreadable
 
 
 def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
-    """Raises ``CorpusError`` with the first five problems when they are more than 1 % of ``total``."""
+    """Raises ``CorpusError`` with the first five problems if there are more than 1 % of ``total``."""
     if len(problems) > 0.01 * total:
         first = "; ".join(str(problem) for problem in list(problems)[:5])
         raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")
 
 
 def drawn(items: Sequence, n: int | None, name: str, seed: int = 0) -> list:
-    """Draws ``n`` items by the seed, in their old order, and prints a line; the first ``n`` of a sorted corpus would be alike.
+    """Draws ``n`` items by the seed, keeps their order and prints a line; the first ``n`` of a sorted corpus would be alike.
 
     Args:
         items: what to draw from; all are taken if there are at most ``n``.

@@ -40,14 +40,14 @@ def read_sentences(path: Path | str, split: str = "train", transcript_column: st
         return lines
     corpus = read_corpus(path, transcript_column)
     check_problems(corpus)
-    names = corpus.splits_for("train") if split == "train" else split.split(",")  # parts such as train-clean-100 are one
+    names = corpus.splits_for("train") if split == "train" else split.split(",")  # parts such as train-clean-100 count as one
     if missing := set(names or [split]) - corpus.splits.keys():
         raise ValueError(f"{path} has no split {min(missing)!r}; it has {', '.join(sorted(corpus.splits))}")
     return [utterance.transcript.lower() for name in names for utterance in corpus.split(name)]
 
 
 def _text_lines(path: Path) -> list[str]:
-    """The lines of a text that are not blank, in lower case, without the marks <s> and </s> around them; gzip is unpacked."""
+    """The non-blank lines of a text, in lower case, without the marks <s> and </s> around them; gzip is unpacked."""
     data = path.read_bytes()
     try:
         data = _unpacked(data) if data.startswith(b"\x1f\x8b") else data
@@ -57,7 +57,7 @@ def _text_lines(path: Path) -> list[str]:
         text = data.decode(text_code(data))
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}:{number}: not text in UTF-8; convert the file, or remove the line") from None
+        raise ValueError(f"{path}:{number}: not UTF-8 text; convert the file, or remove the line") from None
     if "\0" in text:
         raise ValueError(f"{path}: not a text, since it holds zero bytes; give a text file with one sentence per line")
     if not text.strip():
@@ -67,7 +67,7 @@ def _text_lines(path: Path) -> list[str]:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """The contents of a gzip file; ``OSError`` if they are out of all proportion to its size."""
+    """The contents of a gzip file; ``OSError`` if they are far larger than any text of this file's size."""
     most = max(_NOT_MUCH, _MOST_UNPACKED * len(data))
     with gzip.open(io.BytesIO(data)) as file:
         text = file.read(most + 1)
@@ -77,7 +77,7 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "english") -> tuple[list[str], Counter[str]]:
-    """Sentences in the characters of an alphabet, normalised like transcripts, without what it can't write.
+    """Sentences in the characters of an alphabet, normalised like transcripts, without the characters it lacks.
 
     Args:
         sentences: texts.
@@ -87,7 +87,7 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
         the sentences that are not empty, and how often each character was left out, punctuation not counted.
 
     Raises:
-        ValueError: if more characters are left out than kept, since the alphabet must then be wrong.
+        ValueError: if more characters are left out than kept, because the alphabet must then be wrong.
     """
     encoder = CharEncoder(alphabet, unknown="drop")
     left_out = unknown_characters(sentences, encoder)
@@ -97,6 +97,7 @@ def in_alphabet(sentences: Sequence[str], alphabet: str | Sequence[str] = "engli
         shown = alphabet if isinstance(alphabet, str) else "".join(alphabet[:60]) + "..." * (len(alphabet) > 60)
         raise ValueError(
             f"the alphabet {shown!r} can write only {kept} of the {kept + left_out.total()} characters of these texts; give the "
-            "acoustic model's with --alphabet: mandarin, corpus, or all its characters; or 'any' to keep the texts as they are"
+            "acoustic model's alphabet with --alphabet: mandarin, corpus, or all its characters; "
+            "or 'any' to keep the texts as they are"
         )
     return texts, left_out

@@ -1,4 +1,4 @@
-"""Brings transcripts to the alphabet of a model: other ways to write the same characters, and what separates words.
+"""Brings transcripts into a model's alphabet: unifies how the same characters are written and how words are separated.
 
     "Don’t — it’s the naïve ﬁancé’s twenty-five"  ->  "Don't it's the naive fiance's twenty five"
 
@@ -25,14 +25,14 @@ _SAME = {
     "Ð": "d", "þ": "th", "Þ": "th", "ł": "l", "Ł": "l", "ħ": "h", "Ħ": "h", "ı": "i", "ŋ": "ng", "ĸ": "k", "ŧ": "t", "ŀ": "l",
     "ё": "е", "Ё": "е",
 }  # fmt: skip
-_PARTS_WORDS = set("/\\_|·•‧…~～〜")  # beside dashes, spaces and line breaks
+_PARTS_WORDS = set("/\\_|·•‧…~～〜")  # in addition to dashes, spaces and line breaks
 _SPOKEN = set("&@%#§‰＆＠％＃")  # unlike other punctuation
 _GAP = "\0"  # stands for a separator of words, until both sides of it are known
 _ZERO_WIDTH_SPACE = "\u200b"
 _CHINESE = "[\u2e80-\ua4cf\uf900-\ufaff\U00020000-\U0003ffff]"  # and Japanese: written without spaces
 _BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\0+|\0+(?={_CHINESE})")
 _SPACE_BESIDE_CHINESE = re.compile(rf"(?<={_CHINESE})\s+|\s+(?={_CHINESE})")
-_WITH_MARKS = re.compile(  # no more marks at once than anyone writes, since sorting many takes long
+_WITH_MARKS = re.compile(  # no more marks at once than anyone writes, since sorting many takes a long time
     "[\u1100-\u11ff]+|.[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u064b-\u065f\u093c\u09bc\u3099\u309a]{1,30}"
 )
 _QUOTED = re.compile(r"(?<!\w)(?:‘([^‘’]*(?:(?<=\w)’(?=\w)[^‘’]*)*)’|‚([^‚‘]*)‘)(?!\w)")  # ‘so’, but not ’tis or dogs’
@@ -40,7 +40,7 @@ _NOT_INSIDE = re.compile(r"(?<!\w)[`´′ʹ]|[`´′ʹ](?!\w)")
 
 
 def normalise(text: str, encoder: CharEncoder) -> str:
-    """A transcript in the characters of an alphabet, where they are the same characters written differently.
+    """Writes a transcript in the characters of an alphabet, where it has the same characters in another form.
 
     Dashes, slashes, underscores, ellipses and unusual spaces separate words; typographic apostrophes and quotes, ligatures,
     full-width forms and accents become what the alphabet has; invisible characters are removed. If the encoder drops unknown
@@ -49,15 +49,15 @@ def normalise(text: str, encoder: CharEncoder) -> str:
 
     Args:
         text: as the corpus gives it.
-        encoder: has the alphabet.
+        encoder: the encoder with the alphabet.
 
     Returns:
-        the text with single spaces. Doing it twice changes nothing more.
+        the text with single spaces. A second pass changes nothing more.
     """
     known = _known(tuple(encoder.alphabet))
     if not known.issuperset(text):
         drops = encoder.unknown == "drop"
-        text = "".join(char for char in text if char in known or not _is_invisible(char))  # they would part letters and marks
+        text = "".join(char for char in text if char in known or not _is_invisible(char))  # they would separate letters and marks
         text = _WITH_MARKS.sub(lambda found: _composed(found[0], known), text)
         text = _QUOTED.sub(r'"\1\2"', text)
         text = _NOT_INSIDE.sub(lambda found: found[0] if found[0] in known else _GAP, text)
@@ -80,7 +80,7 @@ def _composed(cluster: str, known: frozenset[str]) -> str:
 
 
 def _is_invisible(char: str) -> bool:
-    """Soft hyphens, joiners, marks of direction."""
+    """Whether it is a soft hyphen, a joiner or a mark of direction."""
     return unicodedata.category(char) == "Cf" and char != _ZERO_WIDTH_SPACE
 
 
@@ -91,10 +91,11 @@ def _set_apart(text: str, known: frozenset[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """A transcript from which an alphabet will be made: its letters, marks, digits, apostrophes in words, and spaces.
+    """Cleans a transcript for making an alphabet: keeps its letters, marks, digits, apostrophes in words, and spaces.
 
-    Letters and digits are in their compatible, composed form (NFKC): full-width ones as usual ones, ligatures as letters. All
-    apostrophes are the same. Punctuation and symbols separate words; beside Chinese characters they and spaces are removed.
+    Letters and digits get their compatible, composed form (NFKC): full-width ones become usual ones, ligatures become letters.
+    All apostrophes become the same. Punctuation and symbols separate words; beside Chinese characters they are removed, as are
+    spaces.
     """
     text = unicodedata.normalize("NFC", "".join(char for char in text if not _is_invisible(char)))
     text = re.sub(r"(?<!\w)'|'(?!\w)", " ", "".join(map(_plain_character, text)))
@@ -119,7 +120,7 @@ def joined(texts: Iterable[str]) -> str:
 
 
 def mixed_scripts(texts: Iterable[str]) -> Counter[str]:
-    """How often words occur that mix letters of Latin, Greek and Cyrillic, which look alike: ``cаt`` with a Cyrillic а."""
+    """How often words occur that mix Latin, Greek and Cyrillic letters, which look alike: ``cаt`` with a Cyrillic а."""
     counts: Counter[str] = Counter()
     for text in texts:
         if not text.isascii():
@@ -134,7 +135,7 @@ def _alike(char: str) -> str:
 
 
 def spelt(text: str, encoder: CharEncoder) -> str:
-    """What an encoder can write of a text, with single spaces even where it drops characters; ValueError if it raises one."""
+    """What an encoder can write of a text, with single spaces even where it drops characters; raises what the encoder raises."""
     return " ".join(encoder.decode(encoder.encode(text)).split())
 
 
@@ -155,7 +156,7 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
 
 
 def changed_letters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
-    """How often letters occur that the alphabet replaces by another, such as é by e: "é as e" with its count."""
+    """How often letters occur that the alphabet replaces with others, such as é with e: "é as e" with its count."""
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:
@@ -190,7 +191,7 @@ def _known(units: tuple[str, ...]) -> frozenset[str]:
 
 @lru_cache(maxsize=100_000)
 def _written(char: str, known: frozenset[str], drops: bool) -> str:
-    """A character as the alphabet writes it; one that it can't write stays, or is set apart if it will be dropped."""
+    """A character as the alphabet writes it; a character that it can't write stays, or is set apart if it will be dropped."""
     if char in known or char == " ":
         return char
     for way in _ways(char):

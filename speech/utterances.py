@@ -86,7 +86,7 @@ def counted(number: int, what: str) -> str:
 
 
 def spoken(seconds: float) -> str:
-    """A length of speech in words: in minutes, or in hours from one hour on."""
+    """A length of speech in words: in minutes, or in hours from one hour upwards."""
     return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
@@ -114,19 +114,19 @@ _SURROGATE = re.compile("[\ud800-\udfff]")  # bytes that are not UTF-8 decode to
 
 
 def is_broken(text: str) -> bool:
-    """Whether a text holds anything that is not a Unicode character, as from bytes that are not UTF-8."""
+    """Whether a text holds anything that is not a Unicode character, such as what remains of bytes that are not UTF-8."""
     return _SURROGATE.search(text) is not None
 
 
 def text_code(data: bytes) -> str:
-    """The encoding of a text's bytes: UTF-8, or a UTF-16 known by its mark or by zeros between the first letters."""
+    """The encoding of a text's bytes: UTF-8, or UTF-16 recognised by its mark or by zeros between the first letters."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     return "utf-16-le" if re.match(rb"[!-~]\0[!-~]\0", data) else "utf-8-sig"
 
 
 def text_lines(file: Path, problems: list[Problem]) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file (or of UTF-16, as Excel writes it) that are not blank, as ``('file:number', text)``."""
+    """The non-blank lines of a UTF-8 file (or a UTF-16 file, as Excel writes it), as ``('file:number', text)``."""
     data = file.read_bytes()
     code = text_code(data)
     text = data.decode(code, errors="surrogateescape" if code == "utf-8-sig" else "replace")

@@ -212,7 +212,7 @@ class Trainer:
         return self.settings.epochs
 
     def start_epoch(self) -> int:
-        """Sets data and order to the current epoch, whose lengths augmentation and joins change; returns the number of steps."""
+        """Sets data and order to the current epoch (augmentation and joins change the lengths); returns its number of steps."""
         self.data.set_epoch(self.epoch)
         self.sampler.seconds = np.asarray(self.data.seconds)
         self.sampler.set_epoch(self.epoch)

@@ -39,8 +39,8 @@ A_MOMENT = 2.0  # seconds for the first process to report what went wrong, if it
 def joined_processes() -> Iterator[None]:
     """Joins the processes that torchrun has started, if it has; all except the first print nothing meanwhile.
 
-    An error is reported once: by the first process if it occurs there too, else by the process where it occurs, which
-    adds its number.
+    An error is reported once: by the first process if it happened there too, otherwise by the process where it happened, with
+    that process's number.
 
     Raises:
         ConnectionError: if another process has ended too early without saying why.

@@ -167,5 +167,7 @@ def test_without_batch_norm_a_block_has_a_bias_and_silent_padding():
     "choice", [{"n_conv": 4}, {"convolutions": "4-layer 2D"}, {"time_strides": (2,)}, {"time_strides": (0, 1)}]
 )
 def test_rows_that_table_4_does_not_have_are_refused(choice):
-    with pytest.raises(ValueError, match=r"n_conv must be 1 to 3, convolutions one of 1-layer 1D|time_strides needs 2 strides"):
+    with pytest.raises(
+        ValueError, match=r"n_conv must be 1 to 3, and convolutions one of 1-layer 1D|time_strides needs 2 strides"
+    ):
         DeepSpeech2(33, 29, n_rnn=1, rnn_hidden=4, **choice)

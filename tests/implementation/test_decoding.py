@@ -209,7 +209,7 @@ def test_pruning_keeps_the_fewest_symbols_that_reach_the_cutoff():
         ({"beta": float("nan")}, "beta, .* finite, not nan"),
         ({"beta": float("-inf")}, "beta, .* finite, not -inf"),
         ({"cutoff": 0.0}, r"cutoff must lie in \(0, 1\]"),
-        ({"max_labels": 0}, "max_labels be at least 1"),
+        ({"max_labels": 0}, "max_labels must be at least 1"),
         ({"beam_width": 0}, "beam_width must be at least 1, not 0"),
     ],
 )

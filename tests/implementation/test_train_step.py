@@ -158,7 +158,7 @@ def test_an_impossible_pair_is_named_with_its_arithmetic_and_changes_nothing():
     model = small_model()
     before = state(model)
     made = collate_features([torch.randn(65, 40), torch.randn(65, 12)], ["fine", "hello all"], ENCODER)
-    with pytest.raises(ValueError, match=r"'hello all': 9 symbols \+ 2 equal .* 11 output .* gives 6") as error:
+    with pytest.raises(ValueError, match=r"'hello all': 9 symbols \+ 2 for equal .* 11 output .* gives 6") as error:
         train_step(model, made, torch.optim.SGD(model.parameters(), lr=0.1))
     assert "fine" not in str(error.value)
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)

@@ -121,11 +121,11 @@ SHORT_FRAME = b"\xff\xf3\x14\x00" + bytes(17) + b"Xing"  # of MPEG 2 at 24 kHz a
 @pytest.mark.parametrize(
     ("name", "data", "what"),
     [
-        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is not a sample rate of speech"),
+        ("slow.wav", with_number(wave(), 24, 1), "its header says 1 Hz, which is not a sample rate for speech"),
         ("quick.wav", with_number(wave(), 24, 2_000_000_000), "its header says 2000000000 Hz, which is not a sample rate"),
         ("a.sph", b"NIST_1A\n   1x24\nsample_count -i 9\n".ljust(1024) + bytes(18), "SPHERE"),
         ("a.au", wave(format="AU")[:4] + b"\xff" * 4 + bytes(4) + wave(format="AU")[12:], "audio"),
-        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "is joined from too many files to be"),
+        ("many.wav", 1000 * wave()[:300].replace(wave()[40:44], struct.pack("<I", 256)), "consists of too many joined files"),
     ],
 )  # fmt: skip
 def test_audio_whose_header_is_absurd_is_refused(tmp_path, name, data, what):
@@ -144,7 +144,7 @@ def test_more_audio_than_memory_holds_is_refused_before_it_is_read(tmp_path, mon
     (tmp_path / "a.wav").write_bytes(wave())
     soundfile.write(tmp_path / "long.wav", np.zeros((4000, 2)), 16000)
     assert len(read_audio(tmp_path / "a.wav", 16000)) == 4000
-    with pytest.raises(BadAudio, match=r"0\.0 hours in 2 channels do not fit into memory: cut it into pieces"):
+    with pytest.raises(BadAudio, match=r"0\.0 hours in 2 channels do not fit into memory: cut the file into pieces"):
         read_audio(tmp_path / "long.wav", 16000)
 
 

@@ -92,7 +92,7 @@ def test_an_existing_output_is_kept(tmp_path, capsys, sentences):
         (["missing.txt", "-o", "lm.arpa"], "missing.txt"),
         (["text.txt", "-o", "missing/lm.arpa"], "folder"),
         (["text.txt", "-o", "lm.arpa", "--order", "0"], "at least 1, not 0"),
-        (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not text in UTF-8"),
+        (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not UTF-8 text"),
         (["manifest.tsv", "-o", "lm.arpa"], "first line must be a header"),
         ([".", "-o", "lm.arpa"], "first line must be a header"),
         (["text.txt", "--score", "a"], r"text.txt: no line is \data\, so this is no ARPA file"),

@@ -136,7 +136,7 @@ def test_a_file_holds_characters_in_their_order_composed_and_once(tmp_path, code
         (None, "no such alphabet; give english, mandarin, corpus, or a text file"),
         (b"", "it has no characters"),
         (b" \n\n", "it has no characters"),
-        ("中".encode("gb2312"), "not text in UTF-8"),
+        ("中".encode("gb2312"), "not UTF-8 text"),
         (b"<blank>\na\nb\n", "holds the mark <blank>: remove it"),
         ("中 1\n文 2\n".encode(), "a number after each character"),
     ],

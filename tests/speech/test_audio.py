@@ -339,7 +339,7 @@ def test_wav_whose_data_are_followed_by_what_it_does_not_count(tmp_path, caplog)
     audio = whole_and_seconds(tmp_path / "a.wav", wav(data=2000, riff=2036, behind=np.arange(5000, dtype="<i2").tobytes()), RATE)
     assert len(audio) == 1000
     assert [r.message for r in caplog.records] == [
-        f"{tmp_path}/a.wav: 10000 bytes after the 2000 bytes of audio that its header counts are not read"]  # fmt: skip
+        f"{tmp_path}/a.wav: 10000 bytes after the 2000 bytes of audio that its header states are not read"]  # fmt: skip
 
 
 @pytest.mark.parametrize("sizes", [(-1, -1), (0, 0), (None, None), (None, 0)])
@@ -379,7 +379,7 @@ def test_a_size_that_is_a_little_too_large_is_read_and_told(tmp_path, kind, capl
     cut = whole_and_seconds(tmp_path / f"b.{kind}", whole[:-8])  # the same bytes as of a writer that counted 8 too many
     assert torch.equal(cut, healthy[:-4])
     (record,) = caplog.records
-    assert record.message.startswith(f"{tmp_path}/b.{kind}: its header counts 8 more bytes of audio than there are: ")
+    assert record.message.startswith(f"{tmp_path}/b.{kind}: its header states 8 more bytes of audio than there are: ")
 
 
 @pytest.mark.parametrize("kind", ["au", "caf"])
@@ -410,7 +410,7 @@ def test_flac_that_states_too_many_samples_is_read_and_told(tmp_path, caplog):
     whole[21:26] = (int.from_bytes(whole[21:26], "big") + 5000).to_bytes(5, "big")
     assert len(whole_and_seconds(tmp_path / "a.flac", bytes(whole))) == 64000
     (record,) = caplog.records
-    assert record.message.endswith("header counts 69000 samples, but its last frame ends at 64000: its end may be missing")
+    assert record.message.endswith("header states 69000 samples, but its last frame ends at 64000: its end may be missing")
 
 
 def test_mp3_that_states_too_many_frames_and_ends_with_a_whole_one_is_read_and_told(tmp_path, caplog):
@@ -420,7 +420,7 @@ def test_mp3_that_states_too_many_frames_and_ends_with_a_whole_one_is_read_and_t
     whole[at : at + 4] = (3000).to_bytes(4, "big")
     assert len(whole_and_seconds(tmp_path / "a.mp3", bytes(whole))) == 64000
     (record,) = caplog.records
-    assert record.message.endswith(f"its header counts 3000 frames, but {frames} are there: its end may be missing")
+    assert record.message.endswith(f"its header states 3000 frames, but {frames} are there: its end may be missing")
 
 
 def test_ogg_behind_a_tag_or_other_bytes_and_with_a_lost_page(tmp_path, caplog):
@@ -471,7 +471,7 @@ def test_an_mp3_without_length_or_an_ogg_without_end_is_warned_of(tmp_path, capl
     assert not caplog.records
     whole_and_seconds(tmp_path / "cut.mp3", whole[:-50])
     assert [r.message for r in caplog.records] == [
-        f"{tmp_path}/cut.mp3: it ends in the middle of a frame, so that its end may be missing"]  # fmt: skip
+        f"{tmp_path}/cut.mp3: it ends in the middle of a frame, so its end may be missing"]  # fmt: skip
     ogg = encoded("ogg")
     whole_and_seconds(tmp_path / "cut.ogg", ogg[: ogg.rindex(b"OggS")])
     assert "cut.ogg: its last page is not marked as the last" in caplog.records[-1].message
@@ -532,7 +532,7 @@ def test_one_channel_of_eight_is_heard(tmp_path):
 def test_a_channel_is_chosen(tmp_path):
     path = stereo(tmp_path / "a.wav", np.full(50, 0.5), np.full(50, -0.25))
     assert [read_audio(path, RATE, channel=c)[0].item() for c in (0, 1)] == [0.5, -0.25]
-    with pytest.raises(BadAudio, match=r"has no channel 2 \(from 0\): it has 2"):
+    with pytest.raises(BadAudio, match=r"has no channel 2 \(counted from 0\): it has 2"):
         read_audio(path, RATE, channel=2)
 
 
@@ -598,7 +598,7 @@ def test_a_name_that_is_not_utf_8(tmp_path):
 
 def test_the_standard_input_where_it_is_closed(monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
-    assert_bad(Path("-"), "the standard input is closed: send audio into it")
+    assert_bad(Path("-"), "standard input is closed: send audio with | or <")
 
 
 def test_the_standard_input(monkeypatch):
@@ -609,7 +609,7 @@ def test_the_standard_input(monkeypatch):
     assert len(read_audio("-", RATE)) == 1000
     assert_bad(Path("-"), "nothing came from this pipe, which can be read only once")
     stdin(b"", terminal=True)
-    assert_bad(Path("-"), "the standard input is the keyboard: send audio into it with | or <")
+    assert_bad(Path("-"), "standard input is the keyboard: send audio with | or <")
     assert_bad(Path("/dev/null"), "a device, not an audio file")
 
 
@@ -617,8 +617,8 @@ OTHERS = {
     "a.m4a": (b"\0\0\0\x20ftypM4A ", "MPEG-4 audio"), "b.wav": (b"\0\0\0\x20ftypM4A ", "MPEG-4 audio"),
     "a.aac": (b"\xff\xf1\x50\x80", "AAC"), "a.wma": (b"\x30\x26\xb2\x75\x8e\x66", "Windows Media audio"),
     "a.webm": (b"\x1a\x45\xdf\xa3", "WebM or Matroska"), "a.amr": (b"#!AMR\n", "AMR"), "a.ape": (b"MAC \x96", "Monkey's Audio"),
-    "a.wv": (b"wvpk", "WavPack"), "a.spx": (ogg_page(6, 0, [b"Speex   "]), "Ogg with another codec"),
-    "b.wma": (b"\x80\0\x81", "judging by its name Windows Media audio"),
+    "a.wv": (b"wvpk", "WavPack"), "a.spx": (ogg_page(6, 0, [b"Speex   "]), "Ogg with a codec other than"),
+    "b.wma": (b"\x80\0\x81", "judging by its name, Windows Media audio,"),
 }  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def test_what_is_not_there_or_not_known(tmp_path):
     with pytest.raises(ValueError, match=r"looked for manifest\.tsv.*The folder holds 0\.wav, 1\.wav.*7\.wav, \.\.\.\.$"):
         read_corpus(tmp_path)
     (tmp_path / "notes.txt").write_text("just text\n")
-    with pytest.raises(CorpusError, match=r"notes\.txt has no known layout of a corpus.*jackson_32\.wav\.$"):
+    with pytest.raises(CorpusError, match=r"notes\.txt has no known corpus layout.*jackson_32\.wav\.$"):
         read_corpus(tmp_path / "notes.txt")
 
 
@@ -705,7 +705,7 @@ def test_tilde_and_paths_as_windows_writes_them(tmp_path, monkeypatch):
     file = manifest(tmp_path / "set", "path\ttext\n" + "".join(f"{line}\tx\n" for line in lines), audio="")
     corpus = read_corpus(file)
     assert [u.path.name for u in corpus.utterances] == ["h.wav", "b.wav", "c.wav", "f f.wav", "g g.wav"]
-    windows = "is a path of a Windows machine: write it relative to the manifest's folder, with /"
+    windows = "is a Windows path: write it relative to the manifest's folder, with /"
     assert [str(p) for p in corpus.problems] == [
         f"{file}:7: C:\\data\\a.wav {windows}", f"{file}:8: \\\\host\\a.wav {windows}",
         f"{file}:9: https://host/a.wav is an address, not a file: download it, and write its path"]  # fmt: skip
@@ -789,7 +789,7 @@ def test_parts_of_librispeech_with_nothing_in_them_and_flacs_without_a_line_are_
         f"{chapter}/84-7-0002.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-clean/84/8/84-8-0000.flac: no *.trans.txt beside it has a line for it",
         f"{tmp_path}/dev-other.tar.gz: is not unpacked: tar xf dev-other.tar.gz",
-        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission?",
+        f"{tmp_path}/test-clean: holds no *.trans.txt and no FLAC: is it unpacked, and do you have permission to read it?",
         f"{tmp_path}/train-clean-360.zip: is not unpacked: unzip train-clean-360.zip"]  # fmt: skip
 
 
@@ -821,7 +821,7 @@ def test_utterances_of_librispeech_that_are_there_twice_are_named(tmp_path):
     shutil.copytree(root / "dev-clean/84", root / "train-clean-100/84")
     corpus = read_corpus(root)  # noisy copies have the names of what they are copied from, so both stay
     assert corpus.splits["train-clean-100"] == 4 and not corpus.problems
-    assert corpus.notes == ["2 utterances of train-clean-100 have the same names as some of dev-clean: are they the same speech?"]
+    assert corpus.notes == ["2 utterances in train-clean-100 have the same names as some in dev-clean: are they the same speech?"]
 
 
 def test_a_line_of_librispeech_finds_its_flac_in_either_normal_form(tmp_path):
@@ -1082,9 +1082,9 @@ def test_splits_get_the_roles_that_their_names_or_the_user_give_them():
     weights_on_test = corpus.in_roles(dev="test-clean").splits
     assert weights_on_test["dev"] == 1 and "test-clean" not in weights_on_test and "unused dev-clean" in weights_on_test
     for train, test, message in (
-        (["dev-clean"], [], "the split 'dev-clean' can't be for 'train' and for 'dev'"),
+        (["dev-clean"], [], "the split 'dev-clean' can't be used for both 'train' and 'dev'"),
         (["train-clean-360"], [], "no utterance is in the split 'train-clean-360'; there are dev-clean, dev-other"),
-        (["train-clean-100"], ["train-clean-100"], "can't be for 'train' and for 'test train-clean-100'"),
+        (["train-clean-100"], ["train-clean-100"], "can't be used for both 'train' and 'test train-clean-100'"),
     ):
         with pytest.raises(CorpusError, match=message):
             corpus.in_roles(train, "dev-clean", test)

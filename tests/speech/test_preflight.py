@@ -36,7 +36,9 @@ class TestWhatCanBeUsed:
         good, problems = feasible(samples, self.encoder, model)
         # 3 letters + 1 repeat need 4 outputs; 0.07 s are 6 frames and 3 outputs, 0.08 s are 7 and 4.
         assert good == samples[3:]
-        assert str(problems[2]) == ("utterance 2: 'all': 3 symbols + 1 equal neighbours need 4 output frames, but 0.07 s give 3")
+        assert str(problems[2]) == (
+            "utterance 2: 'all': 3 symbols + 1 for equal neighbours need 4 output frames, but 0.07 s give 3"
+        )
 
     def test_agrees_with_the_real_features(self):
         model = SMALL.build(self.encoder)

@@ -97,7 +97,7 @@ class TestResume:
         make_trainer(epochs=2).load_state_dict(state)
 
     def test_problems_found_so_far_are_not_forgotten(self, tmp_path):
-        utterances = noisy_utterances(tmp_path, 300)
+        utterances = noisy_utterances(tmp_path, 110)
         sound = (tmp_path / "17.wav").read_bytes()
         (tmp_path / "17.wav").write_bytes(b"RIFF")
         part, resumed, other = (trainer_of(utterances, epochs=2, batch_size=60) for _ in range(3))
@@ -109,7 +109,7 @@ class TestResume:
         for i in (50, 99, 100):
             (tmp_path / f"{i}.wav").write_bytes(b"RIFF")
         other.load_state_dict(state)
-        with pytest.raises(CorpusError, match="4 of 300 utterances are bad"):
+        with pytest.raises(CorpusError, match="4 of 110 utterances are bad"):
             other.run_epoch()
 
     def test_the_random_numbers_of_a_gpu_go_on_too(self, monkeypatch):
@@ -301,14 +301,14 @@ class TestBadAudioInTraining:
         assert [p.where for p in report.problems] == [str(tmp_path / "17.wav")]
 
     def test_clips_of_one_text_that_are_too_short_are_named_and_counted_one_by_one(self, tmp_path):
-        utterances = noisy_utterances(tmp_path, 300)
+        utterances = noisy_utterances(tmp_path, 110)
         for i in (17, 50, 99):  # shorter than their headers' place in the manifest says
             soundfile.write(tmp_path / f"{i}.wav", 0.1 * np.random.default_rng(i).standard_normal(200), 8000)
         report = self.train(utterances)
         assert sorted(p.where for p in report.problems) == sorted(str(tmp_path / f"{i}.wav") for i in (17, 50, 99))
         assert "'ab' needs 2 output frames, but its audio gives 1" in str(report.problems[0])
         soundfile.write(tmp_path / "100.wav", 0.1 * np.random.default_rng(0).standard_normal(200), 8000)
-        with pytest.raises(CorpusError, match="4 of 300 utterances are bad"):
+        with pytest.raises(CorpusError, match="4 of 110 utterances are bad"):
             self.train(utterances)
 
     def test_a_bad_file_is_named_alone_and_counted_once_however_often_it_is_joined(self, tmp_path):
