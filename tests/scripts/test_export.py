@@ -71,7 +71,7 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     ("arguments", "what"),
     [
         (["missing.pt", "-o", "m.onnx"], "missing.pt: no such file"),
-        (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint of this library"),
+        (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint from this library"),
         (["text.pt", "-o", "m.pt"], "m.pt: the name of an ONNX file must end in .onnx: write -o m.onnx"),
         (["text.pt", "-o", "no/m.onnx"], "the folder of no/m.onnx does not exist; make it first"),
     ],
