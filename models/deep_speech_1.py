@@ -28,8 +28,8 @@ class DeepSpeech1(DeepSpeech2):
 
     A matrix times 2C + 1 spliced frames is a convolution over 2C + 1 frames: the same products, added in a different order.
     So layer 1 is a ``ConvBlock`` of stride 2, layers 2 and 3 are such blocks over one frame, and whatever takes a
-    ``DeepSpeech2`` takes this model too. The shapes of a one-second utterance on its way through ``DeepSpeech1(n_freq=65,
-    vocab_size=29)``:
+    ``DeepSpeech2`` takes this model too. A one-second utterance has these shapes on its way through
+    ``DeepSpeech1(n_freq=65, vocab_size=29)``:
 
         features          (1, 1, 65, 99)     (B, 1, F, T)
         layers 1 to 3     (1, 2048, 1, 50)   (B, H, 1, T')
