@@ -184,7 +184,7 @@ _NO_NUMBERS = np.empty(0)
 
 
 class NGrams(Mapping):
-    """N-gram -> (log10 probability, log10 back-off weight), read-only, stored as a tree: 12 to 24 bytes per n-gram, each word once.
+    """N-gram -> (log10 probability, log10 back-off weight), read-only, as a tree: 12 to 24 bytes per n-gram, each word once.
 
     Args:
         words: the 1-grams, by number.

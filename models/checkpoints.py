@@ -211,7 +211,7 @@ def _read(path: Path, device: str | torch.device) -> dict:
     with open(path, "rb") as file:
         begins = file.read(4096)
     if any(line.strip() == b"\\data\\" for line in begins.splitlines()):
-        raise CheckpointError(f"{path} is a language model, not a checkpoint; train_minimal.py writes one as checkpoint.pt")
+        raise CheckpointError(f"{path} is a language model, not a checkpoint; give the checkpoint.pt that train_minimal.py wrote")
     try:
         content = read_torch_file(path, device)
     except BadFile as error:

@@ -254,7 +254,5 @@ def test_the_settings_are_also_had_flat():
 
 def test_a_language_model_in_place_of_a_checkpoint_is_named(tmp_path):
     (tmp_path / "lm.arpa").write_text("\n\\data\\\nngram 1=3\n")
-    with pytest.raises(
-        CheckpointError, match=r"lm\.arpa is a language model, not a checkpoint; train_minimal\.py writes one as checkpoint\.pt"
-    ):
+    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, not a checkpoint; give the checkpoint\.pt that"):
         load_checkpoint(tmp_path / "lm.arpa")
