@@ -51,9 +51,7 @@ class OnnxModel:
             raise ValueError(f"{name}: not an ONNX model that onnxruntime can run ({reason})") from error
         told = self.session.get_modelmeta().custom_metadata_map
         if not {"kind", "symbols", "sample_rate", "seconds_per_output", "features", "settings"} <= told.keys():
-            raise ValueError(
-                f"{name}: an ONNX model, but not one that export.py wrote: it lacks metadata such as its sample rate"
-            )
+            raise ValueError(f"{name}: an ONNX model, but not one that export.py wrote: its metadata are incomplete")
         try:
             self._read(told)
         except Exception as error:  # strange settings can raise anything
