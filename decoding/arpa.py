@@ -61,7 +61,7 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 # ---------------------------------------------------------------------------------------------
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
+_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last, because xz may ask for any amount
 _MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (3 to 20 in text); bytes that are read in any case
 _NO_MODEL = "not a language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # first bytes of a file -> what it is, and what to do
@@ -74,7 +74,7 @@ _BINARIES = {  # first bytes of a file -> what it is, and what to do
     b"blmt": "an IRSTLM binary: compile-lm {path} --text=yes lm.arpa turns it into an ARPA file",
     b"Qblmt": "an IRSTLM binary: compile-lm {path} --text=yes lm.arpa turns it into an ARPA file",
     **dict.fromkeys((b"PK\3\4", b"PK\5\6"), "a zip archive: unzip {path}, then give the ARPA file in it, if there is one"),
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -d {path}, then give the unpacked file",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: zstd -d {path}, then give the unpacked file",
     b"Rar!": "a RAR archive: unrar x {path}, then give the ARPA file in it, if there is one",
     b"7z\xbc\xaf": "a 7z archive: 7z x {path}, then give the ARPA file in it, if there is one",
     b"\x80": f"a Python pickle, perhaps a network's weights, {_NO_MODEL}",
@@ -410,7 +410,7 @@ class _BadLine(Exception):
 
 
 def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]], int, bool]:
-    """Like the fast reader, but raises ``ArpaError`` that names the line that is wrong."""
+    """Like the fast reader, but raises an ``ArpaError`` that names the line that is wrong."""
     try:
         with closing(_opened(path)) as file:
             before = _lines_before_data(file)

@@ -116,7 +116,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def respelt(self, spellings: Mapping[str, str]) -> Self:
-        """The same model with some tokens spelt differently, unlike any other token: token -> spelling."""
+        """The same model with some tokens spelt differently: token -> spelling, which no other token has."""
 
     @abstractmethod
     def start(self) -> Hashable:
@@ -287,7 +287,7 @@ class NGramModel(LanguageModel):
 
         Back-off: if the model lacks p(w|h), it is b(h) p(w|h'), where b(h) is the weight of h, or 1 if the model lacks h.
         """
-        finders, weight = [], 0.0  # for the state, then for ever shorter ends of it; log10 of all b so far
+        finders, weight = [], 0.0  # for the state, then for shorter and shorter ends of it; log10 of all b so far
         for first in range(len(state) + 1):
             finders.append((self._following(state[first:]), weight))
             weight += self.ngrams[state[first:]][1] if state[first:] in self.ngrams else 0.0

@@ -455,7 +455,7 @@ def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) ->
 def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
     """Whether the tokens are characters, though none is <space>; ValueError if that is unclear.
 
-    Decided by the words that the alphabet can write; marks such as <sil> and [noise] do not count.
+    The words that the alphabet can write decide this; marks such as <sil> and [noise] do not count.
     """
     letters = set("".join(encoder.alphabet))
     words = {word for word in model.vocabulary if len(word) == 1 or (word[0], word[-1]) not in (("<", ">"), ("[", "]"))}

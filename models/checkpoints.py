@@ -229,7 +229,7 @@ def _read(path: Path, device: str | torch.device) -> dict:
 
 
 def _is_weight(value: object) -> bool:
-    """Whether ``value`` is a tensor of real numbers, all of them in the file; one number repeated could fill any memory."""
+    """Whether ``value`` is a tensor of real numbers, each of them in the file; a repeated one could fill up all the memory."""
     if not isinstance(value, Tensor) or value.is_complex():
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
@@ -265,7 +265,7 @@ def config_from(settings: Mapping) -> ModelConfig:
     unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise ValueError(f"this version does not know {names}; use the newer one that wrote the file, or train again")
+        raise ValueError(f"this version does not know {names}; use the newer version that wrote the file, or train again")
     strange = [name for name, value in (settings | features).items() if not _is_setting(value)]
     if strange:
         raise ValueError(f"{', '.join(strange)}: neither a number nor text")

@@ -105,7 +105,7 @@ def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int
             return [None] * len(labels)
         try:
             states = forced_alignment(rows, labels)
-        except ValueError:  # its only paths are too unlikely for the arithmetic
+        except ValueError:  # all its paths are too unlikely for the arithmetic
             return [0.0] * len(labels)
     best = [0.0] * len(labels)
     for frame, state in enumerate(states or ()):

@@ -1,4 +1,4 @@
-"""Deep Speech 1 (Hannun et al. 2014, arXiv:1412.5567): the predecessor, with five layers, one of them recurrent."""
+"""Deep Speech 1 (Hannun et al. 2014, arXiv:1412.5567): Deep Speech 2's predecessor, with five layers, one of them recurrent."""
 
 from __future__ import annotations
 

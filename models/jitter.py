@@ -38,7 +38,7 @@ class Jittered(nn.Module):
     """A model that takes each utterance as it is and shifted by half a hop either way, and averages the probabilities.
 
     With frames every 10 ms the shift is the 5 ms of Deep Speech 1 (Section 2.1); including the unshifted utterance is ours.
-    It takes three times as long as the model alone. Use it wherever a model is evaluated or transcribes.
+    It takes three times as long as the model alone. Use it wherever a model is evaluated or used to transcribe.
     """
 
     def __init__(self, model: DeepSpeech2) -> None:

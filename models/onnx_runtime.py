@@ -98,7 +98,7 @@ class OnnxStream:
                        for name, shape in model.states.items()}  # fmt: skip
 
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last``, all remaining ones."""
         names = [name.replace("state", "next") for name in self.states]
         given = {"samples": np.asarray(samples, np.float32)[None], "last": np.array(last)} | self.states
         log_probs, *kept = self.session.run(["log_probs", *names], given)
@@ -124,7 +124,7 @@ class OnnxRecognizer(StreamingRecognizer):
         self._begin(checkpoint, decoder, settle_after)
 
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last``, all remaining ones."""
         return self._stream.log_probs(samples, last)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-LONGEST = 60.0  # seconds; up to this length a recording stays whole: longer than a corpus' utterances, yet fits any memory [ours]
+LONGEST = 60.0  # seconds; up to here a recording stays whole: longer than a corpus's utterances, yet fits any memory [ours]
 SHORTEST_PIECE, LONGEST_PIECE = 10.0, 30.0  # seconds, like LibriSpeech's utterances [ours]
 CONTEXT = 2.0  # seconds on either side that go through the model with a piece, but whose text is not used [ours]
 PAUSE = 0.3  # seconds over which the power is averaged to find a pause [ours]

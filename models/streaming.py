@@ -115,7 +115,7 @@ class StreamingRecognizer:
         return self.hear(self.log_probs(self._checked(samples)))
 
     def finish(self) -> Heard:
-        """Ends the stream and returns all that was said, an empty text if there were no samples; ValueError if called again."""
+        """Ends the stream and returns all that was said (an empty text if there were no samples); ValueError if called again."""
         if self._finished:
             raise ValueError("the stream is already finished")
         self._finished = True
@@ -144,7 +144,7 @@ class StreamingRecognizer:
 def accept_together(
     recognizers: Sequence[StreamingRecognizer], chunks: Sequence[np.ndarray | Tensor | Sequence[float]]
 ) -> list[Heard]:  # fmt: skip
-    """Like ``accept``, for one chunk each of several streams of a checkpoint, in fewer and larger matrix products.
+    """Like ``accept``, for one chunk from each of several streams of a checkpoint, in fewer and larger matrix products.
 
     Streams of one loaded ``Checkpoint`` go through the network in one batch if their layers wait for equally many frames, as in
     Batch Dispatch (Section 7.1). With chunks of 100 ms all of them do, unless the frames are not a multiple of the strides.
@@ -175,7 +175,7 @@ def accept_together(
 def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
     """Raises ``CheckpointError`` if the model can't transcribe a stream."""
     flags = "--model ds1 --forward-only" if isinstance(model, DeepSpeech1) else "--forward-only --row-conv 19"
-    again = f"train one with train_minimal.py {flags}"
+    again = f"train another with train_minimal.py {flags}"
     if model.recurrences[0].bidirectional:
         raise CheckpointError(f"its layers are bidirectional, so they need the end of the utterance first: {again}")
     if model.features.normalisation != "corpus":
@@ -357,7 +357,7 @@ class _Beam:
         self.taken = 0  # number of labels before those
         self.rows, self.frames = [], []  # log-probabilities for aligning them, and the rows' frame numbers in the stream
         self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
-        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken by then, the best hypothesis' later labels
+        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken by then, later labels of the best hypothesis
 
     def push(self, rows: Tensor, last: bool) -> tuple[str, list[HeardWord], str]:
         """(T', V) -> settled text and words, and the rest of the best hypothesis."""

@@ -61,7 +61,7 @@ def decoder_of(checkpoint: Checkpoint, beam: int | None = None) -> Decoder:
 
     Args:
         checkpoint: its ``words`` are used; each may come at any place, and all count as equally likely.
-        beam: width of the search; None: 20 with a list of words [ours], else 1. At 1, decoding is greedy, with any letters.
+        beam: width of the search; None: 20 with a list of words [ours], else 1; 1 is greedy decoding with any letters.
     """
     if not checkpoint.words or beam == 1:
         return Decoder(beam or 1)
@@ -107,7 +107,7 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
 
 
 def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[tuple[float, Tensor]]:
-    """Each piece's start in seconds and its (T', V); one piece up to a minute. Leaves out pieces in which nobody speaks."""
+    """Each piece's start in seconds and its (T', V), without silent pieces; a recording of up to a minute is one piece."""
     rate, step = sample.sample_rate, round(checkpoint.model.seconds_per_output * sample.sample_rate)
     pieces = pieces_of(sample.audio, rate, step)
     if len(pieces) > 1:

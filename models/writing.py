@@ -36,7 +36,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         _onto_the_disk(temporary)
         os.replace(temporary, path)
-        if os.name != "nt":  # Windows opens no folders
+        if os.name != "nt":  # Windows can't open folders
             _onto_the_disk(path.parent)
     except OSError as error:
         raise OSError(_cannot_be_written(path, error)) from error

@@ -59,7 +59,7 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     told = json.loads(out)
     assert status == 0 and (told["kind"], told["sample_rate"], json.loads(told["symbols"])[1]) == ("whole", "16000", "a")
     status, _, err = run(capsys, checkpoint, "-o", "stream.onnx", "--stream")
-    assert status == 2 and "need the end of the utterance first: train one with train_minimal.py --forward-only" in err
+    assert status == 2 and "need the end of the utterance first: train another with train_minimal.py --forward-only" in err
     for far in (0.5, float("nan")):
         monkeypatch.setattr("models.onnx_runtime.difference", lambda *_, far=far: far)
         status, _, err = run(capsys, checkpoint, "-o", "other.onnx")
