@@ -52,8 +52,8 @@ def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
         next_0, ...
         log_probs       (T', B, V), the frames that are ready; T' may be 0
 
-    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; as JSON, ``symbols`` ("" for the blank),
-    ``features``, ``settings``, ``words``, ``calibration`` and, for streams, ``states`` (shapes by name; "B" counts the streams).
+    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; as JSON, ``symbols`` (V strings, ""
+    for the blank), ``features``, ``settings``, ``words``, ``calibration``; for streams, ``states`` (shapes by name, B as "B").
 
     Raises:
         CheckpointError: with ``stream``, if the model needs the whole utterance.
