@@ -54,7 +54,7 @@ class WordScorer:
     current word). A space at the start or after a space completes no word and adds nothing.
 
     An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as no known word begins with them (otherwise the
-    search would favour long words, which have not paid yet). It gives no context for the words after it.
+    search would favour long words, whose penalty comes later). It gives no context for the words after it.
 
     Args:
         model: a language model over words.
