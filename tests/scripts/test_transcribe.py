@@ -364,7 +364,7 @@ def test_flags_that_fit_no_stream_are_refused(forward_only, flags, message, caps
 def test_a_bidirectional_checkpoint_can_not_hear_a_stream(run_folder, capsys):
     assert transcribe.main([str(run_folder / "checkpoint.pt"), "--stream", "-"]) == 2
     said = capsys.readouterr().err
-    assert "its layers are bidirectional, so they need the end of the utterance first: train one with" in said
+    assert "its layers are bidirectional, so they need the end of the utterance first: train another with" in said
 
 
 def test_an_interrupt_stops_files_as_it_does_without_stream(forward_only, tmp_path, monkeypatch, capsys):
