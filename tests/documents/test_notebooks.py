@@ -87,6 +87,14 @@ def test_beside_or_above_the_notebook_the_project_is_found_silently(find, tmp_pa
     assert find(folder) == ([], str(tmp_path)) and capfd.readouterr() == ("", "")
 
 
+def test_what_was_fetched_is_found_again_after_the_kernel_restarts(find, tmp_path, capfd):
+    fetched = tmp_path / "elsewhere" / "deep_speech_2"
+    fetched.mkdir(parents=True)
+    (fetched / "implementation.py").touch()
+    for address in ("", "some.where/project.git"):
+        assert find("elsewhere", address) == ([], str(fetched)) and capfd.readouterr() == ("", "")
+
+
 def test_without_project_and_address_one_sentence_says_what_to_do(find):
     with pytest.raises(SystemExit, match=r"^The project is not here: [^.]* ADDRESS, and run this cell again\.$"):
         find("empty")
