@@ -46,6 +46,15 @@ def test_every_part_ends_with_one_folded_answer(notebook, kinds, parts):
         assert part.rstrip().endswith("</details>")
 
 
+@each
+def test_a_prediction_is_asked_before_the_cell_to_change_and_answered_behind_it(notebook, kinds, parts):
+    begins = [notebook.source(cell) for cell in notebook.cells]
+    asked = [i for i, text in enumerate(begins) if text.startswith("**Predict.**")]
+    assert all(begins[i + 1].startswith("# Change ") for i in asked)
+    assert all(begins[i + 2].startswith("<details><summary>What happens</summary>") for i in asked)
+    assert any(text.startswith("# Change ") for text in begins)
+
+
 # Where the project is found
 
 FINDING = [Notebook(name) for name in ("notebook.ipynb", "notebooks/deep_speech_1.ipynb", "notebooks/mandarin.ipynb")]
