@@ -658,7 +658,7 @@ def alignment(
     above.set_xlabel("")
     spoken = [unit for unit in characters if not unit.text.isspace()]
     _draw_spans(letters, [(unit, unit.text) for unit in spoken])
-    _draw_spans(words, [(word, f"{word.text}\n{word.start:.2f} to\n{word.end:.2f} s") for word in word_times(characters)])
+    _draw_spans(words, [(word, f"{word.text}\n{word.start:.2f}-{word.end:.2f} s") for word in word_times(characters)])
     letters.set_ylabel("letters", rotation=0, ha="right", va="center")
     words.set_ylabel("words", rotation=0, ha="right", va="center")
     words.set(xlabel="time, s", xlim=(0, sample.seconds))
