@@ -95,8 +95,8 @@ def _add_stream(parser: Parser) -> None:
     add("--stream", action="store_true", help="show the text while the audio arrives; "
         "- then means raw audio: 16 bits, little-endian, one channel")  # fmt: skip
     add("--rate", type=int, metavar="HZ", help="sample rate of the raw audio (default: the model's)")
-    add("--settle-after", type=float, metavar="S", help="for a stream with --beam: fix what the best text had S seconds ago; "
-        "default: fix what all texts in the beam share, so that the final text is that of the whole file")  # fmt: skip
+    add("--settle-after", type=float, metavar="S", help="for a stream with --beam: text that is S seconds old is final; "
+        "default: text is final when all texts in the beam have it, which gives the same text as the whole file")  # fmt: skip
     add("--microphone", action="store_true", help="stream from the microphone until Ctrl-C")
 
 

@@ -142,7 +142,7 @@ def _refuse_what_crashes(path: Path, words: list[str]) -> None:
     """Raises ``KenlmError`` if a signal ends another process that opens the file and looks up some of its words.
 
     A binary has no checksum, and KenLM follows its numbers wherever they point to. In a hash table without a free place it
-    searches for ever, which the limit ``_WORK`` ends. What is wrong at places that were not asked for stays unseen.
+    searches for ever, which the limit ``_WORK`` ends. Damage at places that were not looked up stays unseen.
     """
     words = words[:: len(words) // _TRIED + 1]
     command = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute()), str(_WORK)]

@@ -54,7 +54,7 @@ class WordScorer:
     current word). A space at the start or after a space completes no word and adds nothing.
 
     An unknown word adds ``-unknown_penalty`` for each of its letters, as soon as no known word begins with them (otherwise the
-    search would favour long words, which have not paid yet). It gives no context for the words after it.
+    search would favour long words, whose penalty comes later). It gives no context for the words after it.
 
     Args:
         model: a language model over words.
@@ -468,7 +468,7 @@ def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
         )
     if " " not in letters and model.joins_words():
         raise ValueError(
-            "is a model of words, but the alphabet has no space to part them: make one of characters with "
+            "is a model of words, but the alphabet has no space to separate them: make one of characters with "
             "train_language_model.py --unit character, or say --unit word if each text is one word"
         )
     return False

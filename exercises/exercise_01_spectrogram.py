@@ -1,19 +1,19 @@
 """Exercise 1: framing and the log spectrogram.
 
-Why it matters. The network never hears the waveform. It sees only this picture of it. No later layer can repair a mistake
-made here, such as a window that is cut short, a missing logarithm, or features that depend on how loud a person is.
-Nothing crashes; the error rate just stays high.
+Why it matters. The network never hears the waveform. It sees only this picture of the waveform. No later layer can repair a
+mistake made here, such as a window that is cut short, a missing logarithm, or features that depend on how loudly a person
+speaks. Nothing crashes; the error rate just stays high.
 
-Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: its ICML 2016 version. The 10 ms hop
-comes from Deep Speech 1. This library adds three steps: it removes the offset, adds a floor to the power, and
+Paper. Power-normalised spectrogram: arXiv Section 3.1. Logarithm and 20 ms windows: the paper's ICML 2016 version. The
+10 ms hop comes from Deep Speech 1. This library adds three steps: it removes the offset, adds a floor to the power, and
 normalises the result.
 Effort. 30 minutes, difficulty 2 of 3.
-You may use. torch, with torch.fft and Tensor.unfold. Not torch.stft or any ready-made spectrogram. The code that
-checks the arguments is given.
+You may use. torch, with torch.fft and Tensor.unfold. Do not use torch.stft or another ready-made
+spectrogram. The code that checks the arguments is given.
 Check it. python exercises/exercise_01_spectrogram.py
 
 What if. Replace the Hann window with ones. Look at the spectrum of a pure tone of 1010 Hz before the last normalisation. How
-far from the tone is there still power, with the window and without it?
+far from the tone do you still see power, with the window and without it?
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def compute_spectrogram(
     3. ``power[p, t] = |sum_n w[n] a[t * hop + n] exp(-2 pi i p n / n_fft)|^2`` for p = 0 .. n_fft / 2, with the periodic Hann
        window ``w[n] = 0.5 - 0.5 cos(2 pi n / window)``. Sum over the whole window, even if n_fft is smaller;
     4. ``log(power + 1e-3)``;
-    5. subtract the mean of all these values. Divide by their standard deviation (over N, not N - 1), or by 1e-5 if larger.
+    5. subtract the mean of all values. Divide by their standard deviation (with N, not N - 1), or by 1e-5 if that is larger.
 
     Example, to do by hand first: 1000 samples a second, window 4, hop 2, n_fft 4. The clip 0 2 0 -2 0 2 0 -2 has mean 0 and root
     mean square sqrt(2), so a = 0 1.414 0 -1.414 and so on. w = 0 0.5 1 0.5, so the first frame times w is 0 0.707 0 -0.707.
@@ -48,7 +48,7 @@ def compute_spectrogram(
             [-0.7100, -0.7100, -0.7100]])
 
     Args:
-        audio: (samples,) waveform. It may be quiet or loud, but its dtype can hold the squares of its samples.
+        audio: (samples,) waveform. It may be quiet or loud. Its dtype can hold the squares of its samples.
         sample_rate, window_ms, stride_ms: samples per second; length of the window, and hop to the next frame, in ms.
         n_fft: number of points of the Fourier transform, even.
 

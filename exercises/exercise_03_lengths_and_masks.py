@@ -7,7 +7,8 @@ that number. If it is one too large, the network is trained on padding. If it is
 Paper. Convolutions: arXiv Section 3.1 (Eq. 1) and 3.5 ("same" padding, kernels written frequency x time); strides: Section 3.6;
 batch norm after the convolution, before the clipped ReLU: Section 3.2.
 Effort. 30 minutes, difficulty 1 of 3.
-You may use. torch and torch.nn; SequenceBatchNorm and ClippedReLU are given. Not the library's sequence_mask.
+You may use. torch and torch.nn; SequenceBatchNorm and ClippedReLU are given. Do not use the library's
+sequence_mask.
 Check it. python exercises/exercise_03_lengths_and_masks.py
 
 What if. Fill the padding of a batch with 100 instead of 0, and do not mask the input. Which output frames of the short

@@ -1,16 +1,17 @@
 """Exercise 6: the GRU cell.
 
 Why it matters. In Table 3 of the paper GRUs beat the simple recurrence at every depth, with the same number of parameters.
-Three slightly different cells share that name. They differ in what the update gate weighs and in where the reset gate is
-applied. All of them train. But weights from one cell give noise in another, and no error message says why.
+Three slightly different cells are called GRU. They differ in what the update gate weighs and in where the reset gate is
+applied. All three can be trained. But if you load the weights of one cell into another, the output is noise, and no error
+message says why.
 
 Paper. arXiv Section 3.4, Eq. 10 and Table 3.
 Effort. 25 minutes, difficulty 2 of 3.
-You may use. torch. Not nn.GRU, nn.GRUCell or their relatives.
+You may use. torch. Do not use nn.GRU, nn.GRUCell or their relatives.
 Check it. python exercises/exercise_06_gru.py
 
-What if. Use the clipped ReLU for the candidate instead of tanh. The paper did so after it found that both work equally well
-(Section 3.4). What bounded h before, and what bounds it now?
+What if. Use the clipped ReLU for the candidate instead of tanh. The paper uses the clipped ReLU, after both worked
+about equally well (Section 3.4). What bounded h before, and what bounds it now?
 """
 
 from __future__ import annotations

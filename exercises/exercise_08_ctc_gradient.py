@@ -6,9 +6,9 @@ frame belongs to which letter. This explains why a network in training first out
 network outputs each letter in one sharp frame.
 
 Paper. The loss: arXiv Section 3.3, Eq. 9. Backward variables: Graves et al. 2006, Section 4.1, Eq. 9 to 11; how to combine
-both: Eq. 14.
+alpha and beta: Eq. 14.
 Effort. 50 minutes, difficulty 3 of 3.
-You may use. torch; extend_target and ctc_forward_variables (log alpha) are given. Not autograd and not torch's CTC loss.
+You may use. torch; extend_target and ctc_forward_variables (log alpha) are given. Do not use autograd or torch's CTC loss.
 Check it. python exercises/exercise_08_ctc_gradient.py
 
 What if. Compute the gradient for the text "a" and 50 frames in which all symbols are equally likely. Which symbol is pushed up

@@ -1,17 +1,17 @@
 """Exercise 11: SortaGrad minibatches.
 
 Why it matters. At the beginning of training a long utterance is nearly impossible to learn from, and its gradient may be
-huge. SortaGrad shows the network the short ones first, in the first epoch only. Table 2 shows how much that helps, above
+huge. In the first epoch only, SortaGrad shows the network the short utterances first. Table 2 shows how much that helps, above
 all without batch norm. If you sort in every epoch, the network always sees the utterances in the same order.
 
 Paper. arXiv Section 3.3 and Table 2. This library adds minibatches of similar lengths, and in later epochs
 small random changes of the lengths (jitter).
 Effort. 25 minutes, difficulty 1 of 3.
-You may use. Plain Python, NumPy, torch. Not the library's SortaGradBatchSampler.
+You may use. Plain Python, NumPy, torch. Do not use the library's SortaGradBatchSampler.
 Check it. python exercises/exercise_11_sortagrad.py
 
 What if. Draw each minibatch of the later epochs from all utterances, whatever their lengths. With lengths of 1 to 16 s and
-minibatches of 8, what part of the frames is padding? And what part is padding with minibatches of similar lengths?
+minibatches of 8, what share of the frames is padding? And what share is it if the lengths in a minibatch are similar?
 """
 
 from __future__ import annotations

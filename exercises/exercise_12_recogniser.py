@@ -6,7 +6,7 @@ has never heard. Everything in it is yours except the optimizer.
 
 Paper. arXiv Section 3.1 (layers, Eq. 5), Section 3.3 (CTC, SortaGrad), Section 6 (gradient norm clipped to 400).
 Effort. 40 minutes, difficulty 2 of 3. It needs exercises 1 to 11; its training takes about half a minute.
-You may use. torch, and everything in ``parts``: your own answers. Not torch's CTC loss.
+You may use. torch, and everything in ``parts``: your own answers. Do not use torch's CTC loss.
 Check it. python exercises/exercise_12_recogniser.py
 
 Goal. At most 10 % word errors on words of a small vocabulary, spoken by voices that are not among the training voices.
@@ -38,7 +38,10 @@ from parts import (
 
 
 class GRULayer(BidirectionalRNNLayer):
-    """Given: your recurrent layer with your GRU instead of the simple recurrence. The directions share B(W x) and are summed."""
+    """Given: your recurrent layer with your GRU instead of the simple recurrence. The directions are summed.
+
+    They also share B(W x). For a GRU this is [ours]: the paper states the shared W for the simple recurrence only.
+    """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, "rnn", "input")
@@ -57,7 +60,7 @@ class GRULayer(BidirectionalRNNLayer):
 class DeepSpeech2(nn.Module):
     """Convolutions, recurrences, a linear layer, log-softmax.
 
-    (The library's class has more kinds. Here batch_norm is always 'input'.)
+    (The library's class offers more kinds of models. Here batch_norm is always 'input'.)
     """
 
     def __init__(

@@ -195,7 +195,7 @@ def more_batches(answer, check):
     lengths = torch.tensor([3, 3, 2])
     wanted = ["ac", "ca", "a"]
     check.equal(
-        "texts where each begins with what the one before ends in",
+        "texts where each path begins with the label that ended the path before",
         check.call(answer.greedy_decode, log_probs, encoder, lengths),
         wanted,
     )

@@ -171,7 +171,7 @@ def peaky(dtype: torch.dtype, low: float) -> tuple:
 
 @ladder.step("traps: sure networks, large alphabets, all digits, many frames")
 def numbers(answer, check):
-    why = "did you subtract one number for all states before exp? Next to 1, exp(-300) vanishes: each state needs its own"
+    why = "did you subtract one number for all states before exp? Beside 1, exp(-300) is lost: subtract one for each state"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -1e6), (torch.float32, -50.0), (torch.float32, -110.0)):
         arguments = peaky(dtype, low)
         got = check.call(answer.ctc_loss_by_recursion, *arguments)

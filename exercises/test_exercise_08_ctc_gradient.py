@@ -224,7 +224,7 @@ def more_traps(answer, check):
 
 @ladder.step("traps: confident networks, large alphabets, all digits, other kinds of numbers")
 def numbers(answer, check):
-    why = "did you subtract one number for all states before exp? Next to 1, exp(-300) vanishes: each state needs its own"
+    why = "did you subtract one number for all states before exp? Beside 1, exp(-300) is lost: subtract one for each state"
     for dtype, low in ((torch.float64, -300.0), (torch.float64, -2e4), (torch.float32, -50.0), (torch.float32, -110.0)):
         log_probs = torch.tensor([0.0, low], dtype=dtype).repeat(8, 1)[:, None].log_softmax(-1)
         arguments = log_probs, torch.tensor([1, 1, 1]), torch.tensor([8]), torch.tensor([3])

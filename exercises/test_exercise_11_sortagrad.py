@@ -161,10 +161,10 @@ def jitter(answer, check):
         "others",
     )
     check.that(
-        "that the lengths are shaken",
+        "that the lengths are changed at random",
         plain_order(seconds) not in groups,
         "minibatches of the plain order",
-        "neighbours in changed places",
+        "neighbours that changed places",
     )
 
 
@@ -191,7 +191,7 @@ def jitter_by_settings(answer, check):
     near = answer.SortaGradBatchSampler(seconds, 5, sortagrad=False, jitter=0.1)
     got = sorted(sorted(batch) for batch in batches_of(check, near, 0))
     what = "that there is jitter in epoch 0 too, if sortagrad is False"
-    check.that(what, got != plain, "minibatches of the plain order", "neighbours in changed places")
+    check.that(what, got != plain, "minibatches of the plain order", "neighbours that changed places")
 
 
 @ladder.also

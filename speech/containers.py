@@ -307,7 +307,7 @@ def flac_seconds(path: Path) -> float | None:
 def _flac_end(tail: bytes, info: bytes, stated: int) -> int | None:
     """Samples up to the end of the last frame in a FLAC stream's last bytes; None if there is no frame.
 
-    The stated number, if a frame ends there.
+    If a frame ends at the number that the header states, this number is returned.
     """
     at, last = len(tail), None
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:

@@ -102,7 +102,7 @@ class Corpus:
         given += [(name, name if name.startswith("test") else f"test {name}") for name in test]
         for name, role in given:
             if roles.setdefault(self._known(name), role) != role:
-                raise CorpusError(f"the split {name!r} can't be for {roles[name]!r} and for {role!r}: name another one")
+                raise CorpusError(f"the split {name!r} can't be used for both {roles[name]!r} and {role!r}: name another one")
         for name in () if train else self.splits_for("train"):
             roles.setdefault(name, "train")
         for name in () if test else self.splits_for("test"):
@@ -231,7 +231,7 @@ def _recordings(files: list[Path], all_kinds: bool) -> dict[str, Path]:
 
 
 def _recording(folder: Path, name: str) -> Path:
-    """The audio of an utterance without a FLAC of exactly its name: spelt differently, or converted; else where it should be."""
+    """The audio of an utterance: its FLAC, else one of the same name spelt differently or converted, else where it should be."""
     paths = [folder / f"{name}{suffix}" for suffix in (".flac", *AUDIO_SUFFIXES)]
     return next(filter(None, map(find_file, paths)), paths[0])
 

@@ -95,6 +95,6 @@ def _pointed_to(file: Path, problems: list[Problem]) -> Path:
 
 
 def _split_above(root: Path, file: Path) -> str:
-    """The split whose folder, the innermost, holds a file; ``''`` if there is none."""
+    """The split named by the innermost such folder around a file; ``''`` if there is none."""
     folders = (root.resolve().name, *file.relative_to(root).parts[:-1])
     return next((name.lower() for name in reversed(folders) if name.lower() in _SPLITS), "")

@@ -37,7 +37,7 @@ def check_problems(corpus: Corpus, limit: float = 0.01) -> None:
 
 
 def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem]]:
-    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; a problem for each other."""
+    """The items (dataclasses with ``transcript``) whose text the alphabet can spell, normalised; problems for the others."""
     good, problems = [], []
     for index, item in enumerate(items):
         text = normalise(item.transcript, encoder)
@@ -51,7 +51,7 @@ def encodable(items: Sequence, encoder: CharEncoder) -> tuple[list, list[Problem
 
 
 def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple[list, list[Problem]]:
-    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time; a problem with numbers for the others."""
+    """The items (with ``seconds`` and ``transcript``) that CTC can spell in their time; problems with numbers for the others."""
     good, problems = [], []
     frames = [model.features.frames(item.seconds) for item in items]
     output_lengths = model.output_lengths(torch.tensor(frames, dtype=torch.long)).tolist()
@@ -73,7 +73,7 @@ def feasible(items: Sequence, encoder: CharEncoder, model: DeepSpeech2) -> tuple
 
 
 def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Problem]]:
-    """The utterances whose audio can be read to its end (each is read once), and a problem for each other one."""
+    """The utterances whose audio can be read to its end (each is read once), and problems for the others."""
 
     def problem(utterance: Utterance) -> Problem | None:
         try:
@@ -89,7 +89,7 @@ def readable(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Pro
 
 
 def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[Utterance], list[Problem]]:
-    """The utterances that the alphabet can spell and whose audio can be read, and a problem for each other one."""
+    """The utterances that the alphabet can spell and whose audio can be read, and problems for the others."""
     good, unspellable = encodable(utterances, encoder)
     good, unreadable = readable(good)
     return good, unspellable + unreadable

@@ -67,7 +67,7 @@ def _text_lines(path: Path) -> list[str]:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """The contents of a gzip file; ``OSError`` if they are out of all proportion to its size."""
+    """The contents of a gzip file; ``OSError`` if they are far larger than any text of this file's size."""
     most = max(_NOT_MUCH, _MOST_UNPACKED * len(data))
     with gzip.open(io.BytesIO(data)) as file:
         text = file.read(most + 1)

@@ -117,7 +117,7 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
 
 
 def _prepared_machine(training: TrainingSettings) -> torch.device:
-    """Sets threads and seeds and returns the device; refuses a precision it lacks now, not after the corpus is read."""
+    """Sets threads and seeds and returns the device; refuses a precision that it lacks, before the corpus is read."""
     if training.threads:
         torch.set_num_threads(training.threads)
     np.random.seed(training.seed)
@@ -247,7 +247,7 @@ def _usable_splits(
 
 
 def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem], total: int, counts: Counter[str]) -> None:
-    """Raises ``CorpusError`` with what would help, where the alphabet can't write much of a corpus; not if nothing would."""
+    """Raises ``CorpusError`` if the alphabet can't write much of a corpus and there is something that helps, which it names."""
     kinds, ways = {unicodedata.category(char)[0] for char in counts}, []
     letters, own = bool(kinds & {"L", "M"}), speech.alphabet == OF_THE_CHECKPOINT
     if "N" in kinds and not letters:

@@ -98,7 +98,7 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
-    masks = "how much of --data augmentation hides: words: a little; sentences: spans up to 0.2 s and wider bands; none: nothing"
+    masks = "parts of --data that augmentation hides: words: few; sentences: spans up to 0.2 s and wider bands; none: nothing"
     add("--masks", choices=("words", "sentences", "none"), default=default.masks, help=masks)
     add("--no-augment", action="store_true", help="train on the clips as they are (the paper adds noise, arXiv 5.2)")
 

@@ -212,7 +212,7 @@ class Trainer:
         return self.settings.epochs
 
     def start_epoch(self) -> int:
-        """Sets data and order to the current epoch, whose lengths augmentation and joins change; returns its number of steps."""
+        """Sets data and order to the current epoch (augmentation and joins change the lengths); returns its number of steps."""
         self.data.set_epoch(self.epoch)
         self.sampler.seconds = np.asarray(self.data.seconds)
         self.sampler.set_epoch(self.epoch)
@@ -308,7 +308,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
 
     def _advance_schedule(self, stepped: bool) -> None:
-        """Counts minibatches whose clips were all left out too; torch would warn that the optimiser made no step."""
+        """Also counts a minibatch whose clips were all left out; torch would warn that the optimiser made no step."""
         if stepped:
             self.scheduler.step()
             return

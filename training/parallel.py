@@ -39,7 +39,8 @@ A_MOMENT = 2.0  # seconds for the first process to report what went wrong, if it
 def joined_processes() -> Iterator[None]:
     """Joins the processes that torchrun has started, if it has; all except the first print nothing meanwhile.
 
-    An error is reported once: by the first process if it has it too, else by the process that has it, with its number.
+    An error is reported once: by the first process if it happened there too, otherwise by the process where it happened, with
+    that process's number.
 
     Raises:
         ConnectionError: if another process has ended too early without saying why.
@@ -94,7 +95,7 @@ def one_voice() -> Iterator[None]:
 
 
 def _meeting_place() -> tuple[dist.Store, int, int]:
-    """Where the processes find one another, and number and count of processes; restarted ones find no old addresses there.
+    """The place where the processes find one another, this one's number, and their count; restarted ones find no old addresses.
 
     torchrun keeps the addresses of processes that died, and new ones would try them (torch issue 135712). On one machine a
     name for each start helps; on several machines torchrun's counts of the starts differ.

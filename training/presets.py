@@ -22,7 +22,7 @@ PRESETS = {
         "forward_only": True, "rnn_type": "gru", "n_rnn": 5, "rnn_hidden": 2560, "row_conv": 19, "fc_hidden": 2560,
         "normalize": "corpus",
     },
-    # A well-known small recipe for LibriSpeech. Its kernels 11x41 and 11x21 and strides 2x2 and 1x2, time x frequency, are the
+    # A published small recipe for LibriSpeech. Its kernels 11x41 and 11x21 and strides 2x2 and 1x2, time x frequency, are the
     # first two of Table 4; its row convolution spans 5 frames; the peak of Noam's rate is the one for 512 units.
     "librispeech-lstm": {
         "features": "logmel", "n_mels": 80, "window_ms": 25.0, "stride_ms": 10.0, "n_conv": 2, "time_strides": "2,1",

@@ -120,7 +120,7 @@ def _end_with(process: object) -> None:
 
 
 def workers_survive(_worker: int) -> None:
-    """In a worker process: leaves signals to the whole group to the loop, which still needs the current minibatch.
+    """In a worker process: ignores signals to the whole group. The loop handles them, and still needs the minibatch.
 
     The worker survives one SIGTERM; the next, which the main process sends if a worker does not end, ends it. It also ends when
     the main process is killed; torch does that only for forked workers, which newer Pythons do not use.

@@ -12,7 +12,7 @@ from training.loop import EpochReport, Trainer
 
 
 def watched_epochs(trainer: Trainer, name: str = "", losses: list[float] | None = None) -> Iterator[EpochReport]:
-    """Trains epoch by epoch, with a bar over the steps of each where someone watches, and gives what each did.
+    """Trains epoch by epoch and yields each epoch's report; where someone watches, a bar counts the steps.
 
     Args:
         name: what the bar begins with.

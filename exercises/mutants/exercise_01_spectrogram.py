@@ -24,7 +24,7 @@ MUTANTS = [
     Mutant(
         "the amplitude instead of the power",
         "The features are the power of each bin: the square of the absolute value. log(amplitude) is half of log(power), and step 5 removes "
-        "this factor. But then the floor of 1e-3 is added to the wrong number.",
+        "the factor of 2. But then the floor of 1e-3 is added to the wrong number.",
         "arXiv Section 3.1",
         (
             (

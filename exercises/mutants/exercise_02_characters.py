@@ -7,7 +7,7 @@ COLLAPSE = "Graves et al. 2006, Section 3.1"
 MUTANTS = [
     Mutant(
         "blanks are dropped before repeats are merged",
-        "Only the blank between two equal labels tells a double letter from a held one. Once it is gone both are merged, and "
+        "Only the blank between two equal labels tells a double letter from a held one. Without this blank the two labels are merged, and "
         '"hello" becomes "helo".',
         COLLAPSE,
         (("for label in indices:\n            if int", "for label in (i for i in indices if i != 0):\n            if int"),),

@@ -31,7 +31,7 @@ MUTANTS = [
     ),
     Mutant(
         "lengths go through floating point numbers",
-        "float32 holds every integer only up to 2^24. And a new dtype breaks the code that uses the lengths later. // keeps integers.",
+        "float32 holds every integer up to 2^24, but not beyond. And a new dtype breaks the code that uses the lengths later. // keeps integers.",
         "docstring of conv_output_lengths",
         (
             (
@@ -128,7 +128,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm is not told the lengths",
-        "Then its mean and variance include the padding, and the padding of the result is not 0.",
+        "Without the lengths its mean and variance include the padding, and the padding of the result is not 0.",
         "arXiv Section 3.2",
         (("self.norm(self.conv(x), lengths)", "self.norm(self.conv(x))"),),
     ),

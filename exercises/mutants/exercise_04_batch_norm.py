@@ -68,8 +68,8 @@ MUTANTS = [
     ),
     Mutant(
         "each frequency bin has its own statistics",
-        "A filter of a convolution is the same at all frequencies. So each channel has one mean and one variance, over utterances, frequency and time.",
-        "arXiv Section 3.2 (convolutional layers)",
+        "A filter of a convolution is the same at all frequencies. So in this library each channel has one mean and one variance, over utterances, frequency and time.",
+        "docstring (over frequency is [ours]; arXiv Section 3.2 names only the minibatch and time)",
         (
             ("(1, -1, 1, 1), (0, 2, 3))", "(1, x.shape[1], -1, 1), (0, 3))"),
             ("(1 if recurrent else x.shape[2])", "1"),
@@ -125,7 +125,7 @@ MUTANTS = [
     ),
     Mutant(
         "gradients do not flow through mean and variance",
-        "Both depend on every valid x. If you take them out of the graph (detach, no_grad, .data), the values are right but the gradient of x is wrong.",
+        "Mean and variance depend on every valid x. If you take them out of the graph (detach, no_grad, .data), the values are right but the gradient of x is wrong.",
         EQ6,
         (("y = (x - mean.view(shape))", "mean, var = mean.detach(), var.detach()\n        y = (x - mean.view(shape))"),),
     ),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     Mutant(
         "evaluation moves the running averages",
-        "They are learnt in training and do not change afterwards. Otherwise a transcript would depend on earlier ones.",
+        "The running averages are learnt in training and do not change afterwards. Otherwise a transcript would depend on earlier ones.",
         RUNNING,
         (
             (

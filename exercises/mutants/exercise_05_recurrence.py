@@ -63,13 +63,13 @@ MUTANTS = [
     ),
     Mutant(
         "the mask is not used in the loop",
-        "Where it is 0 the state must become 0. Otherwise the backward direction carries its state from the padding into the utterance.",
+        "Where the mask is 0, the state must become 0. Otherwise the backward direction carries its state from the padding into the utterance.",
         "docstring of rnn_loop",
         ((".clamp(0.0, clip) * mask_s", ".clamp(0.0, clip)"),),
     ),
     Mutant(
         "where the mask is 0 the old state is kept",
-        "The state becomes 0 there, not what it was: each utterance starts from zero.",
+        "Where the mask is 0, the state must become 0: each utterance starts from zero.",
         "docstring of rnn_loop",
         ((".clamp(0.0, clip) * mask_s", ".clamp(0.0, clip) * mask_s + h * (1 - mask_s)"),),
     ),
@@ -105,13 +105,13 @@ MUTANTS = [
     ),
     Mutant(
         "the result of the backward direction is not reversed",
-        "Its step s belongs to frame T - 1 - s. If you do not reverse it, the first frame is added to the last.",
+        "Step s of the backward direction belongs to frame T - 1 - s. If you do not reverse its result, the first frame is added to the last.",
         "arXiv Section 3.1, Eq. 2",
         (("states[:, 1].flip(0)", "states[:, 1]"),),
     ),
     Mutant(
         "the backward direction runs forward",
-        "It must see the frames from the last to the first. Only then does it know at frame t what comes later.",
+        "The backward direction must see the frames from the last to the first. Only then does it know at frame t what comes later.",
         "arXiv Section 3.1, Eq. 2",
         (
             ("torch.stack((side, side.flip(0)), dim=1)", "torch.stack((side, side), dim=1)"),
@@ -127,7 +127,7 @@ MUTANTS = [
     ),
     Mutant(
         "the loop runs through the padding",
-        "The layer runs its loop without the mask of the lengths. Frames after an utterance's end must have no influence, and the output there is 0.",
+        "Make the mask from the lengths and give it to the loop. Frames after an utterance's end must have no influence, and the output there is 0.",
         "docstring of BidirectionalRNNLayer",
         (
             (
@@ -164,7 +164,7 @@ MUTANTS = [
     ),
     Mutant(
         "batch norm is not told the lengths",
-        "Then its statistics include the padding.",
+        "Without the lengths the statistics of batch norm include the padding.",
         "arXiv Section 3.2",
         (("self.weight_ih[0].t(), lengths)", "self.weight_ih[0].t())"),),
     ),

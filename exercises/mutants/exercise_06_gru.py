@@ -8,14 +8,14 @@ HERE = "docstring; torch's nn.GRU does the same"
 MUTANTS = [
     Mutant(
         "z weighs the new candidate",
-        "That is the paper's way. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
+        "The paper does it this way. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
         "do not fit the other unless you change the signs of x_z and U_z.",
         HERE,
         (("(1 - z) * n + z * h", "z * n + (1 - z) * h"),),
     ),
     Mutant(
         "the reset gate scales the state before the product",
-        "In Eq. 10 it scales the product: r o (U_n h), not U_n (r o h). Only then is one product enough for all gates.",
+        "In Eq. 10 the reset gate scales the product: r o (U_n h), not U_n (r o h). Only then is one product enough for all gates.",
         EQ10,
         (("n = torch.tanh(x_n + r * g_n)", "n = torch.tanh(x_n + torch.bmm(r * h, u.chunk(3, dim=1)[2].transpose(1, 2)))"),),
     ),
@@ -51,7 +51,7 @@ MUTANTS = [
     ),
     Mutant(
         "the clipped ReLU for the candidate",
-        "The paper chose it. This loop uses tanh, as torch does.",
+        "The paper chose the clipped ReLU. This loop uses tanh, as torch does.",
         HERE,
         (("n = torch.tanh(x_n + r * g_n)", "n = (x_n + r * g_n).clamp(0, 20)"),),
     ),
@@ -69,13 +69,13 @@ MUTANTS = [
     ),
     Mutant(
         "the mask is not used",
-        "Where it is 0 the state must become 0, or the backward direction carries the padding into the utterance.",
+        "Where the mask is 0, the state must become 0. Otherwise the backward direction carries the padding into the utterance.",
         "docstring",
         (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h)"),),
     ),
     Mutant(
         "where the mask is 0 the old state is kept",
-        "The state becomes 0 there, not what it was: each utterance starts from zero.",
+        "Where the mask is 0, the state must become 0: each utterance starts from zero.",
         "docstring",
         (("((1 - z) * n + z * h) * mask_s", "((1 - z) * n + z * h) * mask_s + h * (1 - mask_s)"),),
     ),
@@ -93,7 +93,7 @@ MUTANTS = [
     ),
     Mutant(
         "the sigmoid is written with exp",
-        "exp(1000) is inf. 1 / (1 + inf) is still the right value, 0, but its gradient is inf / inf, which is nan. torch.sigmoid computes its gradient safely.",
+        "exp(1000) is inf. The value 1 / (1 + inf) = 0 is still right, but its gradient is inf / inf, which is nan. Use torch.sigmoid: its gradient is finite.",
         "docstring",
         (
             ("        r = torch.sigmoid(x_r + g_r)\n", "        r = 1 / (1 + torch.exp(-(x_r + g_r)))\n"),

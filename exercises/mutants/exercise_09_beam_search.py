@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant(
         "the beam is not pruned",
-        "After each frame keep only the beam_width best prefixes. Otherwise their number keeps growing.",
+        "After each frame keep only the beam_width best prefixes. Otherwise the number of prefixes keeps growing.",
         "docstring",
         (("key=rank.get, reverse=True)[:beam_width]", "key=rank.get, reverse=True)"),),
     ),

@@ -45,7 +45,7 @@ MUTANTS = [
     ),
     Mutant(
         "items are compared place by place",
-        "Then one missing word at the beginning makes all later words wrong. The edit distance may shift words against each other if that is cheaper.",
+        "If you compare place by place, one missing word at the beginning makes all later words wrong. The edit distance may shift words against each other if that is cheaper.",
         TABLE,
         (
             (
@@ -110,7 +110,7 @@ MUTANTS = [
     ),
     Mutant(
         "an empty reference divides by zero, or gives 0",
-        "With no reference word at all the rate is the number of insertions.",
+        "If there is no reference word at all, the rate is the number of insertions.",
         RATE,
         ((" / max(1, words)", " / words if words else 0.0"),),
     ),

@@ -77,7 +77,7 @@ MUTANTS = [
     ),
     Mutant(
         "the gradient is not clipped",
-        "If the norm exceeds max_norm, scale the gradient down to it. Do so after backward, when there is a gradient, and before the step.",
+        "If the norm exceeds max_norm, scale the gradient down to it. Do this after backward, which computes the gradient, and before the step.",
         "arXiv Section 6",
         (("    nn.utils.clip_grad_norm_(model.parameters(), max_norm)  # after backward, before the step\n", ""),),
     ),
@@ -142,7 +142,7 @@ MUTANTS = [
     ),
     Mutant(
         "the loss comes back as a tensor",
-        "The docstring asks for a float. A tensor would keep the graph in memory in every list of losses.",
+        "The docstring asks for a float. A tensor keeps its graph in memory as long as anyone keeps the loss.",
         "docstring of train_step",
         (("    return float(loss)\n", "    return loss\n"),),
     ),

@@ -19,13 +19,13 @@ MUTANTS = [
     ),
     Mutant(
         "the zeros stand before the utterance",
-        "They belong after its end, as the future of the last tau frames. Before the utterance they shift all frames by tau.",
+        "The zeros belong after the utterance's end: they are the future of the last tau frames. Zeros before the utterance shift all frames by tau.",
         DOC,
         ((PADDED, "return self.over(torch.cat((future, x)))"),),
     ),
     Mutant(
         "zeros on both sides",
-        "Half of the zeros before and half after is the custom for images. Such a window looks as far back as ahead. Here all tau zeros come after the end.",
+        "For images it is usual to put half of the zeros before and half after. Such a window looks as far back as ahead. Here all tau zeros come after the end.",
         EQ11,
         ((PADDED, "half = self.lookahead // 2\n        return self.over(torch.cat((future[:half], x, future[half:])))"),),
     ),
@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         "the mask comes after the sum",
-        "Then the padding is 0 in the output, but the last tau frames of each utterance have already seen the padding of x. Mask x first.",
+        "With a late mask the padding of the output is 0, but the last tau frames of each utterance have already seen the padding of x. Mask x first.",
         DOC,
         ((MASKED, "mask = sequence_mask(lengths, len(x)).t()[:, :, None]\n            return self.forward(x) * mask"),),
     ),
@@ -141,7 +141,7 @@ MUTANTS = [
     ),
     Mutant(
         "the last tau frames are set to 0",
-        "They still see themselves and the rest of their future. Only frames after the end are 0.",
+        "The last tau frames of an utterance still see themselves and the frames that follow. Only frames after the end are 0.",
         DOC,
         (
             (
@@ -170,7 +170,7 @@ MUTANTS = [
     ),
     Mutant(
         "the frame itself is added once more",
-        "The present frame enters only with its weight W_{i,1}. Add nothing to the sum.",
+        "The present frame is already in the sum, with its weight W_{i,1}. Add nothing more.",
         EQ11,
         ((SUM, SUM + " + x[:frames]"),),
     ),

@@ -21,7 +21,7 @@ from parts import (
 
 
 class GRULayer(BidirectionalRNNLayer):
-    """Given: your recurrent layer with your GRU in place of the simple recurrence; B(W x) shared, directions summed."""
+    """Given: your GRU layer. The directions are summed and share B(W x) [ours; the paper: W for the simple recurrence only]."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size, "rnn", "input")

@@ -1,8 +1,8 @@
 """Exercise 2: characters and the CTC collapse.
 
 Why it matters. The network outputs one symbol per frame, which is many more symbols than the text has letters. CTC adds a
-blank to the alphabet. Two rules then turn such a path of symbols into a text. In the wrong order these rules destroy every
-double letter: "hello" becomes "helo" in every transcript.
+blank to the alphabet. Two rules then turn such a path of symbols into a text. If you apply them in the wrong order, every double
+letter is lost: "hello" becomes "helo" in every transcript.
 
 Paper. The alphabet: arXiv Section 3.1 (a to z, space, apostrophe, and the blank). The collapse: Graves et al. 2006, Section 3.1.
 Effort. 20 minutes, difficulty 1 of 3.

@@ -7,7 +7,7 @@ the statistics no longer fit.
 
 Paper. arXiv Section 3.2, Eq. 6: statistics over all utterances and the whole sequence; running averages at test time.
 Effort. 35 minutes, difficulty 2 of 3.
-You may use. torch. Not nn.BatchNorm1d or its relatives. sequence_mask is given.
+You may use. torch. Do not use nn.BatchNorm1d or its relatives. sequence_mask is given.
 Check it. python exercises/exercise_04_batch_norm.py
 
 What if. Normalise a batch of one long and seven short utterances twice: with the padding in the statistics, and without it.
@@ -28,8 +28,8 @@ class SequenceBatchNorm(nn.Module):
 
     ``B(x) = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta`` (Eq. 6). Each feature has one mean E and one
     variance Var, taken over all utterances of the batch and all their frames together. For the channels of a convolution they
-    are taken over frequency too. Var divides by n, the number of these values. Padding counts in neither of them, and the
-    output is 0 in the padding.
+    are taken over frequency too [ours: the paper names only the utterances and time]. Var divides by n, the number of these
+    values. E and Var leave the padding out, and the output is 0 in the padding.
 
     In training mode the layer also updates its running averages: ``running = (1 - momentum) running + momentum new``. Here the
     new variance divides by n - 1 (by 1 if n is 1), as in torch. In evaluation mode the layer uses the running averages instead

@@ -1,13 +1,13 @@
 """Exercise 10: edit distance, word error rate and the alignment.
 
-Why it matters. Every claim about a recogniser rests on the word error rate. The rate can exceed 100 %. The mean of the
-utterances' rates is not the rate of the corpus. Without a reference word it is undefined. A mistake here makes a bad model look
-good, and nothing crashes. The alignment shows which words went wrong.
+Why it matters. Every claim about a recogniser rests on the word error rate. This rate can exceed 100 %. The rate of a
+corpus is not the mean of its utterances' rates. If there is no reference word, the rate is undefined. A mistake here makes a
+bad model look good, and nothing crashes. The alignment shows which words went wrong.
 
 Paper. All tables of results give word error rates (character error rates for Mandarin); see arXiv Section 6. The paper does not
 define them. This is the usual definition, by Levenshtein distance.
 Effort. 35 minutes, difficulty 2 of 3.
-You may use. Plain Python (NumPy if you like); ErrorCounts is given. Not jiwer, difflib or the like.
+You may use. Plain Python (NumPy if you like); ErrorCounts is given. Do not use jiwer, difflib or the like.
 Check it. python exercises/exercise_10_error_rate.py
 
 What if. Take two utterances: one has 1 word, and it is wrong; the other has 9 words, and all are right. What is the word error

@@ -7,8 +7,8 @@ Two things are easy to get wrong: which way the window looks, and what it sees a
 
 Paper. arXiv Section 3.7, Eq. 11; the deployed model with tau = 19: Section 7.4.
 Effort. 25 minutes, difficulty 2 of 3.
-You may use. torch with its convolutions (to find the groups and the padding is part of the exercise); sequence_mask is given.
-Not the library's RowConvolution.
+You may use. torch with its convolutions (finding the groups and the padding is part of the exercise); sequence_mask is given.
+Do not use the library's RowConvolution.
 Check it. python exercises/exercise_13_row_convolution.py
 
 What if. Replace one layer with tau = 20 by two layers with tau = 10. How far ahead does the last output look, and how many

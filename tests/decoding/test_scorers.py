@@ -537,7 +537,9 @@ def test_where_the_unit_can_not_be_told_it_is_asked(tmp_path):
         make_scorer(letters, ENGLISH)
     assert isinstance(make_scorer(letters, ENGLISH, "word"), WordScorer)
     words = saved(tmp_path, ["你好 号", "号"])
-    with pytest.raises(ValueError, match=r"the alphabet has no space to part them: make one of characters .*--unit character"):
+    with pytest.raises(
+        ValueError, match=r"the alphabet has no space to separate them: make one of characters .*--unit character"
+    ):
         make_scorer(words, CharEncoder("你好号"))
     commands = saved(tmp_path, ["yes", "no"])
     assert isinstance(make_scorer(commands, CharEncoder("yesno")), WordScorer)

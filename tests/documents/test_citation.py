@@ -1,10 +1,11 @@
 """CITATION.cff is simple YAML, has what a citation needs, and says the same as the BibTeX in README."""
 
 import re
+from datetime import date
 
 from helpers import ROOT
 
-LINE = r'(?: {2})*(?:- )?(?:[a-z-]+:(?: "[^"]*"| [\w.]+)?|[\w ]+)'  # a key with its value, a key alone, or an item of a list
+LINE = r'(?: {2})*(?:- )?(?:[a-z-]+:(?: "[^"]*"| [\w.-]+)?|[\w ]+)'  # a key with its value, a key alone, or an item of a list
 
 
 def entries():
@@ -25,6 +26,7 @@ def test_the_citation_file_says_what_the_bibtex_says():
     software, article = entries()["software"], entries()["article"]
     assert (ours["title"], ours["name"]) == (software["title"], software["author"])
     assert (ours["version"], ours["license"]) == (software["version"], software["license"])
+    assert ours["date-released"].startswith(f"{software['year']}-") and date.fromisoformat(ours["date-released"])
     assert (paper["title"], paper["year"]) == (article["title"], article["year"])
     assert f"{paper['family-names']}, {paper['given-names']} {paper['name']}" == article["author"]
     assert paper["value"] in article["journal"] and paper["url"].endswith(paper["value"].removeprefix("arXiv:"))

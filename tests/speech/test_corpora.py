@@ -1082,9 +1082,9 @@ def test_splits_get_the_roles_that_their_names_or_the_user_give_them():
     weights_on_test = corpus.in_roles(dev="test-clean").splits
     assert weights_on_test["dev"] == 1 and "test-clean" not in weights_on_test and "unused dev-clean" in weights_on_test
     for train, test, message in (
-        (["dev-clean"], [], "the split 'dev-clean' can't be for 'train' and for 'dev'"),
+        (["dev-clean"], [], "the split 'dev-clean' can't be used for both 'train' and 'dev'"),
         (["train-clean-360"], [], "no utterance is in the split 'train-clean-360'; there are dev-clean, dev-other"),
-        (["train-clean-100"], ["train-clean-100"], "can't be for 'train' and for 'test train-clean-100'"),
+        (["train-clean-100"], ["train-clean-100"], "can't be used for both 'train' and 'test train-clean-100'"),
     ):
         with pytest.raises(CorpusError, match=message):
             corpus.in_roles(train, "dev-clean", test)
