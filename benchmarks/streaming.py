@@ -202,25 +202,34 @@ def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | No
         draw(rows, plot)
 
 
+def size_class(size: int) -> int:
+    """Batches of 1, of 2, of 3 or 4, of 5 to 8, and so on."""
+    return (size - 1).bit_length()
+
+
 def draw(rows: Sequence[dict], path: Path) -> None:
     """Shares of the work by batch size, and latencies, both against the number of streams (as in Figures 5 and 6)."""
     figure, (axes,) = new_figure(1, 2, (WIDTH, 4), f"measured here: {machine('torch')}")
     left, right = axes
-    shown = [row for row in rows if row["streams"] in (1, 5, 10, 20, 40)] or rows
-    for row, colour in zip(shown, colormaps["viridis"](np.linspace(0, 0.9, len(shown))), strict=True):
-        sizes, counts = np.unique(row["batches"], return_counts=True)
-        share = 100 * sizes * counts / sum(sizes * counts)
-        left.plot(sizes, share, marker="o", markersize=3, color=colour, label=counted(row["streams"], "stream"))
-    left.set(xlabel="chunks in a batch", ylabel="share of all chunks, %", ylim=(0, None), title="how large the batches are")
-    left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(frameon=False)
+    shown = [row for row in rows if row["streams"] in (1, 5, 10, 20, 30, 60)] or rows
+    classes = 1 + max(size_class(max(row["batches"])) for row in shown)
+    for place, (row, colour) in enumerate(zip(shown, colormaps["viridis"](np.linspace(0, 0.9, len(shown))), strict=True)):
+        share = np.bincount([size_class(size) for size in row["batches"]], row["batches"], classes) / sum(row["batches"])
+        shift = 0.9 * ((place + 0.5) / len(shown) - 0.5)
+        label = counted(row["streams"], "stream")
+        left.bar(np.arange(classes) + shift, 100 * share, 0.9 / len(shown), color=colour, label=label)
+    left.set_xticks(range(classes), [f"{2**n // 2 + 1}-{2**n}" if n > 1 else f"{2**n}" for n in range(classes)])
+    left.set(xlabel="chunks in a batch", ylabel="share of all chunks, %", ylim=(0, 100), title="how large the batches are")
     streams = [row["streams"] for row in rows]
     for name, colour in zip(LATENCIES, (RED, GREY), strict=True):
         for part, style, of in ((0, "--", "median"), (1, "-", "98th percentile")):
             right.plot(streams, [row[name][part] for row in rows], style, color=colour, label=f"{name}, {of}")
-    right.set(xlabel="live streams", ylabel="latency of a chunk, ms", yscale="log", title="how long a chunk waits for its text")
+    right.set(xlabel="live streams", ylabel="latency of a chunk, ms, logarithmic", yscale="log")
+    right.set(title="how long a chunk waits for its text")
     right.yaxis.set_major_formatter("{x:,.0f}")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
+    for axis, side, ncols in ((left, "left", 3), (right, "right", 2)):
+        handles = axis.get_legend_handles_labels()
+        figure.legend(*handles, loc=f"outside upper {side}", ncols=ncols, frameon=False, fontsize=9)
     figure.savefig(path)
 
 

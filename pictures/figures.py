@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+OF_SYMBOLS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 WIDTH = 9  # inches of a picture; on a page 850 pixels wide, letters of 9 points are then 12 pixels high
 
 
@@ -90,11 +92,17 @@ def output_of(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder) -> 
     return batch.features[0, 0].cpu().numpy(), log_probs[:, 0].cpu()
 
 
-def draw_spectrogram(axis: Axes, features: np.ndarray, sample: AudioSample) -> None:
-    """Features (F, T) over seconds and kHz."""
-    extent = (0.0, sample.seconds, 0.0, sample.sample_rate / 2000)
-    axis.imshow(features, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
-    axis.set(ylabel="frequency, kHz", xlabel="time, s")
+def draw_spectrogram(axis: Axes, values: np.ndarray, sample: AudioSample, features: Features) -> None:
+    """Features (F, T) over seconds and kHz; each frame is as wide as the hop and lies in the middle of its window."""
+    start, hop = (features.window - features.hop) / 2 / features.sample_rate, features.seconds_per_frame
+    extent = (start, start + values.shape[1] * hop, 0.0, sample.sample_rate / 2000)
+    axis.imshow(values, origin="lower", aspect="auto", extent=extent, cmap="magma", interpolation="nearest")
+    axis.set(ylabel="frequency, kHz", xlabel="time, s", xlim=(0, sample.seconds))
+
+
+def seconds_shown(sample: AudioSample, log_probs: Tensor, model: DeepSpeech2) -> float:
+    """To the end of the utterance and of its last output frame, which can reach further."""
+    return max(sample.seconds, len(log_probs) * model.seconds_per_output)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -110,7 +118,7 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
     style = {"marker": "o", "markersize": 3, "color": BLUE}  # blue: dev
     left.plot(epochs, [line["loss"] for line in history], **style | {"color": GREY}, label="training (augmented)")
     left.plot(epochs, [line["dev_loss"] for line in history], label="dev", **style)
-    left.set(ylabel="CTC loss, nats per utterance", yscale="log")
+    left.set(ylabel="CTC loss, nats per utterance,\nlogarithmic", yscale="log")
     if "dev_wer" in history[0]:  # missing in languages without spaces
         middle.plot(epochs, [100 * line["dev_wer"] for line in history], label="WER", **style)
     middle.plot(epochs, [100 * line["dev_cer"] for line in history], linestyle="--", label="CER", **style)
@@ -124,7 +132,7 @@ def training_curves(history: Sequence[dict], caption: str = "measured here") -> 
             axis.set_xticks(epochs)
         axis.grid(alpha=0.3)
     middle.legend(frameon=False)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -139,15 +147,19 @@ def predictions(
     errors = leading_errors(result, encoder)
     ranked = errors.from_worst_to_best()
     chosen = list(dict.fromkeys((ranked[0], ranked[len(ranked) // 2], ranked[-1])))
-    figure, axes = new_figure(len(chosen), 2, (WIDTH, 2.6 * len(chosen)), caption)
+    size, widths = (WIDTH, 2.6 * len(chosen) + 0.3), {"width_ratios": [1, 1.7]}
+    figure, axes = new_figure(len(chosen), 2, size, caption, gridspec_kw=widths)
+    keys = []
     for (left, right), index in zip(axes, chosen, strict=True):
         features, log_probs = output_of(model, dataset[index], encoder)
-        draw_spectrogram(left, features, dataset[index])
+        draw_spectrogram(left, features, dataset[index], model.features)
         title = "\n".join(map(_shortened, errors.aligned_lines(index).split("\n")))
         left.set_title(title, loc="left", family="monospace", fontsize=9)
-        right.set(xlim=(0, dataset[index].seconds))
-        draw_symbols(right, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-        right.set_title("probability of each symbol (dotted: blank; ␣: space)", loc="left", fontsize=10)
+        keys += draw_symbols(right, log_probs.exp().numpy(), encoder, model.seconds_per_output)
+        for axis in (left, right):
+            axis.set(xlim=(0, seconds_shown(dataset[index], log_probs, model)))
+    told = "; ".join(dict.fromkeys(keys))
+    figure.suptitle(f"Left: features. Right: probability of each symbol ({told})", fontsize=10)
     return figure
 
 
@@ -159,28 +171,47 @@ def _shortened(text: str, width: int = 58) -> str:
     return text[:fits] + " ..."
 
 
-def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> None:
+def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, seconds_per_frame: float) -> list[str]:
     """Probability of each symbol of the best path over time, with the symbols written above their peaks.
 
     A symbol that would touch the one before it is written one line higher.
+
+    Returns:
+        what has to be told about the curves, for a title.
     """
     seconds = (np.arange(len(probabilities)) + 0.5) * seconds_per_frame
-    axis.plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, linestyle=":", label="blank")
-    path = probabilities.argmax(1)
-    colours = dict(zip(dict.fromkeys(path[path != encoder.blank_idx].tolist()), cycle((BLUE, ORANGE, GREEN, RED)), strict=False))
+    axis.plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, linestyle=":")
+    path = probabilities.argmax(1).tolist()
+    colours = _colours([symbol for symbol, _ in groupby(path) if symbol != encoder.blank_idx])
     for symbol, colour in colours.items():
         axis.plot(seconds, probabilities[:, symbol], color=colour, linewidth=1.3)
-    inches = axis.figure.get_figwidth() / axis.get_subplotspec().get_gridspec().ncols
-    room = 0.12 / inches * seconds_per_frame * len(path)  # of a letter, in seconds
-    before, higher = -room, False
+    inches = axis.get_position().width * axis.figure.get_figwidth()
+    room = 0.1 / inches * seconds_per_frame * len(path)  # of a letter, in seconds
+    before, higher, top = -room, False, probabilities.max()
     for symbol, frames in groupby(range(len(path)), key=lambda frame: path[frame]):
         if symbol != encoder.blank_idx:
             peak = max(frames, key=lambda frame: probabilities[frame, symbol])
             higher = seconds[peak] - before < room and not higher
             before, name = seconds[peak], visible(encoder.decode([symbol]))
-            height = 1.19 if higher else 1.04
-            axis.annotate(name, (before, height), ha="center", va="bottom", fontsize=9, color=colours[symbol])
+            place = (before, top + (0.23 if higher else 0.07))
+            axis.annotate(name, place, ha="center", va="baseline", fontsize=9, color=colours[symbol])
     axis.set(xlabel="time, s", ylabel="probability", ylim=(0, 1.36), yticks=(0, 0.5, 1))
+    space = any(encoder.decode([symbol]) == " " for symbol in colours)
+    repeat = len(set(colours.values())) < len(colours)
+    return ["dotted: blank", *["␣: space"] * space, *["colours repeat"] * repeat]
+
+
+def _colours(symbols: Sequence[int]) -> dict[int, str]:
+    """A colour for each symbol of a text, if possible another one than those of its neighbours."""
+    beside: dict[int, set[int]] = {symbol: set() for symbol in symbols}
+    for one, other in pairwise(symbols):
+        beside[one] |= {other} - {one}
+        beside[other] |= {one} - {other}
+    colours: dict[int, str] = {}
+    for symbol in sorted(beside, key=lambda symbol: -len(beside[symbol])):  # first the one with most neighbours
+        near, far = Counter(colours.get(other) for other in beside[symbol]), Counter(colours.values())
+        colours[symbol] = min(OF_SYMBOLS, key=lambda colour: (near[colour], far[colour]))
+    return colours
 
 
 def tuning_surface(tuning: Tuning, caption: str = "measured here", measure: str = "WER") -> Figure:
@@ -234,7 +265,7 @@ def waveform_to_features(sample: AudioSample, features: Features | None = None, 
     for axis in (one, spectrum):
         _legend_above_the_curves(axis)
     values = features(sample.audio).numpy()
-    draw_spectrogram(all_frames, values, sample)
+    draw_spectrogram(all_frames, values, sample, features)
     over = "mean 0 and variance 1" if features.corpus is None else "normalised over the corpus"
     all_frames.set(title=f"4. features of {sample.transcript!r}:\n{values.shape[0]} bins, {values.shape[1]} frames, {over}")
     figure.colorbar(all_frames.images[0], ax=all_frames, label="normalised log power")
@@ -397,10 +428,10 @@ def first_layer_filters(model: DeepSpeech2, sample_rate: int | None = None, capt
         extent = (-milliseconds, milliseconds, bottom, top)
         image = axis.imshow(kernels[index], origin="lower", aspect="auto", cmap="RdBu_r", vmin=-reach, vmax=reach, extent=extent)
     figure.colorbar(image, ax=axes, extend="both", label="weight", fraction=0.02, pad=0.01)
-    for axis in axes[:, 0]:
-        axis.set(ylabel=label)
-    for axis in axes[-1]:
-        axis.set(xlabel="time, ms")
+    for axis in axes.flat:
+        axis.set_ylabel(label)
+        axis.label_outer(remove_inner_ticks=True)
+    axes[-1, 3].set_xlabel("time from the centre, ms", x=1.15)  # one for all
     which = "First convolution" if count <= axes.size else f"First convolution, the {axes.size} strongest of {count} kernels"
     stripes = "A horizontal stripe responds to a steady tone; a vertical one would respond to the start or end of a sound."
     figure.suptitle(f"{which}: red weights add, blue ones subtract.\n{stripes}", fontsize=11)
@@ -417,8 +448,8 @@ def activations(
     layers = [*model.convolutions, *model.recurrences]
     seen = _seen_values(model, layers, samples, encoder)
     shown = [values for both in seen for values in both if values is not None]
-    reach = max(float(np.abs(np.quantile(values, (0.1, 0.9))).max()) for values in shown)  # one scale for all
-    told = f"{caption}. Beside: mean ± standard deviation. Beyond ±{reach:.3g} nothing is drawn. Each plot has its own height."
+    reach = math.ceil(max(np.abs(np.quantile(values, (0.1, 0.9))).max() for values in shown))  # one scale for all
+    told = f"{caption}. Beside: mean ± standard deviation. Beyond ±{reach} nothing is drawn. Each plot has its own height."
     figure, axes = new_figure(len(layers), 2, (WIDTH, 1.15 * len(layers) + 1), told, sharex=True)
     below_recurrence = "feed-forward" if isinstance(model, DeepSpeech1) else "convolution"
     for number, (layer, (left, right), (before, after)) in enumerate(zip(layers, axes, seen, strict=True), start=1):
@@ -436,15 +467,20 @@ def activations(
             zero, over = (after < 0).mean(), (after > layer.activation.clip).mean()
             more = f"\n{100 * zero:.0f} % become 0\n{100 * over:.2g} % exceed {layer.activation.clip:g}"
         _draw_histogram(right, after, reach, BLUE, name, more)
+    if any(layer.rnn_type == "gru" and layer.batch_norm == "output" for layer in model.recurrences):
+        figure.suptitle("A GRU's output lies between -1 and 1, since its candidate is a tanh.", fontsize=11)
     axes[0, 0].set_xlim(-reach, reach)
     axes[-1, 0].set(xlabel="value before batch norm")
     axes[-1, 1].set(xlabel=("value after batch norm" if seen[0][0] is not None else "value") + " (beige: the ReLU makes it 0)")
     return figure
 
 
-def _draw_histogram(axis: Axes, values: np.ndarray, reach: float, colour: str, name: str, more: str = "") -> None:
+def _draw_histogram(axis: Axes, values: np.ndarray, reach: int, colour: str, name: str, more: str = "") -> None:
     """Draws the values up to ``reach``; writes beside them their mean, their standard deviation, and more."""
-    axis.hist(values, bins=81, range=(-reach, reach), color=colour, density=True)
+    parts = max(1, round(40 / reach))  # of 1, so that a bin ends there
+    axis.hist(
+        values, bins=np.arange(-reach * parts, reach * parts + 1) / parts, color=colour, density=True, histtype="stepfilled"
+    )
     text = f"{name}: {values.mean().round(2) + 0.0:.2f} ± {values.std():.2f}{more}"  # + 0.0: no -0.00
     axis.text(1.02, 0.5, text, va="center", fontsize=9, transform=axis.transAxes)
     axis.set(yticks=[], ylabel="share")
@@ -618,18 +654,18 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     seconds_per_frame = model.seconds_per_output
     figure, axes = new_figure(3, 1, (WIDTH, 8.5), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
-    draw_spectrogram(above, features, sample)
+    draw_spectrogram(above, features, sample, model.features)
     above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
-    draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame)
-    middle.set_title("probability of each symbol (dotted: blank; ␣: space)", loc="left", fontsize=10)
+    told = "; ".join(draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame))
+    middle.set_title(f"probability of each symbol ({told})", loc="left", fontsize=10)
     end = len(path) * seconds_per_frame
     below.imshow(states, origin="upper", aspect="auto", cmap="Blues", extent=(0, end, len(states) - 0.5, -0.5), vmin=0, vmax=1)
     seconds = (np.arange(len(path)) + 0.5) * seconds_per_frame
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
     below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
-    below.set(xlabel="time, s", ylabel="state of the extended label", xlim=(0, sample.seconds))
+    below.set(xlabel="time, s", ylabel="state of the extended label", xlim=(0, seconds_shown(sample, log_probs, model)))
     title = "blue: all paths that spell the transcript, darker where they are more probable;\n"
-    below.set_title(title + "line: the most probable path (Eq. 13); rows without a letter: blanks", loc="left", fontsize=10)
+    below.set_title(title + "red: the most probable path (Eq. 13); rows without a letter: blanks", loc="left", fontsize=10)
     above.set_xlabel("")
     middle.set_xlabel("")
     return figure
@@ -652,13 +688,14 @@ def alignment(
     """Features with the times of each character and word of ``text`` (default: the transcript), from forced alignment."""
     features, log_probs = output_of(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
-    figure, axes = new_figure(3, 1, (WIDTH, 4.5), caption, sharex=True, gridspec_kw={"height_ratios": [4, 0.6, 1.1]})
+    told = f"{caption}. Gaps between letters: blanks. A word goes from the space before it to the space after it."
+    figure, axes = new_figure(3, 1, (WIDTH, 4.7), told, sharex=True, gridspec_kw={"height_ratios": [4, 0.6, 1.4]})
     above, letters, words = axes[:, 0]
-    draw_spectrogram(above, features, sample)
+    draw_spectrogram(above, features, sample, model.features)
     above.set_xlabel("")
     spoken = [unit for unit in characters if not unit.text.isspace()]
     _draw_spans(letters, [(unit, unit.text) for unit in spoken])
-    _draw_spans(words, [(word, f"{word.text}\n{word.start:.2f}-{word.end:.2f} s") for word in word_times(characters)])
+    _draw_spans(words, [(word, f"{word.text}\n{word.start:.2f}-\n{word.end:.2f} s") for word in word_times(characters)])
     letters.set_ylabel("letters", rotation=0, ha="right", va="center")
     words.set_ylabel("words", rotation=0, ha="right", va="center")
     words.set(xlabel="time, s", xlim=(0, sample.seconds))
@@ -691,16 +728,17 @@ def beam_tree(
             first.setdefault(hypothesis.labels, frame)
             last[hypothesis.labels] = frame
     winner, place = beams[-1][0].labels, _tree_places(first, beams[-1][0].labels)
+    start = _tree_starts(first, place)
     figure, axes = new_figure(1, 1, (WIDTH, 1.5 + 0.2 * len(place)), caption)
     axis = axes[0, 0]
     for prefix, row in place.items():
         on_path = winner[: len(prefix)] == prefix
         style = {"color": BLUE if on_path else GREY, "linewidth": 2 if on_path else 0.8}
-        axis.plot((first[prefix], last[prefix] + 1), (row, row), **style)
+        axis.plot((start[prefix], last[prefix] + 1), (row, row), **style)
         if prefix:
-            axis.plot((first[prefix],) * 2, (place[prefix[:-1]], row), **style)
+            axis.plot((start[prefix],) * 2, (place[prefix[:-1]], row), **style)
             name = visible(encoder.decode(prefix if not on_path and place[prefix[:-1]] == 0 else prefix[-1:]))
-            axis.text(first[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
+            axis.text(start[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
     below = -1.0  # no text at the end lies on the one above
     for hypothesis in sorted(beams[-1], key=lambda found: place[found.labels]):  # equal rows: the likelier first
         text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
@@ -720,16 +758,32 @@ def beam_tree(
 
 
 def _tree_places(first: dict[tuple[int, ...], int], winner: tuple[int, ...]) -> dict[tuple[int, ...], int]:
-    """A row for each prefix: the winner on row 0, the other branches below, those that branch off last on top."""
+    """A row for each prefix: the winner on row 0, the other branches below, those that branch off last on top.
+
+    So the way down to a branch crosses no other: all above it begin later.
+    """
     children: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for prefix in sorted(first, key=lambda p: -first[p]):
         if prefix:
             children.setdefault(prefix[:-1], []).append(prefix)
     place: dict[tuple[int, ...], int] = {winner[:end]: 0 for end in range(len(winner) + 1)}
-    for end in range(len(winner), -1, -1):
-        stack = [child for child in children.get(winner[:end], []) if child not in place]
-        while stack:
-            prefix = stack.pop(0)
-            place[prefix] = len(place) - len(winner)
-            stack = children.get(prefix, []) + stack
+    stack = [p for p in sorted(first, key=lambda p: -first[p]) if p not in place and p[:-1] in place]
+    while stack:
+        prefix = stack.pop(0)
+        place[prefix] = len(place) - len(winner)
+        stack = children.get(prefix, []) + stack
     return place
+
+
+def _tree_starts(first: dict[tuple[int, ...], int], place: dict[tuple[int, ...], int]) -> dict[tuple[int, ...], float]:
+    """Where each prefix begins: in its first frame; of those that branch off together, the lower one a little further left.
+
+    So the way down to a branch doesn't touch the beginning of another.
+    """
+    together: Counter[tuple[int, int]] = Counter()
+    start = {}
+    for prefix in sorted(place, key=place.get):
+        branching = place.get(prefix[:-1], 0), first[prefix]
+        start[prefix] = first[prefix] - 0.12 * together[branching]
+        together[branching] += place[prefix] > 0
+    return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 
@@ -20,7 +21,20 @@ from implementation import (
     extend_target,
     greedy_decode,
 )
-from pictures.figures import BLUE, GREEN, GREY, ORANGE, RED, WIDTH, draw_spectrogram, draw_symbols, new_figure, output_of, visible
+from pictures.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    WIDTH,
+    draw_spectrogram,
+    draw_symbols,
+    new_figure,
+    output_of,
+    seconds_shown,
+    visible,
+)
 
 BLANK = "_"  # as the notebook writes it
 
@@ -36,28 +50,28 @@ def pipeline(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, capt
     figure, axes = new_figure(4, 1, (WIDTH, 7.2), caption, sharex=True, gridspec_kw={"height_ratios": [1, 1.6, 1.6, 0.9]})
     wave, spectrogram, symbols, path = axes[:, 0]
     wave.plot(np.arange(len(sample.audio)) / sample.sample_rate, sample.audio, linewidth=0.4, color=BLUE)
-    draw_spectrogram(spectrogram, features, sample)
-    draw_symbols(symbols, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-    symbols.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1))
+    draw_spectrogram(spectrogram, features, sample, model.features)
+    told = "; ".join(draw_symbols(symbols, log_probs.exp().numpy(), encoder, model.seconds_per_output))
     _draw_path(path, log_probs, encoder, model)
-    text = greedy_decode(log_probs[:, None], encoder)[0]
+    text, frame = greedy_decode(log_probs[:, None], encoder)[0], f"output frame ({1000 * model.seconds_per_output:g} ms)"
     titles = (
         "1. the waveform: what the microphone measures",
         "2. the spectrogram: how strong each frequency is, and when (bright: strong)",
-        "3. the network: how probable each symbol is in each frame (␣: space)",
-        f"4. the likeliest symbol of each frame ({BLANK}: the blank, nothing new here).\n"
-        f"    Merge repeats and drop blanks. What stays is orange:   {text}",
+        f"3. the network: how probable each symbol is in each {frame}\n    ({told})",
+        f"4. the likeliest symbol of each {frame} ({BLANK}: the blank, nothing new here).\n"
+        f"    Merge repeats and drop blanks. What stays is red:   {text}",
     )
     for axis, title in zip(axes[:, 0], titles, strict=True):
         axis.set_title(title, loc="left", fontsize=11)
         axis.set(xlabel="")
-    wave.set(ylabel="amplitude", xlim=(0, max(sample.seconds, len(log_probs) * model.seconds_per_output)))
+    loudest = 1.05 * float(sample.audio.abs().max())
+    wave.set(ylabel="amplitude", xlim=(0, seconds_shown(sample, log_probs, model)), ylim=(-loudest, loudest))
     path.set(xlabel="time, s")
     return figure
 
 
 def _draw_path(axis: Axes, log_probs: Tensor, encoder: CharEncoder, model: DeepSpeech2) -> None:
-    """The best path, one symbol per frame; those that stay in the text are orange."""
+    """The best path, one symbol per frame; those that stay in the text are red."""
     labels, width = log_probs.argmax(1).tolist(), model.seconds_per_output
     size = min(12, 720 / len(labels))  # smaller if there are many frames
     for frame, (label, before) in enumerate(zip(labels, [encoder.blank_idx, *labels], strict=False)):
@@ -79,15 +93,19 @@ def outputs(
     figure, axes = new_figure(
         1 + len(stages), 1, (WIDTH, 1.8 * sum(ratios)), caption, sharex=True, gridspec_kw={"height_ratios": ratios}
     )
-    draw_spectrogram(axes[0, 0], features, sample)
+    draw_spectrogram(axes[0, 0], features, sample, model.features)
     axes[0, 0].set_title(f"spoken: {sample.transcript}", loc="left", fontsize=11)
     for axis, (name, log_probs) in zip(axes[1:, 0], stages.items(), strict=True):
-        draw_symbols(axis, log_probs.exp().numpy(), encoder, model.seconds_per_output)
-        axis.set_title(f"{name}: {greedy_decode(log_probs[:, None], encoder)[0]!r}", loc="left", fontsize=11)
+        told, top = (
+            "; ".join(draw_symbols(axis, log_probs.exp().numpy(), encoder, model.seconds_per_output)),
+            log_probs.exp().max(),
+        )
+        if top < 0.5:
+            told = f"all curves lie together: no symbol is above {math.ceil(100 * top) / 100:g}"
+        axis.set_title(f"{name}: {greedy_decode(log_probs[:, None], encoder)[0]!r} ({told})", loc="left", fontsize=11)
     for axis in axes[:-1, 0]:
         axis.set_xlabel("")
-    axes[-1, 0].set_xlim(0, sample.seconds)
-    axes[-1, 0].legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1, 1))
+    axes[-1, 0].set_xlim(0, max(seconds_shown(sample, log_probs, model) for log_probs in stages.values()))
     return figure
 
 
@@ -105,18 +123,20 @@ def forward_table(log_probs: Tensor, text: str, encoder: CharEncoder, frame: int
     axis.imshow(np.log10(np.where(shown > 0, shown, np.nan)), cmap="Blues", aspect="auto", vmin=-7, vmax=2)
     for (state, place), value in np.ndenumerate(shown):
         if not np.isnan(value):
-            axis.text(place, state, f"{value:.2g}" if value else "0", ha="center", va="center", fontsize=9)
+            written = f"{value:.5f}" if value >= 0.001 else f"{value:.1e}" if value else "0"
+            axis.text(place, state, written, ha="center", va="center", fontsize=9)
             for back in (0, 1, 2) if place == frame - 1 and place else ():
                 may_skip = states[state] not in (encoder.blank_idx, states[state - 2])
                 if value and state >= back and shown[state - back, place - 1] and (back < 2 or may_skip):
-                    arrow = {"arrowstyle": "->", "color": RED, "shrinkA": 22, "shrinkB": 22}
+                    arrow = {"arrowstyle": "->", "color": RED, "shrinkA": 24, "shrinkB": 24}
                     axis.annotate("", (place, state), (place - 1, state - back), arrowprops=arrow)
     names = [symbols_of([label], encoder) for label in states]
     axis.set_yticks(range(len(states)), names, fontsize=11)
     axis.set_xticks(range(len(log_probs)), range(1, len(log_probs) + 1))
     end = alpha[-2:, -1].sum() if frame == len(log_probs) else None
     told = f"; the last two states: p({text!r}) = {end:.3g}, loss = {-np.log(end):.2f}" if end else ""
-    axis.set_title(f"{text!r}: alpha after frame {frame}{told}", fontsize=11)
+    key = f"Shades are logarithmic. {BLANK}: blank"
+    axis.set_title(f"{text!r}: alpha after frame {frame}{told}\n{key}", fontsize=11)
     axis.set(xlabel="frame", ylabel="state")
     return figure
 
@@ -153,6 +173,7 @@ def runs(panels: Mapping[str, Mapping[str, Sequence[float]]], smooth: int = 10, 
         axis.set(xlabel="step")
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
+        axis.tick_params(labelleft=True)
     axes[0, 0].set_ylabel("training loss, nats per utterance")
     axes[0, 0].set_ylim(0)  # last, so that no curve of the other panels is cut off
     return figure

@@ -85,13 +85,18 @@ def _caption(table: int, section: str, more: str) -> str:
 
 def _grouped_bars(axis: Axes, groups: Sequence[str], series: dict[str, Sequence[float]], colours: Sequence[str]) -> None:
     """Bars side by side in each group, each with its number."""
-    width = 0.8 / len(series)
+    width = 0.9 / len(series)
     for i, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=True)):
         bars = axis.bar(np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width, values, width, label=name, color=colour)
         axis.bar_label(bars, fmt="%.2f", fontsize=9, padding=2)
     axis.set_xticks(range(len(groups)), groups)
-    axis.set(ylabel="WER, %", ylim=(0, 1.25 * max(map(max, series.values()))))
-    axis.legend(frameon=False, fontsize=9, ncols=len(series), loc="upper center")
+    axis.set(ylabel="WER, %", ylim=(0, 1.15 * max(map(max, series.values()))), xlim=(-0.55, len(groups) - 0.45))
+    axis.tick_params(labelleft=True)
+
+
+def _legend_above(figure: Figure) -> None:
+    """One legend for all panels, which show the same."""
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
 
 
 def batch_norm_by_depth() -> Figure:
@@ -103,6 +108,7 @@ def batch_norm_by_depth() -> Figure:
         series = {"without batch norm": [row[first] for row in TABLE_1], "with batch norm": [row[first + 1] for row in TABLE_1]}
         _grouped_bars(axis, groups, series, (GREY, BLUE))
         axis.set(title=title)
+    _legend_above(figure)
     return figure
 
 
@@ -114,6 +120,7 @@ def sortagrad_gain() -> Figure:
         series = {name: row[first : first + 2] for name, row in TABLE_2.items()}
         _grouped_bars(axis, ("without\nbatch norm", "with\nbatch norm"), series, (GREY, BLUE))
         axis.set(title=title)
+    _legend_above(figure)
     return figure
 
 
@@ -124,6 +131,7 @@ def rnn_or_gru() -> Figure:
     groups = [f"{recurrent} recurrent\nof {layers} layers" for recurrent, layers, *_ in TABLE_3]
     series = {"simple RNN": [row[2] for row in TABLE_3], "GRU": [row[3] for row in TABLE_3]}
     _grouped_bars(axes[0, 0], groups, series, (GREY, BLUE))
+    _legend_above(figure)
     return figure
 
 
@@ -135,6 +143,7 @@ def convolutions() -> Figure:
     series = {"regular dev": [row[4] for row in TABLE_4], "noisy dev": [row[5] for row in TABLE_4]}
     _grouped_bars(axes[0, 0], groups, series, (BLUE, ORANGE))
     axes[0, 0].set(xlabel="layers (1D: over time; 2D: over frequency and time), and channels of each")
+    _legend_above(figure)
     return figure
 
 
@@ -158,7 +167,8 @@ def strides_and_bigrams() -> Figure:
             ylim=(0, 21),
             yticks=range(0, 25, 5),
         )
-        axis.legend(frameon=False, loc="lower left")
+        axis.tick_params(labelleft=True)
+    _legend_above(figure)
     return figure
 
 
@@ -174,7 +184,9 @@ def more_data() -> Figure:
         axis.loglog(hours, rates, marker="o", color=colour, label=name)
         for x, y in zip(hours, rates, strict=True):
             axis.annotate(f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", fontsize=9)
-    axis.set(xlabel="hours of training speech", ylabel="WER, %", ylim=(6, 75), xlim=(90, 17000))
+    axis.set(xlabel="hours of training speech, logarithmic", ylabel="WER, %, logarithmic", ylim=(6, 75), xlim=(90, 17000))
+    axis.vlines(1200, 6, 13.3, color=GREY, linewidth=0.8, linestyle=":")
+    axis.annotate("the kink: from here on flatter", (1200, 6), (6, 6), textcoords="offset points", fontsize=9, color=GREY)
     axis.set_xticks([row[1] for row in TABLE_10], [f"{row[1]:,}" for row in TABLE_10])
     axis.set_yticks((10, 20, 50), ("10", "20", "50"))
     axis.minorticks_off()
@@ -185,7 +197,10 @@ def more_data() -> Figure:
 
 def model_size() -> Figure:
     """Table 11: larger models are better; at equal size the simple RNN, which has more layers, is slightly ahead."""
-    more = "GRU: 1 2D convolution and 3 GRU layers; RNN: 3 and 7. Bigrams, stride 3; dev rates with the language model (3.1)"
+    more = (
+        "GRU: one 2D convolution, 3 recurrent layers; RNN: three and 7. "
+        "Bigrams, stride 3; dev rates with the language model (3.1)"
+    )
     caption = _caption(11, "6.1.1", more)
     figure, axes = new_figure(1, 2, (WIDTH, 3.8), caption, sharey=True)
     for axis, title, column in zip(axes[0], ("regular dev", "noisy dev"), (2, 3), strict=True):
@@ -197,7 +212,8 @@ def model_size() -> Figure:
         sizes = sorted({row[0] for row in TABLE_11})
         axis.set(title=title, xlabel="parameters, millions", ylabel="WER, %", xticks=sizes, xlim=(8, 110))
         axis.set_ylim(0, 25)
-        axis.legend(frameon=False, loc="lower left")
+        axis.tick_params(labelleft=True)
+    _legend_above(figure)
     return figure
 
 
@@ -207,14 +223,18 @@ def all_reduce() -> Figure:
     figure, axes = new_figure(1, 1, (WIDTH, 4.2), _caption(7, "4.1", more))
     axis = axes[0, 0]
     gpus = [row[0] for row in TABLE_7]
-    for name, column, colour, beside in (("OpenMPI 1.8.5", 1, GREY, (12, 7)), ("the authors' own", 2, BLUE, (0, -14))):
+    for name, column, colour, beside in (("OpenMPI 1.8.5", 1, GREY, (12, 7)), ("the authors' own", 2, BLUE, (0, 7))):
         seconds = [row[column] for row in TABLE_7]
         axis.loglog(gpus, seconds, marker="o", color=colour, label=name)
         for x, y in zip(gpus, seconds, strict=True):
             axis.annotate(f"{y:,.1f}", (x, y), beside, textcoords="offset points", ha="center", fontsize=9)
-    axis.set(xlabel="GPUs", ylabel="time for all-reduce, s per epoch", xlim=(3, 170), ylim=(200, 150_000))
+    perfect = [TABLE_7[0][2] * gpus[0] / number for number in gpus]
+    axis.plot(gpus, perfect, color=BLUE, linewidth=0.8, linestyle="--", label="half for each doubling (perfect scaling)")
+    axis.set(
+        xlabel="GPUs, logarithmic", ylabel="time for all-reduce, s per epoch,\nlogarithmic", xlim=(3, 170), ylim=(50, 150_000)
+    )
     axis.set_xticks(gpus, map(str, gpus))
-    axis.set_yticks((1000, 10_000, 100_000), ("1,000", "10,000", "100,000"))
+    axis.set_yticks((100, 1000, 10_000, 100_000), ("100", "1,000", "10,000", "100,000"))
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
@@ -256,5 +276,9 @@ CHARTS = {
 def titled_chart(name: str) -> Figure:
     """A chart of ``CHARTS`` under its title."""
     figure, title = CHARTS[name](), CHARTS[name].__doc__
-    figure.suptitle(balanced(title, int(9.5 * figure.get_figwidth())))  # 9.5 letters of this size to an inch
+    title = balanced(title, int(9.5 * figure.get_figwidth()))  # 9.5 letters of this size to an inch
+    if figure.legends:  # it stands at the top
+        figure.legends[0].set_title(title, {"size": "large"})
+    else:
+        figure.suptitle(title)
     return figure

@@ -146,11 +146,11 @@ def test_pictures_of_deep_speech_1_name_its_layers(speech):
 
 
 def assert_nothing_is_cut_off(figure: Figure) -> None:
-    """Title and caption lie within the picture."""
+    """Title, caption and legends lie within the picture."""
     lay_out(figure)
-    for text in figure.texts:
+    for text in (*figure.texts, *figure.legends):
         box = text.get_window_extent()
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, text.get_text()
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1, text
 
 
 def test_a_long_caption_is_not_cut_off(model, speech):
@@ -214,6 +214,24 @@ def test_no_two_letters_above_the_curves_touch(drawings):
         lay_out(axis.figure)
         boxes = [text.get_window_extent() for text in axis.texts]
         assert boxes and not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[place + 1 :])
+
+
+def test_each_frame_is_drawn_in_the_middle_of_its_window(speech):
+    click = AudioSample(torch.zeros(16000).index_fill(0, torch.tensor(8000), 1.0), 16000, "")  # after half a second
+    for window in (20, 80):
+        features = Features(n_fft=2048, window_ms=window)
+        axis = figures.new_figure(1, 1, (6, 3), "")[1][0, 0]
+        figures.draw_spectrogram(axis, features(click.audio).numpy(), click, features)
+        left, right, *_ = axis.images[0].get_extent()
+        energy = features(click.audio).sum(0).clamp_min(0)
+        middle = (left + (right - left) * (np.arange(len(energy)) + 0.5) / len(energy)) @ (energy / energy.sum()).numpy()
+        assert middle == pytest.approx(0.5, abs=0.005)
+
+
+def test_neighbours_in_a_text_have_different_colours(speech):
+    for text in ("a man can plan a canal and a panama hat", "zebras", *(sample.transcript for sample in speech)):
+        colours = figures._colours(ENCODER.encode(text))
+        assert all(one == other or colours[one] != colours[other] for one, other in pairwise(ENCODER.encode(text)))
 
 
 def test_no_two_texts_of_the_tree_touch(model, speech):
@@ -361,7 +379,7 @@ def test_seconds_are_those_of_the_models_features(speech):
     blank = figures.predictions(model, speech[:1], ENCODER, evaluate(model, speech[:1], ENCODER)).axes[1].lines[0]
     assert blank.get_xdata()[-1] == pytest.approx((frames - 0.5) * 0.025)
     words = figures.alignment(model, sample, ENCODER).axes[2].texts
-    ends = [float(re.search(r"-(\d+\.\d\d) s", word.get_text())[1]) for word in words]
+    ends = [float(re.search(r"-\n(\d+\.\d\d) s", word.get_text())[1]) for word in words]
     with torch.no_grad():
         batch = collate_batch([sample], ENCODER, features=model.features)
         path = forced_alignment(model(batch.features, batch.feature_lengths)[0][:, 0], ENCODER.encode(sample.transcript))
@@ -504,6 +522,32 @@ def test_the_tree_ends_with_the_texts_of_the_search(model, speech):
     assert len(found) == 3
     for hypothesis in found:
         assert f"{ENCODER.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}" in text
+
+
+TREE = {
+    (): 0,
+    (1,): 1,
+    (2,): 1,
+    (1, 1): 2,
+    (1, 2): 2,
+    (2, 2): 3,
+    (1, 2, 1): 4,
+    (1, 3): 4,
+    (3,): 3,
+    (4,): 3,
+    (2, 1): 3,
+    (1, 1, 1): 4,
+}
+
+
+def test_the_way_down_to_a_branch_touches_no_other():
+    places = figures._tree_places(TREE, (1, 2, 1))
+    starts = figures._tree_starts(TREE, places)
+    others = [prefix for prefix, row in places.items() if row > 0]
+    for branch in others:
+        from_, to = places[branch[:-1]], places[branch]
+        crossed = [prefix for prefix in others if from_ < places[prefix] < to and starts[prefix] <= starts[branch]]
+        assert from_ < to and crossed == [], branch
 
 
 def test_branches_of_the_tree_never_share_a_row():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_the_pipeline_ends_with_the_text_and_marks_what_stays_in_it(model, sampl
 def test_each_stage_stands_under_its_name_with_its_text(model, sample):
     rows = torch.full((6, 29), 0.001).index_put((torch.arange(6), torch.tensor([0, 8, 8, 0, 9, 9])), torch.tensor(0.972)).log()
     figure = lessons.outputs(model, sample, {"before": output_of(model, sample, ENCODER)[1], "after": rows}, ENCODER)
-    assert titles(figure)[0] == "spoken: see me" and titles(figure)[2] == "after: 'hi'"
+    assert titles(figure)[0] == "spoken: see me" and titles(figure)[2] == "after: 'hi' (dotted: blank)"
+    assert re.search(r"before: .* \(all curves lie together: no symbol is above 0\.\d\d?\)", titles(figure)[1])
 
 
 def test_the_forward_table_ends_with_the_sum_over_all_paths():
