@@ -19,14 +19,14 @@ from page.material import at_hand, checkpoints, of_corpus
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description="Opens a local page that shows what a trained network hears, stage by stage.")
     add = parser.add_argument
     add(
         "checkpoint",
         nargs="?",
         type=Path,
-        help="checkpoint or ONNX file to begin with; default: models/commands_en.pt or the newest run's",
+        help="checkpoint or ONNX file to begin with; default: models/commands_en.pt or the newest run's checkpoint",
     )
     add("--data", type=Path, metavar="PATH", help="corpus whose utterances you can choose; default: the synthetic voice")
     add("--lm", type=Path, metavar="FILE", help="another language model to offer beside the run's: an ARPA file or KenLM binary")
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     load(chosen[0])  # reports a damaged file here, before a page opens
     from page.server import serve  # only now, since it needs Gradio
 
-    torch.set_num_threads(1)  # a model that fits here gains little by more, and the browser needs the other core
+    torch.set_num_threads(1)  # a model that fits here gains little from more, and the browser needs the other core
 
     def opened(address: str) -> None:
         print(f"the page is at {address}, for this computer only; press Ctrl-C to stop it", flush=True)

@@ -1,7 +1,7 @@
 """Writes a trained model as ONNX, for programs in other languages: python export.py checkpoint.pt -o model.onnx
 
 The graph takes audio samples, computes the spectrogram itself, and gives log-probabilities. Its metadata hold what decoding
-needs: the symbols, the sample rate, and the seconds from one row to the next. README.md shows how to use it.
+needs: the symbols, the sample rate, and the seconds from one row to the next. docs/onnx.md shows how to use it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSE = 1e-3  # how far the log-probabilities may be from torch's; in our tests 
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
@@ -66,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_json({entry.key: entry.value for entry in model.metadata_props})
         return 0
     features, symbols = checkpoint.model.features, checkpoint.encoder.vocab_size
-    print(f"{args.output}: {len(written) / 1e6:.1f} MB; two utterances of noise differ from torch by {far:.1g} at most")
+    noise = "its output for two utterances of noise differs from torch's by"
+    print(f"{args.output}: {len(written) / 1e6:.1f} MB; {noise} {far:.1g} at most")
     takes = "streams" if args.stream else "utterances"
-    print(f"takes {takes} at {features.sample_rate} Hz, gives {symbols} log-probabilities every "
+    print(f"takes {takes} at {features.sample_rate} Hz and gives {symbols} log-probabilities every "
           f"{1000 * checkpoint.model.seconds_per_output:.0f} ms")  # fmt: skip
     return 0
 

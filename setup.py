@@ -33,9 +33,9 @@ def python_fault() -> Optional[str]:
     version = platform.python_version()
     if sys.version_info < (3, 11):
         newer = next((name for name in ("python3.11", "python3.12", "python3.13") if shutil.which(name)), None)
-        get = f"{newer} is here, so write {newer} for python3" if newer else "get it from https://www.python.org/downloads/"
+        get = f"{newer} is installed: use it instead of python3" if newer else "get it from https://www.python.org/downloads/"
         return f"Python 3.11 or newer is needed, and this is {version}: {get}"
-    if not (find_spec("venv") and find_spec("ensurepip")):  # Debian has them in a package of their own
+    if not (find_spec("venv") and find_spec("ensurepip")):  # Debian puts them in a package of their own
         package = f"python3.{sys.version_info.minor}-venv"
         return f"this Python {version} can't make a virtual environment: sudo apt install {package} (Debian, Ubuntu)"
     return None
@@ -126,7 +126,7 @@ def main(arguments: List[str]) -> int:
         return 1
     from training.machine import choose_device, cpu_has_bf16
 
-    print(f"device: {choose_device('auto').type}; bf16 in the hardware of this CPU: {'yes' if cpu_has_bf16() else 'no'}")
+    print(f"device: {choose_device('auto').type}; bf16 in this CPU's hardware: {'yes' if cpu_has_bf16() else 'no'}")
     print(check_model())
     print("all checks passed" if all(complete.values()) else "training works; what is missing for the rest is listed above")
     return 0 if all(complete.values()) else 1

@@ -26,7 +26,7 @@ from training.folder import refuse_unwritable
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     text = "text with one sentence per line, or a corpus (folder or manifest); with --score: a language model"
@@ -35,8 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--order", type=int, default=3, help="length of the longest n-grams (default: 3) [ours; paper: 5]")
     made_of = "what the n-grams are made of (default: word; character for Chinese; with --score: what the file says)"
     add("--unit", choices=UNITS, help=made_of)
-    characters = "alphabet of the acoustic model that will use it: english, mandarin, corpus (the characters of the texts), a "
-    characters += "file, the characters themselves, or 'any' to change only capitals (default: english: a-z, space, ')"
+    characters = "alphabet of the acoustic model that it will serve: english, mandarin, corpus (the characters of the texts), "
+    characters += "a file, the characters themselves, or 'any' to change only capitals (default: english: a-z, space, ')"
     add("--alphabet", default="english", metavar="CHARACTERS", help=characters)
     add("--transcript-column", metavar="NAME", help="transcript column of the corpus, as in train_minimal.py")
     add("--split", default="train", help="split of the corpus (default: train)")
@@ -51,7 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def alphabet_of(name: str, texts: Sequence[str] = ()) -> str | list[str]:
-    """What ``CharEncoder`` takes: the characters if the name is 'corpus' or a file, else the name itself."""
+    """The alphabet for ``CharEncoder``: the characters if the name is 'corpus' or a file, else the name itself."""
     return choose_encoder(name, texts).alphabet if name == "corpus" or Path(name).is_file() else name
 
 
@@ -78,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Prints what a model says of a text, token by token."""
+    """Prints a model's log probability for each token of a text."""
     model = read_language_model(args.path, args.unit)
     if args.alphabet != "any":
         model = in_its_case(model, CharEncoder(alphabet_of(args.alphabet, [args.score])), args.path)

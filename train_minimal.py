@@ -6,7 +6,7 @@
 
 The model and its parts are in implementation.py; training/ holds the rest, in this order: flags (the command line),
 settings (the same as dataclasses), assembly (speech, model and trainer), run (a run in its folder), loop (epochs and
-steps), report (the results).
+steps) and report (the results).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             finish(run, output.language_model, output.jitter)
     except KeyboardInterrupt as stop:
-        done = f"after the training, which is in {run.folder}" if run else "before the training; nothing was saved"
+        done = f"after the training, which is saved in {run.folder}" if run else "before the training; nothing was saved"
         print(f"\nstopped {done}", file=sys.stderr)
         return exit_code(stop)
     print(f"{time.perf_counter() - start:.0f} s in all")

@@ -35,18 +35,23 @@ from speech.audio import RATES, BadAudio
 from speech.streams import microphone, played, raw_samples, until_interrupted
 from training.machine import choose_device
 
-TAIL = 50  # characters of the text shown while it comes
+TAIL = 50  # characters of the text that are shown while it comes in
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aiff", ".aif", ".sph")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__.rsplit(":", 1)[0])
     add = parser.add_argument
     add("checkpoint", type=Path, help="checkpoint.pt of a training run")
-    add("audio", nargs="*", type=Path, help="audio files: WAV, FLAC, OGG, MP3; any rate, any channels; -: the standard input")
+    add(
+        "audio",
+        nargs="*",
+        type=Path,
+        help="audio files: WAV, FLAC, OGG, MP3; any rate, any number of channels; -: standard input",
+    )
     add("--beam", type=int, metavar="N", help="width of the beam search; default: 1 (greedy decoding); with --lm: 100; for a "
-        "checkpoint with a list of words: 20, and it writes only these words unless you give --beam 1")  # fmt: skip
+        "checkpoint with a list of words: 20, and only these words are written unless you give --beam 1")  # fmt: skip
     add("--lm", metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     weight = f"weight of the language model; default: that of decoder.json (tune_decoder.py), else {UNTUNED['alpha']:g}"
     add("--alpha", type=float, help=weight)
@@ -54,8 +59,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     unit = "unit of the language model; default: that of decoder.json, else what the file says"
     add("--unit", choices=("word", "character"), help=unit)
     add("--lexicon", action="store_true", help="write only words that the language model knows")
-    penalty = "nats per letter of a word that the language model does not know; default: that of decoder.json, else "
-    penalty += "log(number of letters), 3.3 in English"
+    penalty = "penalty in nats for each letter of a word that the language model does not know; default: that of decoder.json, "
+    penalty += "else log(number of letters), 3.3 in English"
     add("--unknown-penalty", type=float, metavar="X", help=penalty)
     add("--nbest", type=int, default=1, metavar="N", help="show the N best texts with the parts of their scores (default: 1)")
     passes = "average three passes: the audio as it is, half a hop earlier and half a hop later [Deep Speech 1]"
@@ -63,7 +68,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--times", action="store_true", help="show when each word is said, by forced alignment (arXiv Eq. 13)")
     add("--device", default="cpu", help="cpu, cuda or mps (default: cpu)")
     add("--json", action="store_true", help="print one JSON object per line: file, text, seconds, ... or file, error; "
-        "for a stream first file, seconds, new, partial")  # fmt: skip
+        "for a stream, lines with file, seconds, new, partial come first")  # fmt: skip
     _add_stream(parser)
     args = parser.parse_intermixed_args(argv)  # files may come before or after flags
     args.beam = 100 if args.beam is None and args.lm else args.beam
@@ -74,7 +79,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _refuse_decoders(parser: Parser, args: argparse.Namespace) -> None:
-    """Ends the program if values of the search make no sense, alone or together."""
+    """Ends the program if the flags of the search make no sense, alone or together."""
     for name in ("beam", "nbest"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             parser.error(f"--{name} must be at least 1, not {getattr(args, name)}")
@@ -95,8 +100,9 @@ def _add_stream(parser: Parser) -> None:
     add("--stream", action="store_true", help="show the text while the audio arrives; "
         "- then means raw audio: 16 bits, little-endian, one channel")  # fmt: skip
     add("--rate", type=int, metavar="HZ", help="sample rate of the raw audio (default: the model's)")
-    add("--settle-after", type=float, metavar="S", help="for a stream with --beam: text that is S seconds old is final; "
-        "default: text is final when all texts in the beam have it, which gives the same text as the whole file")  # fmt: skip
+    settling = "for a stream with --beam: fix what the best text has kept unchanged for S seconds; default: fix what all texts "
+    settling += "in the beam share, so that the final text is that of the whole file"
+    add("--settle-after", type=float, metavar="S", help=settling)
     add("--microphone", action="store_true", help="stream from the microphone until Ctrl-C")
 
 
@@ -104,13 +110,13 @@ def _refuse_streams(parser: Parser, args: argparse.Namespace) -> None:
     """Ends the program if the flags of a stream don't fit together."""
     pipes = args.audio.count(Path("-"))
     if not args.audio and not args.microphone:
-        parser.error("no audio given: name files, - for the standard input, or --microphone")
+        parser.error("no audio given: name files, - for standard input, or --microphone")
     if args.audio and args.microphone:
         parser.error("--microphone takes no files: leave out one of the two")
     if pipes > 1:
-        parser.error("- is named twice, but the standard input can be read only once")
+        parser.error("- is named twice, but standard input can be read only once")
     if args.rate is not None and not (args.stream and pipes):
-        parser.error("--rate is for raw audio from the standard input: give it with --stream -; files state their own rate")
+        parser.error("--rate is for raw audio from standard input: give it with --stream -; files state their own rate")
     if args.rate is not None and args.rate not in RATES:
         parser.error(f"--rate must lie between {RATES.start} and {RATES.stop - 1} Hz, not {args.rate}")
     if args.settle_after is not None and not (args.stream and (args.beam or 1) > 1):
@@ -137,7 +143,7 @@ def make_decoder(args: argparse.Namespace, checkpoint: Checkpoint) -> Decoder:
     other = "lm" in tuned and not (same_file and tuned.get("lexicon", False) == args.lexicon)
     if other and None in (args.alpha, args.beta):
         asked = f"--lm {tuned['lm']}{' --lexicon' if tuned.get('lexicon') else ''}"
-        print(f"warning: alpha and beta of {tuned_file} were tuned with {asked} and may not suit this search", file=sys.stderr)
+        print(f"warning: alpha and beta in {tuned_file} were tuned with {asked} and may not suit this search", file=sys.stderr)
     return Decoder(args.beam, scorer, alpha, beta)
 
 
@@ -161,7 +167,7 @@ def _tail(text: str) -> str:
 
 
 def _rounded(found: dict) -> dict:
-    """Seconds to the millisecond."""
+    """Rounds seconds to the millisecond."""
     times = {name: round(value, 3) for name, value in found.items() if name in ("seconds", "start", "end")}
     parts = {name: list(map(_rounded, found[name])) for name in ("words", "characters") if name in found}
     return found | times | parts
@@ -184,7 +190,7 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
     elif path == Path("-"):
         if sys.stdin is None or sys.stdin.isatty():
             what = "closed" if sys.stdin is None else "the keyboard"
-            raise BadAudio(f"the standard input is {what}: send raw audio into it with | or <", path)
+            raise BadAudio(f"standard input is {what}: send raw audio with | or <", path)
         rate = args.rate or model_rate
         yield rate, until_interrupted(raw_samples(sys.stdin.buffer, rate))
     else:
@@ -192,7 +198,7 @@ def sound(path: Path, model_rate: int, args: argparse.Namespace) -> Iterator[tup
 
 
 def stream(checkpoint: Checkpoint, path: Path, decoder: Decoder, args: argparse.Namespace) -> dict:
-    """Shows the text as it comes; returns what ``transcribe`` returns, as far as a stream knows it."""
+    """Shows the text as it comes in; returns what ``transcribe`` returns, as far as it is known for a stream."""
     with sound(path, checkpoint.model.features.sample_rate, args) as (rate, chunks):
         recognizer = StreamingRecognizer(checkpoint, rate, decoder, args.settle_after)
         loudness, before = Loudness(rate), Heard()
@@ -235,7 +241,7 @@ def refuse_swapped(args: argparse.Namespace) -> None:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns exit code 1 if a file can't be read, 2 if nothing can be done."""
+    """Returns exit code 1 if a file can't be read, and 2 if nothing can be done."""
     args = parse_args(argv)
     refuse_swapped(args)
     checkpoint = load_checkpoint(args.checkpoint, choose_device(args.device))

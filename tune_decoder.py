@@ -63,7 +63,7 @@ def evaluation_sets(
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Flags of the command line, checked."""
+    """Reads and checks the flags of the command line."""
     parser = Parser(description=__doc__.split("\n\n")[0], formatter_class=DefaultsHelp)
     add, default = parser.add_argument, LanguageModelSettings
     add("checkpoint", help="checkpoint.pt of a training run")
@@ -73,14 +73,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help=f"the corpus; alpha and beta are chosen on its dev split alone, on at most {MOST_OF_DEV} of its utterances",
     )
-    add("--dev", metavar="NAME", help="name of the dev split, such as dev-clean, if there are several")
+    add("--dev", metavar="NAME", help="name of the dev split, such as dev-clean; needed if there are several")
     add("--transcript-column", metavar="NAME", help="as in train_minimal.py")
     add("--unknown", choices=("error", "drop"), default="error", help="as in train_minimal.py")
     add("--lm", required=True, metavar="FILE", help="language model: an ARPA file, plain or compressed, or a KenLM binary")
     add("--unit", choices=("word", "character"), help="unit of the language model; default: what the file says")
     add("--lexicon", action="store_true", help="write only words that the language model knows")
-    add("--unknown-penalty", type=float, metavar="X", help="nats per letter of a word that the language model does not know; "
-        "default: log(number of letters), 3.3 in English")  # fmt: skip
+    add("--unknown-penalty", type=float, metavar="X", help="penalty in nats for each letter of a word that the language "
+        "model does not know; default: log(number of letters), 3.3 in English")  # fmt: skip
     add("--join", type=int, default=1, metavar="N", help="join 1 to N utterances of one speaker into one item")
     add("--beam", type=int, default=default.beam, help="width of the beam search [paper, Section 6: 500]; default: "
         f"{BEAM_OF_WORDS}; {BEAM_OF_CHARACTERS} in languages without spaces between words")  # fmt: skip
@@ -91,7 +91,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     tuned = Path(args.checkpoint).parent / "decoder.json"
     if tuned.exists() and not args.overwrite:
-        parser.error(f"{tuned} is there from an earlier tuning: add --overwrite to replace it")
+        parser.error(f"{tuned} exists already, from an earlier tuning: add --overwrite to replace it")
     if min(args.beam or 1, args.tune_beam, args.join) < 1 or args.beam == 0:
         parser.error("--beam, --tune-beam and --join must be at least 1")
     if args.unknown_penalty is not None and not 0 <= args.unknown_penalty < math.inf:

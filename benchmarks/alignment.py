@@ -1,4 +1,4 @@
-"""Compares forced alignment with the truth: word boundaries of joined recordings, whose joins are known.
+"""Compares forced alignment with the truth: the word boundaries in joined recordings, whose joins are known.
 
     python train_minimal.py --data fsdd --join 5 ...
     python benchmarks/alignment.py runs/001/checkpoint.pt --data fsdd [--split test --join 5]
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="checkpoint.pt of a run with --join")
     parser.add_argument("--data", required=True, help="a corpus of single words")
     parser.add_argument("--split", default="test", help="split of the corpus (default: test)")
-    parser.add_argument("--join", type=int, default=5, help="most takes joined into one item (default: 5)")
+    parser.add_argument("--join", type=int, default=5, help="largest number of takes joined into one item (default: 5)")
     args = parser.parse_args()
     try:
         checkpoint = load_checkpoint(args.checkpoint)

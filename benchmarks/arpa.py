@@ -1,4 +1,4 @@
-"""Seconds and memory to read a large ARPA file, beside KenLM's reader if it is installed.
+"""Measures the time and memory to read a large ARPA file, compared with KenLM's reader if that is installed.
 
     pip install kenlm   # optional
     python benchmarks/arpa.py [--ngrams 1300000 --order 3 --rounds 3]
@@ -31,29 +31,29 @@ from machine import machine
 from decoding.arpa import BOS, EOS, UNKNOWN
 from decoding.ngrams import NGramModel
 
-WORDS = 50_000  # in the vocabulary; of two to nine letters
+WORDS = 50_000  # in the vocabulary; they have two to nine letters
 PACKAGES = [name for name in ("numpy", "kenlm") if importlib.util.find_spec(name)]
 
 
 def random_words(rng: np.random.Generator) -> list[str]:
-    """The marks of a model, then different words of two to nine letters."""
+    """The special symbols of a model, then different words of two to nine letters."""
     letters = rng.integers(97, 123, (WORDS, 9), dtype=np.uint8)
     words = (bytes(row[:length]).decode() for row, length in zip(letters, rng.integers(2, 10, WORDS), strict=True))
     return [UNKNOWN, BOS, EOS, *dict.fromkeys(words)]
 
 
 def random_sentences(count: int, words: int, rng: np.random.Generator) -> np.ndarray:
-    """(count, 12) numbers of words: <s>, ten words drawn by Zipf's law, </s>."""
+    """(count, 12) numbers of words: <s>, ten words drawn by Zipf's law, and </s>."""
     chances = 1 / np.arange(1, words - 2)
     drawn = 3 + rng.choice(words - 3, (count, 10), p=chances / chances.sum())
     return np.pad(drawn, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 2)))
 
 
 def write_file(path: Path, size: int, order: int) -> None:
-    """An ARPA file with at least ``size`` n-grams, all that occur in random sentences, their numbers random."""
+    """Writes an ARPA file of at least ``size`` n-grams, all those in random sentences, with random probabilities."""
     rng = np.random.default_rng(0)
     words = random_words(rng)
-    levels = [np.arange(len(words)), *[np.zeros(0, np.int64)] * (order - 1)]  # each n-gram one number: its digits are the words
+    levels = [np.arange(len(words)), *[np.zeros(0, np.int64)] * (order - 1)]  # an n-gram is one number; its digits are the words
     while sum(map(len, levels)) < size:
         sentences = random_sentences(5000, len(words), rng)
         for n in range(2, order + 1):
@@ -76,7 +76,7 @@ def peak_mb() -> float:
 
 
 def read(reader: str, path: Path, texts: list[str]) -> tuple[float, float, list[float]]:
-    """Seconds, MB, and log10 probabilities of the texts."""
+    """Reads the file; returns seconds, MB, and the log10 probabilities of the texts."""
     if reader == "kenlm":
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # its progress bar
         import kenlm
@@ -89,9 +89,9 @@ def read(reader: str, path: Path, texts: list[str]) -> tuple[float, float, list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--file", type=Path, help="read this file; default: a new one")
-    parser.add_argument("--ngrams", type=int, default=1_300_000, help="n-grams in the new file, at least")
+    parser.add_argument("--ngrams", type=int, default=1_300_000, help="smallest number of n-grams in the new file")
     parser.add_argument("--order", type=int, default=3, choices=(2, 3, 4), help="order of the new file")
-    parser.add_argument("--rounds", type=int, default=3, help="readings by each reader")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each reader reads the file")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     words = random_words(rng)
@@ -111,7 +111,7 @@ def main() -> None:
         seconds, megabytes = [statistics.median(row[i] for row in rounds) for i in (0, 1)]
         print(f"{reader:<14} {seconds:6.2f} s  {megabytes:6.0f} MB")
     scores = np.array([rounds[0][2] for rounds in found.values()])
-    print(f"largest difference of the log10 probability of a sentence: {np.ptp(scores, axis=0).max():.1e}")
+    print(f"largest difference in a sentence's log10 probability: {np.ptp(scores, axis=0).max():.1e}")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ UNTIMED = 2  # rounds in which memory is allocated and buckets are filled
 
 
 def batch_of(utterances: list[int], args: argparse.Namespace) -> SpectrogramBatch:
-    """These of the random utterances, the same in each process."""
+    """A minibatch of the chosen ones among the random utterances, which are the same in each process."""
     torch.manual_seed(1)
     lengths, symbols = torch.linspace(0.7, 1.0, args.batch).mul(args.frames).long(), args.frames // 8
     features, targets = torch.randn(args.batch, 1, args.bins, args.frames), torch.randint(1, 29, (args.batch, symbols))
@@ -51,7 +51,7 @@ def batch_of(utterances: list[int], args: argparse.Namespace) -> SpectrogramBatc
 
 
 def measure(args: argparse.Namespace) -> None:
-    """What one process does; the first one writes down the seconds of its steps."""
+    """What one process does; the first process writes the seconds of its steps to a file."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{args.meeting}", rank=args.rank, world_size=args.processes)
     torch.manual_seed(0)
@@ -84,7 +84,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def run_processes(argv: list[str], processes: int) -> dict:
-    """Starts the processes and waits for what the first one measured."""
+    """Starts the processes, waits for them, and returns what the first one measured."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder, "meeting")
@@ -99,7 +99,7 @@ def run_processes(argv: list[str], processes: int) -> dict:
 
 
 def draw(result: dict, args: argparse.Namespace, path: Path) -> None:
-    """Milliseconds a step against processes that each have such a minibatch: computing as measured, sending by the formula."""
+    """Draws ms per step for several processes with such a minibatch each: computing as measured, sending by the formula."""
     compute, size = 1000 * statistics.median(result["alone"]), 4 * result["weights"]
     sums = 1000 * statistics.median(result["sums"])
     text = (

@@ -5,13 +5,13 @@
     python benchmarks/decode.py --language-model   # models of words, a lexicon, characters; 29 and 6,792 symbols
     python benchmarks/decode.py --mandarin --width 200   # only those of 6,792 symbols, as wide as the paper's (Section 6)
 
-All decode the same log-probabilities, made from random words (with 6,792 symbols: from random characters that follow Zipf's
-law) with two or three frames per label and noise. They take turns in one process. The 6,792 symbols come twice: unclear, where
-nearly every frame leaves 40 labels, and clear, as from a trained network, where most frames leave one or two. Pruned: this
-library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own defaults.
-Unpruned: all symbols and all prefixes up to the width. The language models are trained on 500 other texts. A scorer remembers
-its answers, and each round begins with one that remembers nothing. Times are processor times, which other programs change less
-than clock times; still, run nothing else meanwhile.
+All searches decode the same log-probabilities, made from random words (with 6,792 symbols: from random characters that follow
+Zipf's law) with two or three frames per label and noise. They take turns in one process. The 6,792 symbols come twice: unclear,
+where nearly every frame leaves 40 labels, and clear, as from a trained network, where most frames leave one or two. Pruned:
+this library with the paper's rule (Section 7.3: symbols that together reach 0.99, at most 40), pyctcdecode with its own
+defaults. Unpruned: all symbols and all prefixes up to the width. The language models are trained on 500 other texts. A scorer
+remembers its answers, and each round begins with one that remembers nothing. Times are processor times, which other programs
+change less than clock times; still, run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Task:
 def noisy_log_probs(
     labels: Sequence[int], vocab: int, noise: float, rng: np.random.Generator, clarity: float = 6.0
 ) -> np.ndarray:
-    """(T', V) of a text as a middling network might give them: labels held, blanks between, all with noise."""
+    """(T', V) for a text, as a mediocre network might give them: labels held, blanks between them, noise on everything."""
     path: list[int] = []
     for label in labels:
         path += [label] * int(rng.integers(1, 3)) + [0] * int(rng.integers(1, 3))
@@ -92,7 +92,7 @@ def theirs(encoder: CharEncoder, width: int, arpa: Path | None = None) -> dict[s
 
 
 def english(args: argparse.Namespace, rng: np.random.Generator) -> tuple[list[np.ndarray], list[str]]:
-    """Inputs and texts of the alphabet's 29 symbols."""
+    """Inputs and texts in the alphabet's 29 symbols."""
     texts = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(args.utterances)]
     encoder = CharEncoder()
     return [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng) for text in texts], texts
@@ -109,7 +109,7 @@ def without_model(args: argparse.Namespace) -> list[Task]:
 
 
 def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
-    """29 symbols with models of words and of characters; then those of ``many_symbols``."""
+    """The task of 29 symbols with models of words and of characters; then the tasks of ``many_symbols``."""
     rng, encoder = np.random.default_rng(0), CharEncoder()
     inputs, texts = english(args, rng)
     training = [" ".join(rng.choice(SYNTHETIC_WORDS, args.words)) for _ in range(500)]
@@ -129,13 +129,13 @@ def with_model(args: argparse.Namespace, folder: Path) -> list[Task]:
 
 
 def many_symbols(args: argparse.Namespace, folder: Path) -> list[Task]:
-    """6,792 symbols, about as many as the paper's Mandarin has (Section 3.9), and 5-grams of characters: unclear, and clear."""
+    """Two tasks, unclear and clear: 6,792 symbols, about as many as the paper's Mandarin has (3.9), 5-grams of characters."""
     rng, encoder = np.random.default_rng(0), CharEncoder("mandarin")
     hanzi = encoder.alphabet[28:]
     chances = 1 / np.arange(1, len(hanzi) + 1)
     texts = ["".join(rng.choice(hanzi, 2 * args.words, p=chances / chances.sum())) for _ in range(args.utterances + 500)]
     NGramModel.train(texts[args.utterances :], 5, "character").write_arpa(folder / "characters.arpa")
-    model = NGramModel.read_arpa(folder / "characters.arpa")  # as --lm has it
+    model = NGramModel.read_arpa(folder / "characters.arpa")  # as --lm reads it
     texts, tasks = texts[: args.utterances], []
     for name, clarity in (("unclear", 6.0), ("clear", 12.0)):
         inputs = [noisy_log_probs(encoder.encode(text), encoder.vocab_size, args.noise, rng, clarity) for text in texts]

@@ -2,7 +2,7 @@
 
     python benchmarks/features.py [--rate 8000 --n-fft 512 128 --utterances 100 --threads 1]
 
-Same window, hop, bins, logarithm and normalisation; before anything is timed, all must agree in float64. If n_fft is
+All use the same window, hop, bins, logarithm and normalisation, and must agree in float64 before anything is timed. If n_fft is
 smaller than the window, the others use the next multiple of n_fft and keep every k-th bin, which has the same value.
 Utterances have random lengths and come one at a time; the methods take turns in one process; medians are printed. All use
 float32, and scipy also float64, its default. Run nothing else meanwhile.
@@ -71,7 +71,7 @@ def normalised(stft: np.ndarray) -> np.ndarray:
 
 
 def largest_difference(methods: dict[str, Features], audio: list[torch.Tensor], rate: int, n_fft: int) -> float:
-    """Largest difference to this library in float64, over all utterances and methods.
+    """The largest difference from this library in float64, over all utterances and methods.
 
     Raises:
         SystemExit: if the difference is larger than rounding.

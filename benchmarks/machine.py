@@ -1,4 +1,4 @@
-"""Describes the machine that a benchmark runs on in one line."""
+"""Describes in one line the machine that a benchmark runs on."""
 
 from __future__ import annotations
 

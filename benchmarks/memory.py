@@ -1,14 +1,14 @@
-"""Peak memory of training steps, over 2,000 steps, of a run on 100 hours of speech, and of transcribing an hour.
+"""Measures the peak memory of training steps, of 2,000 steps, of a run on 100 hours of speech, and of transcribing an hour.
 
     python benchmarks/memory.py [--lengths 2 4 8 16 --hours 100 --data path/to/corpus --rounds 3] [flags of train_minimal.py]
     python benchmarks/memory.py --only growth [--steps 2000] [flags of train_minimal.py]
     python benchmarks/memory.py --only recording [--minutes 1 60] [flags of train_minimal.py]
 
-Each number comes from a process of its own. The hours are simulated: a manifest with as many lines as they need, each with the
-name of a link to one of a few files (synthetic speech as FLAC, or the files of --data), plus a tenth for dev and test. So the
-disk's cache holds all audio, and only the work is measured. The run starts like train_minimal.py, in turn with and without
-durations in the manifest (LibriSpeech has none); medians are printed. Then it keeps reading and training, to show what memory
-grows to. Linux or macOS; run nothing else meanwhile.
+Each number comes from a process of its own. The hours are simulated: a manifest has as many lines as they need, and each line
+names a link to one of a few files (synthetic speech as FLAC, or the files of --data), plus a tenth for dev and test. So the
+disk's cache holds all audio, and only the work is measured. The run starts like train_minimal.py, alternately with and without
+durations in the manifest (LibriSpeech gives none); medians are printed. Then it keeps reading and training, to show what memory
+grows to. It needs Linux or macOS; run nothing else meanwhile.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def peak_mb() -> float:
 
 
 def model_of(flags: list[str]) -> tuple[int, TrainingSettings, Callable[[Sequence], Trainer]]:
-    """Sample rate, settings, and a function that makes a one-epoch trainer from samples, from train_minimal.py's flags."""
+    """From train_minimal.py's flags: sample rate, settings, and a function that makes a one-epoch trainer from samples."""
     import torch
 
     from implementation import CharEncoder
@@ -119,7 +119,7 @@ def show_steps(args: argparse.Namespace, flags: list[str]) -> None:
 
 
 class Noise:
-    """Utterances of changing lengths, made when needed."""
+    """Utterances of varying lengths, made when needed."""
 
     def __init__(self, count: int, longest: float, rate: int) -> None:
         rng = random.Random(0)
@@ -139,14 +139,14 @@ class Noise:
 
 
 def resident_mb() -> float:
-    """Current memory of this process."""
+    """Current memory of this process, in MB of 10^6 bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 def memory_of_training(steps: int, longest: float, flags: list[str]) -> dict[int, tuple[float, float, float]]:
-    """MB in use, the peak so far, and seconds, of utterances of 1 to ``longest`` seconds in random order.
+    """MB in use, the peak so far, and the seconds taken, with utterances of 1 to ``longest`` seconds in random order.
 
-    Measured after 100 steps and after all; training gives freed memory back every 50 steps, so just before both.
+    They are measured after 100 steps and after all steps. Training gives freed memory back every 50 steps, so just before both.
     """
     rate, training, trainer_of = model_of(["--no-sortagrad", *flags])
     trainer = trainer_of(Noise(steps * training.batch_size, longest, rate))
@@ -169,7 +169,7 @@ def show_growth(args: argparse.Namespace, flags: list[str]) -> None:
     for step, (used, peak, seconds) in found.items():
         print(f"after {step:5d} steps  in use {used:8.0f} MB  at most so far {peak:8.0f} MB  {seconds:8.1f} s")
     used, peak = (100 * (found[last][n] / found[first][n] - 1) for n in (0, 1))
-    print(f"after {last} against after {first}: in use {used:+.1f} %, at most {peak:+.1f} %")
+    print(f"after {last} steps, compared with {first}: in use {used:+.1f} %, at most {peak:+.1f} %")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def transcribing(path: Path, flags: list[str]) -> tuple[float, float, float]:
 
 
 def write_recording(path: Path, minutes: float) -> None:
-    """Synthetic speech at 16 kHz with pauses, repeated."""
+    """Writes synthetic speech at 16 kHz with pauses, repeated to the length."""
     import numpy as np
     import soundfile
 
@@ -215,7 +215,7 @@ def write_recording(path: Path, minutes: float) -> None:
 
 
 def show_recordings(args: argparse.Namespace, flags: list[str]) -> None:
-    print("\na recording is transcribed, with the times of the words")
+    print("\ntranscribing a recording, with the times of the words")
     with tempfile.TemporaryDirectory() as name:
         for minutes in args.minutes:
             path = Path(name) / f"{minutes:g}.wav"
@@ -250,7 +250,7 @@ def make_speech(folder: Path, files: int, data: str | None) -> list[Entry]:
 
 
 def write_manifests(folder: Path, entries: list[Entry], hours: float) -> tuple[list[Path], int]:
-    """Manifests with ``hours`` to train on, and a twentieth each for dev and test; their paths and number of lines."""
+    """Writes manifests with ``hours`` to train on and a twentieth each for dev and test; returns their paths and length."""
     count = round(1.1 * hours * 3600 * len(entries) / sum(seconds for _, _, seconds in entries))
     rows = []
     for number in range(count):
@@ -279,7 +279,7 @@ class Stages:
         self.found[title] = (self.found.get(title, (0.0, 0.0))[0] + seconds, peak_mb())
 
     def watch(self, module: object, name: str, title: str) -> None:
-        """Counts each call of ``module.name`` to the stage."""
+        """Adds the time of each call of ``module.name`` to the stage."""
         function = getattr(module, name)
 
         def watched(*args: object, **kwargs: object) -> object:
@@ -291,7 +291,7 @@ class Stages:
         setattr(module, name, watched)
 
     def close(self) -> None:
-        """The time since the start that is in no stage, and the sum."""
+        """Adds the time since the start that is in no stage, and the sum of all times."""
         total = time.time() - self.started
         self.add("all else", total - sum(seconds for seconds, _ in self.found.values()))
         self.add("to the end of the first step", total)
@@ -332,7 +332,7 @@ def start_run(started: float, manifest: Path, flags: list[str], go_on_hours: flo
 
 
 def go_on(stages: Stages, trainer: object, encoder: object, evaluation: dict, hours: float) -> None:
-    """Reads ``hours`` of training audio, takes a step on the longest minibatch, reads and evaluates dev and test."""
+    """Reads ``hours`` of training audio, takes a step on the longest minibatch, and reads and evaluates dev and test."""
     from implementation import evaluate, train_step
 
     samples, heard, start = trainer.data.samples, 0.0, time.perf_counter()

@@ -1,9 +1,9 @@
-"""Seconds to decode and to score a test set; compares the word errors with jiwer's.
+"""Measures the seconds to decode and to score a test set; compares the word errors with jiwer's.
 
     python benchmarks/metrics.py [--utterances 2600 --words 20 --rounds 7]
 
-2,600 utterances of 20 words are about LibriSpeech's test-clean. The hypotheses are the references with random words
-replaced, left out and inserted; the log-probabilities are made from them, about 2.5 frames per letter. Before anything is
+2,600 utterances of 20 words are about as much as LibriSpeech's test-clean. The hypotheses are the references with random words
+replaced, left out and inserted; the log-probabilities are made from them, with about 2.5 frames per letter. Before anything is
 timed, greedy decoding must give the hypotheses back, and both counts of word errors must agree. The tasks take turns in one
 process; medians are printed. Run nothing else meanwhile.
 """
@@ -31,7 +31,7 @@ Batches = list[tuple[torch.Tensor, torch.Tensor]]  # log_probs (T', B, V), outpu
 
 
 def with_errors(words: list[str], share: float, rng: np.random.Generator) -> list[str]:
-    """The words with each one replaced, left out, or followed by another, at ``share / 3`` each; at least one stays."""
+    """The words, each replaced, left out, or followed by another with probability ``share / 3``; at least one stays."""
     changed = []
     for word, chance in zip(words, rng.random(len(words)) / share, strict=True):
         other = SYNTHETIC_WORDS[rng.integers(len(SYNTHETIC_WORDS))]
@@ -40,7 +40,7 @@ def with_errors(words: list[str], share: float, rng: np.random.Generator) -> lis
 
 
 def random_path(labels: list[int], rng: np.random.Generator) -> list[int]:
-    """A CTC path of the labels: each 1 or 2 frames, then 0 to 2 of blank, at least 1 between equal ones."""
+    """A CTC path for the labels: each lasts 1 or 2 frames, then come 0 to 2 frames of blank, at least 1 between equal labels."""
     path: list[int] = []
     held, blanks = rng.integers(1, 3, len(labels)).tolist(), rng.integers(0, 3, len(labels)).tolist()
     for place, label in enumerate(labels):
@@ -65,7 +65,7 @@ def decode(batches: Batches, encoder: CharEncoder) -> list[str]:
 
 
 def check(references: list[str], hypotheses: list[str], batches: Batches, encoder: CharEncoder) -> str:
-    """What both libraries count, if they agree; of equally short alignments they may choose different ones.
+    """What both libraries count, if they agree; among equally short alignments they may choose different ones.
 
     Raises:
         SystemExit: if the decoded texts or the counts differ.
@@ -81,7 +81,7 @@ def check(references: list[str], hypotheses: list[str], batches: Batches, encode
 
 
 def measure(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each task, a value a round; the first round is not counted."""
+    """Seconds of each task, one value per round; the first round is not counted."""
     seconds = {name: [] for name in tasks}
     for round_number in range(rounds + 1):
         for name, task in tasks.items():
@@ -95,7 +95,7 @@ def measure(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--utterances", type=int, default=2600)
-    parser.add_argument("--words", type=int, default=20, help="words of a reference")
+    parser.add_argument("--words", type=int, default=20, help="words in each reference")
     parser.add_argument("--batch-size", type=int, default=16, help="utterances decoded at once")
     parser.add_argument("--error-share", type=float, default=0.2, help="share of words that are changed, above 0")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds")

@@ -28,7 +28,7 @@ from speech.datasets import read_utterance
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE, GAP = 16000, 0.8  # Hz; seconds of near silence between two words
-QUIET, LASTING = 0.02, 300  # share of the loudest at which a word has ended; milliseconds until that is sure
+QUIET, LASTING = 0.02, 300  # a word has ended when the sound stays below this level (1: full scale) for this many milliseconds
 # In the page: listens to the microphone too, and notes when each word ended and when the text changed.
 WATCH = """
 const given = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -54,7 +54,7 @@ navigator.mediaDevices.getUserMedia = async (wanted) => {
 
 
 def spoken(words: list[str], speaker: int) -> np.ndarray:
-    """The words with a gap after each, at RATE."""
+    """The words with a gap after each, at the rate RATE."""
     rng, parts = np.random.default_rng(0), []
     for word in ["", *words]:
         if word:
@@ -64,7 +64,7 @@ def spoken(words: list[str], speaker: int) -> np.ndarray:
 
 
 def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
-    """The same by people: of each word one clip of the test set, drawn among those that begin and end in near silence."""
+    """The same words by people: for each, one clip of the test set, drawn from those that begin and end in near silence."""
     rng, parts = np.random.default_rng(number), [np.zeros(round(GAP * RATE))]
     utterances, edge = corpus.split("test"), RATE // 20
     for word in words:
@@ -81,7 +81,7 @@ def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
 
 
 def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[float], list[tuple[float, str]]]:
-    """When words ended, and the texts with the time of each, in milliseconds of one clock."""
+    """When words ended, and the texts with the time of each, in milliseconds on one clock."""
     from playwright.sync_api import sync_playwright
 
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
@@ -100,9 +100,9 @@ def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[floa
 
 
 def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -> list[float]:
-    """For each word that stays at its place in the text the milliseconds from its end until it first stood there."""
+    """For each word that stays at its place in the text, the milliseconds from the word's end until it first stood there."""
     if len(ends) != len(words) or not texts:
-        return []  # the watch took a pause within a word for its end, or the computer stood still
+        return []  # WATCH took a pause within a word for its end, or the computer stalled
     found, last = [], texts[-1][1].split()
     for place, (word, end) in enumerate(zip(words, ends, strict=True)):
         if last[place : place + 1] == [word]:
@@ -112,7 +112,7 @@ def waits(words: list[str], ends: list[float], texts: list[tuple[float, str]]) -
 
 @contextmanager
 def served(checkpoint: Path) -> Iterator[str]:
-    """The address of a page that is there, and gone afterwards."""
+    """Serves the page, yields its address, and stops it afterwards."""
     command = [sys.executable, str(ROOT / "demo.py"), str(checkpoint), "--no-browser", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -127,7 +127,7 @@ def served(checkpoint: Path) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint of a forward-only model that understands what is spoken")
-    parser.add_argument("--data", type=Path, help="corpus of single words: clips of its test set instead of the synthetic voice")
+    parser.add_argument("--data", type=Path, help="corpus of single words; its test clips replace the synthetic voice")
     parser.add_argument("--words", default="hello moon little book way", help="words that are spoken one by one")
     parser.add_argument("--rounds", type=int, default=4, help="rounds, each with another voice or other clips")
     args = parser.parse_args()

@@ -2,8 +2,9 @@
 
     python benchmarks/saving.py [--rounds 20 --minutes 10 --folder DIR]
 
-Two models with the state of AdamW: the default one, and one with 5 layers of 512. Each save is the same as in training:
-serialised, synced to the disk, renamed, the folder synced. Medians are printed. Run nothing else meanwhile.
+It saves two models with the state of AdamW: the default one, and one with 5 layers of 512. Each save is the same as in
+training: the file is serialised, synced to the disk and renamed, and the folder is synced. Medians are printed. Run nothing
+else meanwhile.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def milliseconds(run: Run, rounds: int) -> tuple[list[float], list[float]]:
         run.save("last.pt")
         clock.append(1000 * (time.perf_counter() - start))
         processor.append(1000 * (time.process_time() - begun))
-    return clock[1:], processor[1:]  # the first one sets memory aside
+    return clock[1:], processor[1:]  # the first one allocates memory
 
 
 def main() -> None:
@@ -66,8 +67,8 @@ def main() -> None:
             size = (run.folder / "last.pt").stat().st_size / 1e6
         share = statistics.median(clock) / (60_000 * args.minutes)
         print(
-            f"{name:<17} {size:6.1f} MB  {statistics.median(clock):7.1f} ms a save ({min(clock):.1f} to {max(clock):.1f}), of "
-            f"the processor {statistics.median(processor):.1f} ms; every {args.minutes:g} minutes {100 * share:.4f} % of the time"
+            f"{name:<17} {size:6.1f} MB  {statistics.median(clock):7.1f} ms per save ({min(clock):.1f} to {max(clock):.1f}), "
+            f"processor {statistics.median(processor):.1f} ms; every {args.minutes:g} min: {100 * share:.4f} % of the time"
         )
 
 

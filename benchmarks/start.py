@@ -1,8 +1,8 @@
-"""Seconds and memory until the first minibatch of LibriSpeech's 960 hours is trained, on a simulated corpus.
+"""Measures the time and memory until the first minibatch of LibriSpeech's 960 hours is trained on, with a simulated corpus.
 
     python benchmarks/start.py [--share 0.1 --files 36 --rounds 1] [flags of train_minimal.py]
 
-The simulated LibriSpeech has as many utterances and speakers in each part as the real one: folders part/speaker/chapter, a
+The simulated LibriSpeech has as many utterances and speakers in each part as the real one. It has folders part/speaker/chapter, a
 *.trans.txt in each chapter, and FLACs that are hard links to a few files of 1.5 to 24.5 seconds. So the disk's cache holds all
 audio, and only the work is measured; from a slow disk the first start takes longer. Each start is a process of its own: the
 first reads the durations, and the second takes them from the folder where the first kept them. The steps up to the first
@@ -35,12 +35,12 @@ PARTS = {  # utterances and speakers
     "train-clean-100": (28539, 251), "train-clean-360": (104014, 921), "train-other-500": (148688, 1166),
     "dev-clean": (2703, 40), "test-clean": (2620, 40), "test-other": (2939, 33),
 }  # fmt: skip
-CHAPTER = 50  # utterances at most
+CHAPTER = 50  # utterances in a chapter, at most
 STARTS = ("first start", "second start")
 
 
 def make_files(folder: Path, count: int) -> list[tuple[Path, str]]:
-    """FLACs of 1.5 to 24.5 seconds of noise at 16 kHz, as many words as are spoken in that time."""
+    """Makes FLACs of 1.5 to 24.5 seconds of noise at 16 kHz, each with as many words as are spoken in that time."""
     import numpy as np
     import soundfile
 

@@ -51,7 +51,7 @@ LATENCIES = ("one by one", "in batches")
 
 
 def deployed(hidden: int) -> Checkpoint:
-    """The model of Section 7.4 in this width, untrained."""
+    """The model of Section 7.4 at this width, untrained."""
     torch.manual_seed(0)
     statistics_of_bins = CorpusStatistics(0.1, (-1.0,) * 65, (2.0,) * 65)
     features = Features(sample_rate=RATE, n_fft=128, normalisation="corpus", corpus=statistics_of_bins)
@@ -60,7 +60,7 @@ def deployed(hidden: int) -> Checkpoint:
 
 
 def speech(seconds: float) -> np.ndarray:
-    """(N,) float32 of the embedded voice."""
+    """(N,) float32 samples of the synthetic voice."""
     texts = ("the quick brown fox jumps over the lazy dog", "we see the little moon in the green room")
     voices = [generate_synthetic_audio(text, speaker=speaker, sample_rate=RATE) for speaker, text in enumerate(texts * 4)]
     return np.resize(torch.cat(voices).numpy(), round(seconds * RATE))
@@ -84,13 +84,13 @@ def compute(hidden: int, seconds: float) -> None:
             begun = time.perf_counter()
             recognizer.accept(audio[start : start + size])
             times.append(1000 * (time.perf_counter() - begun))
-        times = times[10:]  # the row convolution waits, caches fill
+        times = times[10:]  # without those in which the row convolution waits and caches fill
         print(f"100 ms of audio, 5 x {hidden}, one thread, {name}: median {statistics.median(times):.1f} ms, "
               f"98th percentile {percentile(times, 0.98):.1f} ms")  # fmt: skip
 
 
 def training_steps(hidden: int, frames: int, rounds: int) -> None:
-    """Prints the time of a step forward only and bidirectional, alternating."""
+    """Prints the times of forward-only and bidirectional steps, which alternate."""
     torch.set_num_threads(2)
     generator = torch.Generator().manual_seed(0)
     features = [torch.randn(65, frames, generator=generator) for _ in range(8)]
@@ -109,7 +109,7 @@ def training_steps(hidden: int, frames: int, rounds: int) -> None:
 
 
 def alternating(contestants: dict[object, Callable], rounds: int) -> dict[object, list[float]]:
-    """Milliseconds of each, round by round; the first round does not count."""
+    """Milliseconds of each contestant, round by round; the first round does not count."""
     times: dict[object, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, contestant in contestants.items():
@@ -125,7 +125,7 @@ def alternating(contestants: dict[object, Callable], rounds: int) -> dict[object
 
 
 def resident_mb() -> float:
-    """Of this process, now."""
+    """The current memory of this process, in MB of 2^20 bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096 / 2**20
 
@@ -133,7 +133,7 @@ def resident_mb() -> float:
 def memory(hidden: int, minutes: int) -> None:
     """Prints the memory after a minute, and after each tenth of the time."""
     trained, size, minute, first = deployed(hidden), round(CHUNK * RATE), speech(60), None
-    trained.model.output.weight.data *= 30  # and so that no symbol wins in all frames: text comes, which has to be kept
+    trained.model.output.weight.data *= 30  # with the next line: no symbol wins in all frames, so there is text to keep
     trained.model.output.bias.data -= StreamingRecognizer(trained).log_probs(minute[: 10 * RATE]).mean(0)
     recognizer = StreamingRecognizer(trained, decoder=Decoder(8))
     for number in range(1, minutes + 1):
@@ -167,7 +167,7 @@ def live(trained: Checkpoint, streams: int, together: bool, seconds: float) -> t
             time.sleep(coming[place][0] - now)
             continue
         served = [coming[place]]
-        if together:  # the next chunk of a stream waits for its last one
+        if together:  # the next chunk of a stream waits for the previous one
             for later in coming[place + 1 : place + streams]:
                 if later[0] <= now and later[1] not in {stream for _, stream, _ in served}:
                     served.append(later)
@@ -185,7 +185,7 @@ def live(trained: Checkpoint, streams: int, together: bool, seconds: float) -> t
 
 
 def dispatch(hidden: int, counts: Sequence[int], seconds: float, plot: Path | None) -> None:
-    """Prints latencies and batches by the number of streams, and draws them."""
+    """Prints latencies and batches for each number of streams, and draws them."""
     trained, rows = deployed(hidden), []
     live(trained, 2, True, 1.0)
     for streams in counts:

@@ -4,7 +4,7 @@
     python benchmarks/train_step.py --symbols 6792   # also this library's step with this many output symbols instead of 29
 
 The stock model: nn.Conv2d + nn.BatchNorm2d + nn.Hardtanh, packed bidirectional nn.GRU (or nn.LSTM) + nn.BatchNorm1d +
-nn.Hardtanh, same shapes, same batch, same loss and optimiser. Both take turns in one process; medians are printed. Run
+nn.Hardtanh, with the same shapes, batch, loss and optimiser. Both take turns in one process; medians are printed. Run
 nothing else meanwhile.
 """
 
@@ -34,7 +34,7 @@ STOCK_LAYERS = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
 class StockModel(nn.Module):
-    """The model that one would build; it does not mask padding, which only makes it faster."""
+    """The model built in the usual way; it does not mask padding, which only makes it faster."""
 
     def __init__(self, bins: int, vocab: int, hidden: int, layers: int, rnn_type: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def random_batch(args: argparse.Namespace) -> SpectrogramBatch:
 
 
 def step_operations(args: argparse.Namespace) -> float:
-    """Billions of multiplications and additions per step, by the definition of its layers: forward once, backward twice."""
+    """Billions of multiplications and additions per step, as its layers are defined; the backward pass counts twice."""
     frames, bins, channels, products = -(-args.frames // 2), args.bins, 1, 0
     for layer in CONVOLUTIONS["2-layer 2D"]:
         bins = -(-bins // layer.stride[0])
@@ -90,7 +90,7 @@ def step_operations(args: argparse.Namespace) -> float:
 
 
 def matrix_peak() -> float:
-    """Billions of multiplications and additions per second of a large square matrix product."""
+    """Billions of multiplications and additions per second in a large square matrix product."""
     a, seconds = torch.randn(1536, 1536), []
     for _ in range(7):
         start = time.perf_counter()
@@ -100,7 +100,7 @@ def matrix_peak() -> float:
 
 
 def contestants(args: argparse.Namespace, batch: SpectrogramBatch) -> dict[str, Callable[[], object]]:
-    """A step of each model: the stock one, this library's, and if asked this library's with more symbols."""
+    """A step of each model: the stock one, this library's, and, if asked, this library's with more symbols."""
     stock = StockModel(args.bins, 29, args.hidden, args.layers, args.rnn_type)
     stock_optimizer = make_optimizer("adamw", stock, 1e-4)
     steps: dict[str, Callable[[], object]] = {"stock layers": lambda: stock_step(stock, batch, stock_optimizer)}

@@ -1,7 +1,7 @@
-"""ARPA files: reads them as any tool writes them, and holds their n-grams in little memory.
+"""ARPA files: reads them from any tool that writes them, and holds their n-grams in little memory.
 
 Two readers give the same n-grams: a fast one, which gives up at anything unexpected, and then a careful one, which reads
-line by line and says which line is wrong and why. Logarithms are those of the file: base 10.
+line by line and says which line is wrong and why. Logarithms are to base 10, as in the file.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import BinaryIO
 import numpy as np
 
 BOS, EOS, UNKNOWN, SPACE = "<s>", "</s>", "<unk>", "<space>"
-NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something; -inf counts as it
-_LARGEST = 1e6  # limit of a logarithm: sums of many stay finite
+NEVER = -99.0  # how ARPA files write log10(0), the probability that <s> follows something; -inf is read as this
+_LARGEST = 1e6  # limit of a logarithm, so that sums of many stay finite
 NGram = tuple[str, ...]
 
 
@@ -36,14 +36,14 @@ class ArpaError(ValueError):
 
 
 def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]], int]:
-    """N-gram -> (log10 probability, log10 back-off weight), and the order: the longest length that the file announces.
+    """N-gram -> (log10 probability, log10 back-off weight), and the order: the greatest length that the file announces.
 
     The file may be compressed (gzip, bzip2, xz). Lines before ``\\data\\``, Windows line ends, a byte order mark, blanks
     instead of tabs, an empty highest order and missing back-off weights change nothing; a missing ``\\end\\`` gives a warning.
 
     Raises:
-        ArpaError: if there is no such file or it is broken; the message names file, line and what to do.
-        OSError: if it cannot be read.
+        ArpaError: if there is no such file or it is broken; the message names the file and the line, and says what to do.
+        OSError: if the file cannot be read.
     """
     _check_is_arpa(Path(path))
     try:
@@ -61,24 +61,23 @@ def read_arpa_file(path: Path | str) -> tuple[Mapping[NGram, tuple[float, float]
 # ---------------------------------------------------------------------------------------------
 
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last: xz may ask for any amount
-_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (text gives 3 to 20); bytes read in any case
+_CANNOT_UNPACK = (EOFError, OSError, zlib.error, lzma.LZMAError, MemoryError)  # the last, because xz may ask for any amount
+_MOST_UNPACKED, _NOT_MUCH = 100, 2**26  # most bytes from one packed byte (3 to 20 in text); bytes that are read in any case
 _NO_MODEL = "not a language model: give an ARPA file; python train_language_model.py TEXT -o lm.arpa makes one"
 _BINARIES = {  # first bytes of a file -> what it is, and what to do
     b"mmap lm http://kheafield.com/code": (
-        "a KenLM binary, no ARPA file; --lm takes such a file as it is, not compressed, where the package kenlm is installed: "
-        "pip install kenlm==0.3.0"
+        "a KenLM binary, not an ARPA file; --lm takes it uncompressed if the package kenlm is installed: pip install kenlm==0.3.0"
     ),
-    b"SRILM_BINARY_NGRAM": "a binary of SRILM: ngram -lm {path} -write-lm lm.arpa makes an ARPA file of it",
-    b"Trie Language Model": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
-    b"Darpa Trigram LM": "a binary of CMU Sphinx: sphinx_lm_convert -i {path} -o lm.arpa makes an ARPA file of it",
-    b"blmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
-    b"Qblmt": "a binary of IRSTLM: compile-lm {path} --text=yes lm.arpa makes an ARPA file of it",
-    **dict.fromkeys((b"PK\3\4", b"PK\5\6"), "a zip archive: unzip {path}, and give the ARPA file in it, if there is one"),
-    b"\x28\xb5\x2f\xfd": "compressed by zstd: zstd -d {path}, and give what comes out",
-    b"Rar!": "a RAR archive: unrar x {path}, and give the ARPA file in it, if there is one",
-    b"7z\xbc\xaf": "a 7z archive: 7z x {path}, and give the ARPA file in it, if there is one",
-    b"\x80": f"a Python pickle, perhaps of a network's weights, {_NO_MODEL}",
+    b"SRILM_BINARY_NGRAM": "an SRILM binary: ngram -lm {path} -write-lm lm.arpa turns it into an ARPA file",
+    b"Trie Language Model": "a CMU Sphinx binary: sphinx_lm_convert -i {path} -o lm.arpa turns it into an ARPA file",
+    b"Darpa Trigram LM": "a CMU Sphinx binary: sphinx_lm_convert -i {path} -o lm.arpa turns it into an ARPA file",
+    b"blmt": "an IRSTLM binary: compile-lm {path} --text=yes lm.arpa turns it into an ARPA file",
+    b"Qblmt": "an IRSTLM binary: compile-lm {path} --text=yes lm.arpa turns it into an ARPA file",
+    **dict.fromkeys((b"PK\3\4", b"PK\5\6"), "a zip archive: unzip {path}, then give the ARPA file in it, if there is one"),
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: zstd -d {path}, then give the unpacked file",
+    b"Rar!": "a RAR archive: unrar x {path}, then give the ARPA file in it, if there is one",
+    b"7z\xbc\xaf": "a 7z archive: 7z x {path}, then give the ARPA file in it, if there is one",
+    b"\x80": f"a Python pickle, perhaps a network's weights, {_NO_MODEL}",
     b"version https://git-lfs": "a Git LFS pointer, not the model itself; fetch it: git lfs pull",
     **dict.fromkeys((b"<!doctype html", b"<!DOCTYPE html", b"<html"), f"a web page (the download failed), {_NO_MODEL}"),
     b"%PDF": f"a PDF file, {_NO_MODEL}",
@@ -87,41 +86,41 @@ _BINARIES = {  # first bytes of a file -> what it is, and what to do
 
 
 def _check_is_arpa(path: Path) -> None:
-    """Raises ``ArpaError`` if there is no file, or one that is known to be something else."""
+    """Raises ``ArpaError`` if there is no file, or if it is known to be something else."""
     if not path.exists():
         raise ArpaError(f"{path}: no such file; python train_language_model.py TEXT -o {path} makes one")
     if not path.is_file():
-        raise ArpaError(f"{path} is {'a folder' if path.is_dir() else 'no file but a pipe or a device'}; give an ARPA file")
+        raise ArpaError(f"{path} is {'a folder' if path.is_dir() else 'a pipe or a device, not a file'}; give an ARPA file")
     with closing(_opened(path)) as file:
         packed = isinstance(file.raw, _Unpacked)
         try:
             start = file.peek(512)[:512]
         except _CANNOT_UNPACK:
-            return  # the careful reader says it
+            return  # the careful reader reports it
     if what := _known_as(start, path.with_suffix("") if packed and path.suffix in (".gz", ".bz2", ".xz") else path):
         raise ArpaError(f"{path} is{', once unpacked,' if packed else ''} {what}")
 
 
 def _known_as(start: bytes, path: Path) -> str:
-    """What a file with these first bytes is, and what to do, if it is known not to be an ARPA file; else empty."""
+    """What a file with these first bytes is, and what to do, if it is known not to be an ARPA file; otherwise empty."""
     if not start:
         return f"empty; {_NO_MODEL.split('; ')[1]}"
     if start.startswith(b"PK") and b"data.pkl" in start:
-        return f"a checkpoint, the weights of a network, {_NO_MODEL}"
+        return f"a checkpoint with a network's weights, {_NO_MODEL}"
     for magic, what in _BINARIES.items():
-        if start.startswith(magic) or (b"\0" in start[:4] and start[4:].startswith(magic)):  # Sphinx writes a length before it
+        if start.startswith(magic) or (b"\0" in start[:4] and start[4:].startswith(magic)):  # Sphinx writes a length before these
             return what.format(path=path)
     if start[8:12] in (b"WAVE", b"AIFF", b"AIFC"):
         return f"audio, {_NO_MODEL}"
     if start[257:262] == b"ustar":
-        return f"a tar archive: tar -xf {path}, and give the ARPA file in it, if there is one"
+        return f"a tar archive: tar -xf {path}, then give the ARPA file in it, if there is one"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return f"text in UTF-16: iconv -f UTF-16 -t UTF-8 {path} > lm.arpa makes one that can be read"
-    return f"no text, {_NO_MODEL}" if b"\0" in start else ""
+        return f"text in UTF-16: iconv -f UTF-16 -t UTF-8 {path} > lm.arpa turns it into UTF-8"
+    return f"binary data, {_NO_MODEL}" if b"\0" in start else ""
 
 
 def _opened(path: Path | str) -> io.BufferedReader:
-    """The file, unpacked if its first bytes say that it is compressed, whatever its name."""
+    """The open file, unpacked if its first bytes show that it is compressed, whatever its name."""
     file = Path(path).open("rb")  # noqa: SIM115
     for magic, unpack in _COMPRESSED.items():
         if file.peek(len(magic)).startswith(magic):
@@ -130,10 +129,10 @@ def _opened(path: Path | str) -> io.BufferedReader:
 
 
 class _Unpacked(io.RawIOBase):
-    """The contents of a compressed file; an ``EOFError`` if they are out of all proportion to its size.
+    """The contents of a compressed file; raises ``EOFError`` if they are out of all proportion to its size.
 
     Args:
-        file: unpacks while it is read.
+        file: a file that is unpacked as it is read.
         packed: size of the compressed file in bytes.
     """
 
@@ -161,12 +160,12 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Level:
-    """The n-grams of one length, sorted by their first n-1 tokens, then by the last; an n-gram's number is its place here.
+    """The n-grams of one length, sorted by their first n-1 tokens, then by the last; an n-gram's number is its place.
 
     Attributes:
         last: number of the last token of each n-gram.
-        first: for each n-gram of the level before, where its continuations begin in ``last``; plus one entry for the end.
-        log_p, backoff: log10 of each; back-off weights are missing if all are 0.
+        first: for each n-gram of the level below, where its continuations begin in ``last``; plus one entry for the end.
+        log_p, backoff: the log10 probability and back-off weight of each; ``backoff`` is empty if all its values are 0.
     """
 
     def __init__(self, last: np.ndarray, first: np.ndarray, log_p: np.ndarray, backoff: np.ndarray) -> None:
@@ -178,7 +177,7 @@ class _Level:
         return self.log_p[place], self.backoff[place] if self.backoff else 0.0
 
 
-_FEW = 50  # n-grams with the same beginning: taking all of them out is faster than searching for each label of a frame
+_FEW = 50  # with fewer n-grams that begin alike, taking out all is faster than searching for each label
 
 
 _NO_NUMBERS = np.empty(0)
@@ -197,7 +196,7 @@ class NGrams(Mapping):
         self._numbers = {word: number for number, word in enumerate(words)}
 
     def _place(self, ngram: NGram) -> int:
-        """The n-gram's place in the level of its length; -1 if it is not there."""
+        """The n-gram's place in the level for its length; -1 if it is not there."""
         if not 0 < len(ngram) <= len(self._levels):
             return -1
         place = self._numbers.get(ngram[0], -1)
@@ -244,7 +243,7 @@ class NGrams(Mapping):
         return np.array([self._numbers.get(token, unknown) for token in tokens], dtype=np.intc)
 
     def segment(self, context: NGram) -> tuple[np.ndarray, np.ndarray, float]:
-        """Numbers of the tokens that follow a context, sorted, log10 p of each, and log10 of the context's back-off weight."""
+        """Sorted numbers of the tokens that follow a context, log10 p of each, and the context's log10 back-off weight."""
         place, length = self._place(context) if context else 0, len(context)
         if place < 0:
             return _NO_NUMBERS, _NO_NUMBERS, 0.0
@@ -256,7 +255,7 @@ class NGrams(Mapping):
         return np.frombuffer(level.last, np.intc)[start:end], np.frombuffer(level.log_p)[start:end], backoff
 
     def respelt(self, spellings: Mapping[str, str]) -> NGrams:
-        """The same n-grams with other spellings of some words: word -> spelling."""
+        """The same n-grams with some words spelt differently: word -> spelling."""
         return NGrams([spellings.get(word, word) for word in self.words], self._levels)
 
     def __contains__(self, ngram: object) -> bool:
@@ -266,7 +265,7 @@ class NGrams(Mapping):
         return sum(len(level.log_p) for level in self._levels)
 
     def __iter__(self) -> Iterator[NGram]:
-        """Shortest first."""
+        """Yields the n-grams, the shortest first."""
         ngrams = [(word,) for word in self.words]
         yield from ngrams
         for level in self._levels[1:]:
@@ -280,11 +279,11 @@ class NGrams(Mapping):
 # ---------------------------------------------------------------------------------------------
 
 _AT_ONCE = 2**12  # lines
-_Section = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # numbers of the 1st, 2nd, ... tokens; log10 p; log10 back-off
+_Section = tuple[list[np.ndarray], np.ndarray, np.ndarray]  # numbers of the 1st, 2nd, ... tokens; log10 p; log10 back-off weights
 
 
 def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
-    """The n-grams, the order, and whether ``\\end\\`` follows them; a ValueError or LookupError for anything odd."""
+    """The n-grams, the order, and whether ``\\end\\`` follows them; raises ValueError or LookupError at anything odd."""
     _must(_lines_before_data(file) is not None)
     counts: list[int] = []
     while (heading := _next_line(file)).startswith(b"ngram"):
@@ -294,7 +293,7 @@ def _read_fast(file: io.BufferedReader) -> tuple[NGrams, int, bool]:
     words: list[str] = []
     numbers: dict[bytes, int] = {}
     levels: list[_Level] = []
-    keys: list[np.ndarray] = []  # of each level, sorted: number of the n-gram without its last token * words + the last token
+    keys: list[np.ndarray] = []  # for each level, sorted: number of the n-gram without its last token * words + the last token
     for n, count in enumerate(counts, start=1):
         if heading == b"\\%d-grams:" % n or count:
             _must(heading == b"\\%d-grams:" % n)
@@ -323,11 +322,11 @@ def _next_line(file: io.BufferedReader) -> bytes:
 
 
 def _read_words(file: io.BufferedReader, count: int) -> tuple[dict[bytes, int], list[str], _Section]:
-    """Number of each word as spelt in the file, the words by number, and the section of the 1-grams."""
+    """The number of each word as spelt in the file, the words by number, and the section of 1-grams."""
     numbers: defaultdict[bytes, int] = defaultdict()
     numbers.default_factory = numbers.__len__  # a new word gets the next number
     section = _read_section(file, count, 1, numbers)
-    numbers.default_factory = None  # a word that is not among the 1-grams is an error from here on
+    numbers.default_factory = None  # from here on, a word that is not among the 1-grams is an error
     words = [UNKNOWN if word == b"<UNK>" else word.decode() for word in numbers]
     _must(len(words) == len(set(words)) == count)
     if b"<UNK>" in numbers:
@@ -338,7 +337,7 @@ def _read_words(file: io.BufferedReader, count: int) -> tuple[dict[bytes, int], 
 
 
 def _read_section(file: io.BufferedReader, count: int, n: int, numbers: Mapping[bytes, int]) -> _Section:
-    """``count`` lines of n-grams."""
+    """The section of n-grams in the next ``count`` lines."""
     parts = [([np.zeros(0, np.int32)] * n, np.zeros(0), np.zeros(0))]
     for start in range(0, count, _AT_ONCE):
         lines = list(islice(file, min(_AT_ONCE, count - start)))
@@ -359,9 +358,9 @@ def _read_section(file: io.BufferedReader, count: int, n: int, numbers: Mapping[
 
 
 def _fields(lines: list[bytes], n: int) -> list[bytes]:
-    """The n + 3 fields of each line: log10 p, n tokens, log10 back-off or 0, and a mark of its end.
+    """The n + 3 fields of each line: log10 p, n tokens, log10 back-off weight or 0, and a mark at the end.
 
-    All lines at once, since a list for each line takes five times as long.
+    All lines are split at once, because a list for each line takes five times as long.
     """
     block = b"".join(lines)
     tabs = block.count(b"\t")
@@ -370,13 +369,13 @@ def _fields(lines: list[bytes], n: int) -> list[bytes]:
     fields = block.replace(b"\n", b" 0 \0 " if tabs == len(lines) else b" \0 ").split()
     if len(fields) == len(lines) * (n + 3) and fields.count(b"\0") == len(lines) == fields[n + 2 :: n + 3].count(b"\0"):
         return fields
-    by_line = [line.split() for line in lines]  # blanks instead of tabs, or something wrong
+    by_line = [line.split() for line in lines]  # there are blanks instead of tabs, or something is wrong
     _must(set(map(len, by_line)) <= {n + 1, n + 2})
     return [field for line in by_line for field in (*[*line, b"0"][: n + 2], b"\0")]
 
 
 def _level(section: _Section, levels: list[_Level], keys: list[np.ndarray], words: int) -> _Level:
-    """The lines of a section sorted; every n-gram without its last token must be in the level before."""
+    """The lines of a section, sorted; every n-gram without its last token must be in the level below."""
     tokens, log_p, backoff = section
     place = tokens[0].astype(np.int64)  # of the n-gram without its last token, step by step
     for known, token in zip(keys[1:], tokens[1:-1], strict=True):
@@ -397,7 +396,9 @@ def _level(section: _Section, levels: list[_Level], keys: list[np.ndarray], word
 # The careful reader
 # ---------------------------------------------------------------------------------------------
 
-_Lines = Iterator[tuple[int, str]]  # line number from 1, text; blank lines are left out; at the end of the file an empty text
+_Lines = Iterator[
+    tuple[int, str]
+]  # line number from 1, and text; blank lines are left out; at the end of the file, the text is empty
 
 
 class _BadLine(Exception):
@@ -409,7 +410,7 @@ class _BadLine(Exception):
 
 
 def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]], int, bool]:
-    """Like the fast reader, but raises ``ArpaError`` with the line that is wrong."""
+    """Like the fast reader, but raises an ``ArpaError`` that names the line that is wrong."""
     try:
         with closing(_opened(path)) as file:
             before = _lines_before_data(file)
@@ -425,22 +426,22 @@ def _read_with_care(path: Path | str) -> tuple[dict[NGram, tuple[float, float]],
 
 
 def _without_data(path: Path | str) -> str:
-    """What is wrong with a text that is not an ARPA file, and what to do."""
+    """What is wrong with a text file that is not an ARPA file, and what to do."""
     with closing(_opened(path)) as file:
         packed = isinstance(file.raw, _Unpacked)
         first = next((line.strip() for line in file if line.strip()), b"")[:40].decode("utf-8", "replace")
     if not first:
         return f"{path} holds nothing but blank lines, {_NO_MODEL}"
     if first.startswith("{"):
-        helps = "JSON such as decoder.json says how to search; give the ARPA file that it names"
+        helps = "a JSON file such as decoder.json only holds settings of the search; give the ARPA file that it names"
     else:
         text = f"{'unpack it, then ' if packed else ''}python train_language_model.py {'TEXT' if packed else path} -o lm.arpa"
-        helps = f"if it is a text to train on, {text} makes one"
-    return f"{path}: no line is \\data\\, so this is no ARPA file (it begins with {first!r}); {helps}"
+        helps = f"if it is text to train on, {text} makes one"
+    return f"{path}: no line is \\data\\, so this is not an ARPA file (it begins with {first!r}); {helps}"
 
 
 def _lines_before_data(file: BinaryIO) -> int | None:
-    """How many lines are read up to ``\\data\\``; some tools write about the model before it."""
+    """How many lines are read up to ``\\data\\``; before it, some tools describe the model."""
     numbered = enumerate(file, start=1)
     return next((number for number, line in numbered if line.strip() in (b"\\data\\", b"\xef\xbb\xbf\\data\\")), None)
 
@@ -453,7 +454,7 @@ def _numbered_lines(file: BinaryIO, before: int) -> _Lines:
             if text := line.decode("utf-8").strip(" \t\r\n"):
                 yield number, text
         except UnicodeDecodeError:
-            raise _BadLine(number, "not text in UTF-8; an ARPA file is plain text: convert it first") from None
+            raise _BadLine(number, "not text in UTF-8, as an ARPA file must be: convert it first") from None
     while True:
         yield number + 1, ""
 
@@ -495,7 +496,7 @@ def _expect(line: tuple[int, str], heading: str) -> None:
 
 
 def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]:
-    """Line number and announced number of n-grams, by order; and the heading after them."""
+    """The line number and announced number of n-grams for each order, and the heading after them."""
     announced: list[tuple[int, int]] = []
     for number, text in lines:
         if text.startswith("\\") or not text:
@@ -505,12 +506,12 @@ def _read_counts(lines: _Lines) -> tuple[list[tuple[int, int]], tuple[int, str]]
             raise _BadLine(number, f"must be 'ngram {len(announced) + 1}=' and a number, but is {text[:40]!r}; correct it")
         announced.append((number, int(line[2])))
     if not announced:
-        raise _BadLine(number, "'ngram 1=' and a number must come before this line; add how many n-grams the sections hold")
+        raise _BadLine(number, "'ngram 1=' and a number must come before this line; add the number of n-grams in each section")
     return announced, (number, text)
 
 
 def _read_ngram(number: int, text: str, n: int, order: int, ngrams: dict[NGram, tuple[float, float]]) -> None:
-    """Adds one line, ``log10 probability, n tokens, perhaps log10 back-off weight``, to ``ngrams``."""
+    """Adds one line, ``log10 probability, n tokens, perhaps a log10 back-off weight``, to ``ngrams``."""
     fields = re.split("[ \t]+", text)
     words = tuple(UNKNOWN if word == "<UNK>" else word for word in fields[1 : n + 1])
     try:

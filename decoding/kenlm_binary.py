@@ -1,7 +1,7 @@
-"""KenLM's binaries, of every kind that ``build_binary`` makes, read with the package ``kenlm``.
+"""Reads KenLM's binaries, of every kind that ``build_binary`` makes, with the package ``kenlm``.
 
-The file is mapped, not read: one of 7 GB opens at once and uses memory only for the parts that are needed. Only the words at
-its end are read. Scores are in single precision; those of a quantised file are as precise as its bits allow.
+The file is mapped, not read: a file of 7 GB opens at once and uses memory only for the parts that are needed. Only the words
+at its end are read. Scores are in single precision; those from a quantised file are as precise as its bits allow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from decoding.ngrams import LanguageModel
 
 _LN10 = math.log(10)
 _MAGIC = b"mmap lm http://kheafield.com/code"
-_NO_UNKNOWN = -100.0  # log10 p(<unk>) that build_binary writes where the ARPA file has no <unk>
+_NO_UNKNOWN = -100.0  # log10 p(<unk>) that build_binary writes if the ARPA file has no <unk>
 # lm/binary_format.cc: 88 bytes that KenLM checks, order, probing multiplier, kind, whether words are there, version, 1-grams
 _HEADER = struct.Struct("<88x B3x 4x 4x ?3x 4x Q")
 _AGAIN = "get it again, or make it from the ARPA file: build_binary lm.arpa {path}"
@@ -33,7 +33,7 @@ class KenlmError(ValueError):
 
 
 def is_kenlm_binary(path: Path | str) -> bool:
-    """Whether the file begins like KenLM's binaries."""
+    """Whether the file begins like a KenLM binary."""
     if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
@@ -44,11 +44,11 @@ class KenlmModel(LanguageModel):
     """An n-gram model in a KenLM binary; a state is KenLM's own and holds only the tokens that matter for later ones.
 
     Args:
-        path: of the file.
-        unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a word of it, else words.
+        path: the file.
+        unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is one of its words, else words.
 
     Raises:
-        KenlmError: if the package ``kenlm`` is not installed or can't read the file, or the file lacks its words.
+        KenlmError: if the package ``kenlm`` is not installed or can't read the file, or if the file lacks its words.
         OSError: if the file cannot be read.
 
     Source: Heafield 2011, KenLM: Faster and Smaller Language Model Queries.
@@ -60,7 +60,7 @@ class KenlmModel(LanguageModel):
         words = _read_words(self._path)  # first, since most files that are cut off lack some of them
         _refuse_what_crashes(self._path, words)
         self._open()
-        self._words = {word: word for word in words}  # as they are spelt here -> in the file
+        self._words = {word: word for word in words}  # as spelt here -> as spelt in the file
         super().__init__(self._model.order, unit or ("character" if SPACE in self._words else "word"))
         if self.log_p(self.no_context(), [UNKNOWN])[0] <= _LN10 * _NO_UNKNOWN:
             del self._words[UNKNOWN]
@@ -70,7 +70,7 @@ class KenlmModel(LanguageModel):
         self._ignored = self._new_state()
 
     def __getstate__(self) -> dict:
-        """Leaves out KenLM's part, which can't be pickled, or would be read again in full."""
+        """Leaves out KenLM's own objects, which can't be pickled or would read the whole file again."""
         return {name: value for name, value in vars(self).items() if name not in ("_model", "_new_state", "_ignored")}
 
     def __setstate__(self, state: dict) -> None:
@@ -85,7 +85,7 @@ class KenlmModel(LanguageModel):
         return token in self._words
 
     def joins_words(self) -> bool:
-        return True  # for all that is known: a file has no list of its 2-grams
+        return True  # as far as one can tell: a file has no list of its 2-grams
 
     def respelt(self, spellings: Mapping[str, str]) -> KenlmModel:
         model = copy.copy(self)
@@ -135,20 +135,20 @@ for begin in (model.NullContextWrite, model.BeginSentenceWrite):
                 model.BaseScore(two, third, three)
 """
 _TRIED = 1000  # words
-_WORK, _PATIENCE = 4, 60  # seconds of the processor, and by the clock: on a slow disk the trial ends early without a verdict
+_WORK, _PATIENCE = 4, 60  # seconds of processor time, and by the clock: on a slow disk the trial ends early without a verdict
 
 
 def _refuse_what_crashes(path: Path, words: list[str]) -> None:
-    """Raises ``KenlmError`` if a signal ends another process that opens the file and looks up some of its words.
+    """Opens the file in a process of its own and looks up some words there; raises ``KenlmError`` if a signal ends that process.
 
-    A binary has no checksum, and KenLM follows its numbers wherever they point to. In a hash table without a free place it
-    searches for ever, which the limit ``_WORK`` ends. Damage at places that were not looked up stays unseen.
+    A binary has no checksum, and KenLM follows its numbers wherever they point. In a hash table without a free place it would
+    search for ever; the limit ``_WORK`` ends that. Damage in places that are not looked up stays unseen.
     """
     words = words[:: len(words) // _TRIED + 1]
     command = [sys.executable or "python", "-I", "-c", _TRIAL, str(path.absolute()), str(_WORK)]
     with suppress(OSError, subprocess.TimeoutExpired):
         code = subprocess.run(command, input="\0".join(words).encode(), capture_output=True, timeout=_PATIENCE).returncode
-        if code < 0 or code > 255:  # of a signal; on Windows of an exception
+        if code < 0 or code > 255:  # ended by a signal, or on Windows by an exception
             raise KenlmError(
                 f"{path}: the binary is damaged, since KenLM crashes on it or never ends; {_AGAIN.format(path=path)}"
             )
@@ -166,7 +166,7 @@ def _refuse_without_package(path: Path) -> None:
 
 
 def _opened(path: Path) -> tuple:
-    """``kenlm.Model`` of the file, and what makes a state of it."""
+    """The file as a ``kenlm.Model``, and the class of its states."""
     from kenlm import Config, LoadMethod, Model, State
 
     config = Config()
@@ -179,7 +179,7 @@ def _opened(path: Path) -> tuple:
 
 
 def _broken_head(head: bytes) -> str:
-    """What is wrong with a file's first bytes, if KenLM would not recognise the binary by them; else empty."""
+    """What is wrong with a file's first bytes, if KenLM would not recognise the binary by them; otherwise empty."""
     if head.startswith(_MAGIC + b" incomplete"):
         return "This binary file did not finish building"
     return "it ends too early" if len(head) < _HEADER.size else ""
@@ -188,7 +188,7 @@ def _broken_head(head: bytes) -> str:
 def _read_words(path: Path) -> list[str]:
     """The words at the end of the file: each ends with a zero byte, and <unk> comes first.
 
-    The file counts <unk> only if the ARPA file had it. So a file without it that lacks just its last word looks complete.
+    The file counts <unk> only if the ARPA file had it. So a file without it that lacks only its last word looks complete.
     """
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
@@ -201,7 +201,7 @@ def _read_words(path: Path) -> list[str]:
         size = file.seek(0, os.SEEK_END)
         length, end = 0, b""
         while end.count(b"\0") < count + 2 and length < size:  # more zeros than words, so that <unk> is complete
-            length = min(size, 2 * length + 16 * (count + 1))  # a damaged file may count no words
+            length = min(size, 2 * length + 16 * (count + 1))  # a damaged file may give their number as 0
             file.seek(size - length)
             end = file.read(length)
     parts = end.split(b"\0")

@@ -3,7 +3,7 @@
     texts -> NGramModel.train -> write_arpa -> lm.arpa -> read_arpa -> scorers.WordScorer or CharacterScorer -> beam search
 
 Logarithms are natural, except in ``ngrams``, where they are base 10 as in an ARPA file.
-``python train_language_model.py sentences.txt -o lm.arpa`` makes such a file.
+``python train_language_model.py sentences.txt -o lm.arpa`` makes an ARPA file.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import numpy as np
 
 from decoding.arpa import BOS, EOS, NEVER, SPACE, UNKNOWN, NGram, NGrams, read_arpa_file
 
-_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; up to 16 next tokens are examined singly
+_MOST_SEGMENTS, _FEW_FOLLOW = 2**13, 16  # states that a model remembers; up to 16 next tokens are examined one by one
 UNITS = ("word", "character")
 _LN10 = math.log(10)
 _NOTHING = (None, None)
-_NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as in KenLM
+_NO_UNKNOWN = -100.0  # log10 p of an unknown token if the file has no <unk>, as in KenLM
 
 
 # ---------------------------------------------------------------------------------------------
@@ -35,8 +35,9 @@ _NO_UNKNOWN = -100.0  # log10 p of an unknown token in a file without <unk>, as 
 def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dict[NGram, int]]:
     """The counts c(g) of the n-grams g, shortest first; orders beyond the longest sentence are left out.
 
-    For the highest order, and if g begins with <s>, c(g) is how often g occurs. Below that it is the continuation count: after
-    how many different tokens g occurs. So "Francisco", frequent but only after "San", gets little after other words.
+    In the highest order, and if g begins with <s>, c(g) is how often g occurs. In lower orders it is the continuation count:
+    after how many different tokens g occurs. So "Francisco", which is frequent but follows only "San", is unlikely after other
+    words.
     """
     counts: list[dict[NGram, int]] = [Counter() for _ in range(min(order, 2 + max(map(len, sentences), default=0)))]
     for sentence in sentences:
@@ -50,16 +51,16 @@ def _adjusted_counts(sentences: Sequence[Sequence[str]], order: int) -> list[dic
 
 
 def _discount(counts: Iterable[int]) -> float:
-    """D = n1 / (n1 + 2 n2), with n1 n-grams of count 1 and n2 of count 2; 0.5 [ours] if either is missing."""
+    """D = n1 / (n1 + 2 n2), with n1 n-grams of count 1 and n2 of count 2; 0.5 [ours] if either number is 0."""
     histogram = Counter(counts)
     n1, n2 = histogram[1], histogram[2]
     return n1 / (n1 + 2 * n2) if n1 and n2 else 0.5
 
 
 def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple[dict[NGram, float], dict[NGram, float]]:
-    """Probability p(w|h) of each n-gram hw, and the weight gamma(h) of the lower order in each context h."""
+    """The probability p(w|h) of each n-gram hw, and the weight gamma(h) of the lower order in each context h."""
     counts[0] = {(token,): counts[0].get((token,), 0) for token in tokens}  # without <s>, which follows nothing
-    probability, gamma = {(): 1 / len(counts[0])}, {}  # below the unigrams all tokens are equal, so <unk> gets its share
+    probability, gamma = {(): 1 / len(counts[0])}, {}  # below the unigrams all tokens are equally likely, so <unk> gets its share
     for level in counts:
         discount = _discount(level.values())
         total, types = Counter(), Counter()
@@ -84,15 +85,15 @@ def _interpolate(counts: list[dict[NGram, int]], tokens: Iterable[str]) -> tuple
 class LanguageModel(ABC):
     """What the scorers need from an n-gram model over words or characters, however its n-grams are stored.
 
-    Each character is a token, and a space is the token ``<space>``; letters keep their case. A state is what the model needs to
-    know about the tokens so far, and can be the key of a dict.
+    Over characters, each character is a token, and a space is the token ``<space>``; letters keep their case. A state is what
+    the model needs to know about the tokens so far, and can be a key in a dict.
 
     Args:
         order: length of the longest n-grams.
         unit: ``'word'`` or ``'character'``.
 
     Raises:
-        ValueError: if the unit is another.
+        ValueError: if the unit is neither of these.
     """
 
     def __init__(self, order: int, unit: str) -> None:
@@ -111,11 +112,11 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def joins_words(self) -> bool:
-        """Whether it was made from texts of several tokens, as far as one can tell."""
+        """Whether the model was made from texts of several tokens, as far as one can tell."""
 
     @abstractmethod
     def respelt(self, spellings: Mapping[str, str]) -> Self:
-        """The same model with new spellings of some tokens, not used by other tokens: token -> spelling."""
+        """The same model with some tokens spelt differently: token -> spelling, which no other token has."""
 
     @abstractmethod
     def start(self) -> Hashable:
@@ -123,7 +124,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def no_context(self) -> Hashable:
-        """The state if nothing is known about the tokens before."""
+        """The state if nothing is known about earlier tokens."""
 
     @abstractmethod
     def after(self, state: Hashable, token: str) -> Hashable:
@@ -134,17 +135,17 @@ class LanguageModel(ABC):
         """Natural log p(token | state) of each token; an unknown token counts as <unk>."""
 
     def numbers(self, tokens: Iterable[str]) -> np.ndarray | None:
-        """Numbers for ``log_p_by_number``, -1 if neither the token nor <unk> is known; None: this model has no numbers."""
+        """Numbers for ``log_p_by_number``, -1 if neither the token nor <unk> is known; None if this model has no numbers."""
         return None
 
     def tokens(self, text: str) -> list[str]:
-        """Words of a text, or its characters with each white space as ``<space>``."""
+        """The words of a text, or its characters, with ``<space>`` for each whitespace character."""
         if self.unit == "word":
             return text.split()
         return [SPACE if char.isspace() else char for char in text]
 
     def next(self, state: Hashable, token: str) -> tuple[float, Hashable]:
-        """Natural log p(token | state), and the state after it."""
+        """Natural log p(token | state), and the state after the token."""
         return self.log_p(state, (token,))[0], self.after(state, token)
 
     def end(self, state: Hashable) -> float:
@@ -166,7 +167,7 @@ class LanguageModel(ABC):
         return total + (self.end(state) if eos else 0.0)
 
     def perplexity(self, texts: Iterable[str]) -> float:
-        """exp(-mean natural log probability of a token), including ends of sentences and unknown tokens.
+        """exp(-mean natural log probability per token), including ends of sentences and unknown tokens.
 
         Raises:
             ValueError: if there is no text.
@@ -178,7 +179,7 @@ class LanguageModel(ABC):
 
 
 class NGramModel(LanguageModel):
-    """An n-gram model with back-off, its n-grams in memory. A state is the tuple of the last tokens, at most ``order - 1``.
+    """An n-gram model with back-off, with its n-grams in memory; a state is a tuple of the last tokens, at most ``order - 1``.
 
     Args:
         ngrams: n-gram -> (log10 probability, log10 back-off weight), as in an ARPA file.
@@ -215,7 +216,7 @@ class NGramModel(LanguageModel):
 
         Below the highest order c is a continuation count; D = n1 / (n1 + 2 n2) for each order; gamma(h) is what the
         discounts leave. Departs from the paper: nothing is pruned, the vocabulary is all words that occur, and the order is
-        3, not 5 (Section 3.8), for small corpora.
+        3, not 5 (Section 3.8), to suit small corpora.
 
         Args:
             texts: sentences; blank ones are left out.
@@ -235,7 +236,7 @@ class NGramModel(LanguageModel):
         if not sentences:
             raise ValueError("there is no text to train a language model on; give at least one that is not blank")
         if reserved := vocabulary & {BOS, EOS, UNKNOWN}:
-            raise ValueError(f"{min(reserved)} is a mark of the model and cannot be a word of a text; remove it from the text")
+            raise ValueError(f"{min(reserved)} is a mark of the model and cannot be a word in a text; remove it from the text")
         spaces = {SPACE} if unit == "character" else set()  # always there, since read_arpa recognises the unit by it
         counts = _adjusted_counts(sentences, order)
         probability, gamma = _interpolate(counts, sorted(vocabulary | spaces | {EOS, UNKNOWN}))
@@ -266,8 +267,8 @@ class NGramModel(LanguageModel):
             unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
 
         Raises:
-            ArpaError: if there is no such file or it is broken; the message names file, line and what to do.
-            OSError: if it cannot be read.
+            ArpaError: if there is no such file or it is broken; the message names the file and the line, and says what to do.
+            OSError: if the file cannot be read.
         """
         ngrams, order = read_arpa_file(path)
         return cls(ngrams, order, unit or ("character" if (SPACE,) in ngrams else "word"))
@@ -284,9 +285,9 @@ class NGramModel(LanguageModel):
     def log_p(self, state: NGram, tokens: Iterable[str]) -> list[float]:
         """Natural log p(token | state) of each token; an unknown token counts as <unk>.
 
-        Back-off: p(w|h) is in the model, or else it is b(h) p(w|h'), with b the weight of h, 1 if h is not in the model.
+        Back-off: if the model lacks p(w|h), it is b(h) p(w|h'), where b(h) is the weight of h, or 1 if the model lacks h.
         """
-        finders, weight = [], 0.0  # for the state, then each time without its first token; log10 of all b so far
+        finders, weight = [], 0.0  # for the state, then for shorter and shorter ends of it; log10 of all b so far
         for first in range(len(state) + 1):
             finders.append((self._following(state[first:]), weight))
             weight += self.ngrams[state[first:]][1] if state[first:] in self.ngrams else 0.0
@@ -305,13 +306,13 @@ class NGramModel(LanguageModel):
         return self.ngrams.numbers(tokens) if isinstance(self.ngrams, NGrams) else None
 
     def log_p_by_number(self, states: Sequence[NGram], numbers: np.ndarray) -> np.ndarray:
-        """``log_p`` of (N,) tokens, by their numbers (at least 0), after each of W states, all at once: (W, N) float64."""
+        """``log_p`` of (N,) tokens, given by number (at least 0), after each of W states, all at once: (W, N) float64."""
         column = {number: place for place, number in enumerate(numbers.tolist())}
         known = [self._segments.get(state) or self._find_segments(state) for state in states]
         of_one = self.ngrams.segment(())[1][numbers]
         log_p = np.array([weight for weight, _ in known])[:, None] + of_one  # log10, of the 1-grams
         for row, (_, segments) in enumerate(known):
-            for last, values in segments:  # the longest context last, which counts
+            for last, values in segments:  # the longest context comes last, and counts
                 if isinstance(last, list):
                     for number, value in zip(last, values, strict=True):
                         if number in column:
@@ -323,9 +324,9 @@ class NGramModel(LanguageModel):
         return _LN10 * log_p
 
     def _find_segments(self, state: NGram) -> tuple[float, list[tuple]]:
-        """log10 of all b before the 1-grams; then, for each longer end of the state, the tokens that follow and log10 p of each.
+        """log10 of all b above the 1-grams; then, for each end of the state, the tokens that follow and log10 p of each.
 
-        Tokens are numbers: few are in lists and examined one by one; many are in arrays.
+        The shortest end comes first. Tokens are given by number: a few in a list, examined one by one; many in an array.
         """
         segments, weight = [], 0.0
         for first in range(len(state)):
@@ -340,7 +341,7 @@ class NGramModel(LanguageModel):
         return self._segments[state]
 
     def __getstate__(self) -> dict:
-        """Leaves out what is remembered."""
+        """Leaves out the segments, which are only remembered results."""
         return vars(self) | {"_segments": {}}
 
     def _following(self, context: NGram) -> Callable[[str], float | None]:
@@ -357,5 +358,5 @@ class NGramModel(LanguageModel):
 
 
 def _log10(p: float) -> float:
-    """Rounded to 7 decimals, in the model as in the file, so that both score alike and people can read the file."""
+    """log10 p, rounded to 7 decimals in the model as in the file, so that both score alike and people can read the file."""
     return round(math.log10(p), 7) + 0.0  # no -0.0

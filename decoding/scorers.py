@@ -1,11 +1,11 @@
 """Scores that a language model gives the beam search for the labels that may extend a prefix.
 
 The beam search ranks a text y by Q(y) = log p_ctc(y|x) + alpha log p_lm(y) + beta word_count(y) (Section 3.8, Eq. 12). This
-module gives log p_lm and word_count; the search has alpha and beta. A prefix of labels leads to a state, and both scorers say
+module gives log p_lm and word_count; the search applies alpha and beta. A prefix of labels leads to a state, and both scorers say
 what each label adds in that state. Labels are the encoder's: letters, or pairs of letters (Section 3.6).
 
 A second model spells words that the language model does not know. In it all letters of the alphabet are equally likely, so
-such words cost ``unknown_penalty`` = log(number of letters) nats per letter, log 27 = 3.3 in English. So ``zebra quick`` costs
+such words cost ``unknown_penalty`` = log(number of letters) nats per letter: log 27 = 3.3 in English. So ``zebra quick`` costs
 as much as ``zebraquick``: unknown words are neither joined nor split. A penalty per word, such as p(<unk>), would join them, so
 it is not used.
 """
@@ -27,11 +27,11 @@ from decoding.ngrams import LanguageModel, NGramModel
 from implementation import CharEncoder, is_spaced
 
 _NUMBERS, _WORDS = 2**21, 2**16  # the most that a scorer remembers: 16 MB of numbers by label, and as much for words in contexts
-_FEW_LABELS, _CONTEXTS = 1024, 2**11  # with more labels only those used are kept, a few hundred in each of this many contexts
+_FEW_LABELS, _CONTEXTS = 1024, 2**11  # with more labels, only those used are kept, a few hundred in each of this many contexts
 
 
 class _Cache(dict):
-    """``compute(key)``, remembered; emptied when it holds ``size`` results."""
+    """Remembers the results of ``compute(key)``; emptied when it holds ``size`` of them."""
 
     def __init__(self, compute: Callable, size: int) -> None:
         super().__init__()
@@ -43,12 +43,12 @@ class _Cache(dict):
         return self.setdefault(key, self.compute(key))
 
     def __reduce__(self) -> tuple:
-        """Leaves out what it remembers: KenLM's states can't be pickled."""
+        """Leaves out the results, because KenLM's states can't be pickled."""
         return type(self), (self.compute, self.size)
 
 
 class WordScorer:
-    """Scores a prefix by a model over words: a word counts when a space, or the end of the text, completes it.
+    """Scores a prefix with a model over words: a word counts when a space, or the end of the text, completes it.
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, letters of the
     current word). A space at the start or after a space completes no word and adds nothing.
@@ -91,7 +91,7 @@ class WordScorer:
         self._beginnings = _Beginnings(known)
         self._labels = {unit: label for label, unit in enumerate(self._units)}
         self._lengths = np.array([len(unit.strip()) for unit in self._units])
-        self._to_unknown = -self.unknown_penalty * self._lengths  # (V,): what each label adds to a word that is unknown already
+        self._to_unknown = -self.unknown_penalty * self._lengths  # (V,): what each label adds to a word already unknown
         if self._lexicon is not None:
             self._to_unknown = np.where(self._lengths > 0, -math.inf, 0.0)
         self._added = _Cache(self._find_added, _NUMBERS // len(self._units) + 1)
@@ -102,7 +102,7 @@ class WordScorer:
         return self.model.start(), ""
 
     def scores(self, state: tuple[Hashable, str], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
+        """Natural log p_lm and number of words that each of the (N,) labels adds; both (N,) float, 0 for the blank."""
         context, word = state
         log_p = self._added[word][labels]
         if not word or self._space is None:
@@ -120,7 +120,7 @@ class WordScorer:
         return (self._after(context, word), "") if word else state
 
     def finish(self, state: tuple[Hashable, str]) -> tuple[float, int]:
-        """Natural log p_lm and words that are added if the text ends here: by the last word, and by </s>."""
+        """Natural log p_lm and number of words added if the text ends here: by the last word, and by </s>."""
         context, word = state
         if not word:
             return self.model.end(context), 0
@@ -147,17 +147,17 @@ class WordScorer:
         return -self.unknown_penalty * len(word) if self._beginnings.after(word) is not None else 0.0
 
     def _find_added(self, word: str) -> np.ndarray:
-        """(V,): what each label adds at once to a word in progress; 0 for blank and space, and if a known word continues.
+        """(V,): what each label adds at once to a word in progress; 0 for blank and space, and where a known word goes on.
 
-        Otherwise -inf with a lexicon; without one the penalty for the word, unknown from now on, and its letters so far.
+        Otherwise -inf with a lexicon; without one, the penalty for all letters up to here, as the word is now unknown.
         """
         following = self._beginnings.after(word)
         if word and following is None:
-            return self._to_unknown  # whose letters are paid for
+            return self._to_unknown  # its letters are already paid for
         added = self._to_unknown - self.unknown_penalty * len(word)
         added[self._lengths == 0] = 0.0
         units = list(following or "")
-        for unit in units:  # which grows on the way: "t", then "th" where that may follow
+        for unit in units:  # the list grows meanwhile: "t", then "th" where that may follow
             if unit in self._labels:
                 added[self._labels[unit]] = 0.0
             if len(unit) < self._lengths.max():
@@ -166,7 +166,7 @@ class WordScorer:
 
 
 class _Beginnings:
-    """Which letters may come next in words that begin with given letters."""
+    """Knows which letters may come next in words that begin with given letters."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self._words = sorted(words)
@@ -188,24 +188,24 @@ def _no_number(_context: Hashable) -> dict[int, float]:
 
 
 def _checked_penalty(penalty: float | None, letters: Collection[str]) -> float:
-    """Nats per letter; None: the value if all letters are equally likely."""
+    """The penalty in nats per letter; for None, its value if all letters are equally likely."""
     if penalty is None:
         return math.log(max(1, len(letters)))
     if not 0 <= penalty < math.inf:
-        raise ValueError(f"the penalty of an unknown word must be a number of nats per letter, at least 0, not {penalty}")
+        raise ValueError(f"the penalty for an unknown word must be a number of nats per letter, at least 0, not {penalty}")
     return penalty
 
 
 def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
-    """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if these are most."""
+    """The model's words (or characters) that the alphabet cannot write, the likeliest first; ValueError if most are."""
     known = model.vocabulary - {SPACE}
     foreign = _foreign(model, letters)
     if 2 * len(foreign) > len(known) or not known:
         kind = "words" if model.unit == "word" else "characters"
         examples = f", above all {_listed(foreign, 3)}" if foreign else ""
-        advice = "make one with train_language_model.py, whose --alphabet must be that of the checkpoint"
+        advice = "make one with train_language_model.py and the checkpoint's alphabet (--alphabet)"
         if 2 * sum(letters.issuperset(unicodedata.normalize("NFC", word)) for word in foreign) > len(foreign):
-            advice = "they are written in decomposed Unicode: convert the file by unicodedata.normalize('NFC', text)"
+            advice = "they are written in decomposed Unicode: convert the file with unicodedata.normalize('NFC', text)"
         raise ValueError(
             f"does not fit: the alphabet cannot write {len(foreign)} of the {len(known)} {kind} that it knows{examples}; {advice}"
         )
@@ -213,7 +213,7 @@ def _unwritable(model: LanguageModel, letters: Set[str]) -> list[str]:
 
 
 def _foreign(model: LanguageModel, letters: Set[str]) -> list[str]:
-    """The model's words (or characters) that hold other characters than these letters, the likeliest first."""
+    """The model's words (or characters) that hold characters other than these letters, the likeliest first."""
     words = sorted(word for word in model.vocabulary - {SPACE} if not letters.issuperset(word))
     log_p = dict(zip(words, model.log_p(model.no_context(), words), strict=True))
     return sorted(words, key=lambda word: -log_p[word])
@@ -224,7 +224,7 @@ def _listed(words: Collection[str], most: int) -> str:
 
 
 def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, letters: set[str]) -> frozenset[str] | None:
-    """The allowed words, None for all, after checking that the alphabet can write them."""
+    """The allowed words, or None for all, once it is checked that the alphabet can write them."""
     if lexicon is None or lexicon is False:
         return None
     if lexicon is True:
@@ -233,17 +233,17 @@ def _checked_lexicon(known: set[str], lexicon: Iterable[str] | bool | None, lett
     foreign = [word for word in words if not set(word) <= letters]
     if foreign or not words:
         problem = f"the alphabet cannot write {len(foreign)} of its words, such as {min(foreign)!r}" if foreign else "it is empty"
-        raise ValueError(f"the lexicon does not fit: {problem}; give only words in the letters of the alphabet")
+        raise ValueError(f"the lexicon does not fit: {problem}; give only words that the alphabet can write")
     return words
 
 
 class CharacterScorer:
-    """Scores a prefix by a model over characters: log p(character | those before) at each of them.
+    """Scores a prefix with a model over characters: each adds log p(character | those before it).
 
     The scores of a text add up to log p_lm(y) and word_count(y) of Eq. 12. A state is (state of the model, whether a word has
-    begun). Where no space parts words (``is_spaced``), or the alphabet has none, each character counts as a word, as in
-    Mandarin (Section 3.8). A
-    model without ``<space>`` ignores spaces: a space adds nothing, and the characters around it follow each other.
+    begun). Where no spaces separate words (``is_spaced``), or the alphabet has no space, each character counts as a word, as in
+    Mandarin (Section 3.8). A model without ``<space>`` ignores spaces: a space adds nothing, and the characters around it count
+    as neighbours.
 
     Args:
         model: a language model over characters.
@@ -266,9 +266,11 @@ class CharacterScorer:
         self.model, self.unknown_penalty = model, _checked_penalty(unknown_penalty, characters - {" "})
         self.unwritable = _unwritable(model, characters)
         self._space = units.index(" ") if " " in units else None
-        self._tokens = [model.tokens(unit) for unit in units]  # those of each label
+        self._tokens = [model.tokens(unit) for unit in units]  # the tokens of each label
         by_words = self._space is not None and is_spaced(encoder)
-        self._words = None if by_words else np.array([float(len(unit.strip())) for unit in units])  # that each label counts as
+        self._words = (
+            None if by_words else np.array([float(len(unit.strip())) for unit in units])
+        )  # words that each label counts as
         if self._space is not None and not model.knows(SPACE):
             self._tokens[self._space] = []
         tokens = {token for label in self._tokens for token in label if not model.knows(token)}
@@ -282,7 +284,7 @@ class CharacterScorer:
         return self.model.start(), False
 
     def scores(self, state: tuple[Hashable, bool], labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Natural log p_lm that each of the (N,) labels adds, and words that it completes; both (N,) float, 0 for the blank."""
+        """Natural log p_lm and number of words that each of the (N,) labels adds; both (N,) float, 0 for the blank."""
         context, in_word = state
         log_p = self._log_p_remembered(context, labels) if self._numbers is None else self._log_p_at_once([context], labels)[0]
         if self._words is not None:
@@ -297,7 +299,7 @@ class CharacterScorer:
         return context, self._words is None and label != self._space if label else in_word
 
     def finish(self, state: tuple[Hashable, bool]) -> tuple[float, int]:
-        """Natural log p_lm and words that are added if the text ends here."""
+        """Natural log p_lm and number of words added if the text ends here."""
         return self.model.end(state[0]), int(state[1])
 
     def unknown_words(self, text: str) -> list[str]:
@@ -315,7 +317,7 @@ class CharacterScorer:
     def scores_of(
         self, states: Sequence[tuple[Hashable, bool]], labels: np.ndarray
     ) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
-        """``scores`` of several states: W arrays of each kind."""
+        """``scores`` for W states: W arrays of each kind."""
         if self._numbers is None or self._words is None:
             return tuple(zip(*(self.scores(state, labels) for state in states), strict=True))
         return self._log_p_at_once([context for context, _ in states], labels), [self._words[labels]] * len(states)
@@ -333,9 +335,9 @@ class CharacterScorer:
         return log_p
 
     def _log_p_remembered(self, context: Hashable, labels: np.ndarray) -> np.ndarray:
-        """Natural log p of each label; the model is asked once for each."""
+        """Natural log p of each label; the model is asked only once for each."""
         known = self._known[context]
-        if isinstance(known, dict):  # of many labels, of which few are asked
+        if isinstance(known, dict):  # for a large alphabet, of which few labels are asked for
             asked = labels.tolist()
             if new := [label for label in asked if label not in known]:
                 known.update(zip(new, self._find_log_p(context, new), strict=True))
@@ -347,7 +349,7 @@ class CharacterScorer:
         return log_p
 
     def _find_log_p(self, context: Hashable, labels: list[int]) -> list[float]:
-        """Natural log p of each label, 0 without tokens; of two characters log p(ab|h) = log p(a|h) + log p(b|ha)."""
+        """Natural log p of each label, 0 without tokens; for two characters, log p(ab|h) = log p(a|h) + log p(b|ha)."""
         if not all(map(self._tokens.__getitem__, labels)):
             with_tokens = [label for label in labels if self._tokens[label]]
             log_p = dict(zip(with_tokens, self._find_log_p(context, with_tokens), strict=True))
@@ -372,20 +374,20 @@ class CharacterScorer:
 
 
 # ---------------------------------------------------------------------------------------------
-# The scorer of a file
+# Scorers from files
 # ---------------------------------------------------------------------------------------------
 
 
 def read_language_model(path: str | Path, unit: str | None = None) -> LanguageModel:
-    """The model of an ARPA file, plain or compressed, or of a KenLM binary.
+    """The model in an ARPA file, plain or compressed, or in a KenLM binary.
 
     Args:
-        path: of the file.
+        path: the file.
         unit: ``'word'`` or ``'character'``; None means characters if ``<space>`` is a 1-gram, else words.
 
     Raises:
         ValueError: if the file is broken, or is a KenLM binary while the package ``kenlm`` isn't installed.
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     return KenlmModel(path, unit) if is_kenlm_binary(path) else NGramModel.read_arpa(path, unit)
 
@@ -394,15 +396,15 @@ def make_scorer(
     path: str | Path, encoder: CharEncoder, unit: str | None = None, lexicon: bool = False,
     unknown_penalty: float | None = None,
 ) -> WordScorer | CharacterScorer:  # fmt: skip
-    """The scorer of an ARPA file or a KenLM binary, by words or by characters; prints on stderr what does not fit.
+    """The scorer for an ARPA file or a KenLM binary, over words or characters; prints to stderr what does not fit.
 
     Words that the alphabet can write only in its own case, such as THE with the letters a to z, are read in that case.
 
     Args:
-        path: of the file.
+        path: the file.
         encoder: its labels are those with which the beam search extends prefixes.
-        unit: ``'word'`` or ``'character'``; None: characters where the file has ``<space>``, or no word that the alphabet can
-            write is longer than one character.
+        unit: ``'word'`` or ``'character'``; None: characters if the file has ``<space>``, or if no word that the alphabet
+            can write is longer than one character.
         lexicon: whether only words that the model knows are allowed.
         unknown_penalty: nats per letter of a word that the model does not know; None: log(size of the alphabet).
 
@@ -418,7 +420,7 @@ def make_scorer(
         if model.unit == "word":
             scorer = WordScorer(model, encoder, lexicon or None, unknown_penalty)
         elif lexicon:
-            raise ValueError("is a model of characters, which knows no words: use one of words, or leave out --lexicon")
+            raise ValueError("is a model of characters, which knows no words: use a model of words, or leave out --lexicon")
         else:
             scorer = CharacterScorer(model, encoder, unknown_penalty)
     except ValueError as error:
@@ -428,9 +430,9 @@ def make_scorer(
 
 
 def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) -> LanguageModel:
-    """The model, with words in lower case if the alphabet can write them only so; stderr says which.
+    """The model, with words in lower case if the alphabet can write them only that way; a line on stderr says which.
 
-    No two words become one: words that the alphabet can write stay, and of the others the likelier one gets the spelling.
+    No two words become one: words that the alphabet can write stay; if others would be spelt alike, only the likeliest changes.
     """
     letters, taken = set("".join(encoder.alphabet)), set(model.vocabulary)
     spellings, left = {}, []
@@ -453,7 +455,7 @@ def in_its_case(model: LanguageModel, encoder: CharEncoder, path: str | Path) ->
 def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
     """Whether the tokens are characters, though none is <space>; ValueError if that is unclear.
 
-    Decided by the words that the alphabet can write; marks such as <sil> and [noise] do not count.
+    The words that the alphabet can write decide this; marks such as <sil> and [noise] do not count.
     """
     letters = set("".join(encoder.alphabet))
     words = {word for word in model.vocabulary if len(word) == 1 or (word[0], word[-1]) not in (("<", ">"), ("[", "]"))}
@@ -468,14 +470,14 @@ def _is_of_characters(model: LanguageModel, encoder: CharEncoder) -> bool:
         )
     if " " not in letters and model.joins_words():
         raise ValueError(
-            "is a model of words, but the alphabet has no space to separate them: make one of characters with "
+            "is a model of words, but the alphabet has no space to separate them: make a model of characters with "
             "train_language_model.py --unit character, or say --unit word if each text is one word"
         )
     return False
 
 
 def _tell_what_is_lacking(path: str | Path, scorer: WordScorer | CharacterScorer, encoder: CharEncoder) -> None:
-    """Prints one sentence on stderr for words that the alphabet can't write, and one for a model without the space."""
+    """Prints one sentence to stderr for words that the alphabet can't write, and one for a model without the space."""
     model, lacking = scorer.model, scorer.unwritable
     if lacking:
         known = len(model.vocabulary - {SPACE})

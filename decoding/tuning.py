@@ -47,7 +47,7 @@ def network_outputs(model: DeepSpeech2, dataset: Sequence, encoder: CharEncoder)
 class Tuning:
     """Errors on dev (``count_errors``) for each pair of weights: ``errors`` (alphas, betas), out of ``words`` in the references.
 
-    In languages without spaces, ``words`` are characters.
+    In languages without spaces, ``words`` counts characters.
     """
 
     alphas: Sequence[float]
@@ -57,7 +57,7 @@ class Tuning:
 
     @property
     def best(self) -> tuple[float, float]:
-        """alpha and beta with the fewest errors; among several pairs the middle one, farthest from the edges."""
+        """The alpha and beta with the fewest errors; of several such pairs the middle one, farthest from the edges."""
         pairs = np.argwhere(self.errors == self.errors.min())
         middle = pairs[np.abs(pairs - pairs.mean(0)).sum(1).argmin()]
         return float(self.alphas[middle[0]]), float(self.betas[middle[1]])
@@ -66,7 +66,7 @@ class Tuning:
 def found_text(
     output: Output, encoder: CharEncoder, beam_width: int, scorer: BeamScorer | None = None, alpha: float = 0.0, beta: float = 0.0
 ) -> str:
-    """The best text of the beam search, pruned as in Section 7.3; empty if the lexicon can spell nothing."""
+    """The best text of the beam search, pruned as in Section 7.3; empty if no hypothesis fits the lexicon."""
     found = prefix_beam_search(output.log_probs, beam_width, scorer, alpha, beta, **PAPER_PRUNING)
     return encoder.decode(found[0].labels) if found else ""
 
@@ -97,7 +97,10 @@ def tune(
 def compare(
     name: str, outputs: Iterable[Output], encoder: CharEncoder, beam: int, scorer: WordScorer | CharacterScorer, weights: tuple
 ) -> dict:
-    """Prints and returns the error rates of one set: greedy, beam, and beam with the language model, which may lack words."""
+    """Prints and returns the error rates on one set: with greedy decoding, beam search, and beam search with a language model.
+
+    If the references hold words that the language model lacks, it also prints how many.
+    """
     references, texts = [], {"greedy": [], f"beam {beam}": [], f"beam {beam} + language model": []}
     for output in outputs:  # once, so that no output need be kept
         references.append(output.reference)

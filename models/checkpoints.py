@@ -18,11 +18,11 @@ from models.torch_files import BadFile, read_torch_file
 from models.writing import whole_file
 from speech.alphabets import encoder_of
 
-CHECKPOINT_FORMAT = 1  # version of the file's parts; settings that it lacks get their defaults
+CHECKPOINT_FORMAT = 1  # version of the file format; settings missing from a file get their defaults
 MODELS = ("ds2", "ds1")
 # Settings of ModelConfig that Deep Speech 1 does not use.
 OF_DS2 = ("n_conv", "convolutions", "n_rnn", "rnn_type", "batch_norm", "row_conv", "fc_hidden", "time_strides")
-DEFAULT_FEATURES = Features(n_fft=128)  # 65 bins, a quarter of those of Features() itself, make a quick model [ours]
+DEFAULT_FEATURES = Features(n_fft=128)  # 65 bins, a quarter as many as Features() has, for a quick model [ours]
 
 
 @dataclass
@@ -32,12 +32,12 @@ class ModelConfig:
     Attributes:
         features: how audio becomes the model's input.
         n_conv: 1 to 3 convolutions, the 2D rows of Table 4.
-        convolutions: another row of Table 4 by name, such as '3-layer 1D', instead of ``n_conv``.
-        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as ``DeepSpeech2`` takes them; a
-            laptop trains 128 hidden units, half of its own default, in minutes [ours].
+        convolutions: the name of another row of Table 4, such as '3-layer 1D', to use instead of ``n_conv``.
+        n_rnn, rnn_hidden, rnn_type, batch_norm, bidirectional, row_conv, fc_hidden, dropout: as in ``DeepSpeech2``; a laptop
+            trains 128 hidden units, half that class's default, in minutes [ours].
         time_strides: strides of the convolutions in time; None: those of Table 4.
-        model: 'ds2'; or 'ds1', a ``DeepSpeech1``, to which rnn_hidden, bidirectional and dropout apply as well, and
-        context: the frames that it splices on either side.
+        model: 'ds2', or 'ds1' for a ``DeepSpeech1``, to which rnn_hidden, bidirectional and dropout also apply.
+        context: the frames that 'ds1' splices on either side.
 
     Raises:
         ValueError: for settings that belong to the other model.
@@ -73,11 +73,11 @@ class ModelConfig:
 
     @property
     def n_fft(self) -> int:
-        """Points of the features' Fourier transform."""
+        """Number of points in the features' Fourier transform."""
         return self.features.n_fft
 
     def flat(self) -> dict:
-        """All settings by name, including those of the features; without the corpus statistics, which depend on the speech."""
+        """All settings by name, including those of the features but not the corpus statistics, which depend on the speech."""
         settings = dataclasses.asdict(self)
         features = settings.pop("features")
         del features["corpus"]
@@ -111,12 +111,12 @@ class Checkpoint:
 
     @property
     def calibration(self) -> Calibration:
-        """Calibration of its confidence; unfinished runs have none."""
+        """The calibration of the model's confidence; checkpoints of unfinished runs have only the default."""
         return Calibration(**self.training.get("calibration", {}))
 
     @property
     def words(self) -> list[str]:
-        """All words of a model that was trained on just a few; most checkpoints have no such list."""
+        """All the words of a model that was trained on just a few; empty for most checkpoints."""
         return self.training.get("words", [])
 
 
@@ -130,7 +130,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _bare_names(weights: Mapping) -> dict:
-    """Weights by their names without wrappers: 'module._orig_mod.output.weight' becomes 'output.weight'."""
+    """The weights under their names without wrappers: 'module._orig_mod.output.weight' becomes 'output.weight'."""
     inside = r"(?:_orig_mod|module|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
     wrappers = re.compile(rf"^(?:{inside}|model\.|network\.)+|(?<=\.)(?:{inside})+")
     return {wrappers.sub("", name): value for name, value in weights.items()}
@@ -139,13 +139,13 @@ def _bare_names(weights: Mapping) -> dict:
 def save_checkpoint(
     path: Path, model: DeepSpeech2, config: ModelConfig, encoder: CharEncoder, training: dict | None = None
 ) -> None:
-    """Writes weights, configuration, alphabet and versions; the old file stays until the new one is complete.
+    """Writes the weights, configuration, alphabet and versions; an old file stays until the new one is complete.
 
     Args:
         training: anything made of tensors, numbers, strings, lists and dicts, such as ``Trainer.state_dict()``.
 
     Raises:
-        OSError: if it can't be written; the old file stays.
+        OSError: if the file can't be written; the old one stays.
     """
     content = {
         "format": CHECKPOINT_FORMAT, "torch": torch.__version__.split("+")[0], "config": dataclasses.asdict(config),
@@ -154,21 +154,21 @@ def save_checkpoint(
     with whole_file(path) as temporary:
         try:
             torch.save(content, temporary)
-        except RuntimeError as error:  # torch raises this for a full disk
-            raise OSError("torch could not write all of it") from error
+        except RuntimeError as error:  # torch raises this if the disk is full
+            raise OSError("torch could not write the whole file") from error
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:
     """Reads a checkpoint without running any code from it.
 
     Raises:
-        CheckpointError: if there is no such file, it is not a checkpoint, it is damaged, or it does not fit this version.
+        CheckpointError: if there is no such file, or if it is not a checkpoint, is damaged or does not fit this version.
     """
     path = Path(path)
     content = _read(path, device)
     weights, training = _bare_names(content["model"]), content.get("training", {})
     if broken := not_finite(weights):
-        raise CheckpointError(f"{path}: there is nan or infinity in {broken}, so it can give no text: use an earlier checkpoint")
+        raise CheckpointError(f"{path}: there is nan or infinity in {broken}, so the model can't work: use an earlier checkpoint")
     try:
         if not _is_setting(content["alphabet"]):
             raise TypeError("its alphabet is not a list of characters")
@@ -190,7 +190,7 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Che
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str:
-    """Names of the weights that hold nan or infinity, five at most; empty if none does."""
+    """The names of the weights that hold nan or infinity, at most five of them; empty if none do."""
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     return ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
 
@@ -211,17 +211,17 @@ def _read(path: Path, device: str | torch.device) -> dict:
     with open(path, "rb") as file:
         begins = file.read(4096)
     if any(line.strip() == b"\\data\\" for line in begins.splitlines()):
-        raise CheckpointError(f"{path} is a language model, not a checkpoint; train_minimal.py makes one, checkpoint.pt")
+        raise CheckpointError(f"{path} is a language model, not a checkpoint; give the checkpoint.pt that train_minimal.py wrote")
     try:
         content = read_torch_file(path, device)
     except BadFile as error:
-        raise CheckpointError(f"{path}: not a checkpoint of this library, or damaged ({error})") from error
+        raise CheckpointError(f"{path}: not a checkpoint from this library, or damaged ({error})") from error
     if not isinstance(content, dict) or not {"format", "config", "alphabet", "model"} <= content.keys():
-        raise CheckpointError(f"{path}: a torch file, but not a checkpoint of this library")
+        raise CheckpointError(f"{path}: a torch file, but not a checkpoint from this library")
     written = content["format"] if isinstance(content["format"], int) else "unknown"
     if written != CHECKPOINT_FORMAT:
         newer = "use the newer version that wrote it, or train again"
-        raise CheckpointError(f"{path}: format {written}, this version reads {CHECKPOINT_FORMAT}; {newer}")
+        raise CheckpointError(f"{path}: format {written}, but this version reads format {CHECKPOINT_FORMAT}; {newer}")
     weights = content["model"]
     if not isinstance(weights, dict) or not all(isinstance(name, str) and _is_weight(w) for name, w in weights.items()):
         raise CheckpointError(f"{path}: a torch file, but it holds no weights where they should be")
@@ -229,14 +229,14 @@ def _read(path: Path, device: str | torch.device) -> dict:
 
 
 def _is_weight(value: object) -> bool:
-    """Whether it is a tensor of real numbers that are all in the file; one number repeated could fill any memory."""
+    """Whether ``value`` is a tensor of real numbers, each of them in the file; a repeated one could fill up all the memory."""
     if not isinstance(value, Tensor) or value.is_complex():
         return False
     return value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def check_training(training: Mapping) -> None:
-    """Raises ``TypeError`` if error rates, calibration or words in a checkpoint have the wrong types."""
+    """Raises ``TypeError`` if the error rates, calibration or words in a checkpoint have the wrong type."""
     calibration = dataclasses.astuple(Calibration(**training.get("calibration", {})))
     rates = [training[name] for name in ("best_wer", "best_cer", "epoch", "epochs") if name in training]
     if not all(isinstance(number, int | float) for number in (*calibration, *rates)) or max(map(abs, calibration)) > 50:
@@ -247,28 +247,28 @@ def check_training(training: Mapping) -> None:
 
 
 def _in_short(error: Exception) -> str:
-    """The text of an error in one line."""
+    """The text of an error on one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def config_from(settings: Mapping) -> ModelConfig:
-    """The configuration in a checkpoint of this version or an older one; settings that it lacks get their defaults.
+    """The configuration in a checkpoint of this version or an older one; missing settings get their defaults.
 
     Raises:
         ValueError: for settings that this version does not know.
     """
     settings = dict(settings)
     features = dict(settings.pop("features", {}))
-    features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # as older versions have it
+    features |= {name: settings.pop(name) for name in ("sample_rate", "n_fft") if name in settings}  # as in older versions
     statistics = features.pop("corpus", None)
     unknown = settings.keys() - {f.name for f in dataclasses.fields(ModelConfig)}
     unknown |= features.keys() - {f.name for f in dataclasses.fields(Features)}
     if unknown:
         names = ", ".join(sorted(unknown))
-        raise ValueError(f"this version does not know {names}; use the newer one that wrote the file, or train again")
+        raise ValueError(f"this version does not know {names}; use the newer version that wrote the file, or train again")
     strange = [name for name, value in (settings | features).items() if not _is_setting(value)]
     if strange:
-        raise ValueError(f"{', '.join(strange)}: neither a number nor a text")
+        raise ValueError(f"{', '.join(strange)}: neither a number nor text")
     corpus = CorpusStatistics(**statistics) if statistics else None
     if corpus and not all(isinstance(number, int | float) for number in (corpus.level, *corpus.mean, *corpus.deviation)):
         raise ValueError("the corpus statistics are not numbers")
@@ -281,6 +281,6 @@ def config_from(settings: Mapping) -> ModelConfig:
 
 
 def _is_setting(value: object) -> bool:
-    """Whether a setting can have this value: a number, a text, None, or a list of these."""
+    """Whether a setting can have this value: a number, text, None or a list of these."""
     parts = value if isinstance(value, list | tuple) else [value]
     return all(part is None or isinstance(part, int | float | str) for part in parts)

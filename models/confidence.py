@@ -1,4 +1,4 @@
-"""How sure a model is of its text: for each word the probability that it is right, calibrated on dev."""
+"""How sure a model is of its text: for each word, the probability that it is right, calibrated on dev."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch import Tensor
 
 from implementation import CharEncoder, count_errors, forced_alignment, is_spaced
 
-LARGEST_ALIGNMENT = 10**10  # frames times states; takes a minute or two
+LARGEST_ALIGNMENT = 10**10  # frames times states; an alignment of this size takes a minute or two
 NEAREST = 1e-4  # a mean of posteriors counts as no nearer to 0 or 1 than this
-# Prior of slope and offset, mean and deviation [ours]: a model with one error in 300 words says little about how its doubts
-# and its errors are related.
+# The prior of slope and offset, a mean and deviation for each [ours]: a model with one error in 300 words says little about
+# how its doubts and its errors are related.
 PRIOR = ((1.0, 0.5), (0.0, 2.0))
 HALF, RARE = 0.5, 0.02  # share of the words; share of the utterances
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The probability that a word is right: ``1 / (1 + exp(-slope logit(c) - offset))``, c the mean of its letters' posteriors.
+    """The probability that a word is right: ``1 / (1 + exp(-slope logit(c) - offset))``.
 
-    With the defaults, before any calibration, it is c itself.
+    Here c is the mean of its letters' posteriors. With the defaults, before any calibration, the probability is c itself.
 
     Attributes:
-        unusual: a text with a lower confidence (``mean_confidence``) is unlike dev: at most 2 % of dev's utterances have less,
-            or more of its words are expected to be wrong than right [ours].
+        unusual: a text with a lower confidence (``mean_confidence``) counts as unlike dev: at most 2 % of dev's utterances have
+            a lower one, or more of the text's words are expected to be wrong than right [ours].
     """
 
     slope: float = 1.0
@@ -35,7 +35,7 @@ class Calibration:
     unusual: float = HALF
 
     def __call__(self, letters: Sequence[float | None]) -> float | None:
-        """The probability, from the posteriors of the word's letters; None if they are unknown."""
+        """The probability, computed from the posteriors of the word's letters; None if they are unknown."""
         known = [letter for letter in letters if letter is not None]
         if not known:
             return None
@@ -43,9 +43,9 @@ class Calibration:
 
 
 def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
-    """The likeliest slope (at least 0) and offset, given words and whether each is right.
+    """The likeliest slope (at least 0) and offset, given the words' confidences and whether each word is right.
 
-    A logistic regression (Platt 1999, with logit(c) instead of a margin) under ``PRIOR``, by Newton's method.
+    This is a logistic regression (Platt 1999, with logit(c) instead of a margin) with ``PRIOR``, solved by Newton's method.
     """
     design = np.array([(_logit(confidence), 1.0) for confidence in confidences]).reshape(-1, 2)
     mean, deviation = np.array(PRIOR).T
@@ -54,14 +54,14 @@ def calibrate(confidences: Sequence[float], right: Sequence[bool]) -> Calibratio
         p = 1 / (1 + np.exp(-design @ weights))
         gradient = design.T @ (p - target) + precision * (weights - mean)
         step = np.linalg.solve((design * (p * (1 - p))[:, None]).T @ design + np.diag(precision), gradient)
-        weights = weights - step / max(1.0, np.abs(step).max())  # a whole step can leap too far
+        weights = weights - step / max(1.0, np.abs(step).max())  # a full step can overshoot
         if np.abs(step).max() < 1e-10:
             break
     return Calibration(max(0.0, float(weights[0])), float(weights[1]))
 
 
 def calibrate_on(outputs: Iterable[tuple[Tensor, str]], encoder: CharEncoder) -> Calibration:
-    """The calibration from greedily decoded words; ``outputs``: (T', V) log-probabilities and reference of each utterance."""
+    """The calibration on greedily decoded words; ``outputs``: each utterance's (T', V) log-probabilities and reference."""
     texts, right = [], []
     for rows, reference in outputs:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -79,7 +79,7 @@ def _logit(p: float) -> float:
 
 
 def best_path(rows: Tensor, blank: int) -> tuple[list[int], list[int]]:
-    """Greedy decoding: the labels, and for each frame its state as ``forced_alignment`` counts them: 2 i + 1 is label i."""
+    """Greedy decoding: the labels, and each frame's state, numbered as in ``forced_alignment``: 2 i + 1 is label i."""
     labels, states, last = [], [], blank
     for label in rows.argmax(1).tolist():
         if label not in (blank, last):
@@ -90,12 +90,12 @@ def best_path(rows: Tensor, blank: int) -> tuple[list[int], list[int]]:
 
 
 def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int] | None = None) -> list[float | None]:
-    """For each label its largest posterior in the frames aligned to it: how clearly it was heard at its clearest.
+    """For each label, the largest posterior among the frames aligned to it: how clearly it was heard at its clearest.
 
     Args:
         rows: (T', V) log-probabilities of one utterance.
-        labels: what was decoded.
-        states: states of the frames, as ``forced_alignment`` counts them; None: they are computed.
+        labels: the decoded labels.
+        states: the frames' states, numbered as in ``forced_alignment``; None: they are computed.
 
     Returns:
         numbers from 0 to 1; all None for a text so long that its alignment would take minutes.
@@ -105,7 +105,7 @@ def letter_confidences(rows: Tensor, labels: Sequence[int], states: Sequence[int
             return [None] * len(labels)
         try:
             states = forced_alignment(rows, labels)
-        except ValueError:  # its only paths are too unlikely for the arithmetic
+        except ValueError:  # all its paths are too unlikely for the arithmetic
             return [0.0] * len(labels)
     best = [0.0] * len(labels)
     for frame, state in enumerate(states or ()):
@@ -130,6 +130,6 @@ def word_letters(letters: Sequence[float | None], labels: Sequence[int], encoder
 
 
 def mean_confidence(confidences: Sequence[float | None]) -> float | None:
-    """The share of a text's words that is expected to be right; None if nothing is known."""
+    """The share of a text's words expected to be right; None if nothing is known."""
     known = [confidence for confidence in confidences if confidence is not None]
     return round(sum(known) / len(known), 3) if known else None

@@ -1,4 +1,4 @@
-"""Transcribes a recording three times, slightly shifted, and averages: Deep Speech 1's jitter at test time."""
+"""Averages a model's output over a recording and two slightly shifted copies of it: Deep Speech 1's jitter at test time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.checkpoints import Checkpoint
 
 
 def moved(audio: Tensor, samples: int) -> Tensor:
-    """(N,) audio shifted to ``samples`` later (earlier if negative); same length, with silence where nothing is left.
+    """(N,) audio moved later by ``samples`` (earlier if negative), with silence in the gap; its length stays the same.
 
     >>> moved(torch.tensor([1.0, 2.0, 3.0]), 1).tolist(), moved(torch.tensor([1.0, 2.0, 3.0]), -1).tolist()
     ([0.0, 1.0, 2.0], [2.0, 3.0, 0.0])
@@ -35,10 +35,10 @@ class JitteredFeatures(Features):
 
 
 class Jittered(nn.Module):
-    """A model that takes each utterance as it is and shifted by half a hop to either side, and averages the probabilities.
+    """A model that takes each utterance as it is and shifted by half a hop either way, and averages the probabilities.
 
-    With frames every 10 ms these are the 5 ms of Deep Speech 1 (Section 2.1); including the unshifted utterance is ours. Each
-    of the three takes the time of a whole evaluation. Use it wherever a model is evaluated or transcribes.
+    With frames every 10 ms the shift is the 5 ms of Deep Speech 1 (Section 2.1); including the unshifted utterance is ours.
+    It takes three times as long as the model alone. Use it wherever a model is evaluated or used to transcribe.
     """
 
     def __init__(self, model: DeepSpeech2) -> None:
@@ -48,7 +48,7 @@ class Jittered(nn.Module):
 
     @property
     def seconds_per_output(self) -> float:
-        """The model's."""
+        """Seconds from one output frame to the next, as in the model."""
         return self.model.seconds_per_output
 
     def forward(self, features: Tensor, feature_lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,5 +59,5 @@ class Jittered(nn.Module):
 
 
 def jittered(checkpoint: Checkpoint) -> Checkpoint:
-    """The same checkpoint with a model that averages; do not save it."""
+    """The same checkpoint, but its model averages over shifted copies; do not save it."""
     return dataclasses.replace(checkpoint, model=Jittered(checkpoint.model))

@@ -1,15 +1,15 @@
 """A trained model as an ONNX graph, for programs in any language: samples in, log-probabilities out.
 
-The graph is written node by node from the weights: a second way to the numbers of ``DeepSpeech2``, and
-tests/models/test_onnx_graph.py proves both equal. Tracing the model would unroll its loops over time. Here each recurrence is
-ONNX's own operator, and whatever is fixed after training is folded into the weights beside it:
+The graph is built node by node from the weights: a second way to compute the numbers of ``DeepSpeech2``, and
+tests/models/test_onnx_graph.py checks that both agree. Tracing the model would unroll its loops over time. Here each
+recurrence is one of ONNX's own operators, and whatever is fixed after training is folded into the weights beside it:
 
-    Fourier transform           a convolution over the samples with the windowed sines and cosines: it needs no operator of its
-                                own, and gives the same bins as the transform of a folded window
-    batch norm                  gamma (x - E) / sqrt(Var + eps) + beta is a product and a sum; for a convolution, Eq. 8 and Eq. 7
-                                they go into the weights and the bias, for 'output' into a Mul and an Add
-    clipped simple recurrence   ONNX has no ReLU with a clip. But min(max(a, 0), 20) = 20 min(max(a / 20, 0), 1), and that
-                                is HardSigmoid: with W and b divided by 20 the states are h / 20
+    Fourier transform           a convolution of the samples with windowed sines and cosines: it needs no operator of its own,
+                                and gives the same bins as the transform of a folded window
+    batch norm                  gamma (x - E) / sqrt(Var + eps) + beta is a product and a sum; in a convolution, Eq. 8 and Eq. 7
+                                they go into the weights and the bias, and for 'output' into a Mul and an Add
+    clipped simple recurrence   ONNX's recurrences have no clipped ReLU. But min(max(a, 0), 20) = 20 min(max(a / 20, 0), 1), and
+                                the last factor is HardSigmoid: with W and b divided by 20, the states are h / 20
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from implementation import ConvBlock, DeepSpeech2, Features, RecurrentLayer, Seq
 from models.checkpoints import Checkpoint
 from models.streaming import refuse_what_needs_the_end
 
-OPSET, IR_VERSION = 17, 8  # from 2022, so that runtimes of the last few years read it
-ENDLESS = 2**62  # end of a slice that goes to the end
-# ONNX's operator, and where torch has the gates that ONNX orders as z r n, and i o f g.
+OPSET, IR_VERSION = 17, 8  # from 2022, so that runtimes from the last few years can read it
+ENDLESS = 2**62  # as the end of a slice: up to the last element
+# ONNX's operator, and where torch has the gates in ONNX's order: z r n for the GRU, i o f g for the LSTM.
 OPERATORS = {"gru": ("GRU", (1, 0, 2)), "lstm": ("LSTM", (0, 3, 1, 2)), "rnn": ("RNN", (0,))}
 
 
 def onnx_model(checkpoint: Checkpoint, stream: bool = False) -> onnx.ModelProto:
-    """The graph of a model in evaluation, with what a program needs to use it as metadata.
+    """The graph of a model in evaluation mode; its metadata hold all that a program needs to use it.
 
-    Inputs and outputs of whole utterances:
+    Inputs and outputs for whole utterances:
 
         samples         (B, N) float32, full scale 1, at ``sample_rate``; samples after an utterance's end do not matter
-        lengths         (B,) int64, samples of each utterance
+        lengths         (B,) int64, number of samples in each utterance
         log_probs       (T', B, V) float32
         output_lengths  (B,) int64
 
-    and of streams, which come piece by piece, B of them together:
+    and for streams, which come piece by piece, B streams at a time:
 
         samples         (B, N), any N
-        last            bool, whether nothing more comes
-        state_0, ...    at first zeros of the shapes in the metadata ``states``, then what the previous call returned as
+        last            bool, whether this piece is the last
+        state_0, ...    at first zeros, in the shapes that the metadata ``states`` give; then what the previous call returned as
         next_0, ...
-        log_probs       (T', B, V), the frames that are ready by now; T' may be 0
+        log_probs       (T', B, V), the frames that are ready; T' may be 0
 
-    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; in JSON ``symbols`` (V texts, the blank's
-    empty), ``features``, ``settings``, ``words``, ``calibration`` and, for streams, ``states`` (shapes by name, "B" the streams).
+    Metadata: ``kind`` ('whole' or 'stream'), ``sample_rate``, ``seconds_per_output``; as JSON, ``symbols`` (V strings, ""
+    for the blank), ``features``, ``settings``, ``words``, ``calibration``; for streams, ``states`` (shapes by name, B as "B").
 
     Raises:
         CheckpointError: with ``stream``, if the model needs the whole utterance.
@@ -90,17 +90,17 @@ def _metadata(checkpoint: Checkpoint, graph: _Graph) -> dict[str, str]:
 
 # ---- Graphs ---------------------------------------------------------------------------------
 # Everything that slides over time (the transform, the convolutions, the row convolution) has the same form: x is
-# (B, C, F, T), the kernel (O, C, bins, L), and there are zeros before the first frame and after the last.
+# (B, C, F, T), the kernel is (O, C, bins, L), and there are zeros before the first frame and after the last.
 
 
 class _Graph:
-    """Nodes in the order in which they are computed; a value is the name of an output, a constant an array or a number."""
+    """Nodes in order of computation; a value is the name of an output, and a constant is an array or a number."""
 
     def __init__(self) -> None:
         self.nodes, self.constants, self.inputs, self.outputs = [], [], [], []
 
     def op(self, kind: str, *inputs: str | Sequence | np.ndarray | Tensor | float, outputs: int = 1, **attributes) -> str:
-        """Adds a node and returns the name of its output, or the list of their names; "" leaves out an input."""
+        """Adds a node and returns the name of its output, or a list of names if it has several; "" leaves out an input."""
         names = [f"{kind}_{len(self.nodes)}" + (f"_{place}" if place else "") for place in range(outputs)]
         self.nodes.append(helper.make_node(kind, [self._name(value) for value in inputs], names, **attributes))
         return names[0] if outputs == 1 else names
@@ -114,17 +114,17 @@ class _Graph:
         return self.constants[-1].name
 
     def take(self, name: str, shape: Sequence[str | int], kind: int = TensorProto.FLOAT) -> str:
-        """A new input."""
+        """Adds an input to the graph and returns its name."""
         self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
     def give(self, name: str, value: str, shape: Sequence[str | int], kind: int = TensorProto.FLOAT) -> None:
-        """Makes a value an output."""
+        """Makes a value an output of the graph."""
         self.nodes.append(helper.make_node("Identity", [value], [name]))
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
     def frames(self, x: str) -> str:
-        """(1,): T of (B, C, F, T)."""
+        """T, the number of frames in (B, C, F, T), with the shape (1,)."""
         return self.op("Shape", x, start=3)
 
     def model(self) -> onnx.ModelProto:
@@ -146,28 +146,28 @@ class _Whole(_Graph):
         self.samples = self.valid(self.op("Unsqueeze", x, [1, 2]))  # (B, 1, 1, N)
 
     def valid(self, x: str) -> str:
-        """(B, C, F, T), 0 in the padding."""
+        """(B, C, F, T), with 0 in the padding."""
         places = self.op("Range", 0, self.op("Squeeze", self.frames(x)), 1)  # (T,)
         return self.op("Where", self.op("Less", places, self.op("Unsqueeze", self.lengths, [1, 2, 3])), x, 0.0)
 
     def mean(self, x: str, bins: int = 1) -> str:
-        """(B, 1, F, T), 0 in the padding -> (B, 1, 1, 1), the mean of each utterance."""
+        """(B, 1, F, T), with 0 in the padding -> (B, 1, 1, 1), the mean of each utterance."""
         count = self.op("Cast", self.op("Mul", self.op("Unsqueeze", self.lengths, [1, 2, 3]), bins), to=TensorProto.FLOAT)
         return self.op("Div", self.op("ReduceSum", x, [1, 2, 3]), count)
 
     def slide(self, x: str, window: _Window) -> str:
-        """The frames of a window over x; ``lengths`` become those of the output."""
+        """The outputs of a window that slides over x; ``lengths`` become their lengths."""
         around = window.before + window.behind - window.length
         beyond_first = self.op("Max", self.op("Add", self.lengths, around), 0)
         self.lengths = self.op("Add", self.op("Div", beyond_first, window.stride), 1)
         return self.valid(window.over(self, x, window.before, window.behind))
 
     def arrived(self, x: str, axis: int) -> str:
-        """All frames."""
+        """x with all its frames."""
         return x
 
     def recur(self, kind: str, x: str, weights: Sequence[Tensor], **attributes) -> str:
-        """(T', B, I) -> the states (T', D, B, H), 0 in the padding."""
+        """(T', B, I) -> the states (T', D, B, H), with 0 in the padding."""
         return self.op(kind, x, *weights, self.op("Cast", self.lengths, to=TensorProto.INT32), **attributes)
 
     def model(self) -> onnx.ModelProto:
@@ -177,35 +177,35 @@ class _Whole(_Graph):
 
 
 class _Stream(_Graph):
-    """Streams in pieces: each layer keeps the past that its next frames need, like those of ``models.streaming``."""
+    """Streams in pieces: each layer keeps the past that its next frames need, like the layers in ``models.streaming``."""
 
     def __init__(self, features: Features) -> None:
         super().__init__()
         self.states: dict[str, list[str | int]] = {}
         self.samples = self.op("Unsqueeze", self.take("samples", ("B", "samples")), [1, 2])  # (B, 1, 1, N)
-        self.ready = self.frames(self.samples)  # (1,): how many frames of what is computed next are there
+        self.ready = self.frames(self.samples)  # (1,): how many frames of the next layer's input are ready
         self.last = self.op("Cast", self.take("last", (), TensorProto.BOOL), to=TensorProto.INT64)
 
     def valid(self, x: str) -> str:
-        """There is no padding."""
+        """x as it is: a stream has no padding."""
         return x
 
     def arrived(self, x: str, axis: int) -> str:
-        """The frames that are ready. Layers get at least one, possibly meaningless, since runtimes may fail on none."""
+        """The frames that are ready. Layers get at least one frame, possibly meaningless, as runtimes may fail on none."""
         return self.op("Slice", x, [0], self.ready, [axis])
 
     def state(self, shape: Sequence[str | int], at_first: Sequence[str | int]) -> str:
-        """An input that the caller keeps from call to call; ``at_first``: the shape of its zeros."""
+        """An input that the caller keeps from call to call; ``at_first`` is the shape of its initial zeros."""
         name = f"state_{len(self.states)}"
         self.states[name] = list(at_first)
         return self.take(name, shape)
 
     def keep(self, state: str, value: str, shape: Sequence[str | int]) -> None:
-        """The state that the next call begins with."""
+        """Makes a value the state with which the next call begins."""
         self.give(state.replace("state", "next"), value, shape)
 
     def slide(self, x: str, window: _Window) -> str:
-        """The frames of a window that are complete, and at the end also those that reach beyond it."""
+        """The outputs of a window wherever it is complete; at the stream's end, also those that reach beyond the end."""
         window, kept = window.without_gaps(), f"kept_{len(self.states)}"
         inner = ("B", window.channels, window.bins)
         state = self.state((*inner, kept), (*inner, window.before))
@@ -228,7 +228,7 @@ class _Stream(_Graph):
 
 @dataclasses.dataclass(frozen=True)
 class _Window:
-    """A kernel (O, C / group, bins, L) that slides over the frames of (B, C, F, T), with zeros around.
+    """A kernel (O, C / group, bins, L) that slides over the frames of (B, C, F, T), padded with zeros.
 
     Attributes:
         bins: F of x.
@@ -247,7 +247,7 @@ class _Window:
 
     @property
     def length(self) -> int:
-        """L."""
+        """L, the frames under the kernel."""
         return self.kernel.shape[3]
 
     @property
@@ -257,11 +257,11 @@ class _Window:
 
     @property
     def channels(self) -> int:
-        """C of x."""
+        """C, the channels of x."""
         return self.kernel.shape[1] * self.group
 
     def without_gaps(self) -> _Window:
-        """The same window with zeros after a kernel that is shorter than its stride, so that no frame is skipped."""
+        """The same window; zeros extend a kernel that is shorter than its stride, so that no frame is skipped."""
         gap = max(0, self.stride - self.length)
         kernel = np.pad(self.kernel, ((0, 0), (0, 0), (0, 0), (0, gap)))
         return dataclasses.replace(self, kernel=kernel, behind=self.behind + gap)
@@ -276,7 +276,7 @@ class _Window:
 
 
 def _features(graph: _Whole | _Stream, features: Features) -> str:
-    """Samples -> features (B, 1, F, T), the same as ``compute_spectrogram`` and ``compute_log_mel`` give."""
+    """Samples -> features (B, 1, F, T), the same as those of ``compute_spectrogram`` and ``compute_log_mel``."""
     x, corpus = graph.samples, features.corpus
     if corpus is None:
         x = graph.valid(graph.op("Sub", x, graph.mean(x)))
@@ -300,7 +300,7 @@ def _features(graph: _Whole | _Stream, features: Features) -> str:
 
 
 def _fourier_kernel(window: int, n_fft: int) -> np.ndarray:
-    """(2 F, 1, 1, window): cosines, then sines, of F = n_fft // 2 + 1 frequencies, times the Hann window."""
+    """(2 F, 1, 1, window): the cosines, then the sines, of F = n_fft // 2 + 1 frequencies, times the Hann window."""
     samples = np.arange(window)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * samples / window)
     angles = 2 * np.pi * (np.arange(n_fft // 2 + 1)[:, None] * samples % n_fft) / n_fft
@@ -308,7 +308,7 @@ def _fourier_kernel(window: int, n_fft: int) -> np.ndarray:
 
 
 def _convolution(graph: _Whole | _Stream, block: ConvBlock, x: str, bins: int) -> str:
-    """(B, C, F, T) -> (B, O, F', T'); F is ``bins``; in a 1D convolution it is 1, and the bins are channels."""
+    """(B, C, F, T) -> (B, O, F', T'); F is ``bins``, which is 1 in a 1D convolution, whose channels are the bins."""
     conv = block.conv
     x = graph.op("Reshape", x, [0, conv.in_channels, bins, 0])
     weight = conv.weight.detach().double()
@@ -323,7 +323,7 @@ def _convolution(graph: _Whole | _Stream, block: ConvBlock, x: str, bins: int) -
 
 
 def _affine(norm: SequenceBatchNorm) -> tuple[Tensor, Tensor]:
-    """Batch norm in evaluation is ``scale x + shift``: (features,) each, float64."""
+    """The scale and shift of batch norm in evaluation, ``scale x + shift``; (features,) each, in float64."""
     scale = norm.weight.detach().double() * torch.rsqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.detach().double() - norm.running_mean.double() * scale
 
@@ -353,7 +353,7 @@ def _recurrence(graph: _Whole | _Stream, layer: RecurrentLayer, x: str) -> str:
 
 
 def _recurrent_weights(layer: RecurrentLayer) -> list[Tensor]:
-    """W (D, G H, input_size), U (D, G H, H) and b (D, G H) in float64, with the batch norm that stands inside the recurrence."""
+    """W (D, G H, input_size), U (D, G H, H) and b (D, G H) in float64; any batch norm inside the recurrence is folded in."""
     w, u = layer.weight_ih.detach().double(), layer.weight_hh.detach().double()
     if layer.batch_norm in ("output", "none"):
         b = layer.bias.detach().double()

@@ -1,4 +1,4 @@
-"""A model that export.py wrote, run by onnxruntime: the torch model's numbers, for whole utterances and for streams."""
+"""Runs a model that export.py wrote, using onnxruntime: the torch model's numbers, for whole utterances and for streams."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class OnnxModel:
         model: the file, or its bytes.
 
     Attributes:
-        encoder, sample_rate, seconds_per_output: the checkpoint's encoder; the samples' rate in Hz; seconds between two rows.
-        config, features: the settings of the torch model and of its spectrogram, which the file computes itself.
+        encoder, sample_rate, seconds_per_output: the checkpoint's encoder; the sample rate in Hz; seconds between two rows.
+        config, features: the settings of the torch model and of its spectrogram, which the exported graph computes.
         training: the words of a model that knows just a few, and the calibration of its confidence, as in ``Checkpoint``.
         streams: whether it takes an utterance in pieces.
 
@@ -46,19 +46,19 @@ class OnnxModel:
         name = "the model" if isinstance(model, bytes) else model
         try:
             self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has a class of its own for each fault, none of them documented
+        except Exception as error:  # onnxruntime has a class for each fault, none of them documented
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{name}: not an ONNX model that onnxruntime can run ({reason})") from error
         told = self.session.get_modelmeta().custom_metadata_map
         if not {"kind", "symbols", "sample_rate", "seconds_per_output", "features", "settings"} <= told.keys():
-            raise ValueError(f"{name}: an ONNX model, but not one that export.py wrote: it states no symbols and no sample rate")
+            raise ValueError(f"{name}: an ONNX model, but not one that export.py wrote: its metadata are incomplete")
         try:
             self._read(told)
         except Exception as error:  # strange settings can raise anything
             raise ValueError(f"{name}: its metadata are broken ({error}): export the model again") from error
 
     def _read(self, told: Mapping[str, str]) -> None:
-        """Takes the attributes from the metadata."""
+        """Reads the attributes from the metadata."""
         self.encoder = encoder_of(json.loads(told["symbols"])[1:])
         self.sample_rate, self.seconds_per_output = int(told["sample_rate"]), float(told["seconds_per_output"])
         self.streams, self.states = told["kind"] == "stream", json.loads(told.get("states", "{}"))
@@ -76,9 +76,9 @@ class OnnxModel:
         return OnnxStream(self).log_probs(samples, last=True) if self.streams else self.batch([samples])[0]
 
     def batch(self, utterances: Sequence[np.ndarray]) -> list[Tensor]:
-        """The (T', V) of each of several whole utterances, computed together; ValueError for a model for streams."""
+        """The (T', V) of each of several whole utterances, computed together; ValueError if the model is for streams."""
         if self.streams:
-            raise ValueError("this model was exported with --stream: use OnnxStream, since it takes no batch of utterances")
+            raise ValueError("this model was exported with --stream, so it takes no batch of utterances: use OnnxStream")
         lengths = np.array([len(samples) for samples in utterances])
         padded = np.zeros((len(utterances), lengths.max()), np.float32)
         for row, samples in zip(padded, utterances, strict=True):
@@ -88,7 +88,7 @@ class OnnxModel:
 
 
 class OnnxStream:
-    """One utterance, piece by piece, for a model exported with ``--stream``; CheckpointError for another model."""
+    """Takes one utterance piece by piece, using a model exported with ``--stream``; CheckpointError for any other model."""
 
     def __init__(self, model: OnnxModel) -> None:
         if not model.streams:
@@ -98,7 +98,7 @@ class OnnxStream:
                        for name, shape in model.states.items()}  # fmt: skip
 
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last``, all remaining ones."""
         names = [name.replace("state", "next") for name in self.states]
         given = {"samples": np.asarray(samples, np.float32)[None], "last": np.array(last)} | self.states
         log_probs, *kept = self.session.run(["log_probs", *names], given)
@@ -107,26 +107,30 @@ class OnnxStream:
 
 
 def load_onnx(path: Path) -> Checkpoint:
-    """An exported file as a checkpoint whose ``model`` is an ``OnnxModel``; ValueError as there."""
+    """An exported file as a checkpoint whose ``model`` is an ``OnnxModel``; raises ValueError as that class does."""
     model = OnnxModel(path)
     return Checkpoint(model, model.config, model.encoder, model.training)
 
 
 class OnnxRecognizer(StreamingRecognizer):
-    """``StreamingRecognizer`` for what ``load_onnx`` gives, at the model's rate; CheckpointError without ``--stream``."""
+    """A ``StreamingRecognizer`` for a model from ``load_onnx``; it takes audio at the model's rate.
+
+    Raises:
+        CheckpointError: if the model was exported without ``--stream``.
+    """
 
     def __init__(self, checkpoint: Checkpoint, decoder: Decoder | None = None, settle_after: float | None = None) -> None:
         self._stream = OnnxStream(checkpoint.model)
         self._begin(checkpoint, decoder, settle_after)
 
     def log_probs(self, samples: np.ndarray, last: bool = False) -> Tensor:
-        """(N,) more samples -> (T', V), the rows that are ready; with ``last`` all remaining ones."""
+        """(N,) more samples -> (T', V), the rows that are ready; with ``last``, all remaining ones."""
         return self._stream.log_probs(samples, last)
 
 
 @torch.no_grad()
 def difference(checkpoint: Checkpoint, exported: bytes) -> float:
-    """The largest difference between the log-probabilities of onnxruntime and of torch, over two utterances of noise."""
+    """The largest difference between onnxruntime's log-probabilities and torch's, over two utterances of noise."""
     rate, random = checkpoint.model.features.sample_rate, np.random.default_rng(0)
     utterances = [0.1 * random.standard_normal(round(seconds * rate)).astype(np.float32) for seconds in (2.0, 1.3)]
     model = OnnxModel(exported)

@@ -1,4 +1,4 @@
-"""A long recording in pieces: cut where nobody speaks, and each transcribed with a little of the audio around it."""
+"""Cuts a long recording into pieces where nobody speaks; each is transcribed with a little of the audio around it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from itertools import pairwise
 import numpy as np
 from torch import Tensor
 
-LONGEST = 60.0  # seconds that are transcribed whole: longer than a corpus' utterances, and fits into any memory [ours]
+LONGEST = 60.0  # seconds; up to here a recording stays whole: longer than a corpus's utterances, yet fits any memory [ours]
 SHORTEST_PIECE, LONGEST_PIECE = 10.0, 30.0  # seconds, like LibriSpeech's utterances [ours]
 CONTEXT = 2.0  # seconds on either side that go through the model with a piece, but whose text is not used [ours]
 PAUSE = 0.3  # seconds over which the power is averaged to find a pause [ours]
-QUIET_DB = -40.0  # a piece whose loudest moment is this far below the recording's is a pause [ours]
+QUIET_DB = -40.0  # a piece whose loudest moment is this far below the recording's loudest counts as a pause [ours]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """From sample ``start`` to ``end``, with context from ``begin`` to ``stop``; ``quiet`` if nobody speaks in it."""
+    """A piece from sample ``start`` to ``end``, with context from ``begin`` to ``stop``; ``quiet`` if nobody speaks in it."""
 
     start: int
     end: int
@@ -29,8 +29,8 @@ class Piece:
 def pieces_of(audio: Tensor, sample_rate: int, step: int) -> list[Piece]:
     """The pieces of a recording, none longer than ``LONGEST_PIECE``; a recording of up to ``LONGEST`` seconds is one piece.
 
-    Each cut is at the quietest ``PAUSE`` between ``SHORTEST_PIECE`` and ``LONGEST_PIECE`` after the cut before: in a pause, if
-    there is one.
+    Each cut is at the quietest ``PAUSE`` between ``SHORTEST_PIECE`` and ``LONGEST_PIECE`` after the previous cut: where nobody
+    speaks, if there is such a place.
 
     Args:
         audio: (samples,) waveform.
@@ -53,7 +53,7 @@ def pieces_of(audio: Tensor, sample_rate: int, step: int) -> list[Piece]:
 
 
 def quietest_cells(power: np.ndarray, cells_per_second: float) -> list[int]:
-    """Where to cut, by the power of each cell; the rest after the last cut is no shorter than the other pieces."""
+    """Where to cut, by the power of each cell; the rest after the last cut lasts at least ``SHORTEST_PIECE``."""
     shortest, longest = round(SHORTEST_PIECE * cells_per_second), round(LONGEST_PIECE * cells_per_second)
     cuts, start = [], 0
     while len(power) - start > longest:
@@ -64,13 +64,13 @@ def quietest_cells(power: np.ndarray, cells_per_second: float) -> list[int]:
 
 
 def rows_of(piece: Piece, rows: Tensor, step: int) -> Tensor:
-    """(T', V) of a piece with its context -> its own frames; for the last piece all that are left."""
+    """(T', V) of a piece with its context -> the piece's own frames; for the last piece, all that are left."""
     first = (piece.start - piece.begin) // step
     return rows[first:] if piece.end == piece.stop else rows[first : first + (piece.end - piece.start) // step]
 
 
 def likeliest_joined(parts: list[list[dict]], joint: str, count: int) -> list[dict]:
-    """The ``count`` best texts of a recording from those of its pieces; scores add up, since each piece is searched alone."""
+    """The ``count`` best texts of a recording, joined from those of its pieces; scores add up, as each is searched alone."""
     names = ("score", "log_ctc", "log_lm", "words")
     if not any(parts):
         return []
@@ -85,5 +85,5 @@ def likeliest_joined(parts: list[list[dict]], joint: str, count: int) -> list[di
 
 
 def moved_by(seconds: float, spans: list[dict]) -> list[dict]:
-    """Words or characters with ``start`` and ``end`` moved later; those without times stay as they are."""
+    """Words or characters with ``start`` and ``end`` moved later by ``seconds``; those without times stay as they are."""
     return [span | {name: span[name] + seconds for name in ("start", "end") if name in span} for span in spans]

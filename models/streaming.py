@@ -1,4 +1,4 @@
-"""Transcribes speech while it comes in: each layer carries the past that it needs from chunk to chunk."""
+"""Transcribes speech as it comes in: each layer carries the past that it needs from chunk to chunk."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class HeardWord(AlignedText):
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said so far: ``text``, of which this call added ``new``, and ``words`` with the seconds of each.
+    """What has been said so far: ``text``, to which this call added ``new``, and ``words`` with their times in seconds.
 
-    ``text`` never changes, except that in greedy decoding the last word may grow and end later. A beam search adds whole words
-    once they are settled; ``partial`` is the rest of the best hypothesis, with the space before it, and may change. When the
-    stream is finished, ``partial`` holds letters that spell no word of the lexicon, else nothing.
+    What ``text`` holds never changes, except that in greedy decoding the last word may grow and end later. A beam search adds
+    whole words once they are settled; ``partial`` is the rest of the best hypothesis, with the space before it, and may change.
+    When the stream is finished, ``partial`` holds any last letters that spell no word of the lexicon; otherwise it is empty.
     """
 
     text: str = ""
@@ -63,9 +63,9 @@ class Heard:
 
 
 class StreamingRecognizer:
-    """Text of one utterance, or of an hour of speech, chunk by chunk: in the end the same text that ``transcribe`` gives.
+    """Transcribes an utterance, or an hour of speech, chunk by chunk; in the end the text is the same as from ``transcribe``.
 
-    The words' times may differ a little, since a stream aligns a word before it has heard what follows.
+    The words' times may differ a little, because a stream aligns a word before the audio that follows it is known.
 
         recognizer = StreamingRecognizer("runs/001/checkpoint.pt", sample_rate=44100)
         for chunk in chunks:
@@ -75,9 +75,9 @@ class StreamingRecognizer:
     Args:
         checkpoint: a file or a loaded checkpoint, of a forward-only model with features normalised over the corpus.
         sample_rate: of the samples, in Hz; None: the model's.
-        decoder: greedy unless given. If a lexicon leaves a beam search without a text at the end, ``transcribe`` searches again
-            with a wider beam; a stream can't, and stops after the last complete word.
-        settle_after: seconds after which the beam search fixes what its best hypothesis had then and still has. None: a word
+        decoder: greedy unless given. If a lexicon leaves a beam search with no text at the end, ``transcribe`` searches again
+            with a wider beam; a stream can't, so its text stops after the last complete word.
+        settle_after: the beam search fixes whatever its best hypothesis has kept unchanged for this many seconds. None: a word
             is settled once all hypotheses in the beam have it, so the text is the same as for the whole file; with a wide
             beam that may take until the end of the utterance.
 
@@ -98,7 +98,7 @@ class StreamingRecognizer:
         self._begin(checkpoint, decoder, settle_after)
 
     def _begin(self, checkpoint: Checkpoint, decoder: Decoder | None, settle_after: float | None) -> None:
-        """The text is empty yet."""
+        """Starts with an empty text."""
         if settle_after is not None and not 0 <= settle_after < math.inf:
             raise ValueError(f"settle_after must be a number of seconds, at least 0, not {settle_after}")
         searches = decoder is not None and (decoder.beam > 1 or decoder.scorer is not None)
@@ -107,15 +107,15 @@ class StreamingRecognizer:
         self._heard, self._finished = Heard(), False
 
     def accept(self, samples: np.ndarray | Tensor | Sequence[float]) -> Heard:
-        """Takes (N,) more samples, floats of full scale 1 or int16; returns what was said so far.
+        """Takes (N,) more samples, floats of full scale 1 or int16; returns what has been said so far.
 
         Raises:
-            ValueError: for a wrong shape or type, values that are not finite or far beyond full scale, or after ``finish``.
+            ValueError: if the shape or type is wrong, a value is not finite or far beyond full scale, or after ``finish``.
         """
         return self.hear(self.log_probs(self._checked(samples)))
 
     def finish(self) -> Heard:
-        """Ends the stream and returns all that was said; "" for a stream without samples. ValueError the second time."""
+        """Ends the stream and returns all that was said (an empty text if there were no samples); ValueError if called again."""
         if self._finished:
             raise ValueError("the stream is already finished")
         self._finished = True
@@ -128,11 +128,11 @@ class StreamingRecognizer:
 
     def _checked(self, samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
         if self._finished:
-            raise ValueError("the stream is finished: make a new StreamingRecognizer for another one")
+            raise ValueError("the stream is finished: make a new StreamingRecognizer for the next one")
         return _one_channel(samples)
 
     def hear(self, rows: Tensor, last: bool = False) -> Heard:
-        """Takes (T', V) more rows of ``log_probs``; returns what was said so far."""
+        """Takes (T', V) more rows of ``log_probs``; returns what has been said so far."""
         refuse_nan(rows, "the stream")
         text, words, partial = self._decoder.push(rows, last)
         words = [word for word in words if not word.text.isspace()]  # if each character counts as a word, a space does not
@@ -144,13 +144,13 @@ class StreamingRecognizer:
 def accept_together(
     recognizers: Sequence[StreamingRecognizer], chunks: Sequence[np.ndarray | Tensor | Sequence[float]]
 ) -> list[Heard]:  # fmt: skip
-    """``accept`` for one chunk of each of several streams of a checkpoint, in fewer and larger products.
+    """Like ``accept``, for one chunk from each of several streams of a checkpoint, in fewer and larger matrix products.
 
-    Streams of one loaded ``Checkpoint`` whose layers wait for equally many frames go through the network in one batch, as in
-    Batch Dispatch (Section 7.1): with chunks of 100 ms all of them, unless the frames are not a multiple of the strides.
+    Streams of one loaded ``Checkpoint`` go through the network in one batch if their layers wait for equally many frames, as in
+    Batch Dispatch (Section 7.1). With chunks of 100 ms all of them do, unless the frames are not a multiple of the strides.
 
     Raises:
-        ValueError: as in ``accept``, before any stream has changed; or if a stream is named twice.
+        ValueError: as in ``accept``, before any stream has changed; or if a stream is given twice.
     """
     if not len(set(map(id, recognizers))) == len(recognizers) == len(chunks):
         given = f"{len(chunks)} chunks for {len(recognizers)} streams"
@@ -175,7 +175,7 @@ def accept_together(
 def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
     """Raises ``CheckpointError`` if the model can't transcribe a stream."""
     flags = "--model ds1 --forward-only" if isinstance(model, DeepSpeech1) else "--forward-only --row-conv 19"
-    again = f"train one with train_minimal.py {flags}"
+    again = f"train another with train_minimal.py {flags}"
     if model.recurrences[0].bidirectional:
         raise CheckpointError(f"its layers are bidirectional, so they need the end of the utterance first: {again}")
     if model.features.normalisation != "corpus":
@@ -183,7 +183,7 @@ def refuse_what_needs_the_end(model: DeepSpeech2) -> None:
 
 
 def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
-    """(N,) float32."""
+    """The samples as (N,) float32; raises ValueError if they can't be the samples of one channel."""
     if isinstance(samples, Tensor):
         samples = samples.detach().cpu().float() if samples.dtype == torch.bfloat16 else samples.detach().cpu()
     samples = np.asarray(samples)
@@ -201,7 +201,7 @@ def _one_channel(samples: np.ndarray | Tensor | Sequence[float]) -> np.ndarray:
 
 
 class _Frames:
-    """Samples at any rate to feature frames."""
+    """Turns samples at any rate into feature frames."""
 
     def __init__(self, features: Features, rate: int) -> None:
         if rate not in RATES:
@@ -211,7 +211,7 @@ class _Frames:
         self.resampler = None if same else soxr.ResampleStream(rate, features.sample_rate, 1, "float32", "HQ")
 
     def push(self, samples: np.ndarray, last: bool) -> Tensor:
-        """(N,) -> (F, T): the frames that are complete now; at least one for a stream with any sample."""
+        """(N,) -> (F, T): the frames that are now complete; by its end, a stream with any sample has given at least one."""
         if self.resampler is not None:
             samples = self.resampler.resample_chunk(samples, last=last)
         self.samples = np.concatenate((self.samples, samples))
@@ -227,17 +227,17 @@ class _Frames:
 
 
 class _Convolution:
-    """A convolution that keeps the frames its next outputs need; before the first and after the last frame come zeros."""
+    """A convolution that keeps the frames its next outputs need; there are zeros before the first frame and after the last."""
 
     def __init__(self, block: ConvBlock, bins: int) -> None:
         conv = block.conv
         self.block, self.bins = block, bins
-        self.skip = 0  # coming frames that no output needs, if the stride is larger than the kernel
+        self.skip = 0  # frames still to come that no output needs, if the stride is larger than the kernel
         self.kept = conv.weight.new_zeros(1, conv.in_channels, bins, conv.padding[1])
         self.bins_out = 1 + (bins + 2 * conv.padding[0] - conv.kernel_size[0]) // conv.stride[0]
 
     def push(self, x: Tensor, last: bool) -> Tensor:
-        """(B, C, F, T), or (B, C F, 1, T) of a 1D convolution -> (B, O, F', T')."""
+        """(B, C, F, T), or (B, C F, 1, T) for a 1D convolution -> (B, O, F', T')."""
         conv = self.block.conv
         kernel, stride = conv.kernel_size[1], conv.stride[1]
         x = torch.cat((self.kept, x, x.new_zeros(*x.shape[:3], conv.padding[1] if last else 0)), 3)
@@ -298,13 +298,13 @@ class _Network:
         return self.model.log_probs(self.ahead.push(x, last))
 
     def standing(self) -> tuple:
-        """Streams can go through the layers in one batch if this and the number of frames are the same for all."""
+        """Streams can go through the layers in one batch if this is the same for all, and so is the number of frames."""
         of_layers = [(convolution.kept.shape[3], convolution.skip) for convolution in self.convolutions]
         return id(self.model), *of_layers, self.states[0] is None, -1 if self.ahead.kept is None else len(self.ahead.kept)
 
     @classmethod
     def gathered(cls, networks: Sequence[_Network]) -> _Network:
-        """Several networks with equal ``standing`` as one network with a batch of streams."""
+        """Joins several networks with equal ``standing`` into one network with a batch of streams."""
         whole, first = cls(networks[0].model), networks[0]
         for mine, *theirs in zip(whole.convolutions, *(network.convolutions for network in networks), strict=True):
             mine.kept, mine.skip = torch.cat([convolution.kept for convolution in theirs]), theirs[0].skip
@@ -316,7 +316,7 @@ class _Network:
         return whole
 
     def scatter(self, networks: Sequence[_Network]) -> None:
-        """Gives each network its own state back."""
+        """Gives each network back its own state."""
         for place, network in enumerate(networks):
             for mine, theirs in zip(self.convolutions, network.convolutions, strict=True):
                 theirs.kept, theirs.skip = mine.kept[place : place + 1], mine.skip
@@ -354,10 +354,10 @@ class _Beam:
         self.words, self.encoder, self.frame = words, words.encoder, 0
         self.search = BeamSearch(decoder.beam, decoder.scorer, decoder.alpha, decoder.beta, **PAPER_PRUNING)
         self.open: list[int] = []  # settled labels since the last complete word
-        self.taken = 0  # number of labels before them
-        self.rows, self.frames = [], []  # log-probabilities to align them with, and their frame numbers in the stream
+        self.taken = 0  # number of labels before those
+        self.rows, self.frames = [], []  # log-probabilities for aligning them, and the rows' frame numbers in the stream
         self.patience = None if settle_after is None else round(settle_after / words.seconds)  # output frames
-        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken then, labels of the best hypothesis after it
+        self.led: deque[tuple[int, int, list[int]]] = deque()  # frame, labels taken by then, later labels of the best hypothesis
 
     def push(self, rows: Tensor, last: bool) -> tuple[str, list[HeardWord], str]:
         """(T', V) -> settled text and words, and the rest of the best hypothesis."""
@@ -388,13 +388,13 @@ class _Beam:
             then = self.led.popleft()
         if then is None:
             return
-        before = then[2][self.taken - then[1] :]  # without words completed since then
+        before = then[2][self.taken - then[1] :]  # without the words completed since
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False)))
         if same > len(self.open):
             self.search.commit(now[len(self.open) : same])
 
     def _settle_the_end(self) -> bool:
-        """Takes the best hypothesis; False if there is none because the last letters spell no word of the lexicon."""
+        """Settles the best hypothesis; returns False if there is none, as the last letters spell no word of the lexicon."""
         before = self.open[-1:]  # texts that differ only in the spaces after it count as one
         whole = [dataclasses.replace(hypothesis, labels=(*before, *hypothesis.labels)) for hypothesis in self.search.hypotheses()]
         if whole:
@@ -402,7 +402,7 @@ class _Beam:
         return bool(whole)
 
     def _keep(self, rows: Tensor) -> None:
-        """Keeps only the first of consecutive frames that are surely blank; otherwise an hour of silence would be kept."""
+        """Keeps rows, but only the first of consecutive sure blanks; otherwise an hour of silence would be kept."""
         for row in rows:
             blank = float(row[0]) > SURE
             if not (blank and self.rows and float(self.rows[-1][0]) > SURE):
@@ -411,7 +411,7 @@ class _Beam:
             self.frame += 1
 
     def _forget(self, frame: int) -> None:
-        """Drops everything before a frame of the stream."""
+        """Drops the rows kept from before a frame of the stream."""
         first = bisect.bisect_left(self.frames, frame)
         del self.rows[:first], self.frames[:first]
 
@@ -431,11 +431,11 @@ class _Beam:
 
 
 _Unit = tuple[int, int, int, float]  # label, its first frame, the frame after its last, its largest posterior there
-SURE = math.log(0.999)  # a blank above this is sure
+SURE = math.log(0.999)  # a blank whose log-probability is above this is sure
 
 
 class _Words:
-    """Complete words; in languages without spaces, or if the alphabet has no space, each character is a word."""
+    """Collects complete words; in languages without spaces, or if the alphabet has no space, each character is a word."""
 
     def __init__(self, encoder: CharEncoder, seconds_per_frame: float, calibration: Calibration) -> None:
         self.encoder, self.seconds, self.calibration = encoder, seconds_per_frame, calibration
@@ -443,21 +443,21 @@ class _Words:
         self.joint = joint_of_words(encoder)
 
     def boundary(self, labels: list[int]) -> int:
-        """How many labels belong to complete words: up to the last space, which must not be the first label."""
+        """How many labels belong to complete words: those up to the last space, which must not be the first label."""
         if not self.joint:
             return max(0, len(labels) - 1)
         spaces = [place for place, label in enumerate(labels) if place and self.encoder.decode([label]).isspace()]
         return spaces[-1] + 1 if spaces else 0
 
     def take(self, units: list[_Unit], done: int) -> list[_Unit]:
-        """Adds the words of the first ``done`` units; the others stay. The next word begins at the end of the last space."""
+        """Adds the words in the first ``done`` units; returns the other units. The next word begins where the last space ends."""
         if not done:
             return units
         self.over += self.of(units[:done])
         return units[done - 1 :] if self.joint and self.encoder.decode([units[done - 1][0]]).isspace() else units[done:]
 
     def of(self, units: list[_Unit]) -> list[HeardWord]:
-        """The words of the units."""
+        """The words that the units spell."""
         texts = [AlignedText(self.encoder.decode([n]), a * self.seconds, b * self.seconds) for n, a, b, _ in units]
         times = word_times(texts) if self.joint else texts
         letters = [[sure] for *_, sure in units]

@@ -36,11 +36,12 @@ from models.confidence import best_path, letter_confidences, mean_confidence, wo
 from models.pieces import likeliest_joined, moved_by, pieces_of, rows_of
 from speech.audio import BadAudio, read_audio, tell
 
-SILENCE_DB = -60.0  # of full scale [ours]
+SILENCE_DB = -60.0  # relative to full scale [ours]
 CLIPPED, CLIPPED_SHARE = 0.999, 0.01  # level that counts as clipped; share of such samples that gives a warning [ours]
 BEAM_OF_WORDS = 20  # width of the search in a checkpoint's own list of words [ours]
-# A text of a checkpoint's own words is called doubtful if it is less likely than exp(-UNLIKE - words) [ours]. The model that
-# comes with the project doubts fewer than one in fifty of dev's correctly heard words, and nine in ten other sentences.
+# A text in a checkpoint's own words counts as doubtful if it is less likely than exp(-UNLIKE - number of words) [ours]. The
+# model that comes with the project doubts fewer than one in fifty of dev's correctly heard words, but nine in ten other
+# sentences.
 UNLIKE = 5.0
 UNTUNED = {"alpha": 0.3, "beta": 1.0}  # weights of a language model where none were tuned: low enough to do no harm [ours]
 
@@ -56,11 +57,11 @@ class Decoder:
 
 
 def decoder_of(checkpoint: Checkpoint, beam: int | None = None) -> Decoder:
-    """The decoder of a checkpoint: if it has a list of words, a search for the likeliest text of these words; else greedy.
+    """The decoder of a checkpoint: if it has a list of words, a search for the likeliest text in these words; else greedy.
 
     Args:
         checkpoint: its ``words`` are used; each may come at any place, and all count as equally likely.
-        beam: width of the search; None: 20 with a list of words [ours], else 1; at 1 decoding is greedy and writes any letters.
+        beam: width of the search; None: 20 with a list of words [ours], else 1; 1 is greedy decoding with any letters.
     """
     if not checkpoint.words or beam == 1:
         return Decoder(beam or 1)
@@ -73,17 +74,17 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
     """Transcribes one audio file of any sample rate, number of channels and length.
 
     A recording of more than a minute is transcribed in pieces (``models.pieces``), and a printed line says so; a language model
-    starts again for each piece.
+    starts afresh with each piece.
 
     Returns:
         dict with 'text', 'seconds', 'speech' (False: silence, see ``is_silent``), 'words' (a list of text and confidence; with
         ``times`` also start and end in seconds) and 'confidence' (the words' mean). With a beam search also 'nbest', up to
-        ``nbest`` dicts of text and the three parts of its score, no two with the same text. With ``times`` also 'characters',
-        a list of text, start and end in seconds.
+        ``nbest`` dicts of a text, its score and the three parts of that score; no two have the same text. With ``times`` also
+        'characters', a list of text, start and end in seconds.
 
-        Texts are written like references: one space between words, none around. A confidence is the probability that a word
-        is right, calibrated on dev at the end of training (``Checkpoint.calibration``); None without letters. It holds for
-        speech like that of dev, decoded greedily.
+        Texts are written like references: one space between words, none at the ends. A confidence is the probability that a
+        word is right, calibrated on dev at the end of training (``Checkpoint.calibration``); None if there are no letters. It
+        holds for speech like that in dev, decoded greedily.
 
     Raises:
         BadAudio: if the file can't be read.
@@ -106,18 +107,18 @@ def transcribe(checkpoint: Checkpoint, path: Path, decoder: Decoder | None = Non
 
 
 def _heard(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Iterator[tuple[float, Tensor]]:
-    """Start of each piece in seconds, and its (T', V); one piece up to a minute. Leaves out pieces in which nobody speaks."""
+    """Each piece's start in seconds and its (T', V), without silent pieces; a recording of up to a minute is one piece."""
     rate, step = sample.sample_rate, round(checkpoint.model.seconds_per_output * sample.sample_rate)
     pieces = pieces_of(sample.audio, rate, step)
     if len(pieces) > 1:
-        tell((path, "pieces"), f"{path}: lasts {sample.seconds / 60:.1f} minutes; heard in {len(pieces)} pieces, cut at pauses")
+        tell((path, "pieces"), f"{path}: lasts {sample.seconds / 60:.1f} minutes; cut into {len(pieces)} pieces at pauses")
     for piece in (piece for piece in pieces if not piece.quiet):
         rows = _log_probs(checkpoint, AudioSample(sample.audio[piece.begin : piece.stop], rate, ""), path)
         yield piece.start / rate, rows_of(piece, rows, step)
 
 
 def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, times: bool, start: float = 0.0) -> dict:
-    """Text, words and the rest that ``transcribe`` returns, of a piece with (T', V) log-probabilities, ``start`` in seconds."""
+    """Text, words and the like, as ``transcribe`` returns them, for a piece's (T', V) log-probabilities; ``start`` in seconds."""
     encoder, found, states = checkpoint.encoder, {}, None
     if decoder.beam == 1 and decoder.scorer is None:
         labels, states = best_path(rows, encoder.blank_idx)
@@ -139,7 +140,7 @@ def said(checkpoint: Checkpoint, rows: Tensor, decoder: Decoder, nbest: int, tim
 
 
 def _read(path: Path, features: Features) -> AudioSample:
-    """The audio at the model's rate; ``BadAudio`` if it is shorter than a window."""
+    """The audio at the model's rate; raises ``BadAudio`` if it is shorter than a window."""
     sample = AudioSample(read_audio(path, features.sample_rate), features.sample_rate, "")
     refuse_short(sample.seconds, features, path)
     return sample
@@ -163,7 +164,7 @@ def _log_probs(checkpoint: Checkpoint, sample: AudioSample, path: Path) -> Tenso
 
 
 def is_silent(sample: AudioSample) -> bool:
-    """Whether even the loudest 20 ms have less power than ``SILENCE_DB`` relative to full scale: nobody spoke."""
+    """Whether even the loudest 20 ms have less power than ``SILENCE_DB`` relative to full scale, so that nobody spoke."""
     window = min(max(1, sample.sample_rate // 50), len(sample.audio))
     windows = sample.audio[: len(sample.audio) // window * window].reshape(-1, window)
     return float(torch.linalg.vector_norm(windows, dim=1).max()) ** 2 / window < 10 ** (SILENCE_DB / 10)
@@ -174,7 +175,7 @@ class Loudness:
 
     Attributes:
         seconds: length so far.
-        silent: whether all of it is silent, see ``is_silent``.
+        silent: whether all of it is silent (see ``is_silent``).
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -206,7 +207,7 @@ def doubt(found: dict, checkpoint: Checkpoint) -> str:
     if not found["speech"]:
         return f"no speech found: it is silent (below {SILENCE_DB:g} dB of full scale)"
     if not found["text"]:
-        return f"no text found, though it is not silent: no speech, or speech unlike the training speech{knows}"
+        return f"no text found, though it is not silent: it holds no speech, or speech unlike the training speech{knows}"
     best = found.get("nbest") if checkpoint.words else None
     if best and best[0]["log_ctc"] < -UNLIKE - best[0]["words"]:
         return f"the text is doubtful: this hardly sounds like the model's words{knows}"
@@ -224,7 +225,7 @@ def normal_spaces(text: str) -> str:
 
 
 def distinct(hypotheses: Sequence[Hypothesis], encoder: CharEncoder) -> list[Hypothesis]:
-    """One hypothesis per text, best first: of those that differ only in spaces the best, with their summed CTC probability."""
+    """One hypothesis per text, best first: the best of those that differ only in spaces, with their summed CTC probability."""
     found: dict[str, Hypothesis] = {}
     for hypothesis in hypotheses:  # best first
         text = normal_spaces(encoder.decode(hypothesis.labels))
@@ -241,7 +242,7 @@ def _described(hypothesis: Hypothesis, encoder: CharEncoder) -> dict:
 
 
 def read_tuned(path: Path) -> dict:
-    """The decoder.json that tune_decoder.py wrote; ``UNTUNED`` if there is none; ValueError if it is broken."""
+    """The contents of the decoder.json that tune_decoder.py wrote, ``UNTUNED`` without one; ValueError if it is broken."""
     if not path.exists():
         return dict(UNTUNED)
     try:

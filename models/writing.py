@@ -1,4 +1,7 @@
-"""Files that are always whole, even if the process is killed or the power fails: written beside, then renamed at once."""
+"""Writes files that are always whole, even if the process is killed or the power fails.
+
+A new file is written beside the old one, then renamed in a single step.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.write_text("{}")
 
     Raises:
-        OSError: if it can't be written, with a clear message; the old file stays as it was.
+        OSError: if the file can't be written, with a clear message; the old one stays as it was.
     """
     path = Path(path)
     temporary = temporary_of(path)
@@ -33,7 +36,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         _onto_the_disk(temporary)
         os.replace(temporary, path)
-        if os.name != "nt":  # Windows opens no folders
+        if os.name != "nt":  # Windows can't open folders
             _onto_the_disk(path.parent)
     except OSError as error:
         raise OSError(_cannot_be_written(path, error)) from error
@@ -43,7 +46,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """Like ``whole_file``, for a text in UTF-8; half characters, as file names may have them, are written as ``\\udc80``."""
+    """Like ``whole_file``, for text in UTF-8; lone surrogates, which file names may contain, are written as ``\\udc80``."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -63,7 +66,7 @@ def _onto_the_disk(path: Path) -> None:
 def _cannot_be_written(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if not path.parent.is_dir():
-        return f"{path} can't be written: the folder is gone"
+        return f"{path} can't be written: its folder is gone"
     if error.errno in FORBIDDEN:
         return f"{path} can't be written ({reason}); change the permissions of its folder"
     return f"{path} can't be written; is the disk full? ({reason})"

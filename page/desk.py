@@ -1,4 +1,4 @@
-"""The state of one open page: a checkpoint, a search, an utterance, perhaps a recording; without the page itself."""
+"""The state of one open page, but not the page itself: a checkpoint, a search, an utterance and perhaps a recording."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _loaded(path: Path, _changed: int) -> Checkpoint:
 
 
 class Desk:
-    """Everything that a page asks for. A bad choice by the user raises one of ``WRONG``, and changes nothing."""
+    """Does everything that a page asks for. A bad choice by the user raises one of ``WRONG``, and changes nothing."""
 
     def __init__(self, material: Material) -> None:
         self.material, self.decoder = material, Decoder(beam=20)
@@ -41,7 +41,7 @@ class Desk:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The last chosen checkpoint that could be loaded; ValueError if there is none."""
+        """The last chosen checkpoint that could be loaded; raises ValueError if there is none."""
         if self._checkpoint is None:
             raise ValueError("no checkpoint is loaded: choose another one")
         return self._checkpoint
@@ -98,7 +98,7 @@ class Desk:
         return self._so_far()
 
     def listen(self, samples: np.ndarray) -> dict:
-        """Takes (N,) more samples; returns text so far, the part that may change, perhaps a new picture, and a note or ""."""
+        """Takes (N,) more samples; returns the text so far, the part that may change, a note or "", perhaps a new picture."""
         if self.recording is None:
             raise ValueError("no recording has begun: press Record")
         self.recording.accept(samples)
@@ -144,7 +144,7 @@ class Desks:
         return token
 
     def of(self, token: str) -> Desk:
-        """The desk of a token. ValueError if it is forgotten."""
+        """The desk that a token belongs to; raises ValueError if it has been forgotten."""
         if token not in self._desks:
             raise ValueError("the program was restarted, or too many pages are open: reload this page")
         return self._desks[token]

@@ -23,14 +23,14 @@ from speech.augmentation import Augmentation, Timing
 NBEST = 5
 YOURS = "your recording"
 QUIETEST_NOISE = 40.0  # dB below the speech: this value means no noise
-SETTLE = 3.0  # seconds after which a live beam search fixes its best text: ``settle_after`` of ``StreamingRecognizer``
+SETTLE = 3.0  # a live beam search fixes what its best text has kept for these seconds: ``StreamingRecognizer.settle_after``
 
 
 def load(path: Path) -> Checkpoint:
-    """A checkpoint, or an ONNX file as one, by ``load_onnx``.
+    """Loads a checkpoint, or an ONNX file (by ``load_onnx``), which then serves as one.
 
     Raises:
-        ValueError: if it can't be read, or onnxruntime is not installed.
+        ValueError: if the file can't be read, or onnxruntime is not installed.
     """
     if path.suffix != ".onnx":
         return load_checkpoint(path)
@@ -44,7 +44,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def recognizer_of(checkpoint: Checkpoint, decoder: Decoder) -> StreamingRecognizer:
-    """The recogniser of a stream at the model's rate; CheckpointError says why, if the model must wait for the end."""
+    """The recogniser for a stream at the model's rate; raises CheckpointError if the model must wait for the end."""
     settle = SETTLE if decoder.beam > 1 else None
     if isinstance(checkpoint.model, DeepSpeech2):
         return StreamingRecognizer(checkpoint, None, decoder, settle)
@@ -78,7 +78,7 @@ class Utterance:
         return len(self.audio) / self.checkpoint.model.features.sample_rate
 
     def decoded(self, decoder: Decoder) -> dict:
-        """The result as in ``transcribe``: text, words, characters, nbest; and ``doubt``, a sentence or nothing."""
+        """The result as in ``transcribe``: text, words, characters, nbest; and ``doubt``, a sentence that may be empty."""
         found = said(self.checkpoint, self.rows, decoder, NBEST, times=True)
         found["speech"] = not is_silent(AudioSample(self.audio, self.checkpoint.model.features.sample_rate, ""))
         found["confidence"] = mean_confidence([word["confidence"] for word in found["words"]])
@@ -107,7 +107,7 @@ def hear(checkpoint: Checkpoint, audio: Tensor, name: str = "", reference: str =
 
 
 def read(checkpoint: Checkpoint, path: Path) -> Utterance:
-    """Takes an audio file; errors show only its name, not its path. ``BadAudio`` also for more than a minute."""
+    """Takes an audio file; errors show its name, not its path. Raises ``BadAudio`` also if it lasts more than a minute."""
     try:
         refuse_long(audio_seconds(path))  # before a whole hour is read
         return hear(checkpoint, read_audio(path, checkpoint.model.features.sample_rate), path.name)
@@ -116,18 +116,18 @@ def read(checkpoint: Checkpoint, path: Path) -> Utterance:
 
 
 def refuse_long(seconds: float) -> None:
-    """Raises ``BadAudio`` for more than the page can show."""
+    """Raises ``BadAudio`` for more audio than the page can show."""
     if seconds > LONGEST:
-        how = "python transcribe.py hears any length"
+        how = "use python transcribe.py, which takes any length"
         raise BadAudio(f"lasts {seconds / 60:.1f} minutes, but this page shows one at most: cut it, or {how}")
 
 
 @dataclass(frozen=True)
 class Change:
-    """Changes made to an utterance before the network gets it.
+    """Changes made to an utterance before it reaches the network.
 
     Attributes:
-        noise_db: power of the speech over the noise, in dB; at ``QUIETEST_NOISE`` or more there is no noise.
+        noise_db: power of the speech relative to the noise, in dB; at ``QUIETEST_NOISE`` or more there is no noise.
         speed: factor of speed and pitch.
         low, high: the band that is cut out, in Hz; nothing if they are equal.
     """
@@ -138,7 +138,7 @@ class Change:
     high: float = 0.0
 
     def __call__(self, audio: Tensor, sample_rate: int) -> Tensor:
-        """(samples,) -> (samples / speed,), always with the same noise, so that only the moved slider changes anything."""
+        """Turns (samples,) into (samples / speed,), always with the same noise, so that only a moved slider has an effect."""
         noisy = self.noise_db < QUIETEST_NOISE
         only = Augmentation(gain_db=0.0, noise_share=float(noisy), snr_db=(self.noise_db, self.noise_db))
         audio = only.change_audio(audio, sample_rate, Timing(speed=self.speed), np.random.default_rng(0))
@@ -156,13 +156,13 @@ def cut_band(audio: Tensor, sample_rate: int, low: float, high: float) -> Tensor
 
 
 class Recording:
-    """Speech that is still coming in, at any rate; for a model that needs the end first it is only stored.
+    """Speech that is still coming in, at any sample rate; for a model that must wait for the end, it is only stored.
 
     Attributes:
         heard: text so far, and the part of it that may change.
         rows: (T', V) log-probabilities so far.
         why_not: why there is no text before the end; empty if there is.
-        full: whether a minute is over; nothing more is taken then.
+        full: whether a minute is over; then nothing more is taken.
     """
 
     def __init__(self, checkpoint: Checkpoint, rate: int, decoder: Decoder) -> None:
@@ -185,11 +185,11 @@ class Recording:
         return len(self.audio) / self.checkpoint.model.features.sample_rate
 
     def features(self, begin: int = 0) -> Tensor:
-        """(F, T) of its samples from ``begin`` on, at the model's rate."""
+        """The (F, T) features of its samples from number ``begin`` onwards, at the model's rate."""
         return self.checkpoint.model.features(torch.from_numpy(self.audio[begin:]))
 
     def accept(self, samples: np.ndarray, last: bool = False) -> None:
-        """Takes (N,) float32 samples of full scale 1 at the recording's rate. ValueError for anything else."""
+        """Takes (N,) float32 samples of full scale 1 at the recording's rate; raises ValueError if any is not finite."""
         if not np.isfinite(samples).all():
             raise ValueError("samples hold nan or infinity")
         samples = self._resampler.resample_chunk(samples, last=last)[: self._most - len(self.audio)]
@@ -200,7 +200,7 @@ class Recording:
             self.rows, self.heard = torch.cat((self.rows, rows)), self._recognizer.hear(rows, last)
 
     def finish(self) -> Utterance:
-        """The whole recording; a model that needs the end runs only now. ``BadAudio`` if hardly anything came."""
+        """The whole recording; a model that must wait for the end runs only now. Raises ``BadAudio`` if it is too short."""
         self.accept(np.empty(0, np.float32), last=True)
         audio = torch.from_numpy(self.audio)
         refuse_short(self.seconds, self.checkpoint.model.features, None)

@@ -42,7 +42,7 @@ class _Parts:
 
 
 def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm: Path | None) -> gr.Blocks:
-    """All panels, one below the other, and what each does when used."""
+    """Makes all panels, one below the other, and connects them with what they do."""
     first, names = str(checkpoints[0]), [recorded.name for recorded in material.utterances]
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.Markdown(f"# {TITLE}\nSpeak, drop a file, or choose a recorded utterance. All of it stays on this computer.")
@@ -68,7 +68,7 @@ def make_page(desks: Desks, material: Material, checkpoints: Sequence[Path], lm:
 
 
 def _connect(parts: _Parts, desks: Desks, page: gr.Blocks, lm: Path | None) -> None:
-    """Connects controls with actions. The recorder's value, the desk's token, says which page an event comes from."""
+    """Connects controls to actions. The recorder's value, the desk's token, says which page an event comes from."""
 
     def choose(token: str, path: str) -> tuple:
         names, settings, tuned = language_models(Path(path), lm), UNTUNED | {"lexicon": False}, Path(path).parent / "decoder.json"
@@ -128,7 +128,7 @@ def _change_parts() -> list[Component]:
         noise = gr.Slider(
             -5, QUIETEST_NOISE, QUIETEST_NOISE, step=1, label=f"Speech over noise, dB ({QUIETEST_NOISE:g}: no noise)"
         )  # fmt: skip
-        speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed and pitch, times")
+        speed = gr.Slider(0.5, 2, 1, step=0.05, label="Speed and pitch, factor")
     with gr.Row():
         low = gr.Slider(0, 8, 0, step=0.1, label="Cut frequencies from, kHz")
         high = gr.Slider(0, 8, 0, step=0.1, label="Cut frequencies up to, kHz")
@@ -141,7 +141,7 @@ def _first(desk: Desk, recorded: str, *search: object) -> None:
 
 
 def _shown(desks: Desks, action: Callable[..., None]) -> Callable[..., tuple[str, str]]:
-    """Runs an action at a page's desk, then returns result and n-best list, or instead a sentence if something is wrong."""
+    """A function that runs an action at a page's desk and returns result and n-best list, or a sentence if it went wrong."""
 
     def act(token: str, *inputs: object) -> tuple[str, str]:
         try:
@@ -155,7 +155,7 @@ def _shown(desks: Desks, action: Callable[..., None]) -> Callable[..., tuple[str
 
 
 def _changed(desks: Desks) -> Callable[..., tuple]:
-    """The network's result for the changed utterance, from ``Desk.change``."""
+    """A function that returns the network's result for the changed utterance, from ``Desk.change``."""
 
     def act(token: str, noise: float, speed: float, low: float, high: float) -> tuple:
         try:

@@ -22,16 +22,16 @@ from speech.preflight import check_problems, drawn
 
 COMMANDS = Path("models/commands_en.pt")  # spoken English words; the first choice if it exists
 UTTERANCES = 20  # how many utterances of a corpus are offered
-NO_MODEL, OF_TRAINING = "none", "words of the training"
+NO_MODEL, OF_TRAINING = "none", "words of the training set"
 
 
 def checkpoints(first: Path | None = None, folder: Path = Path()) -> list[Path]:
     """``first``, then the checkpoints of ``models/`` and ``runs/``, then the ONNX files beside them.
 
-    Without ``first``, spoken words or else the newest run lead.
+    Without ``first``, the model of spoken words comes first if it exists, else the newest run.
 
     Raises:
-        CheckpointError: if there is none; the message says how to make one.
+        CheckpointError: if there is no checkpoint; the message says how to make one.
     """
     runs = sorted((folder / "runs").glob("*/checkpoint.pt"), key=lambda path: -path.stat().st_mtime)
     trained = sorted((folder / "models").glob("*.pt"), key=lambda path: path.name != COMMANDS.name)
@@ -57,14 +57,14 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Material:
-    """Recorded utterances, and the training texts, which do not include them, for a language model."""
+    """Recorded utterances, and, for a language model, the training texts, which do not include them."""
 
     utterances: list[Recorded]
     texts: list[str]
 
 
 def at_hand(folder: Path = Path(), count: int = 6) -> Material:
-    """Recordings in ``models/``, and random words by synthetic speakers that no training uses: always the same ones."""
+    """Recordings in ``models/``, and random words, always the same, by synthetic speakers that no training uses."""
     rng = random.Random(0)
     texts = ["hello little moon"] + [" ".join(rng.choices(SYNTHETIC_WORDS, k=rng.randint(2, 4))) for _ in range(count - 1)]
     spoken = [_spoken(text, speaker) for text, speaker in zip(texts, VALIDATION_SPEAKERS, strict=False)]
@@ -88,7 +88,7 @@ def _spoken(text: str, speaker: int) -> Recorded:
 
 
 def of_corpus(path: Path) -> Material:
-    """Some utterances of a corpus' test set, else of dev, else of train; ``CorpusError`` if it can't be read."""
+    """Some utterances of a corpus's test set, else of dev, else of train; raises ``CorpusError`` if it can't be read."""
     corpus = read_corpus(path)
     check_problems(corpus)
     names = next(names for purpose in ("test", "dev", "train") if (names := corpus.splits_for(purpose)))
@@ -103,7 +103,7 @@ def of_corpus(path: Path) -> Material:
 
 
 def language_models(checkpoint: Path, given: Path | None = None) -> list[str]:
-    """Names of language models to choose from: the given one first, then the run's, then the words'."""
+    """Names of language models to choose from: the given one, the run's, one of the training words, and none."""
     files = [path for path in (given, checkpoint.parent / "lm.arpa") if path is not None and path.is_file()]
     return [*dict.fromkeys(map(str, files)), OF_TRAINING, NO_MODEL]
 

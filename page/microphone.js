@@ -4,7 +4,7 @@
 
 const button = () => element.querySelector("button");
 const place = (name) => element.querySelector(`.${name}`);
-let sound = null; // what is open while a recording lasts
+let sound = null; // what stays open while a recording lasts
 
 function write(name, text) {
   if (place(name).textContent !== text) place(name).textContent = text; // a screen reader reads only what is new
@@ -27,7 +27,7 @@ function show(said) {
 function why(error) {
   if (!navigator.mediaDevices) return "This page can't use the microphone here: open it as http://127.0.0.1 or http://localhost.";
   if (error.name === "NotAllowedError")
-    return "The browser may not use the microphone: allow it next to the address of this page, then press Record again. You can also drop a file or choose a recorded utterance.";
+    return "The browser is not allowed to use the microphone: allow it next to this page's address, then press Record again. You can also drop a file or choose a recorded utterance.";
   if (error.name === "NotFoundError") return "There is no microphone: plug one in, drop a file, or choose a recorded utterance.";
   if (error.name === "NotReadableError") return "The microphone can't be opened: another program may be using it.";
   if (error instanceof TypeError) return "The program does not answer: is python demo.py still running?";

@@ -25,7 +25,7 @@ from page.material import Material
 HOST = "127.0.0.1"
 # What the browser may load: only what this server sends. Gradio's own page asks for nothing else, and now it can't.
 POLICY = "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'none'; form-action 'self'"
-MOST_SAMPLES = 2**22  # bytes of one message: over ten seconds, which only a computer that was blocked would send
+MOST_SAMPLES = 2**22  # bytes of one message: over ten seconds of sound, which only a computer that hung would send
 
 
 class _Policy:
@@ -84,7 +84,7 @@ def _answer(desks: Desks, token: str, way: str, body: bytes, rate: str) -> JSONR
 
 
 def serve(material: Material, checkpoints: list[Path], lm: Path | None, port: int, opened: Callable[[str], None]) -> None:
-    """Serves until Ctrl-C; ``opened`` gets the page's address once it is there.
+    """Serves until Ctrl-C; ``opened`` gets the page's address once the page is there.
 
     Raises:
         OSError: if the port is taken; the message says how to take another one.

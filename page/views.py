@@ -1,4 +1,4 @@
-"""What the page shows of an utterance, as HTML that works on a phone, with a keyboard and with a screen reader."""
+"""What the page shows about an utterance, as HTML that works on a phone, with a keyboard and with a screen reader."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def timeline(
         start: the time at the left edge, in seconds.
     """
     model = checkpoint.model
-    pixels = CELL / model.seconds_per_output  # of a second
+    pixels = CELL / model.seconds_per_output  # per second
     seconds, khz = features.shape[1] * model.features.seconds_per_frame, f"{model.features.sample_rate / 2000:g} kHz"
     alt = f"Spectrogram, 0 to {khz}; the bright places are loud"
     letters = "".join(
@@ -98,7 +98,7 @@ def live(recording: Recording) -> str:
 
 
 def result(utterance: Utterance, found: dict) -> str:
-    """The text, what was said if known, and the alignment over the spectrogram."""
+    """The text, what was said (if known), and the alignment over the spectrogram."""
     text = escape(found["text"]) or "nothing"
     said = f'<p class="said">What was said: {escape(utterance.reference)}</p>' if utterance.reference else ""
     doubt = f'<p class="note">{escape(found["doubt"])}</p>' if found["doubt"] else ""

@@ -1,4 +1,5 @@
-// Records RATE and SECONDS that stand above, and hands the samples to the notebook through a hidden text field.
+// Records for as long and at the rate that the button says, and hands the samples to the notebook through a hidden text field.
+// All of it stands in a function: a cell that runs again in the same page can't declare a name twice.
 (() => {
   const button = document.getElementById("ds2-record");
   const note = document.getElementById("ds2-note");
@@ -25,10 +26,10 @@
     recorder.ondataavailable = ({ data }) => pieces.push(data);
     recorder.start();
     note.textContent = "Speak now.";
-    setTimeout(() => recorder.stop(), 1000 * SECONDS);
+    setTimeout(() => recorder.stop(), 1000 * button.dataset.seconds);
     await over;
     stream.getTracks().forEach((track) => track.stop());
-    const context = new OfflineAudioContext(1, 1, RATE); // which decodes to this rate
+    const context = new OfflineAudioContext(1, 1, Number(button.dataset.rate)); // which decodes to this rate
     const sound = await context.decodeAudioData(await new Blob(pieces).arrayBuffer());
     handOver(sound.getChannelData(0));
     note.textContent = "";

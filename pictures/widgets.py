@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import islice
@@ -20,7 +19,8 @@ from speech.audio import BadAudio
 from speech.streams import microphone
 
 SCRIPT = Path(__file__).with_name("recorder.js")
-BUTTON = """<button type="button" id="ds2-record">Record {seconds:g} s</button> <span id="ds2-note"></span>
+BUTTON = """<button type="button" id="ds2-record" data-rate="{rate}" data-seconds="{seconds:g}">Record {seconds:g} s</button>
+<span id="ds2-note"></span>
 <script>{script}</script>"""
 
 
@@ -98,8 +98,7 @@ def recorder(hear: Callable[[Tensor], object], rate: int, seconds: float = 2.0) 
     field = ipywidgets.Textarea(layout={"display": "none"})  # through which the browser hands over what it recorded
     field.add_class("ds2-recording")
     field.observe(lambda change: change["new"] and answer(samples_of(change["new"])), "value")
-    settings = f"const RATE = {json.dumps(rate)}, SECONDS = {json.dumps(seconds)};\n"
-    display(field, HTML(BUTTON.format(seconds=seconds, script=settings + SCRIPT.read_text(encoding="utf-8"))), below)
+    display(field, HTML(BUTTON.format(rate=rate, seconds=seconds, script=SCRIPT.read_text(encoding="utf-8"))), below)
 
 
 def samples_of(text: str) -> Tensor:

@@ -1,11 +1,11 @@
-"""Makes the manifest of the README's Mandarin sentences from AISHELL-1, with exactly the split used.
+"""Makes the manifest for the README's Mandarin sentences from AISHELL-1, with exactly the split used there.
 
     python recipes/aishell_zh.py data_aishell
 
-Unpacking data_aishell.tgz of openslr.org/33 gives data_aishell. In its folder wav, unpack two more archives:
+Unpacking data_aishell.tgz from openslr.org/33 gives data_aishell. In its folder wav, unpack two more archives:
 S0150.tar.gz and S0252.tar.gz. The script writes data_aishell/manifest.tsv and changes no recording. aishell_zh.tsv beside this
 file lists the sentences used from these two speakers, their split and their pinyin. The results were measured on the same audio
-as Opus at 28 kbit/s.
+compressed as Opus at 28 kbit/s.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def sentence_rows(folder: Path) -> list[tuple[str, ...]]:
     files = {file.stem: file for speaker in ("S0150", "S0252") for file in folder.rglob(f"{speaker}/*.wav")}
     missing = [name for name, *_ in listed if name not in files]
     if missing:
-        raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} recordings used are missing, the first is "
-                         f"{missing[0]}.wav; unpack wav/S0150.tar.gz and wav/S0252.tar.gz of AISHELL-1")  # fmt: skip
+        raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} recordings used are missing, such as "
+                         f"{missing[0]}.wav; unpack wav/S0150.tar.gz and wav/S0252.tar.gz from AISHELL-1")  # fmt: skip
     return [(files[name].relative_to(folder).as_posix(), files[name].parent.name, *rest) for name, *rest in listed]
 
 

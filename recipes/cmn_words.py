@@ -1,4 +1,4 @@
-"""Makes the manifest of the README's Mandarin words by one voice from a clone of audio-cmn, with exactly the split used.
+"""From a clone of audio-cmn, makes the manifest for the README's Mandarin words by one voice, with exactly the split used there.
 
     git clone https://github.com/hugolpz/audio-cmn cmn_words
     python recipes/cmn_words.py cmn_words
@@ -31,7 +31,7 @@ def word_rows(clone: Path) -> list[tuple[str, ...]]:
     rows = [(f"{FOLDER}/cmn-{word}.mp3", "yue_tan", split, word, pinyin) for word, split, pinyin in read_list(LIST)]
     missing = [path for path, *_ in rows if not (clone / path).is_file()]
     if missing:
-        raise ValueError(f"{clone}: {len(missing)} of the {len(rows)} words used are missing, the first is {missing[0]}; "
+        raise ValueError(f"{clone}: {len(missing)} of the {len(rows)} words used are missing, such as {missing[0]}; "
                          "is it a clone of audio-cmn?")  # fmt: skip
     return rows
 

@@ -1,11 +1,11 @@
-"""Makes the manifest of the README's coffee orders from a clone of speech-to-intent-benchmark, with exactly the split used.
+"""From a clone of speech-to-intent-benchmark, makes the manifest for the README's coffee orders, with exactly the same split.
 
     git clone https://github.com/Picovoice/speech-to-intent-benchmark barista_en
     python recipes/coffee_orders.py barista_en
 
 It writes barista_en/manifest.tsv beside the recordings and changes none of them. The clone has the audio, and labels with the
 drink, size, roast, shots, milk and sugar of each order. coffee_orders.tsv beside this file adds what is not published: the
-words around them, the voice (an estimate: groups of similar voices), and the piece of the clip that was used.
+words around these, the voice (an estimate: groups of similar voices), and the piece of the clip that was used.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Order:
 
 
 def orders(file: Path = LIST) -> list[Order]:
-    """The list."""
+    """Reads the list."""
     return [Order(clip, voice, int(samples), int(head, 16), phrase) for clip, voice, samples, head, phrase in read_list(file)]
 
 
@@ -72,13 +72,13 @@ def find_clips(clone: Path, listed: list[Order]) -> list[Path]:
     by_name = {file.name[:8]: file for file in folder.glob("*.wav")}
     missing = [order.clip for order in listed if order.clip not in by_name]
     if missing:
-        raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} clips used are missing, the first is "
+        raise ValueError(f"{folder}: {len(missing)} of the {len(listed)} clips used are missing, such as "
                          f"{missing[0]}-*.wav; is this a clone of speech-to-intent-benchmark?")  # fmt: skip
     return [by_name[order.clip] for order in listed]
 
 
 def read_labels(clone: Path) -> dict[str, dict[str, str]]:
-    """The slots of each clip by its file name."""
+    """The slots of each clip, by file name."""
     file = clone / "data" / "label" / "label.json"
     try:
         return {name: label["slots"] for name, label in json.loads(file.read_text(encoding="utf-8")).items()}

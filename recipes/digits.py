@@ -1,4 +1,4 @@
-"""Makes the manifest of the README's spoken digits from a clone of the Free Spoken Digit Dataset, with exactly the split used.
+"""From a clone of the Free Spoken Digit Dataset, makes the manifest for the README's digits, with exactly the split used there.
 
     git clone https://github.com/Jakobovski/free-spoken-digit-dataset fsdd
     python recipes/digits.py fsdd
@@ -40,7 +40,7 @@ def digit_rows(clone: Path) -> list[tuple[str, ...]]:
     missing = sorted(name for name in named if not (clone / "recordings" / name).is_file())
     if missing:
         raise ValueError(f"{clone / 'recordings'}: {len(missing)} of the {len(named)} takes used are missing, "
-                         f"the first is {missing[0]}; is it a clone of free-spoken-digit-dataset?")  # fmt: skip
+                         f"such as {missing[0]}; is it a clone of free-spoken-digit-dataset?")  # fmt: skip
     return [(f"recordings/{name}", s, split_of(s, take), DIGITS[d]) for name, (d, s, take) in sorted(named.items())]
 
 

@@ -1,4 +1,4 @@
-"""Makes the manifest of the README's Mandarin words from a clone of DSPSpeech-20, with exactly the split used.
+"""From a clone of DSPSpeech-20, makes the manifest for the README's Mandarin words, with exactly the split used there.
 
     git clone https://github.com/zhongyuchen/DSPSpeech-20 dsp20_zh
     python recipes/dsp20_zh.py dsp20_zh
@@ -6,7 +6,7 @@
 It writes dsp20_zh/manifest.tsv beside the recordings and changes none of them. dsp20_zh.tsv beside this file lists what was
 used: three takes of each of the twelve Chinese words by 29 of the 34 speakers, and which piece of each recording. Speakers have
 numbers there, not the clone's names; the script recognises them by their recordings. With --all it uses all recordings of
-these words, about 8,160, whole and with another split: of ten speakers one is test and one dev.
+these words, about 8,160, whole and with another split: of every ten speakers one is test and one is dev.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEP = 160  # samples: the pieces were cut at multiples of 10 ms
 
 @dataclass(frozen=True)
 class Piece:
-    """A line of the list: ``samples`` of a take, from where the CRC-32 of 1600 samples is ``head``."""
+    """A line of the list: a piece of a take, ``samples`` long; ``head`` is the CRC-32 of its first 1600 samples."""
 
     speaker: str
     word: int
@@ -51,7 +51,7 @@ Takes = dict[tuple[str, int, int], Path]  # by the clone's name of the speaker, 
 
 
 def pieces(file: Path = LIST) -> list[Piece]:
-    """The list."""
+    """Reads the list."""
     return [Piece(speaker, *map(int, numbers), int(head, 16)) for speaker, *numbers, head in read_list(file)]
 
 
@@ -70,7 +70,7 @@ def find_takes(clone: Path) -> Takes:
 
 
 def recognise(takes: Takes, listed: list[Piece]) -> dict[str, str]:
-    """The clone's name of each listed speaker, whose takes of the first word hold the pieces listed.
+    """The clone's name for each listed speaker, recognised by a take of the first word that holds the listed piece.
 
     Raises:
         ValueError: if a speaker is not found.
@@ -86,14 +86,14 @@ def recognise(takes: Takes, listed: list[Piece]) -> dict[str, str]:
                 break
     if unknown := sorted({piece.speaker for piece in listed} - found.keys()):
         raise ValueError(
-            f"{len(unknown)} of the listed speakers are not recognised by their recordings, the first is {unknown[0]}: "
+            f"{len(unknown)} of the listed speakers are not recognised by their recordings, such as {unknown[0]}: "
             "the audio differs from what was used; --all uses what the clone has"
         )
     return found
 
 
 def listed_rows(clone: Path, listed: list[Piece]) -> list[tuple[str, ...]]:
-    """Path, speaker, split, offset, duration (in seconds; empty for a piece that was not found), transcript, pinyin.
+    """Path, speaker, split, offset, duration (in seconds; empty for a piece not found), transcript and pinyin of each piece.
 
     Raises:
         ValueError: if a take is missing or a speaker is not recognised.
@@ -110,7 +110,7 @@ def listed_rows(clone: Path, listed: list[Piece]) -> list[tuple[str, ...]]:
 
 
 def all_rows(clone: Path) -> list[tuple[str, ...]]:
-    """Path, speaker, split, transcript, pinyin of every take of the twelve words; raises ``ValueError`` if there is none."""
+    """Path, speaker, split, transcript and pinyin of every take of the twelve words; raises ``ValueError`` if there is none."""
     takes = find_takes(clone)
     number = {name: index for index, name in enumerate(sorted({name for name, _, _ in takes}))}
     splits = {0: "test", 1: "dev"}

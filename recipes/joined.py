@@ -1,8 +1,8 @@
 """Joins corpora into one, to train on all of them: python recipes/joined.py commands speech_commands fsdd
 
 It writes commands/manifest.tsv, which lists the recordings where they are, and changes none of them. The splits of the first
-corpus keep their names. The training splits of the others join its train; their other splits get the name of their folder,
-such as ``test_fsdd``, so that each has its own error rates. dev is that of the first corpus alone.
+corpus keep their names. The training splits of the others join its train; the name of their folder is added to their other
+splits, such as ``test_fsdd``, so that each has its own error rates. The dev split is that of the first corpus alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = ("path", "speaker", "split", "start", "duration", "transcript")
 
 
 def joined_rows(folder: Path, corpora: dict[str, Corpus]) -> list[tuple[str, ...]]:
-    """A line for each utterance of the corpora by name, with paths relative to the folder; corpora never share a voice.
+    """A line for each utterance of the named corpora, with paths relative to the folder; corpora never share a voice.
 
     Raises:
         ValueError: for an utterance that is one of several channels, which these columns can't express.
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     names = [path.resolve().name for path in args.corpora]
     if len(set(names)) < len(names):
-        parser.error(f"two of the corpora have the same name, {', '.join(names)}: rename a folder")
+        parser.error(f"two corpora have the same name, {', '.join(names)}: rename a folder")
     corpora = {name: read_corpus(path) for name, path in zip(names, args.corpora, strict=True)}
     for corpus in corpora.values():
         check_problems(corpus)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import soundfile
 
-RATE, HEAD = 16000, 1600  # Hz; first samples of a piece, by which it is found in its clip
+RATE, HEAD = 16000, 1600  # Hz; number of first samples by which a piece is found in its clip
 
 
 def read_list(file: Path) -> list[list[str]]:
-    """The cells of a list, without its comments and its header."""
+    """Reads the cells of a list, without its comments and its header."""
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     return [line.split("\t") for line in lines[1:]]
 
@@ -24,7 +24,7 @@ def piece_start(clip: Path, samples: int, head: int, step: int = 1) -> int | Non
     Args:
         clip: 16 bits, 16 kHz, one channel.
         samples, head: length of the piece, and the CRC-32 of its first ``HEAD`` samples.
-        step: the beginning is a multiple of this.
+        step: the piece begins at a multiple of this number of samples.
     """
     audio, rate = soundfile.read(clip, dtype="int16", always_2d=True)  # (samples, channels)
     if rate != RATE or audio.shape[1] != 1:
@@ -43,7 +43,7 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     """Writes ``folder``/manifest.tsv, prints how many utterances each split has, and names the number of clips used whole.
 
     Raises:
-        ValueError: if there is already one with other lines.
+        ValueError: if there is already a manifest with other lines.
     """
     file = folder / "manifest.tsv"
     text = "".join("\t".join(row) + "\n" for row in [columns, *rows])
@@ -55,4 +55,4 @@ def write_manifest(folder: Path, columns: Sequence[str], rows: Sequence[Sequence
     whole = sum(row[list(columns).index("offset")] == "" for row in rows) if "offset" in columns else 0
     if whole:
         print(f"note: {whole} of the {len(rows)} clips do not hold the piece that was used, so they are used whole: "
-              "error rates will differ a little from those of the README")  # fmt: skip
+              "error rates will differ a little from those in the README")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Makes a small checkpoint from a run on single words, such as models/commands_en.pt, and counts its errors.
+"""Makes a small checkpoint, such as models/commands_en.pt, from a run on single words, and counts its errors.
 
     python recipes/pretrained.py runs/commands/checkpoint.pt --data commands -o models/commands_en.pt
 
@@ -57,7 +57,7 @@ def likeliest_word(output: Output, words: Sequence[str], encoder: CharEncoder) -
 
 
 def errors_of(checkpoint: Checkpoint, outputs: Sequence[Output]) -> dict[str, ErrorCounts]:
-    """Word errors of greedy decoding, of the likeliest text of its words (as in transcribe.py), and of the likeliest word."""
+    """Word errors of greedy decoding, the likeliest text of the model's words (as in transcribe.py), and the likeliest word."""
     encoder, decoder = checkpoint.encoder, decoder_of(checkpoint)
     references = [output.reference for output in outputs]
     greedy = [encoder.ctc_decode(output.log_probs.argmax(1)) for output in outputs]
@@ -73,7 +73,7 @@ def errors_of(checkpoint: Checkpoint, outputs: Sequence[Output]) -> dict[str, Er
 def main(argv: list[str] | None = None) -> int:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a run")
-    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the corpus it was trained on")
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="the corpus that the run was trained on")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="checkpoint to write")
     args = parser.parse_args(argv)
     corpus = read_corpus(args.data)

@@ -1,4 +1,4 @@
-"""Makes the manifest of the README's spoken commands from the public download, with exactly the clips and split used.
+"""Makes the manifest for the README's spoken commands from the public download, with exactly the clips and split used there.
 
     wget http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz
     mkdir speech_commands && tar -xzf speech_commands_v0.02.tar.gz -C speech_commands
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = command_rows()
     missing = [row[0] for row in rows if not (folder / row[0]).is_file()]
     if len(missing) > MOST_MISSING * len(rows):
-        raise ValueError(f"{folder}: {len(missing)} of the {len(rows)} clips used are missing, the first is {missing[0]}; "
+        raise ValueError(f"{folder}: {len(missing)} of the {len(rows)} clips used are missing, such as {missing[0]}; "
                          "is Speech Commands unpacked there?")  # fmt: skip
     if missing:
         print(f"note: {len(missing)} of the {len(rows)} clips used are missing and are left out, such as {missing[0]}")

@@ -26,7 +26,7 @@ MARKS = dict.fromkeys(SLOW, pytest.mark.slow) | {"page.py": pytest.mark.browser}
 SMALL = {
     "arpa.py": (
         "--ngrams 60000 --order 2 --rounds 1",
-        ("n-grams,", "this library", " s ", " MB", "largest difference of the log10 probability"),
+        ("n-grams,", "this library", " s ", " MB", "largest difference in a sentence's log10 probability"),
     ),
     "alignment.py": (
         "{folder}/checkpoint.pt --data {folder} --join 3",
@@ -64,7 +64,7 @@ SMALL = {
         "{folder}/checkpoint.pt --words moon --rounds 1",
         ("an output frame lasts", "1 ends of 1 words", "from the end of a word to its text", "0 of 1 words were understood"),
     ),
-    "saving.py": ("--rounds 1", ("default: 3 x 128", "5 x 512", " MB", "ms a save", "% of the time")),
+    "saving.py": ("--rounds 1", ("default: 3 x 128", "5 x 512", " MB", "ms per save", "% of the time")),
     "start.py": (
         "--share 0.0003 --files 3 --n-rnn 1 --rnn-hidden 8 --batch-size 2",
         ("88 utterances", "first start", "second start", "read_corpus", "try_longest_batch", "end of the first step", " MB"),
@@ -187,7 +187,7 @@ def test_memory_grows_no_more_after_the_first_steps(monkeypatch, capsys):
     arguments = f"--only growth --steps 240 --longest 3 {flags}"
     run_script("memory.py", arguments, monkeypatch)
     printed = capsys.readouterr().out
-    growth = float(re.search(r"after 240 against after 100: .* at most ([+-][\d.]+) %", printed)[1])
+    growth = float(re.search(r"after 240 steps, compared with 100: .* at most ([+-][\d.]+) %", printed)[1])
     assert growth < 10, printed
 
 

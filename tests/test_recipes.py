@@ -88,7 +88,7 @@ def test_the_manifest_is_read_in_place_of_the_clones_own_layout(tmp_path, monkey
 def test_missing_takes_are_one_sentence(tmp_path, capsys):
     (clone_of_digits(tmp_path) / "recordings" / "4_lucas_17.wav").unlink()
     error = errors_of(digits.main, tmp_path, capsys)
-    assert "1 of the 2500 takes used are missing, the first is 4_lucas_17.wav" in error and error.count("\n") == 1
+    assert "1 of the 2500 takes used are missing, such as 4_lucas_17.wav" in error and error.count("\n") == 1
     assert not (tmp_path / "manifest.tsv").exists()
     assert "2500 of the 2500" in errors_of(digits.main, tmp_path / "nowhere", capsys)
 
@@ -185,7 +185,7 @@ def test_what_lacks_of_the_coffee_clone_is_one_sentence(coffee, capsys):
     write_labels(coffee, {})
     assert "has no '0aaaaaaa-" in error()
     clip.unlink()
-    assert "1 of the 2 clips used are missing, the first is 0bbbbbbb-*.wav" in error()
+    assert "1 of the 2 clips used are missing, such as 0bbbbbbb-*.wav" in error()
     (coffee / "data" / "label" / "label.json").write_text("[]", encoding="utf-8")
     assert "can't be read as the labels" in error()
     (coffee / "data" / "label" / "label.json").unlink()
@@ -287,7 +287,7 @@ def test_what_lacks_of_a_clone_of_dsp20_is_one_sentence(dsp20, capsys):
     (dsp20 / "speech_data/222/222-10-15.wav").unlink()
     assert "take 15 of word 10 by 222 is missing" in error()
     soundfile.write(dsp20 / "speech_data/222/222-00-01.wav", np.zeros(5000), 16000)
-    assert "1 of the listed speakers are not recognised by their recordings, the first is s07: the audio differs" in error()
+    assert "1 of the listed speakers are not recognised by their recordings, such as s07: the audio differs" in error()
     for file in dsp20.rglob("*.wav"):
         file.unlink()
     assert "there are no recordings such as speech_data/SPEAKER/SPEAKER-00-01.wav" in error("--all")

@@ -1,4 +1,4 @@
-"""Puts a run together from its settings: speech, model, trainer."""
+"""Puts a run together from its settings: speech, model and trainer."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ TRAINING_CACHE_MB = 1000  # of audio, in each process that reads: 4.3 hours at 1
 def start_run(
     speech: SpeechSettings, model: ModelConfig, training: TrainingSettings, output: OutputSettings, command: str
 ) -> Run:
-    """A run that is ready for ``Run.train``, new or resumed: all of train_minimal.py except its last lines.
+    """Makes a run, new or resumed, ready for ``Run.train``; this is all of train_minimal.py except its last lines.
 
         run = start_run(SpeechSettings(), ModelConfig(time_strides=[2, 2]), TrainingSettings(), OutputSettings(), "my run")
         run.train()
         finish(run)
 
     Args:
-        command: the command that started the run; its pictures show it.
+        command: the command that started the run, shown in its pictures.
 
     Raises:
-        ValueError, OSError: for settings or speech that can't be used; the message says what to do. Then nothing is written.
+        ValueError, OSError: if settings or speech can't be used; the message says what to do, and nothing is written.
     """
     output = from_first(after_restart(output))
     opened = OpenFolder(choose_folder(output), output) if is_first() else None  # first, so that no other run takes it meanwhile
@@ -65,7 +65,7 @@ def start_run(
         parts = assemble(speech, model, training)
         lm = output.language_model
         if lm and lm.file != "train":
-            make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # refuses now, not after the training
+            make_scorer(lm.file, parts.encoder, lm.unit, lm.lexicon, lm.unknown_penalty)  # fails now, not after the training
         describe(parts)
         run = Run(parts, opened or folder, command, output.save_minutes)
         if output.resume:
@@ -73,7 +73,7 @@ def start_run(
         else:
             parts.trainer.try_longest_batch()
         if opened:
-            opened.clear(parts.left_out)  # last, so that what is refused leaves no trace
+            opened.clear(parts.left_out)  # last, so that a refused run leaves no trace
     except BaseException:
         if opened:
             opened.give_up()
@@ -82,7 +82,7 @@ def start_run(
 
 
 def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSettings) -> Parts:
-    """Speech, model and trainer as the settings say; prints which utterances are left out."""
+    """Makes speech, model and trainer from the settings; prints which utterances are left out."""
     device = _prepared_machine(training)
     corpus = _checked_corpus(speech) if speech.data else None
     if speech.bigrams and training.checkpoint:
@@ -117,7 +117,7 @@ def assemble(speech: SpeechSettings, model: ModelConfig, training: TrainingSetti
 
 
 def _prepared_machine(training: TrainingSettings) -> torch.device:
-    """Sets threads and seeds and returns the device; refuses a precision that it lacks, before the corpus is read."""
+    """Sets threads and seeds and returns the device; a precision that it lacks is refused before the corpus is read."""
     if training.threads:
         torch.set_num_threads(training.threads)
     np.random.seed(training.seed)
@@ -133,13 +133,13 @@ def _checked_corpus(speech: SpeechSettings) -> Corpus:
     try:
         roles = corpus.roles(speech.train, speech.dev, speech.test)
     finally:
-        print(corpus.summary(roles=roles))  # also where a split is missing: it may be among the problems
+        print(corpus.summary(roles=roles))  # even if a split is missing: its lines may be among the problems
     check_problems(corpus)
     return corpus.in_roles(speech.train, speech.dev, speech.test)
 
 
 def _new_encoder(speech: SpeechSettings, corpus: Corpus | None) -> CharEncoder:
-    """The encoder of a new model; prints its alphabet unless that is English."""
+    """The encoder of a new model; prints its alphabet unless it is English."""
     texts = [utterance.transcript for utterance in corpus.split("train")] if corpus else []
     encoder = choose_encoder(speech.alphabet, texts, speech.unknown)
     if speech.alphabet != "english":
@@ -160,7 +160,7 @@ def _with_sample_rate(model: ModelConfig, speech: SpeechSettings, corpus: Corpus
 
 
 def _with_statistics(model: ModelConfig, train: Sequence, seed: int) -> ModelConfig:
-    """A new model's settings with the training speech's statistics in them."""
+    """A new model's settings, with the statistics of the training speech."""
     recorded = train and isinstance(train[0], Utterance)
     samples = SpeechDataset(train, model.sample_rate, cache_mb=EVALUATION_CACHE_MB) if recorded else train
     return dataclasses.replace(model, features=corpus_features(model.features, samples, seed))
@@ -182,7 +182,7 @@ def _refuse_another_model(start: ModelConfig, model: ModelConfig, rate: int | No
 
 
 def synthetic_speech(speech: SpeechSettings, rate: int) -> tuple[list, dict[str, list]]:
-    """Synthetic utterances to train on, and others by other voices to validate on."""
+    """Makes synthetic utterances to train on, and others by other voices to validate on."""
     n_train, n_val = speech.n_train or 400, speech.n_val or 100
     train = generate_synthetic_dataset(n_train, rate)
     dev = generate_synthetic_dataset(n_val, rate, speakers=VALIDATION_SPEAKERS)
@@ -193,7 +193,7 @@ def synthetic_speech(speech: SpeechSettings, rate: int) -> tuple[list, dict[str,
 def recorded_speech(
     speech: SpeechSettings, corpus: Corpus, rate: int, encoder: CharEncoder, seed: int = 0
 ) -> tuple[list[Utterance], dict[str, SpeechDataset], list[Problem]]:
-    """Utterances to train on, evaluation sets by name ('dev' first), and what was left out.
+    """Returns the utterances to train on, evaluation sets by name ('dev' first), and what was left out.
 
     The seed decides which part of train is used, but not which part of dev, so that runs with different seeds can be compared.
     """
@@ -201,21 +201,22 @@ def recorded_speech(
     for name in by_split:
         if name not in ("train", "dev") and not name.startswith("test"):
             what = f"split {name.removeprefix('unused ')!r}: {counted(len(by_split[name]), 'utterance')}"
-            print(f"{what}, used neither to train nor to test; --train, --dev and --test choose splits by name")
+            print(f"{what}, used for neither training nor testing; --train, --dev and --test choose splits by name")
     tests = sorted(name for name, found in by_split.items() if name.startswith("test") and found)
-    names = ("dev", *tests)  # so far only the headers of the test files are read
+    names = ("dev", *tests)  # so far only the headers of the test files have been read
     evaluation = {name: SpeechDataset(by_split[name], rate, cache_mb=EVALUATION_CACHE_MB) for name in names}
     train = by_split["train"]
     if speech.max_seconds:
         train = [utterance for utterance in train if utterance.seconds <= speech.max_seconds]
-        print(f"left out, longer than {speech.max_seconds:g} s: {len(by_split['train']) - len(train)} recordings of train")
+        left = len(by_split["train"]) - len(train)
+        print(f"left out because they are longer than {speech.max_seconds:g} s: {left} recordings of train")
     return drawn(train, speech.n_train, "train", seed), evaluation, problems
 
 
 def _usable_splits(
     speech: SpeechSettings, corpus: Corpus, encoder: CharEncoder
 ) -> tuple[dict[str, list[Utterance]], list[Problem]]:
-    """Utterances by split that can be spelt (those of dev can also be read), and the problems; stops if there are many."""
+    """The utterances of each split that can be spelt (and, in dev, read), and the problems; stops if there are many."""
     utterances, problems = encodable(corpus.utterances, encoder)
     suspects = corpus.utterances if problems or speech.unknown == "drop" else ()
     advice, counts = "", unknown_characters((u.transcript for u in suspects), encoder)
@@ -232,12 +233,12 @@ def _usable_splits(
     if speech.unknown == "error" and counts:
         print(f"not in the alphabet: {named(counts)}; utterances with these characters are left out")
     by_split = {name: [u for u in utterances if u.split == name] for name in corpus.splits}
-    if speech.unknown == "drop" and "train" in by_split:  # targets lose the dropped characters, references keep them
+    if speech.unknown == "drop" and "train" in by_split:  # targets lose the dropped characters, but references keep them
         by_split["train"] = [dataclasses.replace(u, transcript=spelt(u.transcript, encoder)) for u in by_split["train"]]
     for name in ("train", "dev"):
         if not by_split.get(name):
             raise CorpusError(
-                f"{speech.data}: no usable utterance is in the split {name!r}; it has {corpus.splits}. {corpus.split_advice}"
+                f"{speech.data}: the split {name!r} has no usable utterance; splits: {corpus.splits}. {corpus.split_advice}"
             )
     dev, bad = readable(drawn(by_split["dev"], speech.n_val or MOST_OF_DEV, "dev"))
     stop_if_many(bad, len(dev) + len(bad))
@@ -247,16 +248,16 @@ def _usable_splits(
 
 
 def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem], total: int, counts: Counter[str]) -> None:
-    """Raises ``CorpusError`` if the alphabet can't write much of a corpus and there is something that helps, which it names."""
+    """Raises ``CorpusError`` with advice if the alphabet can't write much of a corpus; does nothing if no advice would help."""
     kinds, ways = {unicodedata.category(char)[0] for char in counts}, []
     letters, own = bool(kinds & {"L", "M"}), speech.alphabet == OF_THE_CHECKPOINT
     if "N" in kinds and not letters:
         ways.append("write numbers in words")
     if kinds & {"L", "M", "N"} and speech.alphabet != "corpus":
-        new = "a new model, without --checkpoint, can have --alphabet corpus, which"
+        new = "train a new model, without --checkpoint, with --alphabet corpus, which"
         ways.append(f"{new if own else '--alphabet corpus'} takes the characters of the training transcripts")
     if not own and speech.alphabet != "mandarin" and not counts.keys().isdisjoint(CharEncoder("mandarin").alphabet):
-        ways.append("--alphabet mandarin has 6,763 Chinese ones")
+        ways.append("--alphabet mandarin has 6,763 Chinese characters")
     if speech.unknown == "error" and counts and (2 * len(problems) < total or not (letters and ways)):
         ways.append("--unknown drop leaves them out of the training transcripts, and counts them as errors in dev and test")
     if ways:
@@ -266,7 +267,7 @@ def _refuse_another_alphabet(speech: SpeechSettings, problems: Sequence[Problem]
 
 
 def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, model: DeepSpeech2, seed: int) -> TrainingSet:
-    """The training set: recordings are read when needed, joined if asked, and augmented if asked."""
+    """Makes the training set; recordings are read when needed, and joined and augmented if asked."""
     if speech.data:
         train = SpeechDataset(train, model.features.sample_rate, cache_mb=TRAINING_CACHE_MB)
         train = JoinedDataset(train, speech.join, seed=seed) if speech.join > 1 else train
@@ -275,7 +276,7 @@ def training_set(speech: SpeechSettings, train: Sequence, encoder: CharEncoder, 
 
 
 def _kept_by_a_resumed_run(speech: SpeechSettings, training: TrainingSettings, texts: Sequence[str]) -> dict:
-    """What must stay the same when a run is resumed, besides the model and the trainer's numbers: flags and transcripts."""
+    """The flags and transcripts that must stay the same when a run is resumed, besides the model and the trainer's numbers."""
     return {
         "join": speech.join, "no_augment": not speech.augment, "no_sortagrad": not training.sortagrad,
         "masks": speech.masks, "optimizer": training.optimizer, "unknown": speech.unknown,

@@ -1,4 +1,4 @@
-"""Minibatches by a budget of seconds instead of a number of utterances."""
+"""Minibatches limited by a budget of seconds instead of a number of utterances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
     """Minibatches of as many utterances of similar lengths as fit into a budget of seconds, padding included.
 
     ``number of utterances x seconds of the longest <= budget``: this bounds the memory and time of a step, whatever the
-    lengths. The order is that of ``SortaGradBatchSampler``: by length in the first epoch, then minibatches of similar lengths
+    lengths are. The order is that of ``SortaGradBatchSampler``: by length in the first epoch, then minibatches of similar lengths
     in random order, each utterance once per epoch. An utterance longer than the budget is a minibatch of its own. The number
     of minibatches depends on the lengths, so it may differ from epoch to epoch.
 
@@ -23,7 +23,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
 
     Args:
         seconds, sortagrad, jitter, seed: as in ``SortaGradBatchSampler``.
-        budget: seconds of a minibatch.
+        budget: seconds per minibatch, padding included.
 
     Raises:
         ValueError: if the budget is not a positive number.
@@ -34,7 +34,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
     ) -> None:  # fmt: skip
         if not 0 < budget < math.inf:
             raise ValueError(f"a minibatch needs a number of seconds above 0, not {budget}")
-        super().__init__(seconds, max(1, len(seconds)), sortagrad, jitter, seed)  # its single minibatch is the order
+        super().__init__(seconds, max(1, len(seconds)), sortagrad, jitter, seed)  # its single minibatch gives the order
         self.budget = budget
 
     def __len__(self) -> int:
@@ -47,9 +47,9 @@ class BudgetBatchSampler(SortaGradBatchSampler):
         return iter(batches)
 
     def _cut(self) -> list[list[int]]:
-        """The minibatches from short to long."""
+        """The minibatches, ordered from short to long utterances."""
         batches: list[list[int]] = []
-        longest = 0.0  # longest utterance of the minibatch being filled
+        longest = 0.0  # seconds of the longest utterance in the minibatch being filled
         for index in next(super().__iter__(), []):
             longest = max(longest, self.seconds[index])
             if not batches or (len(batches[-1]) + 1) * longest > self.budget:
@@ -60,7 +60,7 @@ class BudgetBatchSampler(SortaGradBatchSampler):
 
 
 def largest_batch(sampler: SortaGradBatchSampler) -> tuple[int, float]:
-    """The most utterances, and seconds of each, that a minibatch of any epoch may have, padding included."""
+    """The largest number of utterances that a minibatch of any epoch may have, and the seconds of each, padding included."""
     utterances, longest = len(sampler.seconds), float(max(sampler.seconds, default=0.0))
     if not isinstance(sampler, BudgetBatchSampler) or not longest:
         return min(sampler.batch_size, utterances), longest

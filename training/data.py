@@ -35,10 +35,10 @@ class TrainingSet(Dataset):
     """Features and transcripts for training, with new augmentation each epoch.
 
     Item i is ``(features (F, T), text)``, or a ``Problem`` if the audio can't be read or is too short for its
-    text. It depends only on (seed, epoch, i), so workers and resumed runs see the same.
+    text. It depends only on (seed, epoch, i), so workers and resumed runs see the same items.
 
     Args:
-        samples: utterances; no audio is read for their lengths if the dataset knows them.
+        samples: utterances; if the dataset knows their lengths, no audio is read to find them.
         encoder: spells the transcripts.
         model: its features and convolutions are used; the network itself is not kept, so no worker process gets it.
         augmentation: None leaves the clips as they are.
@@ -73,7 +73,7 @@ class TrainingSet(Dataset):
         return np.random.default_rng((self.seed, self.epoch, index))
 
     def set_epoch(self, epoch: int) -> None:
-        """Epoch whose augmentation (and joins) the items show, from 0; worker processes follow."""
+        """Chooses the epoch, from 0, whose augmentation (and joins) the items show; worker processes follow."""
         self._show(epoch)
         if self._shared_epoch is not None:
             self._shared_epoch.fill_(epoch)
@@ -85,13 +85,13 @@ class TrainingSet(Dataset):
             self.samples.set_epoch(epoch)
 
     def share_with(self, workers: int) -> None:
-        """Before worker processes start: makes shared memory for the epoch, and for the item that each is reading."""
+        """Makes shared memory for the epoch and for the item that each worker reads; call it before the workers start."""
         if self._shared_epoch is None:
             self._shared_epoch = torch.tensor(self.epoch).share_memory_()
         self.reading = torch.full((workers,), -1).share_memory_()
 
     def name(self, index: int) -> str:
-        """The file of an item if it has one (the files of a joined item), else its number."""
+        """The file of an item (or the files of a joined item) if it has one, else its number."""
         samples = getattr(self.samples, "dataset", self.samples)  # what was joined
         parts = self.samples.parts(index) if samples is not self.samples else [index]
         return " + ".join(item_name(samples.utterances[part] if hasattr(samples, "utterances") else None, part) for part in parts)
@@ -104,7 +104,7 @@ class TrainingSet(Dataset):
             return self._item(index)
 
     def _follow(self, worker: int, index: int) -> None:
-        """In a worker process, which lives through all epochs: notes the item it reads, and takes over the epoch."""
+        """Called in a worker process, which lives through all epochs: notes the item that it reads, and adopts the epoch."""
         if self._shared_epoch is not None:
             self.reading[worker] = index
             self._show(int(self._shared_epoch))
@@ -113,7 +113,7 @@ class TrainingSet(Dataset):
         try:
             sample = self.samples[index]
         except BadAudio as error:
-            return Problem(str(error.path or self.name(index)), error.reason)  # of a joined item the bad file alone
+            return Problem(str(error.path or self.name(index)), error.reason)  # for a joined item, the bad file alone
         needed = ctc_required_frames(self.encoder.encode(sample.transcript))
         try:
             features = self._augmented(sample, self._rng(index)) if self.augmentation is not None else None
@@ -138,7 +138,7 @@ class TrainingSet(Dataset):
         return int(output_lengths(torch.tensor([features.shape[1]]), self.specification))
 
     def collate(self, items: list) -> tuple[SpectrogramBatch | None, list[Problem]]:
-        """The items of a minibatch -> the batch (None if nothing is left), and the problems."""
+        """Turns the items of a minibatch into the batch (None if nothing is left) and the problems."""
         problems = [item for item in items if isinstance(item, Problem)]
         good = [item for item in items if not isinstance(item, Problem)]
         batch = collate_features([f for f, _ in good], [text for _, text in good], self.encoder) if good else None
@@ -174,7 +174,7 @@ def corpus_features(features: Features, samples: Sequence[AudioSample], seed: in
 
 def _readable(samples: Sequence[AudioSample], chosen: Sequence[int]) -> Iterator[AudioSample]:
     for index in chosen:
-        with contextlib.suppress(BadAudio):  # training reports it when it reads it
+        with contextlib.suppress(BadAudio):  # reported when training reads it
             yield samples[index]
 
 

@@ -30,8 +30,8 @@ from training.settings import (
 
 BATCH_NORM = {"output": "output", "paper": "input", "none": "none", "step": "step"}  # our flag -> the name in ModelConfig
 MOST = dict.fromkeys(("n_fft", "n_mels", "rnn_hidden", "fc_hidden", "row_conv", "context", "sample_rate"), 10**6)
-MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # the limit of all other numbers is a billion
-ALPHABETS = ("english", "mandarin", "corpus")  # those with names
+MOST |= {"num_workers": 1000, "threads": 1000, "seed": 2**32 - 1}  # the limit for all other numbers is a billion
+ALPHABETS = ("english", "mandarin", "corpus")  # the named ones
 AT_LEAST_ONE = ("epochs", "batch_size", "join", "n_train", "n_val", "n_rnn", "rnn_hidden", "n_mels", "threads", "warmup")
 
 
@@ -43,7 +43,7 @@ def parse_args(
     for add_group in (_add_speech, _add_model, _add_features, _add_training, _add_language_model, _add_output):
         add_group(parser)
     args = parser.parse_args(argv)
-    if args.batch_size is not None and args.batch_seconds is not None:  # both typed; a preset's number may be replaced
+    if args.batch_size is not None and args.batch_seconds is not None:  # both given; a preset's number may be replaced
         parser.error("--batch-size and --batch-seconds both say how much a step takes: choose one")
     if args.preset:
         parser.set_defaults(**PRESETS[args.preset])
@@ -64,7 +64,7 @@ def parse_args(
 
 
 def _fill_in(args: argparse.Namespace) -> None:
-    """Defaults that depend on other flags."""
+    """Fills in defaults that depend on other flags."""
     if args.resume is True:
         args.resume = args.output_dir or True
     new_ds1 = args.model == "ds1" and not args.checkpoint
@@ -86,7 +86,8 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="PATH", help="real speech: a manifest, or a folder in a layout that docs/real_speech.md lists")
     several = "splits of --data to train on, such as train-clean-100,train-clean-360; default: all whose names begin with train"
     add("--train", metavar="NAMES", help=several)
-    add("--dev", metavar="NAME", help="split of --data to choose the best weights on, such as dev-clean, if there are several")
+    chosen = "split of --data to choose the best weights on, such as dev-clean; needed if there are several dev splits"
+    add("--dev", metavar="NAME", help=chosen)
     add("--test", metavar="NAMES", help="splits of --data to test on; default: all whose names begin with test")
     add("--join", type=int, default=default.join, metavar="N", help="join 1 to N utterances of one speaker into an example")
     add("--n-train", type=int, help="number of training utterances; default: 400 synthetic ones, or all of --data")
@@ -94,7 +95,7 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=float, metavar="S", help="leave out training recordings longer than this; default: no limit")
     letters = "english, mandarin (adds 6,763 Chinese characters), corpus (the characters of its transcripts), or a text file"
     add("--alphabet", metavar="NAME|FILE", help=f"{letters} that lists the characters; default: english")
-    column = "column of a manifest (or THCHS-30) that holds the transcripts, such as pinyin, if there are several"
+    column = "column of a manifest (or THCHS-30) that holds the transcripts, such as pinyin; needed if there are several"
     add("--transcript-column", metavar="NAME", help=column)
     outside = "characters outside the alphabet: report them or drop them"
     add("--unknown", choices=("error", "drop"), default=default.unknown, help=outside)
@@ -129,7 +130,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     add("--fc-hidden", type=int, default=default.fc_hidden, metavar="N", help="units of a fully connected layer before the "
         "output (arXiv Eq. 4) [paper, arXiv 7.4: 2560]; 0: none")  # fmt: skip
     add("--rnn-type", choices=kinds, default=default.rnn_type, help="kind of recurrence; rnn: the simple one of arXiv Eq. 3")
-    what = "output: on the layers' output; paper: on W h only (arXiv Eq. 8); step: on each time step alone (Eq. 7, for rnn)"
+    what = "what is normalised; output: the layers' output; paper: only W h (arXiv Eq. 8); step: each step alone (Eq. 7, for rnn)"
     add("--batch-norm", choices=norms, default=default.batch_norm, help=what)
     strides = "strides of the convolutions in time [ours; Table 4: 2,1]; default: 2,2; with --data: 3,1"
     add("--time-strides", metavar="2,1", help=strides)
@@ -144,12 +145,12 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     add("--features", choices=("spectrogram", "logmel"), default=heard.kind, help="logmel: the features of later recipes")
     add("--n-fft", type=int, default=heard.n_fft, help="Fourier points of a spectrogram, which has n_fft/2+1 bins [ours]")
     add("--n-mels", type=int, default=heard.n_mels, help="with --features logmel: number of mel filters")
-    windows = "20 [ICML version]; with --features logmel: 25. The hop of both is"
+    windows = "20 [ICML version]; with --features logmel: 25. The hop for both is"
     add("--window-ms", type=float, metavar="MS", help=f"length of a window; default: {windows} --stride-ms")
     add("--stride-ms", type=float, default=heard.stride_ms, metavar="MS", help="hop from one frame to the next [Deep Speech 1]")
-    over = "bring features to mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
+    over = "scale features to mean 0 and deviation 1 over each utterance, or each bin over the training corpus (arXiv 7)"
     add("--normalize", choices=("utterance", "corpus"), help=f"{over}; default: utterance; with --forward-only: corpus")
-    rates = "in Hz; default: 16000; with --data: that of the recordings, up to 8000 (up to 16000 from --n-fft 256 on)"
+    rates = "in Hz; default: 16000; with --data: that of the recordings, up to 8000 (up to 16000 with --n-fft 256 or more)"
     add("--sample-rate", type=int, help=rates)
 
 
@@ -157,17 +158,17 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("training").add_argument, TrainingSettings
     passes = f"passes over the speech [paper, Section 6: 20]; default: {default.epochs}; with --data: {RECORDING_EPOCHS}"
     add("--epochs", type=int, help=passes)
-    utterances = f"utterances per step, of all processes together [paper, Section 6: 512] (default: {default.batch_size})"
+    utterances = f"utterances per step, over all processes together [paper, Section 6: 512] (default: {default.batch_size})"
     add("--batch-size", type=int, help=utterances)
     add("--batch-seconds", type=float, metavar="S", help="instead of --batch-size: as many utterances per step as fit into S "
-        "seconds, padding included, such as 60; a longer utterance gets a step of its own")  # fmt: skip
+        "seconds (such as 60), padding included; a longer utterance gets a step of its own")  # fmt: skip
     rates = f"default: {default_lr('ds2', False):g}; with --data: {default_lr('ds2', True):g}; with --model ds1: {DS1_LR:g}"
     add("--lr", type=float, help=f"highest learning rate [ours; paper with SGD: 1e-4 to 6e-4]; {rates}")
     optimizers, schedules = ("adamw", "adam", "sgd"), ("onecycle", "anneal", "noam", "constant")
     add("--optimizer", choices=optimizers, default=default.optimizer, help="sgd: the paper's, with Nesterov momentum 0.99")
     anneal = "how the learning rate changes; anneal: the paper's, divided by 1.2 after each epoch"
     add("--schedule", choices=schedules, default=default.schedule, help=anneal)
-    warmup = "with --schedule noam: steps in which the rate rises, at most a third of all"
+    warmup = "with --schedule noam: number of steps in which the rate rises, at most a third of all steps"
     add("--warmup", type=int, default=default.warmup, metavar="STEPS", help=warmup)
     add("--no-sortagrad", action="store_true", help="shuffle in the first epoch too (arXiv 3.3 sorts it by length)")
     products = "number format of matrix products; auto: bf16 if the hardware has it"
@@ -175,28 +176,31 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add("--device", default=default.device, help="cpu, cuda or mps")
     add("--num-workers", type=int, default=default.num_workers, help="processes that prepare features")
     add("--threads", type=int, help="CPU threads; default: torch's choice")
-    add("--seed", type=int, default=default.seed, help="seed of weights, order, synthetic speech and augmentation")
+    add("--seed", type=int, default=default.seed, help="seed for weights, order, synthetic speech and augmentation")
 
 
 def _add_language_model(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("language model").add_argument
-    add("--lm", metavar="FILE", help="also decode with this language model, tuned on dev: an ARPA file, a KenLM binary, or "
-        "'train' to make one from the training transcripts")  # fmt: skip
+    add("--lm", metavar="FILE", help="also decode with this language model, its weights tuned on dev: an ARPA file, a KenLM "
+        "binary, or 'train' to train one on the training transcripts")  # fmt: skip
     add("--unit", choices=("word", "character"), help="unit of the language model in FILE; default: what the file says")
     add("--lexicon", action="store_true", help="write only words that the language model knows")
-    penalty = "nats per letter of a word that the language model does not know; default: log(number of letters), 3.3 in English"
+    penalty = "penalty in nats for each letter of a word that the language model does not know; default: log(number of letters), "
+    penalty += "3.3 in English"
     add("--unknown-penalty", type=float, metavar="X", help=penalty)
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     add, default = parser.add_argument_group("output").add_argument, OutputSettings
     add("--output-dir", metavar="DIR", help="folder of the run; default: the next free runs/NNN")
-    add("--overwrite", action="store_true", help="replace the run that is in --output-dir")
-    newest = "give the same other flags; without DIR: the newest unfinished run under runs/"
+    add("--overwrite", action="store_true", help="replace the run in --output-dir")
+    newest = "give the same flags as before; without DIR: the newest unfinished run under runs/"
     add("--resume", nargs="?", const=True, metavar="DIR", help=f"continue an interrupted run; {newest}")
-    within = "minutes between saves of last.pt within an epoch, from which --resume continues; 0: save after each step"
+    within = "save last.pt, from which --resume continues, every M minutes within an epoch; 0: after each step"
     add("--save-minutes", type=float, default=default.save_minutes, metavar="M", help=within)
-    averaged = "in the final evaluation, average over the audio as it is and shifted by half a hop either way [Deep Speech 1]"
+    averaged = (
+        "in the final evaluation, average the outputs for the audio as it is and shifted by half a hop either way [Deep Speech 1]"
+    )
     add("--jitter", action="store_true", help=averaged)
     add("--checkpoint", metavar="FILE", help="start from the weights of this checkpoint, and keep its model settings")
 
@@ -270,7 +274,7 @@ def _refuse_wrong_combinations(parser: argparse.ArgumentParser, args: argparse.N
         )
     if args.features == "logmel" and args.n_fft != ModelConfig().n_fft:
         parser.error("--n-fft is for spectrograms; log-mel features use the smallest power of two that holds the window: "
-                     "leave out --n-fft, see --n-mels")  # fmt: skip
+                     "leave out --n-fft; see --n-mels")  # fmt: skip
     if args.unknown_penalty is not None and not args.lm:
         parser.error("--unknown-penalty needs a language model: add --lm train, or --lm FILE")
     if args.lexicon and not args.lm:
@@ -304,13 +308,13 @@ def _refuse_flags_of_the_other_model(parser: argparse.ArgumentParser, args: argp
     of_ds2 = {"conv": "2d"} | {name: getattr(ModelConfig, name) for name in OF_DS2 if name != "convolutions"}
     given = [f"--{name.replace('_', '-')}" for name, default in of_ds2.items() if getattr(args, name) != default]
     if args.model == "ds1" and given:
-        parser.error(f"--model ds1 has layers of its own, see --context and --rnn-hidden: leave out {', '.join(given)}")
+        parser.error(f"--model ds1 has layers of its own (see --context and --rnn-hidden): leave out {', '.join(given)}")
     if args.model != "ds1" and args.context != ModelConfig.context:
         parser.error("--context is for Deep Speech 1: add --model ds1; Deep Speech 2 has convolutions instead")
 
 
 def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[int] | None:
-    """Strides of the convolutions in time, from the flag or by default; None: those of the checkpoint to start from."""
+    """The convolutions' strides in time, from the flag or by default; None: those of the checkpoint to start from."""
     if args.model == "ds1":
         return None
     if not args.time_strides:
@@ -319,7 +323,7 @@ def _time_strides(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
     try:
         strides = [int(stride) for stride in args.time_strides.split(",")]
     except ValueError:
-        parser.error(f"--time-strides needs whole numbers with commas between them, such as 2,1, not {args.time_strides!r}")
+        parser.error(f"--time-strides needs whole numbers separated by commas, such as 2,1, not {args.time_strides!r}")
     if not 1 <= min(strides) <= max(strides) <= 1000 or (len(strides) != args.n_conv and not args.checkpoint):
         parser.error(f"--time-strides needs {args.n_conv} strides of 1 to 1000, one per convolution, not {strides}")
     return strides

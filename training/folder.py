@@ -28,12 +28,12 @@ except ImportError:  # elsewhere
 RUN_FILES = ("checkpoint.pt", "last.pt", "metrics.jsonl", "results.json", "left_out.txt", "decoder.json", "lm.arpa")
 PICTURES = ("training_curves.png", "predictions.png", "tuning.png")
 LOCK_FILE = "run.lock"
-LOCKED_BYTE = 1 << 30  # far behind the text, so that on Windows other processes can read the text
+LOCKED_BYTE = 1 << 30  # far beyond the text, so that on Windows other processes can read the text
 TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 def choose_folder(output: OutputSettings) -> Path:
-    """Where the run goes; refuses a folder that already holds a run, unless asked to replace or resume it. Writes nothing."""
+    """Chooses where the run goes; refuses a folder that holds a run, unless asked to replace or resume it. Writes nothing."""
     if output.resume is True:
         return newest_unfinished(Path("runs"), bool(output.language_model))
     if output.resume:
@@ -59,13 +59,13 @@ def choose_folder(output: OutputSettings) -> Path:
 
 
 def newest_unfinished(parent: Path, decoded: bool) -> Path:
-    """The unfinished run that was saved last and that no other process is using. Prints which it is.
+    """The most recently saved of the unfinished runs that no other process is using; prints its folder.
 
     Args:
         decoded: whether a run counts as finished only once it has decoded with a language model.
 
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if there is no such run.
     """
     last_file = "decoder.json" if decoded else "results.json"
     for saved in sorted(parent.glob("*/last.pt"), key=lambda path: path.stat().st_mtime_ns, reverse=True):
@@ -86,7 +86,7 @@ def _at_work(folder: Path) -> bool:
 
 
 def refuse_unwritable(folder: Path, advice: str) -> None:
-    """Raises ``ValueError`` with the advice if no file can be written into the folder: before the work, not after it."""
+    """Raises ``ValueError`` with the advice if no file can be written into the folder; call it before the work, not after it."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -98,7 +98,7 @@ class OpenFolder:
     """A folder that one run writes into, locked from the first second until ``close`` or the end of the process.
 
     Args:
-        folder: from ``choose_folder``; if another run has taken it in the meantime, the next free number.
+        folder: from ``choose_folder``; if another run has taken it in the meantime, the next free number is used.
         output: the settings from which it was chosen.
 
     Raises:
@@ -117,7 +117,7 @@ class OpenFolder:
             raise ValueError(f"{folder}: this folder can't be made or written to ({reason}): {instead}") from None
 
     def clear(self, left_out: Sequence[Problem]) -> None:
-        """When the run is ready to start: deletes the run to be replaced, notes the left-out utterances and torchrun's job."""
+        """Once the run can start: deletes the run to be replaced, and notes the left-out utterances and torchrun's job."""
         for path in (self.path / name for name in RUN_FILES + PICTURES):
             temporary_of(path).unlink(missing_ok=True)  # left by a process that was killed
             if not self.resumed:
@@ -135,7 +135,7 @@ class OpenFolder:
         self._lock.close()
 
     def give_up(self) -> None:
-        """When the run can't start: deletes its files, and the folders made for it if they are empty."""
+        """Deletes the files of a run that can't start, and the folders made for it if they are empty."""
         for name in (*RUN_FILES, JOB_FILE) if self._begun else ():
             (self.path / name).unlink(missing_ok=True)
         self.close()
@@ -195,7 +195,7 @@ class FolderLock:
                     self._path.unlink(missing_ok=True)
 
     def leave_to_parent(self) -> None:
-        """In a forked process, such as one that prepares features: it must not keep the lock of a parent that has died."""
+        """Called in a forked process, such as one that prepares features, which must not keep the lock of a dead parent."""
         self._file.close()
 
 

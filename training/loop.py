@@ -43,12 +43,12 @@ from training.stopping import workers_survive
 
 MOST_SKIPPED_IN_A_ROW = 20  # steps without a finite loss and gradient; more mean that the training has diverged [ours]
 MOST_NAMED = 20  # utterances of such a step
-GIVE_BACK_EVERY = 50  # steps; getting the memory back costs a part of one step's time [ours]
+GIVE_BACK_EVERY = 50  # steps; requesting the memory again costs part of one step's time [ours]
 
 
 @dataclass
 class EpochReport:
-    """Results of an epoch of training: mean loss per utterance (nats), seconds of time and of audio, problems, skipped steps."""
+    """Results of a training epoch: mean loss per utterance (nats), seconds of time and of audio, problems and skipped steps."""
 
     epoch: int
     loss: float
@@ -61,7 +61,7 @@ class EpochReport:
 
 
 def error_rates(result: dict, encoder: CharEncoder | None = None) -> dict:
-    """The rates of ``evaluate`` as saved in files, with the counts of the leading one; no WER in languages without spaces."""
+    """The rates from ``evaluate`` as saved in files, with the counts of the leading rate; no WER in languages without spaces."""
     encoder = encoder or CharEncoder()
     unit = "word" if is_spaced(encoder) else "character"
     errors = leading_errors(result, encoder)
@@ -103,7 +103,7 @@ def read_metrics(path: Path) -> list[dict]:
 
 @dataclass
 class Tally:
-    """Counts of an epoch, kept across interruptions: losses of the steps, seconds of time and of audio, frames."""
+    """Counts for an epoch, kept across interruptions: the losses of the steps, seconds of time and of audio, and frames."""
 
     losses: list[float] = field(default_factory=list)
     utterances: list[int] = field(default_factory=list)  # of each step
@@ -115,7 +115,7 @@ class Tally:
     skipped: list[str] = field(default_factory=list)  # a sentence for each step that was skipped
 
     def add(self, loss: float, batch: SpectrogramBatch, features: Features, shared: bool = False) -> None:
-        """Counts a step; for a shared minibatch, the shares of all processes."""
+        """Counts a step; if the minibatch is shared, all processes' shares of it."""
         speech, frames = int(batch.feature_lengths.sum()), batch.features.shape[0] * batch.features.shape[3]
         padding = int((~sequence_mask(batch.feature_lengths, batch.features.shape[3])).sum())
         utterances = len(batch.texts)
@@ -134,9 +134,9 @@ class Tally:
 
 
 class RemainingBatches(Sampler[list[int]]):
-    """Minibatches of the current epoch after the first ``done``; for one ``DataLoader`` over all epochs.
+    """The current epoch's minibatches after the first ``done``, so that one ``DataLoader`` serves all epochs.
 
-    If several processes train, this process's shares of them.
+    If several processes train, it gives this process's share of each minibatch.
     """
 
     def __init__(self, sampler: SortaGradBatchSampler) -> None:
@@ -168,7 +168,7 @@ class Trainer:
     """Trains a model epoch by epoch; its state can be saved and resumed at any step.
 
     Args:
-        model, data: what to train, and on what; the order of the utterances follows the seed of ``data``.
+        model, data: the model, and what it is trained on; the order of the utterances follows the seed of ``data``.
         settings: how to train; ``device``, ``threads``, ``seed`` and ``checkpoint`` are used where model and data are made.
     """
 
@@ -176,7 +176,7 @@ class Trainer:
         self.model, self.data, self.settings = model, data, settings
         self._parallel = in_parallel(model)  # the same weights
         self.device = next(model.parameters()).device
-        self.precision = choose_precision(settings.precision, self.device)  # of the products
+        self.precision = choose_precision(settings.precision, self.device)  # of matrix products
         self.optimizer = make_optimizer(settings.optimizer, model, settings.lr)
         self.sampler = _sampler(data, settings)
         self.epoch = 0  # complete epochs
@@ -184,7 +184,7 @@ class Trainer:
         self.step = 0  # steps done since the start
         self.within_step = False  # whether weights, schedule and counts may be at odds
         self.skipped_in_a_row = 0  # steps, up to now
-        self._per_epoch = len(self.sampler)  # by the original lengths; augmented ones may give a few more or less
+        self._per_epoch = len(self.sampler)  # by the original lengths; augmented ones may give a few more or fewer
         self.start_epoch()
         self.scheduler = self._scheduler()
         self.tally = Tally()
@@ -195,7 +195,7 @@ class Trainer:
             atexit.register(_close, weakref.ref(self))
         self._loader = DataLoader(
             data, batch_sampler=self._remaining, num_workers=settings.num_workers, collate_fn=data.collate,
-            persistent_workers=settings.num_workers > 0,  # what they cached is kept
+            persistent_workers=settings.num_workers > 0,  # so that what they cached is kept
             worker_init_fn=workers_survive,
             generator=torch.Generator(),  # its own, so that starting an epoch draws nothing from dropout's
         )  # fmt: skip
@@ -203,12 +203,12 @@ class Trainer:
         keep_few_kernels()
 
     def close(self) -> None:
-        """Ends the worker processes; also called when the program ends, which would wait for them, as they ignore signals."""
+        """Ends the worker processes; also called at the program's end, which would wait for them because they ignore signals."""
         self._loader = None
 
     @property
     def epochs(self) -> int:
-        """How many there will be in all."""
+        """How many epochs there will be in all."""
         return self.settings.epochs
 
     def start_epoch(self) -> int:
@@ -226,9 +226,9 @@ class Trainer:
         )  # fmt: skip
 
     def _place(self, step: int) -> float:
-        """The place of a step of the current epoch in the schedule, in which all epochs have equally many steps.
+        """Where a step of the current epoch stands in the schedule, in which all epochs have the same number of steps.
 
-        Epochs may differ in steps, and later ones are unknown, so each counts as the same share of the schedule.
+        Epochs may differ in their number of steps, and later numbers are unknown, so each epoch gets the same share of it.
         """
         done = step - (self.step - self.batch)  # in this epoch
         return self.epoch * self._per_epoch + done * self._per_epoch / max(1, self._steps)
@@ -237,7 +237,7 @@ class Trainer:
         """Trains one epoch, or the rest of the current one.
 
         Args:
-            on_step: called after each step with its loss (nan: it was skipped, see ``Tally.skipped``) and its utterances.
+            on_step: called after each step with its loss (nan: skipped, see ``Tally.skipped``) and its number of utterances.
 
         Raises:
             CorpusError: if more than 1 % of the utterances turn out to be bad, or a worker process dies.
@@ -274,7 +274,7 @@ class Trainer:
         return iter(self._loader)
 
     def _train_step(self, batch: SpectrogramBatch, shared: bool) -> float:
-        """The loss; nan if the loss or the gradient is not finite: then the step is skipped, and nothing changes.
+        """Takes a step and returns its loss; nan if loss or gradient is not finite: then it is skipped, and nothing changes.
 
         Loss and gradient are those of all processes together, so all of them skip the same step.
         """
@@ -290,7 +290,7 @@ class Trainer:
         return loss
 
     def _note_skipped(self, reason: str) -> None:
-        """Names the utterances of the minibatch, of all processes."""
+        """Names the utterances of the whole minibatch, including the other processes' shares."""
         utterances = list(self.sampler)[self.batch]
         names = ", ".join(self.data.name(index) for index in utterances[:MOST_NAMED])
         more = f" and {len(utterances) - MOST_NAMED} more" if len(utterances) > MOST_NAMED else ""
@@ -308,7 +308,7 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
 
     def _advance_schedule(self, stepped: bool) -> None:
-        """Also counts a minibatch whose clips were all left out; torch would warn that the optimiser made no step."""
+        """Also counts minibatches whose clips were all left out; torch would warn that the optimiser took no step."""
         if stepped:
             self.scheduler.step()
             return
@@ -317,7 +317,7 @@ class Trainer:
             self.scheduler.step()
 
     def try_longest_batch(self) -> None:
-        """Runs silence as long as the longest minibatch forward and back, so that memory runs out now, not late in the epoch.
+        """Runs both passes over silence the size of the longest minibatch, so that memory runs out now, not late in the epoch.
 
         Weights, running averages and random numbers stay as they are.
 
@@ -325,7 +325,7 @@ class Trainer:
             CorpusError: if there is not enough memory; the message says what to change.
         """
         batch_size, longest = largest_batch(self.sampler)
-        batch_size = -(-batch_size // count())  # of each process
+        batch_size = -(-batch_size // count())  # in each process
         frames = max(1, round(longest / self.data.features.seconds_per_frame))
         was_training, averages = self.model.training, {name: value.clone() for name, value in self.model.named_buffers()}
         devices = [self.device] if self.device.type == "cuda" else []
@@ -340,7 +340,7 @@ class Trainer:
             flag = "--batch-seconds" if self.settings.batch_seconds else "--batch-size"
             raise CorpusError(
                 f"not enough memory for {batch_size} utterances of {longest:.1f} s, the longest minibatch: use a smaller {flag}, "
-                "or leave the longest clips out with --max-seconds"
+                "or leave out the longest clips with --max-seconds"
             ) from error
         finally:
             self.optimizer.zero_grad(set_to_none=True)
@@ -349,7 +349,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _worker_deaths_named(self) -> Iterator[None]:
-        """A worker process that dies raises an error at any point here; adds what the workers were reading."""
+        """Adds what the workers were reading to the error if a worker process dies, which can happen at any point here."""
         try:
             yield
         except (RuntimeError, ConnectionError, EOFError) as error:
@@ -360,7 +360,7 @@ class Trainer:
                 time.sleep(1.0 if broken else 0.0)
             at = ", ".join(self.data.name(index) for index in self.data.reading.tolist() if index >= 0)
             raise CorpusError(
-                f"a worker process died, out of memory or killed; the workers were reading: {at}. "
+                f"a worker process ran out of memory or was killed; the workers were reading: {at}. "
                 "Check that audio by itself, or try --num-workers 0"
             ) from error
 
@@ -384,7 +384,7 @@ class Trainer:
         }  # fmt: skip
 
     def load_state_dict(self, state: dict) -> None:
-        """Loads a saved state, also from a version that saved less.
+        """Loads a saved state, even from an older version that saved less.
 
         Raises:
             CheckpointError: if the run was made with other data or settings; the message names them.

@@ -21,7 +21,7 @@ QUICK = is_switched_on(os.environ.get("DS2_QUICK", ""))  # scripts then train fo
 
 
 def choose_device(name: str) -> torch.device:
-    """The device for 'auto' or a name; refuses a device that this machine lacks, and says which it has."""
+    """The device for 'auto' or a name; refuses a device that this machine lacks, and says which ones it has."""
     available = ["cpu"]
     if torch.cuda.is_available():
         available.append("cuda")
@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
     missing = device is None or device.type not in available
     if missing or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"there is no device {name!r}; this machine has: {', '.join(available)}")
-    return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing to "cpu:0"
+    return torch.device("cpu") if device.type == "cpu" else device  # torch loads nothing onto "cpu:0"
 
 
 def cpu_has_bf16() -> bool:
@@ -62,7 +62,7 @@ def cuda_has_bf16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """'fp32', 'bf16', or 'auto': bf16 where the hardware multiplies it.
+    """The number format for 'fp32', 'bf16' or 'auto': bf16 if the hardware multiplies it.
 
     Raises:
         ValueError: for bf16 on hardware without it, or another name.
@@ -99,10 +99,10 @@ def give_back_freed_memory() -> None:
 
 
 def keep_few_kernels() -> None:
-    """Limits what torch and oneDNN keep for each shape of a bf16 product; each has a store of 1024 shapes.
+    """Limits how many shapes of a bf16 product torch and oneDNN keep; by default each of them stores 1024.
 
-    Minibatches of changing lengths bring new shapes, about twenty per step: 0.6 MB for each shape, and the gaps around them.
-    It takes effect from a process's first such product on, and respects values already set in the environment.
+    Minibatches of changing lengths bring about twenty new shapes per step. Each takes 0.6 MB, besides the gaps around it.
+    The limit takes effect with a process's first such product; values already set in the environment are respected.
     """
     for store in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
         os.environ.setdefault(store, str(KERNELS))

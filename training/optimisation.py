@@ -14,7 +14,7 @@ WEIGHT_DECAY = 1e-2  # of adamw [ours]
 
 
 def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Optimizer:
-    """'adamw', 'adam', or 'sgd' with Nesterov momentum 0.99 [paper, Section 6]."""
+    """Makes the optimiser: 'adamw', 'adam', or 'sgd' with Nesterov momentum 0.99 [paper, Section 6]."""
     if name == "sgd":
         return torch.optim.SGD(model.parameters(), lr, momentum=0.99, nesterov=True)
     if name == "adam":
@@ -28,11 +28,11 @@ def make_optimizer(name: str, model: DeepSpeech2, lr: float) -> torch.optim.Opti
 
 
 def learning_rate_factor(schedule: str, step: float, total: int, per_epoch: int, warmup: int = 10_000) -> float:
-    """Learning rate at a step, as a share of the highest.
+    """The learning rate at a step, as a share of the highest rate.
 
     'onecycle': rises in the first 15 % of the steps, then falls to 0 along a half cosine [ours]. 'anneal': divided by 1.2
     after each epoch [paper, Section 6]. 'noam': rises linearly for ``warmup`` steps, at most a third of all, then falls
-    with one over the square root of the step (Vaswani et al. 2017, Section 5.3). 'constant': 1.
+    as one over the square root of the step (Vaswani et al. 2017, Section 5.3). 'constant': 1.
     """
     if schedule == "onecycle":
         rise = max(1, round(0.15 * total))
@@ -53,10 +53,10 @@ def make_scheduler(
     optimizer: torch.optim.Optimizer, schedule: str, lr: float, total: int, per_epoch: int, step: int = 0, warmup: int = 10_000,
     place: Callable[[int], float] = float,
 ) -> LambdaLR:  # fmt: skip
-    """Sets the optimiser's learning rate at each step to ``lr`` times ``learning_rate_factor``, from ``step`` on.
+    """Sets the optimiser's learning rate at each step to ``lr`` times ``learning_rate_factor``, from ``step`` onwards.
 
-    Its only state is the number of the step, so a resumed run makes it again. ``place`` gives the place of a step in the
-    schedule, for epochs that differ in their number of steps.
+    Its only state is the number of the step, so a resumed run makes a new one. ``place`` gives the place of a step in the
+    schedule, because epochs may differ in their number of steps.
     """
     for group in optimizer.param_groups:
         group["initial_lr"] = lr

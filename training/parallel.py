@@ -1,4 +1,4 @@
-"""Data parallel: the processes that torchrun starts train one model together by synchronous SGD (Sections 4, 4.1).
+"""Data parallelism: the processes that torchrun starts train one model together by synchronous SGD (Sections 4, 4.1).
 
     torchrun --standalone --nproc_per_node=2 train_minimal.py
 
@@ -81,7 +81,7 @@ def _is_to_tell(error: BaseException, store: dist.Store) -> bool:
 
 @contextlib.contextmanager
 def one_voice() -> Iterator[None]:
-    """Inside this context only the first process of a machine prints; for work that all do alike, such as reading the flags."""
+    """Inside this context only the first process of a machine prints; for work that all of them do, such as reading the flags."""
     if not dist.is_available() or os.environ.get("LOCAL_RANK", "0") == "0":
         yield
         return
@@ -95,10 +95,10 @@ def one_voice() -> Iterator[None]:
 
 
 def _meeting_place() -> tuple[dist.Store, int, int]:
-    """The place where the processes find one another, this one's number, and their count; restarted ones find no old addresses.
+    """Where the processes meet, this process's number, and how many there are; restarted ones find no old addresses there.
 
-    torchrun keeps the addresses of processes that died, and new ones would try them (torch issue 135712). On one machine a
-    name for each start helps; on several machines torchrun's counts of the starts differ.
+    torchrun keeps the addresses of processes that died, and new processes would try them (torch issue 135712). On one
+    machine a name for each start prevents this; on several machines torchrun's counts of the starts differ.
     """
     restarts, shared = (
         int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)),
@@ -131,10 +131,10 @@ def is_first() -> bool:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The GPU of this process, if GPUs train: each process of a machine takes one.
+    """The device of this process; if the model is trained on GPUs, each process of a machine takes one of them.
 
     Raises:
-        ValueError: if the machine has fewer GPUs, or processes can't train together on such a device.
+        ValueError: if the machine has fewer GPUs than processes, or processes can't train together on such a device.
     """
     if count() == 1 or device.type == "cpu":
         return device
@@ -142,12 +142,12 @@ def own_device(device: torch.device) -> torch.device:
     if device.type != "cuda" or device.index is not None:
         raise ValueError(f"several processes can train on cpu, or on cuda with a GPU each, but not on {device}")
     if local >= there:
-        raise ValueError(f"each process needs its own GPU, and this machine has {there}: torchrun --nproc_per_node={there}")
+        raise ValueError(f"each process needs its own GPU, but this machine has {there}: torchrun --nproc_per_node={there}")
     torch.cuda.set_device(local)
     return torch.device("cuda", local)
 
 
-# ---- Values that the processes exchange; all of them must call at the same time -----------------
+# ---- Values that the processes exchange; all of them must make the call at the same time --------
 
 
 def from_first(value: object) -> object:
@@ -228,7 +228,7 @@ def agreed(
 
 
 class ParallelModel(DistributedDataParallel):
-    """A model whose gradients are averaged over the processes. Running averages are the same everywhere, so are not sent."""
+    """A model whose gradients are averaged over the processes. Running averages are the same everywhere, so they are not sent."""
 
     def __init__(self, model: DeepSpeech2) -> None:
         super().__init__(model, gradient_as_bucket_view=True)
@@ -248,18 +248,19 @@ def in_parallel(model: DeepSpeech2) -> DeepSpeech2 | ParallelModel:
     if count() == 1:
         return model
     if any(layer.batch_norm == "step" for layer in model.recurrences):
-        raise ValueError("--batch-norm step normalises each step alone, which several processes can't do together: use one")
+        what = "--batch-norm step normalises each step alone, which several processes can't do together"
+        raise ValueError(f"{what}: use one process")
     return ParallelModel(model)
 
 
 def seed_step(seed: int, step: int, shared: bool) -> None:
-    """With several processes, dropout depends only on seed, step and share, so that a resumed run draws the same."""
+    """With several processes, dropout depends only on seed, step and share, so that a resumed run draws the same numbers."""
     if count() > 1:
         share = rank() if shared else 0
         torch.manual_seed(int(np.random.SeedSequence((seed, step, share)).generate_state(1)[0]))
 
 
-# ---- Started again ------------------------------------------------------------------------------
+# ---- Restarts -----------------------------------------------------------------------------------
 
 
 def job() -> str | None:

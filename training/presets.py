@@ -10,20 +10,20 @@ PRESETS = {
         "features": "spectrogram", "n_fft": 128, "n_conv": 2, "rnn_type": "gru", "n_rnn": 3, "rnn_hidden": 128,
         "batch_norm": "output", "batch_size": 8, "optimizer": "adamw", "schedule": "onecycle",
     },
-    # The best English model (Sections 6, 6.1, 6.1.1), of 100 M weights. The paper names neither its width nor its features:
-    # 2120 units make 100 M with 257 bins [ours]; of the range of learning rates the middle [ours].
+    # The best English model (Sections 6, 6.1, 6.1.1), with 100 M weights. The paper states neither its width nor its features:
+    # with 257 bins, 2120 units make 100 M weights [ours]; the learning rate is the middle of the paper's range [ours].
     "paper": {
         "n_fft": 512, "n_conv": 3, "time_strides": "3,1,1", "rnn_type": "rnn", "n_rnn": 7, "rnn_hidden": 2120,
         "batch_norm": "paper", "bigrams": True, "epochs": 20, "batch_size": 512, "optimizer": "sgd", "lr": 3e-4,
         "schedule": "anneal",
     },
-    # Section 7.4; corpus: Section 7; the paper names no convolutions here, so they stay at the default.
+    # Section 7.4, and Section 7 for corpus; the paper names no convolutions here, so they stay at the default.
     "deployed": {
         "forward_only": True, "rnn_type": "gru", "n_rnn": 5, "rnn_hidden": 2560, "row_conv": 19, "fc_hidden": 2560,
         "normalize": "corpus",
     },
     # A published small recipe for LibriSpeech. Its kernels 11x41 and 11x21 and strides 2x2 and 1x2, time x frequency, are the
-    # first two of Table 4; its row convolution spans 5 frames; the peak of Noam's rate is the one for 512 units.
+    # first two of Table 4; its row convolution spans 5 frames; Noam's peak rate is the one for 512 units.
     "librispeech-lstm": {
         "features": "logmel", "n_mels": 80, "window_ms": 25.0, "stride_ms": 10.0, "n_conv": 2, "time_strides": "2,1",
         "forward_only": True, "rnn_type": "lstm", "n_rnn": 5, "rnn_hidden": 512, "row_conv": 4, "fc_hidden": 1024,

@@ -32,7 +32,7 @@ LM_ORDER = 4
 BEAM_OF_WORDS, BEAM_OF_CHARACTERS = 50, 200  # [ours], [paper, Section 6: Mandarin]
 EVALUATION_CACHE_MB = 200  # of audio, for each set
 BINS = {"spectrogram": "bins", "logmel": "log-mel bins"}
-BATCH_NORMS = {  # where it is applied, by DeepSpeech2's names for that
+BATCH_NORMS = {  # where it is applied, by DeepSpeech2's names for the places
     "output": "batch norm on the layers' output",
     "input": "batch norm on W h (the paper's Eq. 8)",
     "step": "batch norm on each step alone (the paper's Eq. 7)",
@@ -49,7 +49,7 @@ def report_left_out(problems: Sequence[Problem], too_short: Sequence[Problem] = 
 
 
 def describe(parts: Parts) -> None:
-    """The run in three lines: model, machine, data."""
+    """Prints what the run consists of: model, machine and data."""
     trainer, config = parts.trainer, parts.config
     model, data = trainer.model, trainer.data
     weights = sum(p.numel() for p in model.parameters())
@@ -74,7 +74,7 @@ def _layers(config: ModelConfig, convolutions: int) -> str:
     """The layers in two lines."""
     directions = "bidirectional" if config.bidirectional else "forward-only"
     if config.model == "ds1":
-        spliced = f"Deep Speech 1, {config.context} frames spliced on either side, every second kept"
+        spliced = f"Deep Speech 1, {config.context} frames spliced on either side, every second frame kept"
         return f"{spliced},\n       five layers of {config.rnn_hidden} units, the fourth a {directions} simple recurrence"
     ahead = f", a row convolution that looks {config.row_conv} frames ahead" if config.row_conv else ""
     connected = f", a fully connected layer of {config.fc_hidden} units" if config.fc_hidden else ""
@@ -95,7 +95,7 @@ def show_result(name: str, result: dict, encoder: CharEncoder) -> None:
 
 
 def finish(run: Run, language_model: LanguageModelSettings | None = None, jitter: bool = False) -> None:
-    """Evaluates the best weights on dev, draws the pictures, writes results.json; decodes with the language model if given.
+    """Evaluates the best weights, draws the pictures and writes results.json; decodes with a language model if one is given.
 
     With ``jitter`` all error rates are those of ``models.jitter``; the saved model is unchanged.
 
@@ -134,7 +134,7 @@ def keep_calibration(run: Run, best: Checkpoint, dev: Sequence) -> None:
 
 
 def readable_sets(evaluation: dict[str, Sequence]) -> tuple[dict[str, Sequence], list[str]]:
-    """The sets without test utterances whose audio can't be read (it prints them); a sentence for each set with many of them."""
+    """The sets without their unreadable test utterances, which it prints, and a sentence for each set with too many of these."""
     sets, too_bad = {"dev": evaluation["dev"]}, []  # dev was read before the training
     for name, dataset in evaluation.items():
         if name != "dev":
@@ -165,7 +165,7 @@ def decode_with_language_model(run: Run, best: Checkpoint, sets: dict[str, Seque
 def tune_and_compare(
     checkpoint: Checkpoint, sets: dict[str, Sequence], lm: LanguageModelSettings, folder: Path, caption: str
 ) -> None:
-    """Chooses alpha and beta on ``sets['dev']``, prints the error rates of all sets, leaves tuning.png and decoder.json."""
+    """Chooses alpha and beta on ``sets['dev']``, prints the error rates of all sets, and writes tuning.png and decoder.json."""
     encoder = checkpoint.encoder
     scorer = make_scorer(lm.file, encoder, lm.unit, lm.lexicon, lm.unknown_penalty)
     outputs = {name: network_outputs(checkpoint.model, data, encoder) for name, data in sets.items()}

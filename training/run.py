@@ -1,4 +1,4 @@
-"""One training run in its folder: epochs, evaluation on dev, checkpoints, metrics; it resumes where it was stopped."""
+"""One training run in its folder: epochs, evaluation on dev, checkpoints and metrics; it resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Parts:
 
 
 class Run:
-    """One training run in its folder: epochs, evaluation on dev, checkpoints, metrics.
+    """One training run in its folder: epochs, evaluation on dev, checkpoints and metrics.
 
     Args:
         parts: what the run is made of.
         folder: where its files go; an ``OpenFolder`` stays locked until ``close`` or the end of the process.
-        command: the command that started it; the pictures show it.
+        command: the command that started the run, shown in its pictures.
         save_minutes: minutes between two saves of last.pt within an epoch.
 
-    ``with run: ...`` closes it in the end.
+    ``with run: ...`` closes it at the end.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Run:
         self.opened = folder if isinstance(folder, OpenFolder) else None
         self.parts, self.trainer, self.folder = parts, parts.trainer, self.opened.path if self.opened else Path(folder)
         self.caption = f"measured here: {command}"  # of the pictures
-        self.measure = measure_of(parts.encoder)  # chooses the best weights: WER, or CER in languages without spaces
+        self.measure = measure_of(parts.encoder)  # by which the best weights are chosen: WER, or CER in languages without spaces
         self.best, self.history = float("inf"), []
         self.save_minutes, self._saved = save_minutes, time.monotonic()  # when last.pt was written
         self.report: EpochReport | None = None  # of an epoch that is trained but not yet evaluated
@@ -109,7 +109,7 @@ class Run:
             self.report = EpochReport(**report | {"problems": [Problem(**problem) for problem in report["problems"]]})
 
     def _refuse_another(self, checkpoint: Checkpoint) -> None:
-        """Raises ``CheckpointError`` if the checkpoint's run had another model or other settings, or if it holds no run."""
+        """Raises ``CheckpointError`` if the checkpoint's run had another model or other settings, or if it holds only weights."""
         if checkpoint.encoder.alphabet != self.parts.encoder.alphabet:
             refuse_to_resume("another alphabet", self._other_outputs(checkpoint.encoder))
         was, now = (
@@ -133,11 +133,11 @@ class Run:
         return [f"{sizes}the outputs differ in {', '.join(map(repr, units[:30]))}{more}"]
 
     def _read_history(self) -> list[dict]:
-        """The lines of metrics.jsonl up to the epoch that is resumed at."""
+        """The lines of metrics.jsonl up to the epoch at which the run resumes."""
         try:
             history = read_metrics(self.metrics_file)
         except ValueError:
-            raise CheckpointError(f"{self.metrics_file} has a broken line: take it out, then resume") from None
+            raise CheckpointError(f"{self.metrics_file} has a broken line: remove it, then resume") from None
         evaluated = self.trainer.epoch - (self.report is not None)
         return [line for line in history if line["epoch"] <= evaluated]
 
@@ -173,14 +173,14 @@ class Run:
 
     @contextlib.contextmanager
     def _saved_before_is_named(self) -> Iterator[None]:
-        """Adds to an error of writing which checkpoint is whole and how to resume from it."""
+        """Adds to a write error which checkpoint is intact and how to resume from it."""
         try:
             yield
         except OSError as error:
             last = self.folder / "last.pt"
             if not last.exists():
                 raise
-            raise OSError(f"{error}. {last} is whole; once this is fixed, continue with --resume {self.folder}") from error
+            raise OSError(f"{error}. {last} is intact; once this is fixed, continue with --resume {self.folder}") from error
 
     def _last_good(self) -> str:
         last, best = (self.folder / name for name in ("last.pt", "checkpoint.pt"))
@@ -190,7 +190,7 @@ class Run:
         return f"the last good checkpoint is {last}: start a new run from it with --checkpoint{also}"
 
     def save_stopped(self) -> str:
-        """Writes the state after Ctrl-C to last.pt, and to checkpoint.pt if no epoch was evaluated yet.
+        """Writes the state after Ctrl-C to last.pt, and to checkpoint.pt if no epoch has been evaluated yet.
 
         Returns:
             a message: what was saved, if anything, and how to continue.
@@ -204,7 +204,7 @@ class Run:
                 self.save("last.pt")
                 if not (self.folder / "checkpoint.pt").exists():
                     self.save("checkpoint.pt")
-        again = f"run the same command with --resume {self.folder}, without --output-dir and --overwrite"
+        again = f"run the same command with --resume {self.folder}, without --output-dir or --overwrite"
         return f"stopped; the state is in {self.folder}. To continue, {again}"
 
     def train(self) -> None:
@@ -224,7 +224,7 @@ class Run:
             raise FloatingPointError(f"{error}; {self._last_good()}") from error
 
     def epoch(self, interrupted: Interrupts | None = None) -> None:
-        """Trains an epoch, evaluates on dev, keeps the weights if they are the best there (arXiv Section 6).
+        """Trains an epoch, evaluates on dev, and keeps the weights if they are the best there so far (arXiv Section 6).
 
         If several processes train together, the first one evaluates. If one is asked to stop, all of them stop.
         """
@@ -241,7 +241,7 @@ class Run:
                 bar.set_postfix(loss=f"{loss:.1f}")
                 self._save_if_due()
 
-            if self.report is None:  # otherwise Ctrl-C came while the epoch was evaluated
+            if self.report is None:  # otherwise Ctrl-C came while the epoch was being evaluated
                 self.report = trainer.run_epoch(on_step)
         try:
             if is_first():

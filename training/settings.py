@@ -9,10 +9,10 @@ from pathlib import Path
 from models.checkpoints import CheckpointError
 
 # What train_minimal.py uses instead of the defaults unless a flag says otherwise [ours, chosen on dev].
-SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, of as many convolutions as there are; Table 4: 2,1,1
+SYNTHETIC_STRIDES, RECORDING_STRIDES = (2, 2, 1), (3, 1, 1)  # in time, one per convolution; Table 4: 2,1,1
 RECORDING_EPOCHS, RECORDING_LR = 16, 2e-3
 DS1_HIDDEN, DS1_DROPOUT, DS1_LR = 512, 0.05, 1e-3  # of --model ds1; Deep Speech 1: 2048 units, dropout 0.05 to 0.1
-LOG_MEL_WINDOW_MS = 25.0  # as ``compute_log_mel``
+LOG_MEL_WINDOW_MS = 25.0  # as in ``compute_log_mel``
 
 
 @dataclass(frozen=True)
@@ -22,20 +22,20 @@ class SpeechSettings:
     Attributes:
         data: a corpus, see ``speech.corpora``; None: the built-in synthetic voice.
         train, test: names of splits to train and to test on; none: all whose names begin with 'train' or 'test'.
-        dev: split to choose the best weights on; None: the only one, or the one named 'dev'.
+        dev: split to choose the best weights on; None: the only dev split, or the one named 'dev'.
         join: each training example joins between 1 and this many utterances of one speaker.
         n_train: number of utterances to train on; None: 400 synthetic ones, or all of ``data``.
         n_val: number of utterances to validate on; None: 100 synthetic ones, or all of ``data`` up to 500.
         max_seconds: longer training recordings are left out; None: no limit.
         unknown: what to do with characters outside the alphabet: 'error' or 'drop'.
         augment: whether training speech is changed in a new way each epoch (arXiv 5.2 adds noise).
-        masks: how much augmentation hides of recordings: 'words': little; 'sentences': more; 'none': nothing; see
+        masks: how much of each recording augmentation hides: 'words': a little; 'sentences': more; 'none': nothing; see
             ``speech.augmentation``.
         bigrams: whether pairs of letters are outputs too (arXiv 3.6).
         sample_rate: in Hz; the features use it too. None: 16000; for recordings their own rate up to 8000 (up to 16000 with 256
             or more Fourier points), so that bins are 62.5 Hz apart [ours].
         alphabet: 'english', 'mandarin', 'corpus' or a file, see ``speech.alphabets.choose_encoder``.
-        transcript_column: column of a manifest that holds the transcripts; None: the column with such a name.
+        transcript_column: column of a manifest that holds the transcripts; None: it is found by its name.
     """
 
     data: str | Path | None = None
@@ -61,19 +61,19 @@ class TrainingSettings:
 
     Attributes:
         epochs: passes over the speech; the schedule spans them all [paper, Section 6: 20].
-        batch_size: utterances per step, of all processes together [paper, Section 6: 512].
+        batch_size: utterances per step, over all processes together [paper, Section 6: 512].
         lr: highest learning rate [paper, Section 6, with SGD: 1e-4 to 6e-4]; None: ``default_lr``.
         optimizer: 'adamw', 'adam' or 'sgd', see ``make_optimizer``.
         schedule: 'onecycle', 'anneal', 'noam' or 'constant', see ``learning_rate_factor``.
-        warmup: with 'noam': steps in which the rate rises, at most a third of all.
+        warmup: with 'noam': number of steps in which the rate rises, at most a third of all.
         sortagrad: whether the first epoch is sorted by length [paper, Section 3.3].
         precision: of matrix products: 'fp32', 'bf16', or 'auto': bf16 if the hardware has it. Statistics and losses stay float32.
         device: 'cpu', 'cuda', 'mps', or 'auto'.
         num_workers: processes that prepare features; 0: the training process does it.
         threads: number of CPU threads; None: torch's choice.
-        seed: of weights, order, synthetic speech and augmentation.
+        seed: for weights, order, synthetic speech and augmentation.
         checkpoint: file with the model and weights to start from; None: a new model.
-        batch_seconds: instead of ``batch_size``: each step takes as many utterances as fit into this time, padding included.
+        batch_seconds: instead of ``batch_size``: seconds per step, padding included; it takes as many utterances as fit.
     """
 
     epochs: int = 9
@@ -97,11 +97,11 @@ class LanguageModelSettings:
     """The language model to decode with (Section 3.8), and how wide the search is.
 
     Attributes:
-        file: an ARPA file or KenLM binary; 'train': a new model is made from the training transcripts.
+        file: an ARPA file or KenLM binary; 'train': a new model is trained on the training transcripts.
         unit: 'word' or 'character'; None: what the file says; with 'train': words, or characters in languages without spaces.
         lexicon: whether the search writes only words that the model knows.
-        unknown_penalty: nats per letter of a word that the model does not know; None: log(size of the alphabet) [ours].
-        beam: width of the search; None: 50 [ours; paper, Section 6: 500], in languages without spaces 200 [paper, Section 6].
+        unknown_penalty: nats for each letter of a word that the model does not know; None: log(size of the alphabet) [ours].
+        beam: width of the search; None: 50 [ours; paper, Section 6: 500], or 200 in languages without spaces [paper, Section 6].
         tune_beam: width of the search while alpha and beta are chosen on dev [ours].
     """
 

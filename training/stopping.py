@@ -15,7 +15,7 @@ OTHERS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the run to stop; ``number`` is the signal's."""
+    """A signal asked the run to stop; ``number`` is the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,13 +28,13 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 
 class Interrupts(list):
-    """Numbers of the signals so far; ``at_once`` says whether SIGTERM and SIGHUP may interrupt the current work."""
+    """The numbers of the signals received so far; ``at_once`` says whether SIGTERM and SIGHUP may interrupt the current work."""
 
     at_once = False
 
     @contextlib.contextmanager
     def ending_at_once(self) -> Iterator[None]:
-        """For work that may be lost, such as an evaluation: stops at once, since a scheduler does not wait long."""
+        """For work that may be lost, such as an evaluation: a signal stops it at once, since a scheduler does not wait long."""
         self.at_once = True
         try:
             yield
@@ -105,7 +105,7 @@ def _is_terminal(output: int) -> bool:
 
 
 def _say(what: str, terminals: list[int]) -> None:
-    """Writes to the standard error from a signal handler; if the terminal is gone, nothing is written to it any more."""
+    """Writes to standard error from a signal handler; if the terminal is gone, nothing more is written to it."""
     try:
         os.write(2, f"\n{what}\n".encode())
     except OSError:
@@ -120,10 +120,10 @@ def _end_with(process: object) -> None:
 
 
 def workers_survive(_worker: int) -> None:
-    """In a worker process: ignores signals to the whole group. The loop handles them, and still needs the minibatch.
+    """Makes a worker process ignore signals to the whole group, because the loop still needs the current minibatch.
 
-    The worker survives one SIGTERM; the next, which the main process sends if a worker does not end, ends it. It also ends when
-    the main process is killed; torch does that only for forked workers, which newer Pythons do not use.
+    The worker survives one SIGTERM; a second one, which the main process sends to a worker that does not end, ends it. It also
+    ends when the main process is killed; torch ensures this only for forked workers, which newer Pythons do not use.
     """
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

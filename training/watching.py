@@ -1,4 +1,4 @@
-"""A training that someone watches in a notebook."""
+"""Training that someone watches in a notebook."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from training.loop import EpochReport, Trainer
 
 
 def watched_epochs(trainer: Trainer, name: str = "", losses: list[float] | None = None) -> Iterator[EpochReport]:
-    """Trains epoch by epoch and yields each epoch's report; where someone watches, a bar counts the steps.
+    """Trains epoch by epoch and yields a report of each; if someone is watching, a progress bar counts the steps.
 
     Args:
-        name: what the bar begins with.
+        name: text at the beginning of the bar.
         losses: a list that gets the loss of each step.
     """
     while trainer.epoch < trainer.epochs:

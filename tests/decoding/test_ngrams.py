@@ -364,20 +364,23 @@ def test_minus_infinity_is_the_logarithm_of_zero(tmp_path):
     [
         (
             b"mmap lm http://kheafield.com/code format version 5\n\0",
-            r"is a KenLM binary, no ARPA file; --lm takes .*pip install kenlm",
+            r"is a KenLM binary, not an ARPA file; --lm takes .*pip install kenlm",
         ),
-        (b"SRILM_BINARY_NGRAM_002\n", "is a binary of SRILM: ngram -lm .*lm -write-lm lm.arpa"),
-        (b"\x0f\0\0\0Darpa Trigram LM\0", "is a binary of CMU Sphinx: sphinx_lm_convert -i .*lm -o"),
+        (b"SRILM_BINARY_NGRAM_002\n", "is an SRILM binary: ngram -lm .*lm -write-lm lm.arpa turns it into an ARPA file"),
+        (b"\x0f\0\0\0Darpa Trigram LM\0", "is a CMU Sphinx binary: sphinx_lm_convert -i .*lm -o"),
         (b"PK\x03\x04", "is a zip archive: unzip"),
         (ARPA.encode("utf-16"), "is text in UTF-16: iconv -f UTF-16 -t UTF-8"),
         (b"PK\x05\x06" + bytes(18), "is a zip archive: unzip"),
         (bytes(257) + b"ustar\x0000", "is a tar archive: tar -xf"),
         (b"RIFF\0\0\0\0WAVE", "is audio, not a language model: give an ARPA file"),
         (b"OggS\0\2", "is audio, not a language model"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "is no text, not a language model: give an ARPA file; python train_language_model.py"),
-        (b"\x80\x02}q\0.", "is a Python pickle, perhaps of a network's weights, not a language model"),
-        (b"# A title\n\nText\n", r"no ARPA file \(it begins with '# A title'\); .* python train_language_model.py .*lm -o"),
-        (b'{"alpha": 1}', r"no ARPA file \(it begins .*\); JSON such as decoder.json says how to search; give the ARPA file"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is binary data, not a language model: give an ARPA file; python train_language_model.py"),
+        (b"\x80\x02}q\0.", "is a Python pickle, perhaps a network's weights, not a language model"),
+        (b"# A title\n\nText\n", r"not an ARPA file \(it begins with '# A title'\); .* python train_language_model.py .*lm -o"),
+        (
+            b'{"alpha": 1}',
+            r"not an ARPA file \(it begins .*\); a JSON file such as decoder.json only holds settings of the search",
+        ),
         (
             gzip.compress(b"# A title\n", mtime=0),
             r"begins with '# A title'.*unpack it, then python train_language_model.py TEXT -o",
@@ -405,7 +408,7 @@ def test_what_is_no_arpa_file_is_named_as_what_it_is(tmp_path, start, what):
 def test_a_checkpoint_is_named_as_one(run_folder, tmp_path, cut, packed):
     content = (run_folder / "checkpoint.pt").read_bytes()[:cut]
     (tmp_path / "lm").write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(ArpaError, match=f"lm is{', once unpacked,' if packed else ''} a checkpoint, the weights of a network"):
+    with pytest.raises(ArpaError, match=f"lm is{', once unpacked,' if packed else ''} a checkpoint with a network's weights"):
         NGramModel.read_arpa(tmp_path / "lm")
 
 

@@ -365,7 +365,7 @@ def test_without_a_penalty_each_letter_of_the_alphabet_is_as_likely_as_the_other
 @pytest.mark.parametrize("penalty", [-1, math.inf, math.nan])
 @pytest.mark.parametrize(("kind", "unit"), [(WordScorer, "word"), (CharacterScorer, "character")])
 def test_a_penalty_is_a_number_from_0_on(kind, unit, penalty):
-    with pytest.raises(ValueError, match=r"penalty of an unknown word must be .* at least 0, not"):
+    with pytest.raises(ValueError, match=r"penalty for an unknown word must be .* at least 0, not"):
         kind(NGramModel.train(KNOWN, 2, unit), ENGLISH, unknown_penalty=penalty)
 
 
@@ -538,7 +538,7 @@ def test_where_the_unit_can_not_be_told_it_is_asked(tmp_path):
     assert isinstance(make_scorer(letters, ENGLISH, "word"), WordScorer)
     words = saved(tmp_path, ["你好 号", "号"])
     with pytest.raises(
-        ValueError, match=r"the alphabet has no space to separate them: make one of characters .*--unit character"
+        ValueError, match=r"the alphabet has no space to separate them: make a model of characters .*--unit character"
     ):
         make_scorer(words, CharEncoder("你好号"))
     commands = saved(tmp_path, ["yes", "no"])

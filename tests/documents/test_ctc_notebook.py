@@ -84,6 +84,14 @@ def test_it_learnt_what_it_says():
     assert len(differences) == 9 and max(map(float, differences)) < 1e-6
 
 
+def test_the_folded_answers_say_what_the_cells_printed():
+    text = "".join(map(source, STORED.cells))
+    for pause, sentence in (("(0, 1)", "{} of 50 unheard takes are right"), ("(1, 3)", "with the pause all {}")):
+        right = re.search(rf"^pause {re.escape(pause)}: .* (\d+) of 50", printed(CODE), re.MULTILINE)[1]
+        assert sentence.format(right) in text
+    assert "llll: 7 frames, 1 path; with one frame more 9 paths" in printed(CODE)
+
+
 # Its functions
 
 

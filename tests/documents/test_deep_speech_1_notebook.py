@@ -87,7 +87,12 @@ def test_each_mistake_is_marked_where_it_stands():
 
 
 def test_the_stored_run_shows_what_it_says():
-    check_claims(printed(CODE))
+    text = printed(CODE)
+    check_claims(text)
+    lines = r"^pieces of 1 s, ", r"^pieces of 0.2 s, ", r"^whole "
+    wrong = [re.search(rf"{line}.*\((\d+)/16", text, re.MULTILINE)[1] for line in lines]
+    said = "With pieces of 1 s {} of 16 words are wrong, with pieces of 0.2 s {}, and in the whole recording {}."
+    assert said.format(*wrong) in "".join(map(source, STORED.cells))
 
 
 # Its mistakes are the ones they are called, and nothing else

@@ -12,6 +12,7 @@ from helpers import DATA, ROOT, Notebook
 
 STORED = Notebook("notebook.ipynb")
 CODE, source, printed = STORED.code, STORED.source, STORED.printed
+TEXT = "\n".join(source(cell) for cell in STORED.cells if cell["cell_type"] == "markdown")
 
 
 def word_error_rates(text):
@@ -44,11 +45,16 @@ def test_the_short_runs_show_what_the_text_says():
     losses = [float(loss) for loss in re.findall(r"loss in the last epoch +([\d.]+)", printed(CODE))]
     shallow, shallow_norm, deep, deep_norm, unsorted, in_order = losses
     assert deep_norm < deep - 1 and shallow_norm < shallow and in_order < unsorted - 1
+    for first, second in ((shallow_norm, shallow), (deep_norm, deep), (in_order, unsorted)):
+        assert re.search(rf"\b{first:.2f} instead of {second:.2f}\b", TEXT)
 
 
 def test_parts_11_and_12_hear_a_voice_without_any_data():
     text = printed(CODE)
     assert text.count("'yes'") >= 4 and "any letters: 'yes', likeliest of the 35 words: 'yes'" in text
+    heard = re.findall(r"^up to (\d+) Hz: any letters '(\w+)', likeliest of the 35 words '(\w+)'", text, re.MULTILINE)
+    assert heard[1] == ("3400", "yes", "yes") and heard[0][0] == "2000"
+    assert "the letters become *{}*, and the likeliest of the 35 words is *{}*".format(*heard[0][1:]) in TEXT
 
 
 def test_pictures_and_sound_are_stored():
@@ -63,6 +69,10 @@ def test_the_stored_run_reached_its_error_rate_and_heard_real_speech():
     assert float(re.search(r"^greedy: ([\d.]+) %", text, re.MULTILINE)[1]) <= 5
     assert with_model <= 5 < beam < greedy <= 20  # in noise
     assert re.search(r"epoch 6 +loss .* dev: WER [\d.]+ % \(\d+/\d+", text)
+
+
+def test_the_stored_notebook_is_small():
+    assert (ROOT / "notebook.ipynb").stat().st_size < 2048 * 1024
 
 
 @pytest.mark.slow

@@ -46,6 +46,15 @@ def test_every_part_ends_with_one_folded_answer(notebook, kinds, parts):
         assert part.rstrip().endswith("</details>")
 
 
+@each
+def test_a_prediction_is_asked_before_the_cell_to_change_and_answered_behind_it(notebook, kinds, parts):
+    begins = [notebook.source(cell) for cell in notebook.cells]
+    asked = [i for i, text in enumerate(begins) if text.startswith("**Predict.**")]
+    assert all(begins[i + 1].startswith("# Change ") for i in asked)
+    assert all(begins[i + 2].startswith("<details><summary>What happens</summary>") for i in asked)
+    assert any(text.startswith("# Change ") for text in begins)
+
+
 # Where the project is found
 
 FINDING = [Notebook(name) for name in ("notebook.ipynb", "notebooks/deep_speech_1.ipynb", "notebooks/mandarin.ipynb")]
@@ -85,6 +94,14 @@ def test_the_first_cell_is_the_same_in_all_notebooks_that_need_the_project():
 def test_beside_or_above_the_notebook_the_project_is_found_silently(find, tmp_path, capfd, folder):
     (tmp_path / "implementation.py").touch()
     assert find(folder) == ([], str(tmp_path)) and capfd.readouterr() == ("", "")
+
+
+def test_what_was_fetched_is_found_again_after_the_kernel_restarts(find, tmp_path, capfd):
+    fetched = tmp_path / "elsewhere" / "deep_speech_2"
+    fetched.mkdir(parents=True)
+    (fetched / "implementation.py").touch()
+    for address in ("", "some.where/project.git"):
+        assert find("elsewhere", address) == ([], str(fetched)) and capfd.readouterr() == ("", "")
 
 
 def test_without_project_and_address_one_sentence_says_what_to_do(find):

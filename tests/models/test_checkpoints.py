@@ -66,7 +66,7 @@ def test_a_missing_file_says_who_writes_one(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "bad.pt").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"bad\.pt: not a checkpoint of this library, or damaged"):
+    with pytest.raises(CheckpointError, match=r"bad\.pt: not a checkpoint from this library, or damaged"):
         load_checkpoint(tmp_path / "bad.pt")
 
 
@@ -94,11 +94,11 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
 def test_other_settings_and_formats_are_told_apart(tmp_path):
     torch.save([1], tmp_path / "list.pt")
-    with pytest.raises(CheckpointError, match="not a checkpoint of this library"):
+    with pytest.raises(CheckpointError, match="not a checkpoint from this library"):
         load_checkpoint(tmp_path / "list.pt")
     content = {"format": 99, "config": {}, "alphabet": [], "model": {}}
     torch.save(content, tmp_path / "new.pt")
-    with pytest.raises(CheckpointError, match="format 99, this version reads 1"):
+    with pytest.raises(CheckpointError, match="format 99, but this version reads format 1"):
         load_checkpoint(tmp_path / "new.pt")
     torch.save(content | {"format": 1, "config": {"wings": 2}}, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match="wings"):
@@ -216,13 +216,13 @@ def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value):
         content["model"][name].view(-1)[0] = value
     torch.save(content, tmp_path / "c.pt")
     with pytest.raises(
-        CheckpointError, match=f"c.pt: there is nan or infinity in {names[0]}, {names[1]}, so it can give no text"
+        CheckpointError, match=f"c.pt: there is nan or infinity in {names[0]}, {names[1]}, so the model can't work"
     ):
         load_checkpoint(tmp_path / "c.pt")
     for name in names:
         content["model"][name].view(-1)[0] = value
     torch.save(content, tmp_path / "c.pt")
-    with pytest.raises(CheckpointError, match="and 1 more, so it can give no text"):
+    with pytest.raises(CheckpointError, match="and 1 more, so the model can't work"):
         load_checkpoint(tmp_path / "c.pt")
 
 
@@ -254,5 +254,5 @@ def test_the_settings_are_also_had_flat():
 
 def test_a_language_model_in_place_of_a_checkpoint_is_named(tmp_path):
     (tmp_path / "lm.arpa").write_text("\n\\data\\\nngram 1=3\n")
-    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, not a checkpoint; train_minimal\.py makes one"):
+    with pytest.raises(CheckpointError, match=r"lm\.arpa is a language model, not a checkpoint; give the checkpoint\.pt that"):
         load_checkpoint(tmp_path / "lm.arpa")

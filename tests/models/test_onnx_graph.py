@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path):
     whole, stream = (OnnxModel(onnx_model(trained(STREAMS["gru"]), s).SerializeToString()) for s in (False, True))
     with pytest.raises(ValueError, match="exported for whole utterances: export a forward-only model with --stream"):
         OnnxStream(whole)
-    with pytest.raises(ValueError, match="use OnnxStream, since it takes no batch"):
+    with pytest.raises(ValueError, match="so it takes no batch of utterances: use OnnxStream"):
         stream.batch([np.zeros(500)])
     (tmp_path / "text.onnx").write_text("not a model")
     with pytest.raises(ValueError, match=r"text\.onnx: not an ONNX model that onnxruntime can run"):

@@ -79,7 +79,7 @@ def test_text_and_times_are_those_of_the_whole_recording(understands_tones, tmp_
     soundfile.write(tmp_path / "long.wav", wave, RATE)
     with caplog.at_level(logging.WARNING):
         found = transcribe.transcribe(checkpoint, tmp_path / "long.wav", times=True)
-    assert f"minutes; heard in {len(heard)} pieces, cut at pauses" in caplog.text and len(heard) > 3
+    assert f"minutes; cut into {len(heard)} pieces at pauses" in caplog.text and len(heard) > 3
     assert max(heard) * 0.01 < pieces.LONGEST_PIECE + 2 * pieces.CONTEXT + 0.1
     assert found["text"] == text and [word["text"] for word in found["words"]] == [word for word, _ in words]
     late = [word["start"] - start for word, (_, start) in zip(found["words"], words, strict=True)]

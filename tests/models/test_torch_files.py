@@ -73,7 +73,7 @@ def test_a_file_that_is_cut_off_is_named(saved, size):
 def test_a_zip_archive_of_another_kind_is_named(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
         archive.writestr("readme.txt", "hello")
-    with pytest.raises(BadFile, match=r"a zip archive, but not one of torch\.save"):
+    with pytest.raises(BadFile, match=r"a zip archive, but not one from torch\.save"):
         read_torch_file(tmp_path / "a.pt", "cpu")
 
 
@@ -101,7 +101,7 @@ def test_what_a_pickle_would_run_is_named(saved, content, what):
 
 def test_a_second_pickle_by_another_spelling_is_refused(saved):
     again(saved, {"a/DATA.PKL": pickle.dumps(Runs(), 2)})
-    with pytest.raises(BadFile, match="not one of torch"):
+    with pytest.raises(BadFile, match="not one from torch"):
         read_torch_file(saved, "cpu")
 
 

@@ -121,5 +121,5 @@ def test_what_is_wrong_is_told_before_torch_begins_to_write(tmp_path, monkeypatc
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):
-    with pytest.raises(OSError, match=r"a\.json can't be written: the folder is gone"):
+    with pytest.raises(OSError, match=r"a\.json can't be written: its folder is gone"):
         write_whole(tmp_path / "gone" / "a.json", "x")

@@ -140,7 +140,7 @@ def test_a_refused_microphone_is_said_in_words(chromium, address):
     page = chromium.new_context().new_page()
     page.goto(address)
     page.get_by_role("button", name=RECORD).click()
-    wait_for(page, ".recorder .note", "The browser may not use the microphone: allow it")
+    wait_for(page, ".recorder .note", "The browser is not allowed to use the microphone: allow it")
     page.context.close()
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
+import shutil
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -80,10 +84,24 @@ def test_what_the_browser_recorded_is_heard(monkeypatch, page):
     heard = []
     widgets.recorder(heard.append, 16000)
     field, button, _ = page.parts
-    assert "RATE = 16000" in button.data and "getUserMedia" in button.data
+    assert 'data-rate="16000" data-seconds="2"' in button.data and "getUserMedia" in button.data
     samples = np.array([0, 16384, -32768], "<i2")
     field.value = base64.b64encode(samples.tobytes()).decode()
     assert [audio.tolist() for audio in heard] == [[0.0, 0.5, -1.0]]
+
+
+def test_the_recorders_cell_may_run_twice_in_one_page(monkeypatch, page):
+    monkeypatch.setattr(widgets, "watched", lambda: True)
+    monkeypatch.setattr(widgets, "find_spec", lambda name: None if name == "sounddevice" else True)
+    widgets.recorder(print, 16000)
+    script = re.search(r"<script>(.*)</script>", page.parts[1].data, re.DOTALL)[1]
+    code = re.sub(r"^//.*\n", "", script, flags=re.MULTILINE).strip()
+    assert code.startswith("(() => {\n") and code.endswith("\n})();")
+    assert all(line.startswith(("  ", "(", "}")) or not line for line in code.splitlines())  # nothing is declared outside
+    if node := shutil.which("node"):
+        stub = "globalThis.document = { getElementById: () => ({ dataset: {} }) };"
+        run = f"{stub} for (const time of [1, 2]) require('vm').runInThisContext({json.dumps(script)});"
+        subprocess.run([node, "-e", run], check=True, timeout=60)
 
 
 def test_a_microphone_of_this_computer_is_used_where_there_is_one(monkeypatch, page):

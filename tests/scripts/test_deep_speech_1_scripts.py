@@ -41,7 +41,8 @@ def test_a_run_is_described_and_its_checkpoint_is_that_model(tmp_path, capsys, m
     assert train_minimal.main([*DS1, *FEW, "--jitter", "--output-dir", str(tmp_path / "run")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "model: Deep Speech 1, 2 frames spliced on either side, every second kept, five layers of 16 units, the fourth a " in said
+        "model: Deep Speech 1, 2 frames spliced on either side, every second frame kept, five layers of 16 units, the fourth a "
+        in said
     )
     assert "bidirectional simple recurrence, 0.00 M weights; 33 bins at 16000 Hz" in said and "an output every 20 ms" in said
     assert heard == [Jittered]

@@ -43,9 +43,9 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     monkeypatch.chdir(tmp_path)
     status, out, err = run(capsys, checkpoint, "-o", "model.onnx")
     assert (status, err) == (0, "") and re.match(
-        r"model\.onnx: 1\.\d MB; two utterances of noise differ from torch by \de-0[5-9] at most\n", out
+        r"model\.onnx: 1\.\d MB; its output for two utterances of noise differs from torch's by \de-0[5-9] at most\n", out
     )
-    assert "takes utterances at 16000 Hz, gives 29 log-probabilities every 40 ms" in out
+    assert "takes utterances at 16000 Hz and gives 29 log-probabilities every 40 ms" in out
     soundfile.write("mine.wav", generate_synthetic_audio("hello little moon").numpy(), 16000, subtype="PCM_16")
     assert not {"torch", "implementation", "models"} & set(re.findall(r"^(?:import|from) (\w+)", example(), re.M))
     exec(compile(example(), "docs/onnx.md", "exec"), {"__name__": "__main__"})
@@ -59,7 +59,7 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     told = json.loads(out)
     assert status == 0 and (told["kind"], told["sample_rate"], json.loads(told["symbols"])[1]) == ("whole", "16000", "a")
     status, _, err = run(capsys, checkpoint, "-o", "stream.onnx", "--stream")
-    assert status == 2 and "need the end of the utterance first: train one with train_minimal.py --forward-only" in err
+    assert status == 2 and "need the end of the utterance first: train another with train_minimal.py --forward-only" in err
     for far in (0.5, float("nan")):
         monkeypatch.setattr("models.onnx_runtime.difference", lambda *_, far=far: far)
         status, _, err = run(capsys, checkpoint, "-o", "other.onnx")
@@ -71,7 +71,7 @@ def test_the_example_of_the_documents_says_what_transcribe_says(checkpoint, tmp_
     ("arguments", "what"),
     [
         (["missing.pt", "-o", "m.onnx"], "missing.pt: no such file"),
-        (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint of this library"),
+        (["text.pt", "-o", "m.onnx"], "text.pt: not a checkpoint from this library"),
         (["text.pt", "-o", "m.pt"], "m.pt: the name of an ONNX file must end in .onnx: write -o m.onnx"),
         (["text.pt", "-o", "no/m.onnx"], "the folder of no/m.onnx does not exist; make it first"),
     ],

@@ -65,7 +65,7 @@ def test_a_run_is_measured_by_characters_and_has_no_word_errors(hanzi):
     ("flags", "says"),
     [
         (["--alphabet", "english"], r"12 of 12 utterances have letters that the alphabet lacks, more than 1 %: '数' 3 times, "),
-        ([], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin has 6,763 Chinese ones"),
+        ([], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin has 6,763 Chinese "),
         (["--unknown", "drop"], "--alphabet corpus takes the characters of the training transcripts, or --alphabet mandarin"),
         (
             ["--alphabet", "english", "--transcript-column", "pinyin"],
@@ -117,7 +117,7 @@ def test_a_corpus_whose_dev_has_other_characters_says_how_to_count_them(hanzi, t
     flags = ["--data", str(tmp_path), *SMALL, "--alphabet", "corpus", "--epochs", "1", "--output-dir", str(tmp_path / "run")]
     assert train_minimal.main(flags) == 2
     error = capsys.readouterr().err
-    assert f"'方' once, first in {tmp_path / '6.wav'}; --alphabet mandarin has 6,763 Chinese ones, or " in error
+    assert f"'方' once, first in {tmp_path / '6.wav'}; --alphabet mandarin has 6,763 Chinese characters, or " in error
     assert "or --unknown drop leaves them out of the training" in error
     assert train_minimal.main([*flags, "--unknown", "drop"]) == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text())["dev"]["characters"] == 6  # 方 counts

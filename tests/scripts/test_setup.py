@@ -72,7 +72,7 @@ def test_an_old_python_is_one_sentence(capsys, monkeypatch, arguments):
     assert capsys.readouterr() == ("", f"{needed}get it from https://www.python.org/downloads/\n")
     monkeypatch.setattr(setup.shutil, "which", lambda name: name if name == "python3.12" else None)
     assert setup.main(arguments) == 1
-    assert capsys.readouterr().err == f"{needed}python3.12 is here, so write python3.12 for python3\n"
+    assert capsys.readouterr().err == f"{needed}python3.12 is installed: use it instead of python3\n"
 
 
 def test_a_python_without_venv_is_one_sentence(capsys, monkeypatch):

@@ -95,7 +95,7 @@ def test_an_existing_output_is_kept(tmp_path, capsys, sentences):
         (["latin.txt", "-o", "lm.arpa"], "latin.txt:2: not UTF-8 text"),
         (["manifest.tsv", "-o", "lm.arpa"], "first line must be a header"),
         ([".", "-o", "lm.arpa"], "first line must be a header"),
-        (["text.txt", "--score", "a"], r"text.txt: no line is \data\, so this is no ARPA file"),
+        (["text.txt", "--score", "a"], r"text.txt: no line is \data\, so this is not an ARPA file"),
         (["missing.arpa", "--score", "a"], "missing.arpa"),
     ],
 )

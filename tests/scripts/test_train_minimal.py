@@ -244,7 +244,7 @@ def test_real_digits_join_and_bad_lines(tmp_path, capsys):
     out, unseen = capsys.readouterr().out, sum("\ttest_unseen\t" in row for row in rows)
     assert unseen > 50 and "gone.flac" in out and f"test_unseen: {unseen} utterances" in out and "8000 Hz" in out
     longer = sum(float(row.split("\t")[3]) > 0.6 for row in rows[1:] if "\ttrain\t" in row)
-    assert longer and f"left out, longer than 0.6 s: {longer} recordings of train" in out
+    assert longer and f"left out because they are longer than 0.6 s: {longer} recordings of train" in out
     assert "gone.flac" in (tmp_path / "run" / "left_out.txt").read_text()
 
 
@@ -384,7 +384,7 @@ def test_splits_to_train_choose_weights_and_test_on_are_named(tmp_path, capsys):
     roles = ["--train", "train-b", "--dev", "dev-b", "--test", "test-a, dev-a"]
     assert train_minimal.main([*command, *roles, "--output-dir", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, used neither to train nor to test" in out
+    assert "training: 4 utterances" in out and "split 'train-a': 4 utterances, used for neither training nor testing" in out
     assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {"dev", "test-a", "test dev-a"}
     assert train_minimal.main([*command, "--dev", "dev-a", "--output-dir", str(tmp_path / "all")]) == 0
     assert "training: 8 utterances" in capsys.readouterr().out

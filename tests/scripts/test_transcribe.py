@@ -341,11 +341,11 @@ def test_a_stream_that_is_no_speech_is_said_in_a_sentence(forward_only, sent, co
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--stream"], "no audio given: name files, - for the standard input, or --microphone"),
+        (["--stream"], "no audio given: name files, - for standard input, or --microphone"),
         (["--microphone", "a.wav"], "--microphone takes no files"),
         (["--stream", "-", "-"], "- is named twice"),
-        (["--stream", "a.wav", "--rate", "8000"], "--rate is for raw audio from the standard input"),
-        (["-", "--rate", "8000"], "--rate is for raw audio from the standard input"),
+        (["--stream", "a.wav", "--rate", "8000"], "--rate is for raw audio from standard input"),
+        (["-", "--rate", "8000"], "--rate is for raw audio from standard input"),
         (["--stream", "-", "--rate", "16"], "--rate must lie between 1000 and 768000 Hz, not 16"),
         (["--stream", "-", "--settle-after", "2"], "--settle-after needs a stream with a beam search"),
         (
@@ -364,7 +364,7 @@ def test_flags_that_fit_no_stream_are_refused(forward_only, flags, message, caps
 def test_a_bidirectional_checkpoint_can_not_hear_a_stream(run_folder, capsys):
     assert transcribe.main([str(run_folder / "checkpoint.pt"), "--stream", "-"]) == 2
     said = capsys.readouterr().err
-    assert "its layers are bidirectional, so they need the end of the utterance first: train one with" in said
+    assert "its layers are bidirectional, so they need the end of the utterance first: train another with" in said
 
 
 def test_an_interrupt_stops_files_as_it_does_without_stream(forward_only, tmp_path, monkeypatch, capsys):
@@ -396,4 +396,4 @@ def test_the_microphone_is_heard_until_it_ends(forward_only, monkeypatch, capsys
 def test_a_closed_standard_input_is_called_that(forward_only, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
     assert transcribe.main([str(forward_only), "--stream", "-"]) == 1
-    assert "-: the standard input is closed: send raw audio into it" in capsys.readouterr().err
+    assert "-: standard input is closed: send raw audio with" in capsys.readouterr().err

@@ -141,7 +141,7 @@ def test_a_split_of_another_name_is_not_left_out_silently(small_corpus, tmp_path
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "manifest.tsv").write_text(manifest)
     assemble(SpeechSettings(data=tmp_path), ModelConfig(rnn_hidden=16), TrainingSettings())
-    assert "split 'eval': 3 utterances, used neither to train nor to test" in capsys.readouterr().out
+    assert "split 'eval': 3 utterances, used for neither training nor testing" in capsys.readouterr().out
 
 
 def test_a_part_that_is_not_there_is_said_in_one_sentence_below_what_is_there(tmp_path, capsys):

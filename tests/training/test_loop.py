@@ -340,7 +340,9 @@ def test_a_worker_that_dies_is_an_error_that_names_what_it_read():
     encoder = CharEncoder()
     model = SMALL.build(encoder)
     data = TrainingSet(Deadly(generate_synthetic_dataset(7, max_words=1)), encoder, model)
-    with pytest.raises(CorpusError, match=r"a worker process died.* reading: .*utterance 5.*--num-workers 0"):
+    with pytest.raises(
+        CorpusError, match=r"a worker process ran out of memory or was killed.* reading: .*utterance 5.*--num-workers 0"
+    ):
         Trainer(model, data, TrainingSettings(epochs=1, batch_size=2, num_workers=1)).run_epoch()
 
 

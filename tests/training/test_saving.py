@@ -135,7 +135,7 @@ class TestFullDisk:
             assert train_minimal.main([*FLAGS, "--save-minutes", "0", "--output-dir", str(folder)]) == 2
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
         assert len(said) == 1 and "can't be written; is the disk full?" in said[0]
-        assert f"{folder / 'last.pt'} is whole" in said[0] and f"--resume {folder}" in said[0]
+        assert f"{folder / 'last.pt'} is intact" in said[0] and f"--resume {folder}" in said[0]
         assert position(folder) == expected and not list(folder.glob("*.tmp*"))
         assert train_minimal.main([*FLAGS, "--resume", str(folder)]) == 0
         assert different(trained_state(run_folder), trained_state(folder)) == []
@@ -147,7 +147,7 @@ class TestFullDisk:
         monkeypatch.setattr(torch, "save", full)
         assert train_minimal.main([*FLAGS, "--output-dir", str(tmp_path / "run")]) == 2
         said = capsys.readouterr().err
-        assert "last.pt can't be written; is the disk full? (No space left on device)" in said and "is whole" not in said
+        assert "last.pt can't be written; is the disk full? (No space left on device)" in said and "is intact" not in said
 
 
 def not_finite(patch: pytest.MonkeyPatch, steps: range, value: float = torch.nan) -> None:
