@@ -221,8 +221,10 @@ class Trainer:
 
     def _scheduler(self) -> torch.optim.lr_scheduler.LambdaLR:
         total, settings = self.settings.epochs * self._per_epoch, self.settings
+        place = weakref.WeakMethod(self._place)  # a schedule that held the trainer would hold its worker processes too
         return make_scheduler(
-            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup, self._place
+            self.optimizer, settings.schedule, settings.lr, total, self._per_epoch, self.step, settings.warmup,
+            lambda step: place()(step),
         )  # fmt: skip
 
     def _place(self, step: int) -> float:
