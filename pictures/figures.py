@@ -378,15 +378,16 @@ def _layer_rows(model: DeepSpeech2, frames: int, sample_rate: int) -> list[_Laye
         if not height:
             name = f"1D convolution over {width} frames, stride {along}"
         if isinstance(model, DeepSpeech1):  # its layers are convolutions over spliced frames, or over one frame
-            name = f"feed-forward, of {width} spliced frames, every second" if width > 1 else "feed-forward"
+            name = f"feed-forward, {width} spliced frames, stride {along}" if width > 1 else "feed-forward"
         shape = f"{layer.channels} ch. × {bins} bins × {int(lengths)}" if height else f"{layer.channels} ch. × {int(lengths)}"
         placed = f"{_placement(block)}, clipped ReLU"
         rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(block), BLUE))
     for layer in model.recurrences:
         kind, units = layer.rnn_type.upper(), layer.hidden_size
         name = f"→ ← bidirectional {kind}, {units} units each way" if layer.bidirectional else f"→ forward {kind}, {units} units"
-        after = "clipped ReLU" if layer.batch_norm == "output" else "sum of both" if layer.bidirectional else ""
-        placed = ", ".join(filter(None, (_placement(layer), after)))
+        clipped = "clipped ReLU" if layer.batch_norm == "output" or layer.rnn_type == "rnn" else ""
+        summed = "sum of both" if layer.bidirectional and layer.batch_norm != "output" else ""
+        placed = ", ".join(filter(None, (_placement(layer), clipped, summed)))
         shape = f"{layer.output_size} × {int(lengths)}"
         rows.append(_LayerRow(f"{name},\n{placed}", shape, stride, _weights(layer), GREEN))
     if (row := model.row_convolution) is not None:

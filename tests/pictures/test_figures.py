@@ -131,9 +131,9 @@ def test_pictures_of_deep_speech_1_name_its_layers(speech):
         model.convolutions[1].conv.bias -= 100  # so that the clipped ReLU of layer 2 makes all of it 0
     rows = words_of(figures.architecture(model))
     for words in (
-        "feed-forward, of 9 spliced frames, every second,\nno batch norm, clipped ReLU",
+        "feed-forward, 9 spliced frames, stride 2,\nno batch norm, clipped ReLU",
         "feed-forward,\nno batch norm, clipped ReLU",
-        "bidirectional RNN, 24 units each way,\nno batch norm, sum of both",
+        "bidirectional RNN, 24 units each way,\nno batch norm, clipped ReLU, sum of both",
     ):
         assert words in rows
     seen = words_of(figures.activations(model, speech, ENCODER))
@@ -305,7 +305,7 @@ ARCHITECTURES = {
     "the paper's": (
         {"rnn_type": "rnn", "batch_norm": "input", "n_conv": 3},
         ["21×11 (frequency×time), stride 2×1,\nbatch norm, clipped ReLU"] * 2
-        + ["→ ← bidirectional RNN, 16 units each way,\nbatch norm on W h (Eq. 8), sum of both"] * 2,
+        + ["→ ← bidirectional RNN, 16 units each way,\nbatch norm on W h (Eq. 8), clipped ReLU, sum of both"] * 2,
     ),
     "forward": ({"bidirectional": False}, ["→ forward GRU, 16 units,\nbatch norm, clipped ReLU"] * 2),
     "forward, and what stands above": (
@@ -317,7 +317,10 @@ ARCHITECTURES = {
         {"batch_norm": "none", "rnn_type": "lstm"},
         ["stride 2×2,\nno batch norm, clipped ReLU", "bidirectional LSTM, 16 units each way,\nno batch norm, sum of both"],
     ),
-    "Eq. 7": ({"batch_norm": "step", "rnn_type": "rnn"}, ["each way,\nbatch norm at each step (Eq. 7), sum of both"] * 2),
+    "Eq. 7": (
+        {"batch_norm": "step", "rnn_type": "rnn"},
+        ["each way,\nbatch norm at each step (Eq. 7), clipped ReLU, sum of both"] * 2,
+    ),
     "1D, then 2D": (
         {"convolutions": (Convolution(8, (0, 5), (1, 1)), Convolution(4, (3, 3), (1, 2)))},
         ["8 ch. × 300\n", "4 ch. × 1 bins × 150\n"],
