@@ -165,7 +165,7 @@ def pytest_report_teststatus(report: pytest.TestReport):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Only the exercises are run: pytest says nothing of its own."""
+    """If only the exercises are run, pytest prints nothing of its own."""
     places = [Path(str(arg).split("::")[0]).resolve() for arg in config.args]
     if places and all(place.is_relative_to(FOLDER) for place in places) and config.option.verbose <= 0:
         config.option.verbose, config.option.tbstyle, config.option.reportchars = -2, "no", ""

@@ -89,7 +89,7 @@ class CharEncoder:
 def greedy_decode(log_probs: Tensor, encoder: CharEncoder, lengths: Tensor | None = None) -> list[str]:
     """The text of each utterance's best path: take the likeliest symbol of each frame, then collapse (Graves et al. 2006, Eq. 4).
 
-    Example. Two frames, one utterance, and the symbols blank, a and b. The best path is a a, which collapses to "a".
+    Example. Two frames, one utterance, and the symbols blank, a and b. The best path is "a a", which collapses to "a".
 
     >>> import torch
     >>> greedy_decode(torch.tensor([[[0.2, 0.5, 0.3]], [[0.4, 0.6, 0.0]]]).log(), CharEncoder("ab"))

@@ -4,8 +4,8 @@ Why it matters. At the beginning of training a long utterance is nearly impossib
 huge. In the first epoch only, SortaGrad shows the network the short utterances first. Table 2 shows how much that helps, above
 all without batch norm. If you sort in every epoch, the network always sees the utterances in the same order.
 
-Paper. arXiv Section 3.3 and Table 2. This library adds minibatches of similar lengths, and in later epochs
-small random changes of the lengths (jitter).
+Paper. arXiv Section 3.3 and Table 2. Beyond the paper, this library puts utterances of similar
+lengths into each minibatch, and in later epochs changes the lengths a little at random (jitter).
 Effort. 25 minutes, difficulty 1 of 3.
 You may use. Plain Python, NumPy, torch. Do not use the library's SortaGradBatchSampler.
 Check it. python exercises/exercise_11_sortagrad.py

@@ -640,7 +640,7 @@ def _kept(value: Any) -> Any:
 
 
 def _place_of(error: Exception) -> str:
-    """The last line outside of this framework and its libraries that the error came through."""
+    """The last line of the learner's own code that the error passed through."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).stem.startswith("exercise_")]
     return f"error in line {frames[-1].lineno} of {Path(frames[-1].filename).name}: {frames[-1].line}" if frames else ""
 

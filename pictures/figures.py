@@ -177,7 +177,7 @@ def draw_symbols(axis: Axes, probabilities: np.ndarray, encoder: CharEncoder, se
     A symbol that would touch the one before it is written one line higher.
 
     Returns:
-        what has to be told about the curves, for a title.
+        what must be said about the curves, for a title.
     """
     seconds = (np.arange(len(probabilities)) + 0.5) * seconds_per_frame
     axis.plot(seconds, probabilities[:, encoder.blank_idx], color=GREY, linewidth=1, linestyle=":")
@@ -340,7 +340,7 @@ class _LayerRow:
 
 
 def architecture(model: DeepSpeech2, sample_rate: int | None = None, caption: str = "drawn from the model itself") -> Figure:
-    """The layers from bottom to top of the network, with kernels, strides, shapes, frame rates and weights."""
+    """The layers of the network from bottom to top, with kernels, strides, shapes, frame rates and weights."""
     frames, hop = 300, model.features.seconds_per_frame
     rows = _layer_rows(model, frames, sample_rate or model.features.sample_rate)
     size = (WIDTH, 0.66 * len(rows) + 1.0)

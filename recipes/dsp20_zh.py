@@ -6,7 +6,7 @@
 It writes dsp20_zh/manifest.tsv beside the recordings and changes none of them. dsp20_zh.tsv beside this file lists what was
 used: three takes of each of the twelve Chinese words by 29 of the 34 speakers, and which piece of each recording. Speakers have
 numbers there, not the clone's names; the script recognises them by their recordings. With --all it uses all recordings of
-these words, about 8,160, whole and with another split: of every ten speakers one is test and one is dev.
+these words, about 8,160, uncut and with another split: of every ten speakers, one goes to test and one to dev.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def usable(utterances: Sequence[Utterance], encoder: CharEncoder) -> tuple[list[
 
 
 def stop_if_many(problems: Sequence[Problem], total: int, advice: str = "") -> None:
-    """Raises ``CorpusError`` with the first five problems if there are more than 1 % of ``total``."""
+    """Raises ``CorpusError`` with the first five problems if there are more problems than 1 % of ``total``."""
     if len(problems) > 0.01 * total:
         first = "; ".join(str(problem) for problem in list(problems)[:5])
         raise CorpusError(f"{len(problems)} of {total} utterances are bad, more than 1 %: {first}{advice}")

@@ -156,7 +156,7 @@ def unknown_characters(texts: Iterable[str], encoder: CharEncoder) -> Counter[st
 
 
 def changed_letters(texts: Iterable[str], encoder: CharEncoder) -> Counter[str]:
-    """How often letters occur that the alphabet replaces with others, such as é with e: "é as e" with its count."""
+    """Counts the letters that the alphabet replaces with others; é replaced with e is counted under "é as e"."""
     known = _known(tuple(encoder.alphabet))
     counts: Counter[str] = Counter()
     for text in texts:

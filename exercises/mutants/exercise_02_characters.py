@@ -43,7 +43,7 @@ MUTANTS = [
     ),
     Mutant(
         "capital letters are unknown",
-        "The alphabet has only lower case, but transcripts have both. Try a letter that is not found in lower case.",
+        "The alphabet has only lower case, but transcripts have both. If a letter is not in the alphabet, try its lower case.",
         "docstring of encode",
         (("char = char if char in self.alphabet else char.lower()", "char = char"),),
     ),

@@ -2,7 +2,7 @@
 
 Why it matters. Nobody tells the network at which frame a letter is spoken. So CTC adds up the probabilities of all alignments.
 For 500 frames and 50 letters there are more alignments than atoms in the universe. The recursion computes this sum in 500
-times 101 steps. This one line also explains the rest of CTC: too few frames, infinite losses, double letters.
+times 101 steps. The same recursion also explains the rest of CTC: too few frames, infinite losses, double letters.
 
 Paper. arXiv Section 3.3, Eq. 9; the recursion is Graves et al. 2006, Section 4.1, with Eq. 5 (definition) and Eq. 8 (the sum).
 Effort. 50 minutes, difficulty 3 of 3.
