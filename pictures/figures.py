@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from decoding.tuning import Tuning
 
 # Colours that colour-blind readers can tell apart (Okabe and Ito).
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#CC3311", "#777777"
 OF_SYMBOLS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9")
 WIDTH = 9  # inches of a picture; on a page 850 pixels wide, letters of 9 points are then 12 pixels high
 
@@ -664,7 +664,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     seconds = (np.arange(len(path)) + 0.5) * seconds_per_frame
     below.plot(seconds, path, color=RED, marker="o", markersize=3, linewidth=1.2)
     below.set_yticks(range(1, len(states), 2), [visible(encoder.decode([label])) for label in target], fontsize=9)
-    below.set(xlabel="time, s", ylabel="state of the extended label", xlim=(0, seconds_shown(sample, log_probs, model)))
+    below.set(xlabel="time, s", ylabel="letter, or blank between", xlim=(0, seconds_shown(sample, log_probs, model)))
     title = "blue: all paths that spell the transcript, darker where they are more probable;\n"
     below.set_title(title + "red: the most probable path (Eq. 13); rows without a letter: blanks", loc="left", fontsize=10)
     above.set_xlabel("")
@@ -689,7 +689,7 @@ def alignment(
     """Features with the times of each character and word of ``text`` (default: the transcript), from forced alignment."""
     features, log_probs = output_of(model, sample, encoder)
     characters = character_times(log_probs, text or sample.transcript, encoder, model.seconds_per_output)
-    told = f"{caption}. Gaps between letters: blanks. A word goes from the space before it to the space after it."
+    told = f"{caption}. Gaps: blanks, or the space between words. A word goes from the space before it to the space after it."
     figure, axes = new_figure(3, 1, (WIDTH, 4.7), told, sharex=True, gridspec_kw={"height_ratios": [4, 0.6, 1.4]})
     above, letters, words = axes[:, 0]
     draw_spectrogram(above, features, sample, model.features)
