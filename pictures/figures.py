@@ -287,7 +287,7 @@ def _draw_spectrum(axis: Axes, windowed: np.ndarray, features: Features) -> None
     for points, style in ((fine, {"color": GREY, "linewidth": 1}), (n_fft, {"color": RED, "marker": ".", "linestyle": ""})):
         folded = np.pad(windowed, (0, -len(windowed) % points)).reshape(-1, points).sum(0)
         log_power = 10 * np.log10(np.abs(np.fft.rfft(folded)) ** 2 + 1e-8)
-        label = f"the {features.bins} bins that are kept (n_fft {n_fft})" if points == n_fft else "spectrum of the frame"
+        label = f"the {features.bins} bins that are kept" if points == n_fft else "spectrum of the frame"
         axis.plot(np.linspace(0, features.sample_rate / 2000, points // 2 + 1), log_power, label=label, **style)
     axis.set(title="3. log power at each frequency of that frame", xlabel="frequency, kHz", ylabel="power, dB")
 
@@ -304,7 +304,9 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
         places = range(1, len(batches) + 1)
         axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest: all are padded to it")
         axis.bar(places, [lengths[b].mean() for b in batches], color=BLUE, width=1, label="mean")
-        axis.set_title(("epoch 1: from short to long", "epoch 2: minibatches shuffled")[epoch], fontsize=10)
+        axis.set_title(
+            ("epoch 1: from short to long", "epoch 2: similar lengths together,\nminibatches shuffled")[epoch], fontsize=10
+        )
         axis.set(xlabel="minibatch", ylabel="length of utterances, s", ylim=(0, 1.3 * lengths.max()))
     axes[0, 0].legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0)
     order = np.random.default_rng(0).permutation(len(lengths))
@@ -656,7 +658,7 @@ def ctc_output(model: DeepSpeech2, sample: AudioSample, encoder: CharEncoder, ca
     figure, axes = new_figure(3, 1, (WIDTH, 8.5), caption, sharex=True, gridspec_kw={"height_ratios": [1.2, 1, 2.2]})
     above, middle, below = axes[:, 0]
     draw_spectrogram(above, features, sample, model.features)
-    above.set_title(f"spoken: {sample.transcript}", loc="left", fontsize=10)
+    above.set_title(f"spoken: {sample.transcript} (bright: strong)", loc="left", fontsize=10)
     told = "; ".join(draw_symbols(middle, log_probs.exp().numpy(), encoder, seconds_per_frame))
     middle.set_title(f"probability of each symbol ({told})", loc="left", fontsize=10)
     end = len(path) * seconds_per_frame
@@ -740,15 +742,15 @@ def beam_tree(
             name = visible(encoder.decode(prefix if not on_path and place[prefix[:-1]] == 0 else prefix[-1:]))
             axis.text(start[prefix] + 0.1, row - 0.1, name, va="bottom", fontsize=9, color=style["color"])
     below = -1.0  # no text at the end lies on the one above
-    for hypothesis in sorted(beams[-1], key=lambda found: place[found.labels]):  # equal rows: the likelier first
-        text = f"{encoder.decode(hypothesis.labels)!r}  {np.exp(hypothesis.log_ctc):.2g}"
-        below = max(place[hypothesis.labels], below + 1)
-        weight = "bold" if hypothesis.labels == winner else "normal"
+    for labels, log_ctc in sorted(((h.labels, h.log_ctc) for h in beams[-1]), key=lambda found: place[found[0]]):
+        text = f"{visible(encoder.decode(labels))!r}  {np.exp(log_ctc):.2g}"
+        below, weight = max(place[labels], below + 1), "bold" if labels == winner else "normal"
         axis.text(len(rows) + 1.1, below, text, va="center", fontsize=9, weight=weight)
     axis.set(xlabel="output frame", xlim=(0, 1.25 * len(rows)), ylim=(max(place.values()) + 1, -1.2))
     title = (
-        f"spoken: {sample.transcript}. A line: a prefix while it is among the {beam_width} likeliest. Blue: the winner's.\n"
-        "A branch begins with its whole prefix, then adds letters (␣: space). Right: final texts, their probability."
+        f"spoken: {sample.transcript}. A line: a prefix while it is among the {beam_width} likeliest.\n"
+        "Blue: all prefixes of the winner share this line. A branch begins with its whole prefix, then\n"
+        "adds letters (␣: space). Right: final texts, their probability."
     )
     axis.set_title(title, fontsize=10, loc="left")
     axis.xaxis.get_major_locator().set_params(integer=True)

@@ -153,12 +153,12 @@ def strides_and_bigrams() -> Figure:
     caption = _caption(5, "3.6", "one 1D convolution, 7 recurrent layers, 35 M parameters; development set")
     figure, axes = new_figure(1, 2, (WIDTH, 3.8), caption, sharey=True)
     for axis, title, first in zip(axes[0], ("without a language model", "with a 5-gram language model"), (1, 3), strict=True):
-        for name, column, colour in (("single letters", first, RED), ("bigrams: letter pairs", first + 1, BLUE)):
+        for name, column, colour in (("unigrams: single letters", first, RED), ("bigrams: letter pairs", first + 1, BLUE)):
             axis.plot([row[0] for row in TABLE_5], [row[column] for row in TABLE_5], marker="o", color=colour, label=name)
             for row in TABLE_5:
                 other = row[2 * first + 1 - column]
                 axis.annotate(f"{row[column]:.2f}", (row[0], row[column]), (0, 7 if row[column] > other else -14),
-                              textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
+                              textcoords="offset points", ha="center", fontsize=9, color=colour)  # fmt: skip
         axis.set(
             title=title,
             xlabel="stride in time, frames",
@@ -209,7 +209,7 @@ def model_size() -> Figure:
             points = [(row[0], row[column]) for row in TABLE_11 if row[1] == name]
             axis.plot(*zip(*points, strict=True), marker="o", color=colour, label="simple RNN" if name == "RNN" else name)
             for x, y in points:
-                axis.annotate(f"{y:.2f}", (x, y), (4, above), textcoords="offset points", ha="center", fontsize=9)
+                axis.annotate(f"{y:.2f}", (x, y), (4, above), textcoords="offset points", ha="center", fontsize=9, color=colour)
         sizes = sorted({row[0] for row in TABLE_11})
         axis.set(title=title, xlabel="parameters, millions", ylabel="WER, %", xticks=sizes, xlim=(8, 110))
         axis.set_ylim(0, 25)

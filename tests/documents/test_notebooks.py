@@ -105,7 +105,7 @@ def test_what_was_fetched_is_found_again_after_the_kernel_restarts(find, tmp_pat
 
 
 def test_without_project_and_address_one_sentence_says_what_to_do(find):
-    with pytest.raises(SystemExit, match=r"^The project is not here: [^.]* ADDRESS, and run this cell again\.$"):
+    with pytest.raises(SystemExit, match=r"^The project is not here: [^.]*ADDRESS[^.]*, and run this cell again\.$"):
         find("empty")
 
 

@@ -274,14 +274,10 @@ def test_a_legend_on_a_curve_is_seen():
 def test_the_way_to_the_features_is_that_of_the_features(speech):
     features = Features(window_ms=25, stride_ms=5, n_fft=512)
     text = words_of(figures.waveform_to_features(speech[0], features))
-    assert (
-        "25 ms of the waveform" in text
-        and "the next begins 5 ms later" in text
-        and "the 257 bins that are kept (n_fft 512)" in text
-    )
+    assert "25 ms of the waveform" in text and "the next begins 5 ms later" in text and "the 257 bins that are kept" in text
     assert f"257 bins, {features(speech[0].audio).shape[1]} frames" in text
     figure = figures.waveform_to_features(speech[0])
-    assert "the 65 bins that are kept (n_fft 128)" in words_of(figure)
+    assert "the 65 bins that are kept" in words_of(figure)
     frame, windowed = (line.get_ydata() for line in figure.axes[1].lines)
     assert len(frame) == 320 and windowed == pytest.approx(frame * torch.hann_window(320).numpy())
 
