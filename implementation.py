@@ -307,7 +307,7 @@ class SequenceBatchNorm(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """(T, B, features), or (B, O, F', T') from a convolution, finite in the padding too -> the same shape, 0 in the padding.
 
-        ``lengths``: (B,) valid frames of each utterance; None: all T. Raises ValueError if x has other dimensions or features.
+        ``lengths``: (B,) valid frames of each utterance; None: all T. Raises ValueError if x has the wrong shape.
         """
         if x.dim() not in (3, 4) or x.shape[-1 if x.dim() == 3 else 1] != self.num_features:
             raise ValueError(f"expected (T, B, {self.num_features}) or (B, {self.num_features}, F, T), not {tuple(x.shape)}")
@@ -2584,7 +2584,7 @@ def _not_in_the_alphabet(text: str, place: int) -> str:
 
 
 class _Labels(dict):
-    """Label of each character; a character outside the alphabet gets the label of its lower case, or None."""
+    """Label of each character; a character outside the alphabet gets the label of its lower-case form, or None."""
 
     def __missing__(self, char: str) -> int | None:
         self[char] = self.get(char.lower())  # looked up once: a corpus has millions of characters

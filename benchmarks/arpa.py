@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, help="read this file; default: a new one")
     parser.add_argument("--ngrams", type=int, default=1_300_000, help="smallest number of n-grams in the new file")
     parser.add_argument("--order", type=int, default=3, choices=(2, 3, 4), help="order of the new file")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each reader reads the file")
+    parser.add_argument("--rounds", type=int, default=3, help="how many times each reader reads the file")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     words = random_words(rng)

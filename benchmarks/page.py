@@ -81,7 +81,7 @@ def recorded(words: list[str], corpus: Corpus, number: int) -> np.ndarray:
 
 
 def heard_in_browser(address: str, wav: Path, seconds: float) -> tuple[list[float], list[tuple[float, str]]]:
-    """When words ended, and the texts with the time of each, in milliseconds on one clock."""
+    """When the words ended, and the texts that the page showed, each with its time; in milliseconds on one clock."""
     from playwright.sync_api import sync_playwright
 
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]

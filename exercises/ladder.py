@@ -137,7 +137,7 @@ class Exercise:
 
     @functools.cached_property
     def hints(self) -> list[str]:
-        """The hints in their order: a question, the equation, pseudocode."""
+        """The hints, in order: a question, the equation, pseudocode."""
         text = (FOLDER / "hints" / f"{self.name}.md").read_text(encoding="utf-8")
         return [textwrap.dedent(part).strip() for part in re.split(r"^## .*$", text, flags=re.MULTILINE)[1:]]
 

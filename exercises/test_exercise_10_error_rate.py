@@ -202,10 +202,12 @@ def traps(answer, check):
         for function in (answer.count_word_errors, answer.word_error_rate):
             check.raises("another number of hypotheses than of references", ValueError, function, reference, hypothesis)
     check.equal(
-        "the distance of lists of words", check.call(answer.edit_distance, "the cat sat".split(), "the bat sat down".split()), 2
+        "the distance between two lists of words",
+        check.call(answer.edit_distance, "the cat sat".split(), "the bat sat down".split()),
+        2,
     )
-    check.equal("the distance of lists of numbers", check.call(answer.edit_distance, [1, 2, 3, 4], [2, 3, 5]), 2)
-    check.equal("the distance of tuples", check.call(answer.edit_distance, (1, 2), (1,)), 1)
+    check.equal("the distance between two lists of numbers", check.call(answer.edit_distance, [1, 2, 3, 4], [2, 3, 5]), 2)
+    check.equal("the distance between two tuples", check.call(answer.edit_distance, (1, 2), (1,)), 1)
     check.equal("the distance of words that are neighbours", check.call(answer.edit_distance, ["ab", "c"], ["a", "bc"]), 2)
     check.equal("the distance, capitals", check.call(answer.edit_distance, "Ab", "ab"), 1)
     check.equal("the distance of an empty list", check.call(answer.edit_distance, [], ["a"]), 1)

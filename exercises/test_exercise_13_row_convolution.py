@@ -27,7 +27,7 @@ def row_of(answer, features: int, lookahead: int, seed: int = 0, weight: torch.T
 
 
 def run(check, row, *args, method: str = ""):
-    """The result of the layer, or of one of its methods; the message says d and tau."""
+    """The result of the layer, or of one of its methods; if the call fails, the message gives d and tau."""
     name = f"RowConvolution({row.weight.shape[0]}, {row.weight.shape[1] - 1})"
     return check.call(getattr(row, method), *args, name=f"{name}.{method}") if method else check.call(row, *args, name=name)
 

@@ -224,7 +224,7 @@ class Run:
             raise FloatingPointError(f"{error}; {self._last_good()}") from error
 
     def epoch(self, interrupted: Interrupts | None = None) -> None:
-        """Trains an epoch, evaluates on dev, and keeps the weights if they are the best there so far (arXiv Section 6).
+        """Trains for one epoch, evaluates on dev, and keeps the weights if they are the best so far on dev (arXiv Section 6).
 
         If several processes train together, the first one evaluates. If one is asked to stop, all of them stop.
         """

@@ -7,8 +7,8 @@ HERE = "docstring; torch's nn.GRU does the same"
 
 MUTANTS = [
     Mutant(
-        "z weighs the new candidate",
-        "The paper does it this way. This loop, like torch's GRU, lets z weigh the old state: h = (1 - z) n + z h. Weights trained for one "
+        "z weights the new candidate",
+        "The paper does it this way. This loop, like torch's GRU, lets z weight the old state: h = (1 - z) n + z h. Weights trained for one "
         "do not fit the other unless you change the signs of x_z and U_z.",
         HERE,
         (("(1 - z) * n + z * h", "z * n + (1 - z) * h"),),

@@ -32,7 +32,7 @@ def gru_loop(x: Tensor, u: Tensor, mask: Tensor) -> Tensor:
     Eq. 10, the reset gate r scales the product U_n h, so one product with h serves all three gates. (In other texts r scales h
     before the product.)
 
-    One thing differs from the paper. There z weighs the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the
+    One thing differs from the paper. There z weights the new candidate, h = (1 - z) h + z n. Here, as in torch, z weighs the
     old state. Since sigmoid(-a) = 1 - sigmoid(a), changing the signs of x_z and U_z turns one form into the other.
 
     Both directions run from step 0 to the last step; the caller has already reversed the backward one. At steps where the mask

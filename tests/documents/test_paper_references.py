@@ -733,7 +733,7 @@ def part_of_notes(words):
         ("Nesterov momentum 0.99 | 6, 4.1", "Nesterov momentum 0.9 | 6, 4.1"),
         ("not the best (7.73, Table 11)", "not the best (7.37, Table 11)"),
         ("ICML: 0–30 dB).", "ICML: 0–20 dB)."),
-        ("beam 1000–8000 (2.2)", "beam 1000–9000 (2.2)"),
+        ("beam 1000–8000 (its", "beam 1000–9000 (its"),
         ("18.86 against 14.84", "18.86 against 14.48"),
         (r"has $\tau = 19$ (7.4)", r"has $\tau = 18$ (7.4)"),
         ("that is 0.76 s", "that is 0.67 s"),
