@@ -304,9 +304,8 @@ def sortagrad(seconds: Sequence[float], batch_size: int = 8, caption: str = "mea
         places = range(1, len(batches) + 1)
         axis.bar(places, [lengths[b].max() for b in batches], color=ORANGE, width=1, label="longest: all are padded to it")
         axis.bar(places, [lengths[b].mean() for b in batches], color=BLUE, width=1, label="mean")
-        axis.set_title(
-            ("epoch 1: from short to long", "epoch 2: similar lengths together,\nminibatches shuffled")[epoch], fontsize=10
-        )
+        titles = ("epoch 1: from short to long", "epoch 2: similar lengths together,\nminibatches shuffled")
+        axis.set_title(titles[epoch], fontsize=10)
         axis.set(xlabel="minibatch", ylabel="length of utterances, s", ylim=(0, 1.3 * lengths.max()))
     axes[0, 0].legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0)
     order = np.random.default_rng(0).permutation(len(lengths))

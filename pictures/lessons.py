@@ -96,11 +96,9 @@ def outputs(
     draw_spectrogram(axes[0, 0], features, sample, model.features)
     axes[0, 0].set_title(f"spoken: {sample.transcript}", loc="left", fontsize=11)
     for axis, (name, log_probs) in zip(axes[1:, 0], stages.items(), strict=True):
-        told, top = (
-            "; ".join(draw_symbols(axis, log_probs.exp().numpy(), encoder, model.seconds_per_output)),
-            log_probs.exp().max(),
-        )
-        if top < 0.5:
+        probabilities = log_probs.exp().numpy()
+        told = "; ".join(draw_symbols(axis, probabilities, encoder, model.seconds_per_output))
+        if (top := probabilities.max()) < 0.5:
             told = f"all curves lie together: no symbol is above {math.ceil(100 * top) / 100:g}"
         axis.set_title(f"{name}: {greedy_decode(log_probs[:, None], encoder)[0]!r} ({told})", loc="left", fontsize=11)
     for axis in axes[:-1, 0]:
